@@ -1,0 +1,56 @@
+"""What a user can do wrong.
+
+Every message has the same three parts: the rule that was broken, the value
+that was received, and the way out. The command line prints it as it is and
+exits with status 2; the Python API raises it.
+"""
+
+__all__ = [
+    "ArmError",
+    "DataError",
+    "ProtocolError",
+    "RecordsError",
+    "StudyError",
+    "UserError",
+]
+
+
+class UserError(Exception):
+    """The user's input cannot be used as it is.
+
+    Args:
+        rule: What must hold, as a statement ("effort is at most n / 4").
+        received: What was found instead, or an empty string where the rule
+            already says it.
+        way_out: What the user can do now.
+    """
+
+    def __init__(self, rule: str, received: str = "", way_out: str = "") -> None:
+        self.rule = rule
+        self.received = received
+        self.way_out = way_out
+        super().__init__(rule, received, way_out)
+
+    def __str__(self) -> str:
+        first = f"{self.rule}: {self.received}" if self.received else self.rule
+        return f"{first}\n{self.way_out}" if self.way_out else first
+
+
+class ProtocolError(UserError):
+    """A protocol, or an option of the command line, that cannot be carried out."""
+
+
+class DataError(UserError):
+    """Data that cannot be read, or that no honest study can be built on."""
+
+
+class ArmError(UserError):
+    """An architecture that cannot be found, built or called."""
+
+
+class RecordsError(UserError):
+    """A store or a table of runs that cannot be read."""
+
+
+class StudyError(UserError):
+    """A study that cannot go on: another protocol, a full disk, all runs failed."""

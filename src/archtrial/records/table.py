@@ -1,0 +1,57 @@
+"""The table of runs: what every later room reads, whoever trained them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["STAGES", "CurvePoint", "Run"]
+
+# What a run was made for. "search": configuration i, once. "confirm": the same
+# configurations on fresh seeds. "winner": ten more seeds of each arm's tuned
+# configuration. "default": the architecture as it comes, for the table of arms.
+STAGES = ("search", "confirm", "winner", "default")
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """One point of a learning curve."""
+
+    step: int
+    loss: float
+    """Mean training loss since the point before."""
+    validation: float
+    """The validation score, in the metric's own units."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training of one configuration with one seed.
+
+    Scores are in the metric's own units (accuracy .83 is .83; a mean absolute
+    error is not turned round).
+    """
+
+    arm: str
+    pair: int
+    """The configuration's index, the same in every arm; -1 for the default."""
+    seed: int
+    """0 for the search run; fresh seeds count from 1."""
+    stage: str
+    """One of `STAGES`."""
+    configuration: Mapping[str, Any]
+    validation: float
+    test: float | None = None
+    """None until the test set has been opened."""
+    per_example: np.ndarray | None = None
+    """(T,) float32 whose mean is `test`, where the records have it."""
+    diverged: bool = False
+    """Counted at the score of the constant predictor."""
+    error: str | None = None
+    """What the run raised; such a run is also `diverged`."""
+    flops: float = 0.0
+    """Floating-point operations (2 x multiply-adds) of the whole training."""
+    parameters: int = 0
+    seconds: float = 0.0
+    curve: tuple[CurvePoint, ...] = ()
