@@ -1,0 +1,127 @@
+"""An arm as the command line writes it: `[NAME=]SPEC`, options in brackets.
+
+>>> parse_spec("cnn")
+(None, 'cnn', {})
+>>> parse_spec("tweak=net.py:Net(skip=true, depth=20, act='relu')")
+('tweak', 'net.py:Net', {'skip': True, 'depth': 20, 'act': 'relu'})
+"""
+
+import re
+
+from archtrial.errors import ArmError
+from archtrial.space import Value
+
+__all__ = ["parse_spec"]
+
+# A path may hold brackets ("runs (2)/net.py:Net"), so what comes before ".py:"
+# is never taken for options.
+_ARM = re.compile(
+    r"\s*(?:(?P<name>[^=(:/\\]*)=)?(?P<spec>.*?\.py:[^(]*|[^(]*)(?P<options>\(.*)?",
+    re.DOTALL,
+)
+_OPTION_NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
+_QUOTED = re.compile(r"""(["'])((?:\\.|(?!\1|\\).)*)\1""", re.DOTALL)
+_BARE = re.compile(r"""[^\s,()="']+""")
+_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def parse_spec(text: str) -> tuple[str | None, str, dict[str, Value]]:
+    """Reads `[NAME=]SPEC`, where SPEC may end with options in brackets.
+
+    Args:
+        text: "cnn", "deep=mlp(depth=4)" or "net.py:Net(skip=true, act='relu')".
+            A value is true or false, a number, or a text with or without quotes.
+
+    Returns:
+        The name, or None where none is given; what to look for; the options.
+
+    Raises:
+        ArmError: The text has another form; the message says at which character.
+    """
+    match = _ARM.fullmatch(text)
+    if match is None or not match["spec"].strip():
+        raise ArmError(
+            "an arm is written [NAME=]SPEC",
+            repr(text),
+            "SPEC is a name of the zoo, path/to/file.py:Name or"
+            " package.module:Name, as in tweak=net.py:Net(skip=true).",
+        )
+    name = match["name"]
+    if name is not None:
+        name = name.strip()
+        if not name:
+            raise _unreadable(text, 0, "a name stands before '='")
+    spec = match["spec"].strip()
+    if match["options"] is None:
+        return name, spec, {}
+    return name, spec, _parse_options(text, match.start("options"))
+
+
+def _parse_options(text: str, opening: int) -> dict[str, Value]:
+    """Reads "(a=1, b=x)", whose bracket opens at `opening`, to the end of the text."""
+    options: dict[str, Value] = {}
+    at = _skip_blanks(text, opening + 1)
+    if text[at : at + 1] == ")":
+        _expect_end(text, at + 1)
+        return options
+    while True:
+        named = _OPTION_NAME.match(text, at)
+        if named is None:
+            raise _unreadable(text, at, "an option is written name=value")
+        option = named[1]
+        if option in options:
+            raise _unreadable(text, named.start(1), f"{option!r} is given once")
+        options[option], at = _parse_value(text, named.end())
+        at = _skip_blanks(text, at)
+        following = text[at : at + 1]
+        if following == ")":
+            _expect_end(text, at + 1)
+            return options
+        if following != ",":
+            raise _unreadable(text, at, "options are parted by commas and end with ')'")
+        at += 1
+
+
+def _parse_value(text: str, at: int) -> tuple[Value, int]:
+    """Reads one value; returns it and where the text goes on."""
+    if quoted := _QUOTED.match(text, at):
+        return re.sub(r"\\(.)", r"\1", quoted[2]), quoted.end()
+    if text[at : at + 1] in ("'", '"'):
+        raise _unreadable(text, at, "a quoted text ends with the quote it began with")
+    bare = _BARE.match(text, at)
+    if bare is None:
+        raise _unreadable(
+            text, at, "a value is true or false, a number, or a text in quotes"
+        )
+    word = bare[0]
+    value: Value = word
+    if word in ("true", "false"):
+        value = word == "true"
+    elif _WHOLE.fullmatch(word):
+        value = int(word)
+    elif _NUMBER.fullmatch(word):
+        value = float(word)
+    return value, bare.end()
+
+
+def _skip_blanks(text: str, at: int) -> int:
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
+
+
+def _expect_end(text: str, at: int) -> None:
+    at = _skip_blanks(text, at)
+    if at < len(text):
+        raise _unreadable(text, at, "nothing follows the closing bracket")
+
+
+def _unreadable(text: str, at: int, rule: str) -> ArmError:
+    found = repr(text[at]) if at < len(text) else "the end"
+    return ArmError(
+        rule,
+        f"{found} at character {at + 1} of {text!r}",
+        "Write for example tweak=net.py:Net(skip=true, depth=20, act=relu), in"
+        " quotes so that the shell leaves the brackets alone.",
+    )
