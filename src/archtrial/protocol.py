@@ -1,31 +1,87 @@
-"""What is compared, declared before the first run."""
+"""What is compared, declared before the first run.
 
-from typing import Literal
+A protocol is frozen, and everything that a result depends on follows from it.
+What is hashed is the *resolved* protocol: with each arm's whole space, the
+source of the user's modules and a digest of the data, and without any path.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
+from archtrial import space as spaces
+from archtrial import specs
+from archtrial.errors import ProtocolError
+
+__all__ = [
+    "DEFAULT_SPACE",
+    "HYPERPARAMETERS",
+    "Arm",
+    "Protocol",
+    "Recipe",
+    "Splits",
+    "builtin",
+    "canonical",
+    "describe_space",
+    "differences",
+    "digest",
+    "load",
+    "template",
+]
+
+HYPERPARAMETERS = (
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "label_smoothing",
+    "initial_scale",
+    "dropout",
+)
+"""What training itself understands; all other names are the architecture's."""
+
+DEFAULT_SPACE: Mapping[str, spaces.Dimension] = {
+    "learning_rate": spaces.Real(3e-4, 3e-2, log=True),
+    "weight_decay": spaces.Real(1e-5, 1e-1, log=True),
+}
+"""What every arm searches unless the protocol declares another shared space."""
+
 
 class _Declared(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
+    )
+
+
+Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, pydantic.Field(ge=1)]
 
 
 class Recipe(_Declared):
-    """How every arm is trained; the five real hyperparameters can be searched."""
+    """How every arm is trained; its real hyperparameters can also be searched."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    warmup: float = 0.05
+    warmup: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.05
     """The share of the steps over which the learning rate rises from 0."""
     order: Literal["shuffled", "fixed"] = "shuffled"
     """Batches: a fresh permutation each epoch, or the same one in each."""
-    gradient_clip: float | None = 1.0
-    """Largest norm of a run's gradient; None for no limit."""
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    gradient_clip: Positive | None = 1.0
+    """Largest norm of a run's gradient; None (in TOML: left to Python) for no limit."""
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+    momentum: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.9
     """SGD's Nesterov momentum, or the first beta of Adam and AdamW."""
-    label_smoothing: float = 0.0
-    initial_scale: float = 1.0
+    label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    initial_scale: Positive = 1.0
     """Factor on each weight of two or more dimensions at initialisation."""
 
 
@@ -33,7 +89,410 @@ class Splits(_Declared):
     """How rows become training, validation and test sets."""
 
     kind: Literal["auto", "stratified", "random", "grouped", "time", "given"] = "auto"
-    validation: float = 0.2
-    """Share of the rows that are not test rows... of all rows, for choosing."""
-    test: float = 0.2
+    """"auto": stratified for classes, else random; a given test set is kept."""
+    validation: Share = 0.2
+    """Share of all rows (where a test set is given: of the others)."""
+    test: Share = 0.2
     """Share of all rows that are sealed; unused where a test set is given."""
+    groups: str | None = None
+    """The column of a table whose values stay on one side of every split."""
+
+    @pydantic.model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ProtocolError(
+                "splits: validation and test together leave rows to train on",
+                f"validation = {self.validation}, test = {self.test}",
+                "Lower one of the two.",
+            )
+        return self
+
+
+class Arm(_Declared):
+    """An architecture under trial with its fixed options and its own search space.
+
+    Also read from one text, `[NAME=]SPEC`, such as "cnn", "deep=mlp(depth=4)" or
+    "net.py:Net(skip=true)".
+    """
+
+    name: str
+    architecture: str | Callable[..., Any]
+    """A zoo name, "path/to/file.py:Name", "package.module:Name" or, in Python, the
+    class or function itself."""
+    options: dict[str, spaces.Value] = {}
+    space: dict[str, Any] = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, declared: Any) -> Any:
+        if isinstance(declared, str):
+            name, architecture, options = specs.parse_spec(declared)
+            declared = {"architecture": architecture, "options": options}
+            if name is not None:
+                declared["name"] = name
+        elif callable(declared) and not isinstance(declared, Arm):
+            declared = {"architecture": declared}
+        if isinstance(declared, Mapping):
+            declared = dict(declared)
+            architecture = declared.get("architecture")
+            if isinstance(architecture, str) and "(" in architecture:
+                _, declared["architecture"], options = specs.parse_spec(architecture)
+                declared["options"] = {**options, **declared.get("options", {})}
+            if "name" not in declared and architecture is not None:
+                declared["name"] = _default_name(declared)
+            if isinstance(declared.get("space"), Mapping):
+                declared["space"] = {
+                    name: spaces.parse(name, dimension)
+                    for name, dimension in declared["space"].items()
+                }
+        return declared
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _can_name_a_file(cls, name: str) -> str:
+        if not name.strip() or len(name) > 60 or not name.isprintable():
+            raise ProtocolError(
+                "an arm's name has 1 to 60 printable characters", repr(name)
+            )
+        return name
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the arm as JSON, a file of the user's by its name alone."""
+        spec = self.architecture
+        if not isinstance(spec, str):
+            spec = f"{getattr(spec, '__name__', type(spec).__name__)} (given in Python)"
+        place, colon, member = spec.rpartition(":")
+        if place.endswith(".py"):
+            spec = f"{Path(place).name}{colon}{member}"
+        return {
+            "name": self.name,
+            "architecture": spec,
+            "options": dict(self.options),
+            "space": describe_space(self.space),
+        }
+
+
+def describe_space(space: spaces.Space) -> dict[str, Any]:
+    """Returns a space as the JSON that a protocol declares it with."""
+    return {name: spaces.describe(space[name]) for name in sorted(space)}
+
+
+def _default_name(declared: Mapping[str, Any]) -> str:
+    architecture = declared["architecture"]
+    if not isinstance(architecture, str):
+        name = getattr(architecture, "__name__", type(architecture).__name__)
+    else:
+        name = architecture.rpartition(":")[2]
+    options = declared.get("options") or {}
+    if not options:
+        return str(name)
+    inside = ", ".join(f"{key}={_as_text(value)}" for key, value in options.items())
+    return f"{name}({inside})"
+
+
+def _as_text(value: spaces.Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Protocol(_Declared):
+    """A controlled trial of one baseline against one or more challengers.
+
+    Only `data`, `baseline` and `challengers` have no default.
+
+    Raises:
+        ProtocolError: A key is unknown, a value impossible, or two contradict.
+    """
+
+    data: str
+    """A built-in data set's name or a path."""
+    baseline: Arm
+    challengers: tuple[Arm, ...]
+    target: str | None = None
+    """The column to predict; by default a table's last."""
+    task: Literal["classification", "regression"] | None = None
+    """By default what the target's values say."""
+    space: dict[str, Any] = dict(DEFAULT_SPACE)
+    """The search space that all arms share."""
+    recipe: Recipe = Recipe()
+    steps: Count | None = None
+    """Training steps of every run; 1,500 unless `epochs` is given."""
+    epochs: Positive | None = None
+    batch_size: Count = 100
+    metric: str | None = None
+    """By default accuracy for classes and R2 for numbers."""
+    margin: Positive | None = None
+    """The smallest gap worth having, in the metric's units; by default the larger
+    of half a point and one standard deviation over seeds."""
+    alpha: Annotated[float, pydantic.Field(gt=0, le=0.5)] = 0.05
+    """Intervals hold at 1 - alpha."""
+    effort: Count = 4
+    """k: the trials that an experimenter spends before picking the best."""
+    configurations: Count = 32
+    """n: the configurations searched in each arm; at least 4 k."""
+    confirm_seeds: Count = 3
+    """r: fresh seeds for each of the top configurations."""
+    top: Count | None = None
+    """m: how many top configurations of each arm get all r seeds; by default those
+    that carry 70 % of the weight at effort k."""
+    max_multiple: Annotated[float, pydantic.Field(ge=1)] = 4.0
+    """How much more tuning counts as "the baseline would get there too"."""
+    estimand: Literal["configuration", "run"] = "configuration"
+    """What a search ends with: the configuration on fresh seeds, or the very run."""
+    splits: Splits = Splits()
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
+    threads: Count = 1
+    """Threads of each training."""
+    device: str = "cpu"
+
+    def __init__(self, **declared: Any) -> None:
+        try:
+            super().__init__(**declared)
+        except pydantic.ValidationError as error:
+            raise _explain(error, declared) from None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, declared: Any) -> Any:
+        declared = dict(declared)
+        challengers = declared.get("challengers")
+        if isinstance(challengers, (str, Mapping, Arm)) or callable(challengers):
+            challengers = [challengers]
+        if isinstance(challengers, Sequence):
+            declared["challengers"] = tuple(challengers)
+        if isinstance(declared.get("data"), Path):
+            declared["data"] = str(declared["data"])
+        if isinstance(declared.get("space"), Mapping):
+            declared["space"] = {
+                name: spaces.parse(name, dimension)
+                for name, dimension in declared["space"].items()
+            }
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_carried_out(self) -> Self:
+        if not self.challengers:
+            raise ProtocolError(
+                "a trial has at least one challenger",
+                "none",
+                'Name one: challengers = ["mlp"].',
+            )
+        names = [arm.name for arm in self.arms]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ProtocolError(
+                "every arm has a name of its own",
+                f"{twice[0]!r} twice",
+                f"Name them apart: a={twice[0]} and b={twice[0]}.",
+            )
+        if self.effort * 4 > self.configurations:
+            raise ProtocolError(
+                "effort is at most a quarter of the configurations (k <= n / 4);"
+                " beyond that no interval holds",
+                f"effort = {self.effort}, configurations = {self.configurations}",
+                f"Set configurations = {4 * self.effort}"
+                + (
+                    f" or effort = {self.configurations // 4}."
+                    if self.configurations >= 4
+                    else "."
+                ),
+            )
+        if self.steps is not None and self.epochs is not None:
+            raise ProtocolError(
+                "the length of training is given in steps or in epochs, not in both",
+                f"steps = {self.steps}, epochs = {self.epochs}",
+                "Remove one of the two.",
+            )
+        if self.top is not None and self.top > self.configurations:
+            raise ProtocolError(
+                "top is at most the number of configurations",
+                f"top = {self.top}, configurations = {self.configurations}",
+            )
+        return self
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The baseline, then the challengers."""
+        return (self.baseline, *self.challengers)
+
+    def replace(self, **changes: Any) -> "Protocol":
+        """Returns a protocol with some fields changed, validated anew."""
+        declared = {name: getattr(self, name) for name in self.model_fields_set}
+        return Protocol(**{**declared, **changes})
+
+    def describe(self) -> dict[str, Any] | None:
+        """Returns what was declared as JSON, to be declared again from it.
+
+        None where an arm was given as a class or function: JSON cannot hold one.
+        """
+        if not all(isinstance(arm.architecture, str) for arm in self.arms):
+            return None
+        described = self.model_dump(include=self.model_fields_set, mode="python")
+        for arm in [described["baseline"], *described["challengers"]]:
+            arm["space"] = describe_space(arm["space"])
+        described["challengers"] = list(described["challengers"])
+        if "space" in described:
+            described["space"] = describe_space(self.space)
+        return described
+
+    def length(self, training_rows: int) -> int:
+        """Returns the steps of one training on so many rows."""
+        if self.epochs is not None:
+            batches = max(1, training_rows // min(self.batch_size, training_rows))
+            return max(1, round(self.epochs * batches))
+        return self.steps if self.steps is not None else 1500
+
+
+def _explain(
+    error: pydantic.ValidationError, declared: Mapping[str, Any]
+) -> ProtocolError:
+    """Turns pydantic's first finding into one message of ours."""
+    finding = error.errors(include_url=False)[0]
+    place = [str(part) for part in finding["loc"] if not str(part).startswith("func")]
+    key = ".".join(place)
+    received = json.dumps(finding.get("input"), default=str, ensure_ascii=False)
+    if len(received) > 80:
+        received = received[:77] + "..."
+    if finding["type"] == "extra_forbidden":
+        model = _model_at(place[:-1])
+        near = get_close_matches(place[-1], model.model_fields, 1)
+        return ProtocolError(
+            "a protocol has no such key",
+            repr(key),
+            f"Did you mean {near[0]!r}?"
+            if near
+            else f"The keys there are {', '.join(model.model_fields)}.",
+        )
+    if finding["type"] == "missing":
+        example = {"data": '"mnist1d"', "baseline": '"mlp"', "challengers": '["cnn"]'}
+        return ProtocolError(
+            f"a protocol declares {key!r}",
+            "it is not there",
+            f"Add it, for example {key} = {example.get(key, '...')}.",
+        )
+    return ProtocolError(f"{key}: {finding['msg']}", received)
+
+
+def _model_at(place: Sequence[str]) -> type[pydantic.BaseModel]:
+    rooms: Mapping[str, type[pydantic.BaseModel]] = {
+        "recipe": Recipe,
+        "splits": Splits,
+        "baseline": Arm,
+        "challengers": Arm,
+    }
+    return rooms[place[0]] if place else Protocol
+
+
+def load(path: str | Path) -> Protocol:
+    """Reads a protocol from a TOML file; paths inside it start at its folder.
+
+    Raises:
+        ProtocolError: The file is not there, is no TOML, or declares a protocol
+            that cannot be carried out.
+    """
+    path = Path(path)
+    return Protocol(**_anchor(read(path), path.parent))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns a TOML file's content as it stands, for options to be laid over it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProtocolError(
+            "there is no such protocol file",
+            str(path),
+            "archtrial init writes one to start from.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"{path} cannot be read as text", str(error)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ProtocolError(
+            f"{path} is not complete TOML",
+            str(error),
+            "Mend that line; archtrial init writes a whole protocol to compare with.",
+        ) from None
+
+
+def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Makes the paths inside a protocol file independent of the working folder."""
+
+    def anchored(architecture: Any) -> Any:
+        if not isinstance(architecture, str):
+            return architecture
+        name, spec, options = specs.parse_spec(architecture)
+        file, colon, member = spec.rpartition(":")
+        if not (colon and file.endswith(".py")):
+            return architecture
+        inside = ", ".join(f"{k}={json.dumps(v)}" for k, v in options.items())
+        return (
+            (f"{name}=" if name else "")
+            + f"{folder / file}:{member}"
+            + (f"({inside})" if inside else "")
+        )
+
+    def arm(value: Any) -> Any:
+        if isinstance(value, Mapping) and "architecture" in value:
+            return {**value, "architecture": anchored(value["architecture"])}
+        return anchored(value)
+
+    data = declared.get("data")
+    if isinstance(data, str) and (folder / data).exists():
+        declared["data"] = str(folder / data)
+    if "baseline" in declared:
+        declared["baseline"] = arm(declared["baseline"])
+    if isinstance(declared.get("challengers"), list):
+        declared["challengers"] = [arm(value) for value in declared["challengers"]]
+    elif "challengers" in declared:
+        declared["challengers"] = arm(declared["challengers"])
+    return declared
+
+
+def builtin() -> Protocol:
+    """Returns the trial that `archtrial run` carries out when nothing is declared."""
+    text = resources.files("archtrial").joinpath("mnist1d.toml").read_text("utf-8")
+    return Protocol(**tomllib.loads(text))
+
+
+def template() -> str:
+    """Returns a commented protocol to start from."""
+    return resources.files("archtrial").joinpath("template.toml").read_text("utf-8")
+
+
+def canonical(resolved: Mapping[str, Any]) -> str:
+    """Returns the one JSON text of a resolved protocol."""
+    return json.dumps(resolved, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def digest(resolved: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a resolved protocol, in hexadecimal."""
+    return hashlib.sha256(canonical(resolved).encode()).hexdigest()
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Yields (key, old value, new value) wherever two resolved protocols differ."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    for key in sorted(before.keys() | after.keys()):
+        one, other = before.get(key, "(absent)"), after.get(key, "(absent)")
+        if one != other:
+            yield key, _short(one), _short(other)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for inner in value:
+            label = inner.get("name", value.index(inner))
+            yield from _leaves(inner, f"{path}[{label}]")
+    else:
+        yield path, value
+
+
+def _short(value: Any) -> str:
+    text = value if value == "(absent)" else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
+
+

@@ -1,0 +1,131 @@
+"""Keyed tasks carried out, here or in several processes.
+
+What a task's result is never depends on where it is carried out, nor on how many
+others are: each runs in a process of the same kind with the same number of
+threads. Only the order in which results come back differs.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+import torch
+
+from archtrial.errors import StudyError
+
+__all__ = ["Crew"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# The work of a process of the crew: made once, when the process starts.
+_work: Callable[[Any], Any] | None = None
+
+
+class Crew:
+    """Those who carry out a study's tasks; a context manager.
+
+    Args:
+        setup: Makes the function that turns a task into its result. With several
+            workers it is called once in each of them and must pickle.
+        workers: How many processes; 1 means this one.
+        threads: Torch's threads for each task.
+    """
+
+    def __init__(
+        self,
+        setup: Callable[[], Callable[[Any], Any]],
+        *,
+        workers: int = 1,
+        threads: int = 1,
+    ) -> None:
+        self._setup = setup
+        self._workers = workers
+        self._threads = threads
+        self._pool: ProcessPoolExecutor | None = None
+        self._lifeline: Connection | None = None
+
+    def __enter__(self) -> "Crew":
+        if self._workers > 1:
+            # A forked process would inherit locked locks of torch's threads.
+            context = multiprocessing.get_context("spawn")
+            end, self._lifeline = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(
+                self._workers,
+                mp_context=context,
+                initializer=_begin,
+                initargs=(self._setup, self._threads, end),
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None and self._lifeline is not None:
+            # What is under way is not recorded and starts whole next time.
+            self._lifeline.close()
+            self._pool.shutdown(cancel_futures=True)
+
+    def carry_out(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yields (task, result) as they finish; what a task raises is raised.
+
+        Raises:
+            StudyError: A worker's process ended without a result.
+        """
+        if self._pool is None:
+            work = self._setup()
+            for task in tasks:
+                with _threads(self._threads):
+                    result = work(task)
+                yield task, result
+            return
+        try:
+            waiting = {self._pool.submit(_carry_out, task): task for task in tasks}
+            while waiting:
+                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield waiting.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise StudyError(
+                "a worker's process lives until its work is done",
+                "one was ended from outside, most often for want of memory",
+                "What had finished is recorded. Give the same command again, with"
+                " fewer --workers.",
+            ) from error
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _begin(
+    setup: Callable[[], Callable[[Any], Any]], threads: int, lifeline: Connection
+) -> None:
+    global _work
+    # The coordinator decides what an interruption means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    torch.set_num_threads(threads)
+    _work = setup()
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Ends this process when the coordinator has let go, however it went."""
+    lifeline.poll(None)
+    os._exit(0)
+
+
+def _carry_out(task: Any) -> Any:
+    assert _work is not None
+    return _work(task)

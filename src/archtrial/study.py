@@ -1,0 +1,405 @@
+"""The one loop: plan, search, confirm, open the test set, judge.
+
+    import archtrial
+    study = archtrial.Study(archtrial.Protocol(
+        data="mnist1d", baseline="mlp", challengers=["cnn"]))
+    study.run()
+    study.verdict
+    study.report("report.html")
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import platform
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archtrial import execution, judge, protocol, statistics, trainers, trial
+from archtrial import space as spaces
+from archtrial.errors import StudyError
+from archtrial.protocol import Protocol
+from archtrial.records.store import Store, key
+from archtrial.records.table import Run
+
+__all__ = ["Standing", "Study"]
+
+WINNER_SEEDS = 10
+"""Extra fresh seeds of each arm's tuned configuration (science: P(B > A))."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How far a study is, for whoever watches."""
+
+    stage: str
+    """"search", "confirm" or "test"."""
+    done: int
+    planned: int
+    best: Mapping[str, float]
+    """The best validation score so far, by arm."""
+    seconds_left: float | None
+    """For this stage; None until something is known."""
+
+
+Watch = Callable[[Standing], None]
+
+
+class Study:
+    """One protocol, carried out in one folder.
+
+    Args:
+        declared: What is compared.
+        folder: Where the store, the verdict and the page are kept; by default
+            `studies/` and the protocol's short hash.
+        trainer: The user's own training loop: `f(arm, configuration, seed, steps)`
+            returns a mapping with the scores "validation" and "test" in the units of
+            the protocol's metric. The protocol's `data` is then but a name.
+        command: The same as a command line with names in braces, whose last line of
+            output is a JSON object with the two scores.
+
+    Raises:
+        UserError: Something declared cannot be used; its subclasses say what.
+    """
+
+    def __init__(
+        self,
+        declared: Protocol,
+        folder: str | Path | None = None,
+        *,
+        trainer: Callable[..., Mapping[str, float]] | None = None,
+        command: str | None = None,
+    ) -> None:
+        self.protocol = declared
+        self.trial = trial.prepare(declared, trainer, command)
+        self.hash = protocol.digest(self.trial.resolved)
+        self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
+        self._judgement: judge.Judgement | None = None
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was noticed about the data and the arms before anything is trained."""
+        return tuple(self.trial.resolved["notes"])
+
+    def run(self, *, workers: int = 1, watch: Watch | None = None) -> judge.Verdict:
+        """Carries the study out, or goes on where it was interrupted.
+
+        Args:
+            workers: Processes; the results do not depend on it. With more than one,
+                a script calls this under `if __name__ == "__main__"`.
+            watch: Called with the `Standing` whenever something has finished.
+
+        Returns:
+            The verdict, also written to verdict.json beside report.html.
+        """
+        watch = watch or (lambda standing: None)
+        with Store(self.folder) as store:
+            self._declare(store)
+            with execution.Crew(
+                functools.partial(_hand_over, self.trial.trainer),
+                workers=workers,
+                threads=self.protocol.threads,
+            ) as crew:
+                search = self._plan_search()
+                self._carry_out("search", search, store, crew, watch)
+                runs = store.runs(per_example=False)
+                self._stop_if_an_arm_failed(runs)
+                confirm = self._plan_confirm(runs)
+                self._carry_out("confirm", confirm, store, crew, watch)
+            if not store.test_is_open:
+                watch(Standing("test", len(search) + len(confirm), 0, {}, None))
+                store.open_test(*self.trial.open_test(store))
+            self._keep_tuned(store.runs(per_example=False))
+        self._judgement = judge.judge_study(self.folder)
+        _write(self.folder / "verdict.json", self._judgement.verdict.to_json())
+        _write(self.folder / "report.html", self._judgement.page())
+        return self._judgement.verdict
+
+    # The stages.
+
+    def _declare(self, store: Store) -> None:
+        frozen = store.protocol()
+        if frozen is None:
+            store.declare(
+                self.hash,
+                protocol.canonical(self.trial.resolved),
+                json.dumps(self.protocol.describe()),
+            )
+            store.note("began on", json.dumps(_environment(self.protocol, store)))
+            _write(
+                self.folder / "protocol.json",
+                json.dumps(self.trial.resolved, indent=2, ensure_ascii=False) + "\n",
+            )
+        elif frozen[0] != self.hash:
+            changed = [
+                f"  {name}: {old} -> {new}"
+                for name, old, new in protocol.differences(
+                    frozen[1], self.trial.resolved
+                )
+            ]
+            raise StudyError(
+                "a study keeps the protocol that it began with",
+                f"{self.folder} holds another one:\n" + "\n".join(changed[:20]),
+                "Go back to the old protocol, or name another folder with --study.",
+            )
+
+    def _plan_search(self) -> list[trainers.Item]:
+        """n configurations of every arm, and its defaults on r seeds."""
+        planned = []
+        for arm in self.protocol.arms:
+            space = self.trial.spaces[arm.name]
+            for index in range(self.protocol.configurations):
+                drawn = spaces.sample(space, self.protocol.seed, index)
+                planned.append(trainers.Item(arm.name, index, 0, "search", drawn))
+            for seed in range(1, self.protocol.confirm_seeds + 1):
+                planned.append(trainers.Item(arm.name, -1, seed, "default", {}))
+        return planned
+
+    def _plan_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
+        """Fresh seeds: r for the top configurations, 1 for the rest that weigh."""
+        found = {
+            arm.name: judge.search_scores(runs, arm.name, self.trial.sign)
+            for arm in self.protocol.arms
+        }
+        top, rest = statistics.confirm_indices(
+            list(found.values()), self.protocol.effort, self.protocol.top
+        )
+        r = self.protocol.confirm_seeds
+        planned = []
+        for arm in self.protocol.arms:
+            space = self.trial.spaces[arm.name]
+            winner = int(np.argmax(found[arm.name]))
+            seeds = {**dict.fromkeys(rest, 1), **dict.fromkeys(top, r)}
+            seeds[winner] = r
+            for index in sorted(seeds):
+                drawn = spaces.sample(space, self.protocol.seed, index)
+                for seed in range(1, seeds[index] + 1):
+                    planned.append(
+                        trainers.Item(
+                            arm.name, index, seed, "confirm", drawn, index == winner
+                        )
+                    )
+            drawn = spaces.sample(space, self.protocol.seed, winner)
+            for seed in range(r + 1, r + 1 + WINNER_SEEDS):
+                planned.append(
+                    trainers.Item(arm.name, winner, seed, "winner", drawn)
+                )
+        return planned
+
+    def _carry_out(
+        self,
+        stage: str,
+        planned: Sequence[trainers.Item],
+        store: Store,
+        crew: execution.Crew,
+        watch: Watch,
+    ) -> None:
+        """Carries out those tasks of a stage that are not whole in the store."""
+        tasks = self.trial.trainer.divide(planned)
+        recorded = {
+            key(run.arm, run.pair, run.seed): run
+            for run in store.runs(per_example=False)
+        }
+        # A task is recorded as a whole or not at all.
+        left = [
+            task
+            for task in tasks
+            if key(task[0].arm, task[0].pair, task[0].seed) not in recorded
+        ]
+        clock = _Clock(
+            stage, planned, list(recorded.values()), watch, self.trial.sign
+        )
+        clock.show()
+        for _, finished in crew.carry_out(left):
+            for done in finished:
+                if done.weights is not None:
+                    run = done.run
+                    _write(self._weights(run.arm, run.seed), done.weights)
+            store.add([(done.run, done.sealed) for done in finished])
+            clock.finished([done.run for done in finished])
+
+    def _stop_if_an_arm_failed(self, runs: Sequence[Run]) -> None:
+        for arm in self.protocol.arms:
+            searched = [r for r in runs if r.arm == arm.name and r.stage == "search"]
+            if all(run.error is not None for run in searched):
+                raise StudyError(
+                    f"at least one run of {arm.name} comes to its end",
+                    f"all {len(searched)} failed, the first with {searched[0].error}",
+                    f"Mend it and remove {self.folder}: runs that failed are recorded"
+                    " and not tried again.",
+                )
+
+    # What is kept.
+
+    def _weights(self, arm: str, seed: int) -> Path:
+        return self.folder / "tuned" / f"{_file_name(arm)}.{seed}.safetensors"
+
+    def _keep_tuned(self, runs: Sequence[Run]) -> None:
+        """Keeps each arm's tuned configuration and the weights of its best run."""
+        (self.folder / "tuned").mkdir(exist_ok=True)
+        for arm in self.protocol.arms:
+            scores = judge.search_scores(runs, arm.name, self.trial.sign)
+            winner = int(np.argmax(scores))
+            confirms = [
+                run
+                for run in runs
+                if run.arm == arm.name
+                and run.pair == winner
+                and run.stage == "confirm"
+            ]
+            best = max(confirms, key=lambda run: (self.trial.sign * run.validation, -run.seed))
+            tuned = self.trial.tuned(arm, best.configuration)
+            _write(
+                self.folder / "tuned" / f"{_file_name(arm.name)}.json",
+                json.dumps(tuned, indent=2, ensure_ascii=False) + "\n",
+            )
+            final = self.folder / "tuned" / f"{_file_name(arm.name)}.safetensors"
+            if self._weights(arm.name, best.seed).exists():
+                os.replace(self._weights(arm.name, best.seed), final)
+            for run in confirms:
+                self._weights(arm.name, run.seed).unlink(missing_ok=True)
+
+    # What was found.
+
+    @property
+    def judgement(self) -> judge.Judgement:
+        """The verdict with all its evidence."""
+        if self._judgement is None:
+            self._judgement = judge.judge_study(self.folder)
+        return self._judgement
+
+    @property
+    def verdict(self) -> judge.Verdict:
+        """What the trial found; it prints as its sentence."""
+        return self.judgement.verdict
+
+    def report(self, path: str | Path) -> Path:
+        """Writes the page to `path` and returns it."""
+        _write(Path(path), self.judgement.page())
+        return Path(path)
+
+
+def _hand_over(trainer: trainers.Trainer) -> trainers.Trainer:
+    """What each worker starts with: the trainer that was sent to it."""
+    return trainer
+
+
+def _file_name(arm: str) -> str:
+    """Turns any arm's name into one that every file system takes."""
+    return urllib.parse.quote(arm, safe=" ()=,_-")
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise StudyError(
+            "a study can write its files",
+            f"{path}: {error.strerror}",
+            "Make room or mend the permissions, and give the same command again: it"
+            " goes on where it stopped.",
+        ) from error
+
+
+def _environment(declared: Protocol, store: Store) -> dict[str, str]:
+    """What stands on the page, and nowhere in the verdict, of where runs were made."""
+    return {
+        **{
+            name: metadata.version(name)
+            for name in ("archtrial", "torch", "numpy", "scipy")
+        },
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "threads of each training": str(declared.threads),
+        "device": declared.device,
+        "journal of the store": store.journal,
+        "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
+class _Clock:
+    """Turns what has finished into a `Standing`."""
+
+    def __init__(
+        self,
+        stage: str,
+        planned: Sequence[trainers.Item],
+        recorded: Sequence[Run],
+        watch: Watch,
+        sign: int,
+    ) -> None:
+        self._stage = stage
+        self._watch = watch
+        self._sign = sign
+        self._left = Counter(item.arm for item in planned)
+        self._planned = len(planned)
+        self._best: dict[str, float] = {}
+        self._seconds: dict[str, list[float]] = {}
+        self._began = time.monotonic()
+        self._trained = 0.0
+        keys = {key(item.arm, item.pair, item.seed) for item in planned}
+        self._count(
+            [run for run in recorded if key(run.arm, run.pair, run.seed) in keys]
+        )
+        for run in recorded:
+            self._compare(run)
+
+    def _compare(self, run: Run) -> None:
+        if run.stage == "search" and not run.diverged:
+            best = self._best.get(run.arm, run.validation)
+            self._best[run.arm] = self._sign * max(
+                self._sign * best, self._sign * run.validation
+            )
+
+    def _count(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._left[run.arm] -= 1
+            self._seconds.setdefault(run.arm, []).append(run.seconds)
+            self._compare(run)
+
+    def finished(self, runs: Sequence[Run]) -> None:
+        """Counts the runs of a task that has just come back."""
+        self._count(runs)
+        self._trained += sum(run.seconds for run in runs)
+        self.show()
+
+    def show(self) -> None:
+        """Tells the watcher."""
+        seconds_left = None
+        if self._trained and all(arm in self._seconds for arm in self._left):
+            # Several workers finish more than a second of training in a second.
+            pace = self._trained / (time.monotonic() - self._began)
+            seconds_left = (
+                sum(
+                    count * float(np.mean(self._seconds[arm]))
+                    for arm, count in self._left.items()
+                )
+                / pace
+            )
+        self._watch(
+            Standing(
+                stage=self._stage,
+                done=self._planned - self._left.total(),
+                planned=self._planned,
+                best=dict(self._best),
+                seconds_left=seconds_left,
+            )
+        )

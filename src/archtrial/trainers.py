@@ -1,0 +1,329 @@
+"""Who trains: our own loop and fleets, the user's function, the user's command.
+
+A trainer divides the runs of a stage into tasks by a fixed rule, and carries a
+task out wherever it is sent. All of them are told the same: which arm, which
+configuration, which seeds.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import shlex
+import string
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import safetensors.torch
+
+from archtrial import randomness
+from archtrial import space as spaces
+from archtrial.errors import ArmError, ProtocolError
+from archtrial.protocol import HYPERPARAMETERS, Arm
+from archtrial.records.table import Run
+from archtrial.training import fleet, run
+from archtrial.zoo.arms import Architecture
+
+__all__ = ["Command", "Finished", "Function", "Item", "Loops", "Trainer"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One run of the plan; the words are those of `records.table.Run`."""
+
+    arm: str
+    pair: int
+    seed: int
+    stage: str
+    configuration: Mapping[str, spaces.Value]
+    keep_weights: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run with what is sealed, and its weights where they were asked for."""
+
+    run: Run
+    sealed: np.ndarray
+    """Predictions on the test inputs; of a user's own trainer the test score."""
+    weights: bytes | None = None
+    """In the safetensors format."""
+
+
+class Trainer(Protocol):
+    """What a study needs of whoever trains; it pickles if there are workers."""
+
+    def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Returns the tasks, by a rule that looks at nothing but the items."""
+
+    def __call__(self, task: Sequence[Item]) -> list[Finished]:
+        """Carries out one task."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loops:
+    """archtrial's own training: a fleet where the runs of a task are several.
+
+    Args:
+        problem: The data and the recipe, without test labels.
+        architectures: By arm.
+        input_shape: Of one example.
+        study_seed: The protocol's seed.
+        stacks: By arm, whether its modules train as a fleet.
+    """
+
+    problem: run.Problem
+    architectures: Mapping[str, Architecture]
+    input_shape: tuple[int, ...]
+    study_seed: int
+    stacks: Mapping[str, bool]
+
+    # Large enough that a step's fixed cost is shared, small enough that both
+    # cores have work and a kill costs little.
+    most_runs = 16
+
+    def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Runs of one structure share a fleet, in their order, in equal parts."""
+        alike: dict[str, list[Item]] = {}
+        for item in items:
+            structure = {
+                name: value
+                for name, value in item.configuration.items()
+                if name not in HYPERPARAMETERS
+            }
+            name = json.dumps([item.arm, sorted(structure.items())])
+            if not self.stacks[item.arm]:
+                name = json.dumps([name, item.pair, item.seed])
+            alike.setdefault(name, []).append(item)
+        tasks = []
+        for group in alike.values():
+            parts = math.ceil(len(group) / self.most_runs)
+            for part in range(parts):
+                start = part * len(group) // parts
+                tasks.append(tuple(group[start : (part + 1) * len(group) // parts]))
+        return tasks
+
+    def __call__(self, task: Sequence[Item]) -> list[Finished]:
+        """Trains the task's runs."""
+        jobs = [self._job(item) for item in task]
+        if len(jobs) == 1:
+            outcomes = [run.train(self.problem, jobs[0])]
+        else:
+            outcomes = fleet.train(self.problem, jobs)
+        return [
+            _finished(item, outcome)
+            for item, outcome in zip(task, outcomes, strict=True)
+        ]
+
+    def _job(self, item: Item) -> run.Job:
+        architecture = self.architectures[item.arm]
+        values = dict(item.configuration)
+        hyperparameters = {
+            name: float(values.pop(name))
+            for name in HYPERPARAMETERS
+            if name in values and name not in architecture.accepts
+        }
+        names = (item.arm, item.pair, item.seed)
+        # The order of batches is the arms' to share: it is part of the pairing.
+        # Winners are paired by position, whatever their configurations.
+        shared = ("winner" if item.stage == "winner" else item.pair, item.seed)
+        return run.Job(
+            build=functools.partial(
+                architecture.build, self.input_shape, self.problem.num_outputs, values
+            ),
+            hyperparameters=hyperparameters,
+            initial_seed=randomness.seed(self.study_seed, "initialisation", *names),
+            order_seed=randomness.seed(self.study_seed, "order", *shared),
+            noise_seed=randomness.seed(self.study_seed, "noise", *names),
+            keep_weights=item.keep_weights,
+        )
+
+
+def _finished(item: Item, outcome: run.Outcome) -> Finished:
+    return Finished(
+        run=Run(
+            arm=item.arm,
+            pair=item.pair,
+            seed=item.seed,
+            stage=item.stage,
+            configuration=item.configuration,
+            validation=outcome.validation,
+            diverged=outcome.diverged,
+            error=outcome.error,
+            flops=outcome.flops,
+            parameters=outcome.parameters,
+            seconds=outcome.seconds,
+            curve=outcome.curve,
+        ),
+        sealed=outcome.predictions,
+        weights=None
+        if outcome.weights is None
+        else safetensors.torch.save(
+            {name: w.contiguous() for name, w in outcome.weights.items()}
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """The user's own training loop.
+
+    Args:
+        function: `f(arm, configuration, seed, steps)`, where `arm` is the
+            protocol's `Arm`. It returns a mapping with the scores "validation" and
+            "test" (NaN or infinite: the run diverged), and optionally its "cost"
+            in a unit of the user's own.
+        arms: By name.
+        steps: What the protocol declares.
+        study_seed: The protocol's seed.
+    """
+
+    function: Callable[[Arm, Mapping[str, spaces.Value], int, int], Mapping[str, float]]
+    arms: Mapping[str, Arm]
+    steps: int
+    study_seed: int
+
+    def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Each run is a task."""
+        return [(item,) for item in items]
+
+    def __call__(self, task: Sequence[Item]) -> list[Finished]:
+        """Calls the user's function; what it raises is recorded with the run."""
+        return [self._train(item) for item in task]
+
+    def _train(self, item: Item) -> Finished:
+        names = (item.arm, item.pair, item.seed)
+        # Most frameworks take seeds of 31 bits.
+        seed = randomness.seed(self.study_seed, "training", *names) >> 32
+        start = time.perf_counter()
+        error, scores = None, {}
+        try:
+            scores = self.function(
+                self.arms[item.arm], dict(item.configuration), seed, self.steps
+            )
+        except Exception as raised:
+            place = traceback.extract_tb(raised.__traceback__)[-1]
+            error = (
+                f"{type(raised).__name__}: {raised}"
+                f" ({place.filename.rpartition('/')[2]}, line {place.lineno})"
+            )
+        else:
+            error = _fault(scores)
+        if error is not None:
+            scores = {"validation": math.nan, "test": math.nan}
+        validation, test = float(scores["validation"]), float(scores["test"])
+        diverged = not (math.isfinite(validation) and math.isfinite(test))
+        return Finished(
+            run=Run(
+                arm=item.arm,
+                pair=item.pair,
+                seed=item.seed,
+                stage=item.stage,
+                configuration=item.configuration,
+                validation=math.nan if diverged else validation,
+                diverged=diverged,
+                error=error,
+                flops=float(scores.get("cost", 0.0)),
+                seconds=time.perf_counter() - start,
+            ),
+            sealed=np.array(math.nan if diverged else test),
+        )
+
+
+def _fault(scores: Any) -> str | None:
+    """Says what is wrong with a trainer's answer, or None."""
+    if not isinstance(scores, Mapping):
+        return f"a trainer returns a mapping of scores, not {type(scores).__name__}"
+    for name in ("validation", "test"):
+        if name not in scores:
+            return f"a trainer returns a {name!r} score; it returned {sorted(scores)}"
+    for name in sorted(scores.keys() & {"validation", "test", "cost"}):
+        value = scores[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            return f"a trainer's {name!r} is a number, not {value!r}"
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command line that trains one run, as a function for `Function`.
+
+    Args:
+        template: The command with names in braces: hyperparameters and options,
+            `arm`, `seed` and `steps`. It is run without a shell. The last line of
+            its output is a JSON object with the scores "validation" and "test".
+
+    Raises:
+        ProtocolError: The template cannot be split or filled in.
+    """
+
+    template: str
+
+    def __post_init__(self) -> None:
+        with self._explained():
+            if not shlex.split(self.template):
+                raise ProtocolError("a command has at least one word", "none")
+            self.names()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise ProtocolError(
+                "a command is split into words as a shell would, with names in braces",
+                f"{self.template!r}: {error}",
+                "Close every quote; write a brace itself as {{ or }}.",
+            ) from None
+
+    def names(self) -> set[str]:
+        """Returns the names that the template asks for."""
+        parsed = string.Formatter().parse(self.template)
+        return {name for _, name, _, _ in parsed if name is not None}
+
+    def check(self, known: set[str]) -> None:
+        """Raises a ProtocolError where the template asks for a name not in `known`."""
+        for name in sorted(self.names() - known):
+            raise ProtocolError(
+                "a command asks for names that every arm has",
+                f"{{{name}}}",
+                f"The names are {', '.join(sorted(known))}; declare others in the"
+                " search space or as options of the arms.",
+            )
+
+    def __call__(
+        self,
+        arm: Arm,
+        configuration: Mapping[str, spaces.Value],
+        seed: int,
+        steps: int,
+    ) -> Mapping[str, float]:
+        """Runs the command once and reads the last line of its output."""
+        values = {
+            **arm.options,
+            **configuration,
+            "arm": arm.name,
+            "seed": seed,
+            "steps": steps,
+        }
+        words = [word.format_map(values) for word in shlex.split(self.template)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - the user's own command
+        if done.returncode != 0:
+            last = (done.stderr.strip() or "no message").splitlines()[-1]
+            raise ArmError(f"the command ended with status {done.returncode}", last)
+        lines = done.stdout.strip().splitlines() or [""]
+        try:
+            scores = json.loads(lines[-1])
+        except json.JSONDecodeError:
+            raise ArmError(
+                "the last line of the command's output is a JSON object",
+                repr(lines[-1][:200]),
+            ) from None
+        if not isinstance(scores, dict):
+            raise ArmError("the last line is a JSON object", repr(lines[-1][:200]))
+        return scores

@@ -1,0 +1,311 @@
+"""From a declared protocol to what can be carried out.
+
+Here the data are loaded and split, the arms found, built once and called on two
+examples, and their spaces put together. What comes out is the *resolved*
+protocol, whose hash names the study, and a trainer.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from archtrial import data, metrics, trainers
+from archtrial import space as spaces
+from archtrial.errors import ArmError, ProtocolError
+from archtrial.protocol import HYPERPARAMETERS, Arm, describe_space
+from archtrial.protocol import Protocol as Declared
+from archtrial.records.store import Store
+from archtrial.training import fleet
+from archtrial.training.run import Problem
+from archtrial.zoo import arms as anybody
+
+__all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
+
+Opened = tuple[dict[str, tuple[float, np.ndarray | None]], dict[str, Any]]
+
+
+class Trial(Protocol):
+    """What a study needs to know of those who train."""
+
+    resolved: dict[str, Any]
+    spaces: Mapping[str, spaces.Space]
+    """By arm, everything that is searched."""
+    trainer: trainers.Trainer
+    sign: int
+    """1 where a higher score is better, else -1."""
+
+    def open_test(self, store: Store) -> Opened:
+        """Returns the test scores of all runs, by key, and what to record with them."""
+
+    def tuned(
+        self, arm: Arm, configuration: Mapping[str, spaces.Value]
+    ) -> dict[str, Any]:
+        """Returns what is kept of an arm's tuned configuration."""
+
+
+def prepare(
+    declared: Declared,
+    function: Callable[..., Mapping[str, float]] | None = None,
+    command: str | None = None,
+) -> Trial:
+    """Makes a trial of a protocol, for our own training or for the user's."""
+    if function is not None and command is not None:
+        raise ProtocolError("a study has one trainer", "a function and a command")
+    if command is not None:
+        return OwnTrainer(declared, trainers.Command(command))
+    return Zoo(declared) if function is None else OwnTrainer(declared, function)
+
+
+class Zoo:
+    """A trial of modules, built in or the user's, trained by archtrial.
+
+    Raises:
+        UserError: The data or an arm cannot be used; its subclasses say what.
+    """
+
+    def __init__(self, declared: Declared) -> None:
+        dataset = data.load(declared.data, target=declared.target, task=declared.task)
+        self.split = dataset.split(declared.splits, declared.seed)
+        self.metric = (
+            metrics.default(self.split.task)
+            if declared.metric is None
+            else metrics.get(declared.metric, self.split.task)
+        )
+        self.sign = 1 if self.metric.higher_is_better else -1
+        self.architectures = {
+            arm.name: anybody.find(arm.architecture, arm.options, arm.space or None)
+            for arm in declared.arms
+        }
+        self.spaces, left_out = self._put_together(declared)
+        obstacles = {}
+        self.problem = Problem(
+            x_train=self.split.x_train,
+            y_train=self.split.y_train,
+            x_validation=self.split.x_validation,
+            y_validation=self.split.y_validation,
+            x_test=self.split.x_test,
+            task=self.split.task,
+            num_outputs=self.split.num_outputs,
+            metric=self.metric,
+            recipe=declared.recipe,
+            steps=declared.length(len(self.split.y_train)),
+            batch_size=declared.batch_size,
+            device=declared.device,
+        )
+        for arm in declared.arms:
+            architecture = self.architectures[arm.name]
+            first = spaces.sample(self.spaces[arm.name], declared.seed, 0)
+            shape, outputs = self.split.input_shape, self.split.num_outputs
+            anybody.check(architecture, shape, outputs, self.split.kind, first)
+            obstacles[arm.name] = fleet.obstacle(
+                self.problem,
+                functools.partial(architecture.build, shape, outputs, first),
+            )
+        self.trainer = trainers.Loops(
+            problem=self.problem,
+            architectures=self.architectures,
+            input_shape=self.split.input_shape,
+            study_seed=declared.seed,
+            stacks={name: why is None for name, why in obstacles.items()},
+        )
+        self.resolved = {
+            **_settings(declared, self.spaces),
+            "data": {
+                "name": dataset.name,
+                "digest": self.split.digest,
+                "kind": self.split.kind,
+                "input_shape": list(self.split.input_shape),
+                "classes": list(self.split.classes) if self.split.classes else None,
+                "rows": {
+                    "training": len(self.split.y_train),
+                    "validation": len(self.split.y_validation),
+                    "test": self.split.test_size,
+                },
+            },
+            "task": self.split.task,
+            "metric": self.metric.name,
+            "steps": self.problem.steps,
+            "trainer": "archtrial",
+            "notes": [
+                *self.split.notes,
+                *left_out,
+                *(
+                    f"{name} trains one run at a time, not in fleets: {why}"
+                    for name, why in obstacles.items()
+                    if why is not None
+                ),
+            ],
+        }
+        for arm in (self.resolved["baseline"], *self.resolved["challengers"]):
+            arm["source"] = self.architectures[arm["name"]].source
+
+    def _put_together(
+        self, declared: Declared
+    ) -> tuple[dict[str, spaces.Space], list[str]]:
+        """Joins the shared space with each arm's own.
+
+        Returns:
+            What each arm searches; and a sentence for each shared dimension that an
+            arm has no use for.
+
+        Raises:
+            ArmError: No arm has any use for a shared dimension.
+        """
+        joined: dict[str, spaces.Space] = {}
+        unused: dict[str, list[str]] = {}
+        for arm in declared.arms:
+            architecture = self.architectures[arm.name]
+            shared = {}
+            for name, dimension in declared.space.items():
+                if self._takes(architecture, name):
+                    shared[name] = dimension
+                else:
+                    unused.setdefault(name, []).append(arm.name)
+            joined[arm.name] = {
+                name: dimension
+                for name, dimension in {**shared, **architecture.space}.items()
+                if name not in arm.options
+            }
+        for name, arms in unused.items():
+            if len(arms) == len(declared.arms):
+                raise ArmError(
+                    "a dimension of the shared search space is one that some arm takes",
+                    f"{name!r} is neither a hyperparameter of training"
+                    f" ({', '.join(HYPERPARAMETERS)}) nor an option of any arm",
+                    "Mend its spelling or remove it from space.",
+                )
+        return joined, [
+            f"{' and '.join(arms)} does not take {name}: it is not searched there."
+            for name, arms in unused.items()
+        ]
+
+    def _takes(self, architecture: anybody.Architecture, name: str) -> bool:
+        if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
+            return True
+        if name != "dropout":
+            return False
+        drawn = spaces.sample(architecture.space, 0, 0)
+        with torch.random.fork_rng(devices=[]):
+            module = architecture.build(
+                self.split.input_shape, self.split.num_outputs, drawn
+            )
+        return any(isinstance(part, torch.nn.Dropout) for part in module.modules())
+
+    def open_test(self, store: Store) -> Opened:
+        """Has all stored predictions scored at once, the constant predictor's too."""
+        sealed = store.sealed()
+        constant = self.metric.constant(
+            self.split.y_train, self.split.test_size, self.split.num_outputs
+        )
+        keys = sorted(sealed)
+        *examples, floor = self.split.open_test(
+            self.metric, [*(sealed[key] for key in keys), constant]
+        )
+        scores = {
+            key: (float(np.mean(scored, dtype=np.float64)), scored)
+            for key, scored in zip(keys, examples, strict=True)
+        }
+        return scores, {"constant": float(np.mean(floor, dtype=np.float64))}
+
+    def tuned(
+        self, arm: Arm, configuration: Mapping[str, spaces.Value]
+    ) -> dict[str, Any]:
+        """Returns the configuration and what is needed to build its module."""
+        return {
+            "architecture": self.architectures[arm.name].spec,
+            "input_shape": list(self.split.input_shape),
+            "num_outputs": self.split.num_outputs,
+            "options": dict(arm.options),
+            "configuration": dict(configuration),
+        }
+
+
+class OwnTrainer:
+    """A trial whose runs the user's own function or command trains."""
+
+    def __init__(
+        self, declared: Declared, function: Callable[..., Mapping[str, float]]
+    ) -> None:
+        name = declared.metric or "accuracy"
+        self.sign = 1 if metrics.get(name).higher_is_better else -1
+        self.spaces = {
+            arm.name: {
+                dimension: value
+                for dimension, value in {**declared.space, **arm.space}.items()
+                if dimension not in arm.options
+            }
+            for arm in declared.arms
+        }
+        if isinstance(function, trainers.Command):
+            for arm in declared.arms:
+                function.check(
+                    {"arm", "seed", "steps", *arm.options, *self.spaces[arm.name]}
+                )
+        steps = declared.length(training_rows=1)
+        self.trainer = trainers.Function(
+            function,
+            arms={arm.name: arm for arm in declared.arms},
+            steps=steps,
+            study_seed=declared.seed,
+        )
+        self.resolved = {
+            **_settings(declared, self.spaces),
+            "data": {"name": declared.data},
+            "task": declared.task,
+            "metric": name,
+            "steps": steps,
+            "trainer": function.template
+            if isinstance(function, trainers.Command)
+            else anybody.source_of(function),
+            "notes": ["The scores are those that the study's own trainer returned."],
+        }
+
+    def open_test(self, store: Store) -> Opened:
+        """Uncovers the test scores that the trainer returned with each run."""
+        return {key: (float(test), None) for key, test in store.sealed().items()}, {
+            "constant": None
+        }
+
+    def tuned(
+        self, arm: Arm, configuration: Mapping[str, spaces.Value]
+    ) -> dict[str, Any]:
+        """Returns the configuration."""
+        return {
+            "architecture": str(arm.architecture),
+            "options": dict(arm.options),
+            "configuration": dict(configuration),
+        }
+
+
+def _settings(
+    declared: Declared, searched: Mapping[str, spaces.Space]
+) -> dict[str, Any]:
+    """The part of a resolved protocol that the data and the trainer do not change."""
+    arms = [
+        {
+            "name": arm.name,
+            "architecture": arm.describe()["architecture"],
+            "options": dict(arm.options),
+            "space": describe_space(searched[arm.name]),
+        }
+        for arm in declared.arms
+    ]
+    return {
+        "archtrial": metadata.version("archtrial"),
+        "baseline": arms[0],
+        "challengers": arms[1:],
+        "recipe": declared.recipe.model_dump(),
+        "splits": declared.splits.model_dump(),
+        **{
+            name: getattr(declared, name)
+            for name in (
+                "batch_size", "margin", "alpha", "effort", "configurations",
+                "confirm_seeds", "top", "max_multiple", "estimand", "seed", "threads",
+                "device",
+            )
+        },
+    }  # fmt: skip
