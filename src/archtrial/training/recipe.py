@@ -1,0 +1,220 @@
+"""From declared values to what happens at each step: order, rate, loss, update.
+
+Everything here has a leading axis of runs. The loop (`run.py`) passes one run,
+a fleet passes many, and both carry out the same arithmetic.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from archtrial.errors import ProtocolError
+from archtrial.protocol import Recipe
+
+__all__ = ["SEARCHABLE", "Optimizer", "batches", "column", "loss", "rates", "settled"]
+
+SEARCHABLE = (
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "label_smoothing",
+    "initial_scale",
+)
+"""What a run may set for itself; the recipe says it for all others."""
+
+# The second beta and epsilon of Kingma and Ba (2015), as in torch.optim.
+_BETA_2 = 0.999
+_EPSILON = 1e-8
+
+
+def settled(recipe: Recipe, hyperparameters: Mapping[str, float]) -> dict[str, float]:
+    """Returns the five real hyperparameters of a run: its own, else the recipe's.
+
+    Raises:
+        ProtocolError: A hyperparameter that training does not know, or a value
+            outside its range.
+    """
+    unknown = sorted(set(hyperparameters) - {*SEARCHABLE, "dropout"})
+    if unknown:
+        raise ProtocolError(
+            "a hyperparameter belongs to training or to the architecture",
+            f"{unknown[0]!r}, which neither knows",
+            f"Training knows {', '.join(SEARCHABLE)} and dropout; everything else"
+            " must be a parameter of the architecture's function.",
+        )
+    values = {
+        name: float(hyperparameters.get(name, getattr(recipe, name)))
+        for name in SEARCHABLE
+    }
+    for name, value in values.items():
+        below_one = name in ("momentum", "label_smoothing")
+        if not (0 <= value < (1 if below_one else math.inf)):
+            raise ProtocolError(
+                f"{name} is at least 0" + (" and below 1" if below_one else ""),
+                str(value),
+            )
+    return values
+
+
+def column(values: Sequence[float], device: str | torch.device) -> torch.Tensor:
+    """Returns one value for each run as a float32 column of shape (runs, 1)."""
+    return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
+
+
+def rates(recipe: Recipe, steps: int) -> np.ndarray:
+    """Returns each step's share of the learning rate, (steps,) float64.
+
+    The rate rises linearly over the warm-up and is full at its end. From there
+    `cosine` falls to 0 just after the last step, `step` divides by ten after
+    half and after three quarters of all steps, and `constant` stays.
+    """
+    step = np.arange(steps)
+    warmup = round(recipe.warmup * steps)
+    if recipe.schedule == "cosine":
+        progress = (step - warmup) / max(steps - warmup, 1)
+        share = 0.5 * (1 + np.cos(math.pi * np.clip(progress, 0, 1)))
+    elif recipe.schedule == "step":
+        share = np.where(
+            step < steps / 2, 1.0, np.where(step < 0.75 * steps, 0.1, 0.01)
+        )
+    else:
+        share = np.ones(steps)
+    rising = (step + 1) / max(warmup, 1)
+    return np.where(step < warmup, rising, share)
+
+
+def batches(
+    recipe: Recipe, count: int, batch_size: int, order_seed: int
+) -> Iterator[np.ndarray]:
+    """Yields the rows of one batch after another, without end.
+
+    All batches have the same size, so the last one of an epoch is filled up
+    from the next epoch.
+
+    Args:
+        recipe: Its `order` says whether each epoch is shuffled afresh.
+        count: Number of training examples.
+        batch_size: Examples in a batch, at most `count`.
+        order_seed: Determines the order, and nothing else does.
+
+    Yields:
+        (batch_size,) int64 rows.
+    """
+    generator = np.random.default_rng(order_seed)
+    epoch = generator.permutation(count)
+    rest = epoch
+    while True:
+        if len(rest) < batch_size:
+            if recipe.order == "shuffled":
+                epoch = generator.permutation(count)
+            rest = np.concatenate([rest, epoch])
+        yield rest[:batch_size]
+        rest = rest[batch_size:]
+
+
+def loss(
+    outputs: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor
+) -> torch.Tensor:
+    """Returns each run's mean loss over its batch, (runs,).
+
+    Integer targets mean cross-entropy, whose target puts 1 - smoothing on the
+    label and spreads the rest evenly over all classes (Szegedy et al. 2016,
+    section 7). Real targets mean squared error.
+
+    Args:
+        outputs: (runs, batch, classes) logits, or (runs, batch, 1) values.
+        targets: (runs, batch) int64 labels, or float32 standardised targets.
+        smoothing: (runs, 1), used for labels.
+    """
+    if targets.is_floating_point():
+        return (outputs.squeeze(2) - targets).square().mean(1)
+    log_probabilities = outputs.log_softmax(2)
+    on_label = log_probabilities.gather(2, targets.unsqueeze(2)).squeeze(2)
+    spread = log_probabilities.mean(2)
+    return -torch.lerp(on_label, spread, smoothing).mean(1)
+
+
+class Optimizer:
+    """AdamW, Adam or SGD with Nesterov momentum, for many runs at once.
+
+    All trainable values of a run lie in one row, so that a step is a handful of
+    operations whatever the number of layers, and a norm is a row's norm. The
+    updates are those of `torch.optim`, with one difference: a parameter that no
+    gradient reached counts as having a gradient of zero.
+
+    Args:
+        recipe: Names the optimiser and limits the gradient's norm.
+        values: (runs, P) float32, updated in place.
+        learning_rate: (runs, 1).
+        weight_decay: (runs, 1).
+        momentum: (runs, 1): Nesterov's momentum, or the first beta.
+
+    Attributes:
+        state: (states, runs, P): SGD's velocity, or both moments of Adam.
+        steps: Steps taken so far.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        values: torch.Tensor,
+        learning_rate: torch.Tensor,
+        weight_decay: torch.Tensor,
+        momentum: torch.Tensor,
+    ) -> None:
+        self.recipe = recipe
+        self.values = values
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.momentum = momentum
+        self.state = values.new_zeros(
+            1 if recipe.optimizer == "sgd" else 2, *values.shape
+        )
+        self.steps = 0
+        self._decays = bool((weight_decay != 0).any())
+        self._scratch = torch.empty_like(values)
+
+    @torch.no_grad()
+    def step(self, gradient: torch.Tensor, rate: float) -> None:
+        """Takes one step.
+
+        Args:
+            gradient: (runs, P); overwritten.
+            rate: The schedule's share of the learning rate.
+        """
+        self.steps += 1
+        limit = self.recipe.gradient_clip
+        if limit is not None:
+            norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            gradient.mul_((limit / (norm + 1e-6)).clamp_(max=1))
+        learning_rate = self.learning_rate * rate
+        if self._decays:
+            if self.recipe.optimizer == "adamw":
+                self.values.mul_(1 - learning_rate * self.weight_decay)
+            else:
+                gradient.addcmul_(self.values, self.weight_decay)
+        if self.recipe.optimizer == "sgd":
+            self._sgd(gradient, learning_rate)
+        else:
+            self._adam(gradient, learning_rate)
+
+    def _sgd(self, gradient: torch.Tensor, learning_rate: torch.Tensor) -> None:
+        (velocity,) = self.state
+        velocity.mul_(self.momentum).add_(gradient)
+        gradient.addcmul_(velocity, self.momentum)
+        self.values.addcmul_(gradient, learning_rate, value=-1)
+
+    def _adam(self, gradient: torch.Tensor, learning_rate: torch.Tensor) -> None:
+        first, second = self.state
+        first.lerp_(gradient, 1 - self.momentum)
+        second.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
+        # Both moments' corrections for their start at zero are moved into the
+        # rate and into epsilon, which saves two passes over all values.
+        correction = math.sqrt(1 - _BETA_2**self.steps)
+        forgotten = 1 - self.momentum.double() ** self.steps
+        rate = learning_rate * (correction / forgotten).float()
+        denominator = torch.sqrt(second, out=self._scratch).add_(_EPSILON * correction)
+        update = torch.div(first, denominator, out=self._scratch)
+        self.values.addcmul_(update, rate, value=-1)
