@@ -89,6 +89,18 @@ class Entry:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raises an ArmError at an option that it lacks, or an impossible value."""
+        types = typing.get_type_hints(self.function, include_extras=True)
+        known = self.options
+        for option, value in options.items():
+            if option not in known:
+                raise ArmError(
+                    f"{self.name} has no option {option!r}",
+                    way_out=nearest(option, known),
+                )
+            _check_value(f"{option} of {self.name}", value, types[option])
+
 
 _entries: dict[str, Entry] = {}
 _P = ParamSpec("_P")
@@ -105,23 +117,14 @@ def register(
     """
 
     def decorate(function: Callable[_P, nn.Module]) -> Callable[_P, nn.Module]:
-        name = function.__name__
-        types = typing.get_type_hints(function, include_extras=True)
-
         @functools.wraps(function)
         def build(*args: _P.args, **options: _P.kwargs) -> nn.Module:
-            for option, value in options.items():
-                if option in ("input_shape", "num_outputs"):
-                    continue
-                if option not in entry.options:
-                    raise ArmError(
-                        f"{name} has no option {option!r}",
-                        way_out=nearest(option, entry.options),
-                    )
-                _check_value(f"{option} of {name}", value, types[option])
+            given = options.keys() - {"input_shape", "num_outputs"}
+            entry.check_options({option: options[option] for option in given})
             return function(*args, **options)
 
-        entry = _entries[name] = Entry(name, build, space, kinds)
+        entry = Entry(function.__name__, build, space, kinds)
+        _entries[entry.name] = entry
         return build
 
     return decorate

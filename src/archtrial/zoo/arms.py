@@ -1,0 +1,483 @@
+"""Anybody's architecture: found by its name, built, and tried before a study starts.
+
+A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", or in
+Python the class or function itself. It needs no registration: it is called with
+those of `input_shape`, `num_outputs`, its options and its search-space names that
+its signature has, and returns a `torch.nn.Module`.
+
+    class Net(torch.nn.Module):
+        space = {"width": [32, 64, 128]}      # optional; a protocol may say it, too
+
+        def __init__(self, input_shape, num_outputs, width=64, skip=True): ...
+
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from archtrial import space as spaces
+from archtrial.errors import ArmError, UserError
+from archtrial.protocol import HYPERPARAMETERS
+from archtrial.space import Choice, Dimension, Space, Value
+from archtrial.zoo import registry
+from archtrial.zoo.registry import Kind, Shape, nearest
+from archtrial.zoo.userfile import UserFile, is_library
+
+__all__ = ["Architecture", "check", "find"]
+
+Builder = Callable[..., Any]
+
+# What training alone may set. A signature may well have a `momentum` of its own
+# (batch normalisation has): it can be fixed as an option, but a searched momentum
+# is the optimiser's in every arm, or the arms would not be searched alike.
+_TRAINING = frozenset(HYPERPARAMETERS) - {"dropout"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """An architecture with its fixed options and its search space.
+
+    It pickles by its spec and is found again wherever it is unpickled, except
+    for a class or function that was given itself: that must pickle, too.
+    """
+
+    spec: str
+    """What it was found by: "cnn", "path/net.py:Net", "package.module:Net"."""
+    options: Mapping[str, Value]
+    """Fixed options."""
+    space: Space
+    """Its own search space, without what the options fix."""
+    source: str
+    """The text of the file that defines it, and of what it imports from beside it."""
+    accepts: frozenset[str]
+    """The names that its signature takes from a configuration."""
+    given: Builder | None = dataclasses.field(default=None, repr=False)
+    """The class or function, where it was given itself."""
+
+    def build(
+        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+    ) -> nn.Module:
+        """Builds the module; torch's global generator decides its initial weights.
+
+        Args:
+            input_shape: One example's shape.
+            num_outputs: Classes, or 1 for regression.
+            values: A configuration. Hyperparameters of training that the signature
+                does not have are left to training.
+
+        Raises:
+            ArmError: It cannot be built: a value is unknown or missing, its file
+                has changed since it was found, its own code raises, or what it
+                returns is no module.
+        """
+        found = self._found()
+        _, takes_any = _parameters(self.spec, found.builder)
+        passed = {}
+        for name, value in values.items():
+            if name in self.accepts or (takes_any and name not in HYPERPARAMETERS):
+                passed[name] = value
+            elif name not in HYPERPARAMETERS:
+                raise _not_searchable(self.spec, name, self.accepts)
+        given = {
+            "input_shape": tuple(input_shape),
+            "num_outputs": num_outputs,
+            **passed,
+            **self.options,
+        }
+        with found.blamed(f"{self.spec} can be built"):
+            module = _call(self.spec, found.builder, given)
+        if not isinstance(module, nn.Module):
+            raise ArmError(
+                f"{self.spec} returns a torch.nn.Module",
+                f"it returned {_described(module)}",
+            )
+        return module
+
+    def _found(self) -> "_Found":
+        if self.given is not None:
+            return _Found(self.given, self.source)
+        if (self.spec, self.source) in _loaded:
+            return _loaded[self.spec, self.source]
+        found = _look_up(self.spec)
+        if found.source != self.source:
+            raise ArmError(
+                f"the source of {self.spec} stays as it was when the study began",
+                "it has changed since",
+                "Undo the change, or start another study with the new version.",
+            )
+        _loaded[self.spec, self.source] = found
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A class or function that builds modules, and where it comes from."""
+
+    builder: Builder
+    source: str
+    file: UserFile | None = None
+
+    @contextlib.contextmanager
+    def blamed(self, rule: str) -> Iterator[None]:
+        """Runs the user's code; turns what it raises into an ArmError."""
+        with self.file.importing() if self.file else contextlib.nullcontext():
+            try:
+                yield
+            except UserError:
+                raise
+            except Exception as error:
+                raise ArmError(rule, _explained(error, self.builder)) from error
+
+
+# Loaded once in a process. The source is part of the key, so that `find` can load
+# a changed file in a notebook while older architectures keep what they were.
+_loaded: dict[tuple[str, str], _Found] = {}
+
+
+def find(
+    spec: str | Builder,
+    options: Mapping[str, Value] | None = None,
+    space: Mapping[str, Any] | None = None,
+) -> Architecture:
+    """Finds an architecture.
+
+    Args:
+        spec: A name of the zoo, "path/to/file.py:Name", "package.module:Name", or
+            a class or function that returns a `torch.nn.Module`.
+        options: Fixed options.
+        space: Its search space, as `archtrial.space.parse` reads it, in place of
+            the zoo's or of the attribute `space` of the class or function.
+
+    Raises:
+        ArmError: There is no such thing; its file cannot be run; an option or a
+            name of the search space is not in its signature.
+        ProtocolError: A dimension of the search space is impossible.
+    """
+    if isinstance(spec, str):
+        name, found = spec, _look_up(spec)
+        _loaded[name, found.source] = found
+    elif (entry := registry.entry_of(spec)) is not None:
+        return find(entry.name, options, space)
+    else:
+        name, found = _name_of(spec), _Found(spec, _source_of(spec))
+    builder = found.builder
+    if isinstance(builder, nn.Module) or not callable(builder):
+        raise ArmError(
+            f"{name} is a class or function that returns a torch.nn.Module, so that"
+            " every run starts from fresh weights",
+            f"it is {_described(builder)}",
+            "Give the class itself, or a function that makes the module.",
+        )
+    options = dict(options or {})
+    declared = _own_space(name, builder) if space is None else dict(space)
+    for fixed in options.keys() & declared.keys():
+        if space is not None:
+            raise ArmError(
+                f"{name}: an option is either fixed or searched",
+                f"{fixed!r} is both",
+                f"Remove {fixed!r} from the options or from the search space.",
+            )
+        del declared[fixed]
+    parsed = {name: spaces.parse(name, value) for name, value in declared.items()}
+    named, takes_any = _parameters(name, builder)
+    own = named - {"input_shape", "num_outputs"}
+    for option in options:
+        if option not in own and not takes_any:
+            raise ArmError(
+                f"{name} has no option {option!r}",
+                way_out=f"{option} belongs to training: set it in the recipe."
+                if option in _TRAINING
+                else nearest(option, sorted(own)),
+            )
+    for searched in parsed:
+        if not (searched in own or searched in HYPERPARAMETERS or takes_any):
+            raise _not_searchable(name, searched, own)
+    if entry := registry.entry_of(builder):
+        entry.check_options(options)
+        for searched in parsed.keys() & own:
+            for value in _extremes(parsed[searched]):
+                entry.check_options({searched: value})
+    return Architecture(
+        name,
+        options,
+        parsed,
+        found.source,
+        own - _TRAINING - options.keys(),
+        given=None if isinstance(spec, str) else spec,
+    )
+
+
+def check(
+    architecture: Architecture,
+    input_shape: Shape,
+    num_outputs: int,
+    kind: Kind,
+    values: Mapping[str, Value],
+) -> None:
+    """Builds an architecture on the CPU and calls it on two examples.
+
+    Torch's global generator is left as it was.
+
+    Args:
+        architecture: What to try.
+        input_shape: One example's shape.
+        num_outputs: Classes, or 1 for regression.
+        kind: What the inputs are; columns of a table have no order, and some
+            architectures of the zoo need one.
+        values: A configuration to try it with.
+
+    Raises:
+        ArmError: It raises anything, or its output is not a (2, num_outputs) tensor
+            of real numbers that depends on its weights.
+    """
+    entry = registry.entries().get(architecture.spec)
+    if entry is not None and kind not in entry.kinds:
+        flexible = [
+            name for name, other in registry.entries().items() if kind in other.kinds
+        ]
+        raise ArmError(
+            f"{architecture.spec} needs inputs with an order, such as a sequence or an"
+            " image",
+            f"a {kind}",
+            f"Take {' or '.join(flexible)}.",
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        module = architecture.build(input_shape, num_outputs, values)
+        _check_dropout(architecture, module, values)
+        examples = torch.randn(2, *input_shape)
+        with architecture._found().blamed(
+            f"{architecture.spec} can be called on two examples of shape"
+            f" {tuple(input_shape)}"
+        ):
+            outputs = module(examples)
+    _check_outputs(architecture.spec, outputs, num_outputs)
+
+
+def _check_dropout(
+    architecture: Architecture, module: nn.Module, values: Mapping[str, Value]
+) -> None:
+    searched = "dropout" in values and "dropout" not in architecture.accepts
+    if searched and not any(isinstance(part, nn.Dropout) for part in module.modules()):
+        raise ArmError(
+            "dropout can be searched only where something drops out",
+            f"{architecture.spec} has neither a parameter dropout nor an nn.Dropout",
+            "Add nn.Dropout to the module, or take dropout out of the search space.",
+        )
+
+
+def _check_outputs(spec: str, outputs: Any, num_outputs: int) -> None:
+    expected = (2, num_outputs)
+    if not isinstance(outputs, torch.Tensor):
+        raise ArmError(
+            f"{spec} returns one tensor of shape {expected} for two examples",
+            f"it returned {_described(outputs)}",
+        )
+    if tuple(outputs.shape) != expected:
+        raise ArmError(
+            f"{spec} returns a tensor of shape {expected} for two examples",
+            f"it returned the shape {tuple(outputs.shape)}",
+            f"Let its last layer have {num_outputs}"
+            f" {'output' if num_outputs == 1 else 'outputs'}; it is told so as"
+            " num_outputs.",
+        )
+    if not outputs.is_floating_point():
+        raise ArmError(f"{spec} returns real numbers", f"it returned {outputs.dtype}")
+    if not outputs.requires_grad:
+        raise ArmError(
+            f"the output of {spec} depends on weights that can be trained",
+            "no gradient reaches any",
+            "Look for torch.no_grad(), .detach() or requires_grad = False.",
+        )
+
+
+def _look_up(spec: str) -> _Found:
+    """Finds what a spec names, running the user's file afresh."""
+    place, colon, name = spec.rpartition(":")
+    if not colon:
+        if spec.endswith(".py"):
+            raise ArmError(
+                "a file is given with the name of a class or function in it",
+                repr(spec),
+                f"Write {spec}:Name.",
+            )
+        entry = registry.get(spec)
+        return _Found(entry.function, _source_of(entry.function))
+    if not place or not name:
+        raise ArmError(
+            "a spec is path/to/file.py:Name or package.module:Name", repr(spec)
+        )
+    if place.endswith(".py"):
+        file = _load(Path(place))
+        return _Found(_member(place, file.module, name), file.source, file)
+    try:
+        module = importlib.import_module(place)
+    except Exception as error:
+        raise ArmError(
+            f"the module {place!r} can be imported",
+            _explained(error),
+            f"A file is written with its ending: {place.replace('.', '/')}.py:{name}.",
+        ) from error
+    builder = _member(place, module, name)
+    return _Found(builder, _source_of(builder))
+
+
+def _load(path: Path) -> UserFile:
+    if not path.is_file():
+        raise ArmError(
+            "an architecture's file exists",
+            str(path),
+            nearest(path.name, sorted(near.name for near in path.parent.glob("*.py"))),
+        )
+    try:
+        return UserFile.load(path)
+    # A script without a main guard may end in sys.exit().
+    except (Exception, SystemExit) as error:
+        raise ArmError(f"{path} can be run", _explained(error)) from error
+
+
+def _member(place: str, module: Any, name: str) -> Builder:
+    if not hasattr(module, name):
+        defined = sorted(
+            other
+            for other, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        )
+        raise ArmError(f"{place} defines {name!r}", way_out=nearest(name, defined))
+    member: Builder = getattr(module, name)
+    return member
+
+
+def _own_space(name: str, builder: Builder) -> dict[str, Any]:
+    """Returns the zoo's space, or what the attribute `space` declares."""
+    entry = registry.entry_of(builder)
+    if entry is not None:
+        return dict(entry.space)
+    declared = getattr(builder, "space", {})
+    if not isinstance(declared, Mapping):
+        raise ArmError(
+            f"the attribute space of {name} is a mapping",
+            repr(declared),
+            'Write for example space = {"width": [32, 64, 128]}.',
+        )
+    return dict(declared)
+
+
+def _signature(name: str, builder: Builder) -> inspect.Signature:
+    try:
+        return inspect.signature(builder)
+    except (TypeError, ValueError):
+        raise ArmError(
+            f"{name} has a signature that Python can read",
+            way_out="Wrap it: def net(input_shape, num_outputs): return ...",
+        ) from None
+
+
+def _parameters(name: str, builder: Builder) -> tuple[frozenset[str], bool]:
+    """Returns the names in a signature, and whether it takes any other as well."""
+    parameters = _signature(name, builder).parameters.values()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return (
+        frozenset(p.name for p in parameters if p.kind not in variadic),
+        any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
+    )
+
+
+def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
+    """Calls a builder with what its signature has of the values given."""
+    arguments: dict[str, Any] = {}
+    left = dict(given)
+    for parameter in _signature(name, builder).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            # Not asked for by name: without these two a **kwargs that passes
+            # everything on would pass on what nobody expects.
+            left.pop("input_shape", None)
+            left.pop("num_outputs", None)
+            arguments[parameter.name] = left
+        elif parameter.name in left:
+            arguments[parameter.name] = left.pop(parameter.name)
+        elif (
+            parameter.default is inspect.Parameter.empty
+            and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        ):
+            raise ArmError(
+                f"every parameter of {name} without a default has a value",
+                f"{parameter.name!r} has none",
+                f"Fix it, {name}({parameter.name}=...), or put it into the search"
+                " space. input_shape and num_outputs are passed by these names.",
+            )
+    bound = inspect.BoundArguments(_signature(name, builder), arguments)
+    return builder(*bound.args, **bound.kwargs)
+
+
+def _not_searchable(spec: str, name: str, own: Iterable[str]) -> ArmError:
+    return ArmError(
+        f"neither {spec} nor training has a parameter {name!r}",
+        way_out=nearest(name, [*sorted(own), *HYPERPARAMETERS]),
+    )
+
+
+def _extremes(dimension: Dimension) -> tuple[Value, ...]:
+    if isinstance(dimension, Choice):
+        return dimension.options
+    return dimension.low, dimension.high
+
+
+def _name_of(builder: Builder) -> str:
+    if isinstance(builder, functools.partial):
+        return _name_of(builder.func)
+    module = getattr(builder, "__module__", type(builder).__module__)
+    return f"{module}:{getattr(builder, '__qualname__', type(builder).__qualname__)}"
+
+
+def _source_of(builder: Builder) -> str:
+    """Returns the text of the module that defines a builder.
+
+    In a notebook, a console or a script it is the builder's own: the rest of a
+    script is the study, and to change that is not to change the architecture.
+    """
+    if isinstance(builder, functools.partial):
+        fixed = f"# with {builder.args!r} {builder.keywords!r}\n"
+        return fixed + _source_of(builder.func)
+    inner = inspect.unwrap(builder)
+    module = getattr(inner, "__module__", "__main__")
+    place = inner if module == "__main__" else sys.modules.get(module, inner)
+    with contextlib.suppress(OSError, TypeError):
+        return inspect.getsource(place)
+    return f"# {_name_of(builder)}: no source at hand\n"
+
+
+def _explained(error: BaseException, builder: Builder | None = None) -> str:
+    """Returns an exception's type and message, and the user's line that it is about."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    own = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not is_library(frame.filename)
+    ]
+    if not own and builder is not None:
+        # Made of torch's modules alone, so none of its lines was running.
+        with contextlib.suppress(OSError, TypeError):
+            inner = inspect.unwrap(builder)
+            lines = inspect.getsourcelines(inner)[1]
+            own = [(inspect.getsourcefile(inner) or "", lines)]
+    if isinstance(error, SyntaxError) or not own:  # the first says its own line
+        return said
+    return f"{said} ({own[-1][0]}, line {own[-1][1]})"
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"an object of type {type(value).__name__}"
