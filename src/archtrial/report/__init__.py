@@ -1,0 +1,1 @@
+"""Figures and the page; both are built from what is passed."""

@@ -1,0 +1,817 @@
+"""Figures that each say one thing, and carry it as their title.
+
+Every function takes records and returns a Matplotlib figure; `save` writes it
+to a file, `to_svg` turns it into SVG for a page. Colours stand for roles:
+`colors` gives the baseline and each challenger the one they keep on every
+figure. In a page's SVG they are CSS variables, so that the same drawing serves
+light and dark mode; text stays text.
+
+All lengths are in CSS pixels at a figure's natural size (one Matplotlib point).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import scipy.stats
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from archtrial.records.table import Run
+from archtrial.report import numbers
+from archtrial.report.drawing import (
+    LIGHT,
+    NARROW,
+    SIZE,
+    STYLE,
+    WIDE,
+    axes_at,
+    blank,
+    canvas,
+    colors,
+    fitted,
+    joined,
+    label_ends,
+    room_for,
+    save,
+    shortened,
+    to_svg,
+)
+from archtrial.report.numbers import Metric
+from archtrial.space import Choice, Dimension, Integer, Space
+
+__all__ = [
+    "MANY",
+    "NARROW",
+    "WIDE",
+    "colors",
+    "effects",
+    "fresh_runs",
+    "fresh_seeds",
+    "learning_curves",
+    "mean_interval",
+    "save",
+    "search_positions",
+    "to_svg",
+    "tuned_pair",
+    "tuning_curves",
+]
+
+MANY = 60
+"""Above so many learning curves an arm is drawn as a band instead of lines."""
+
+# ---------------------------------------------------------------- the figures
+
+
+def tuning_curves(
+    arms: Mapping[str, str],
+    curves: Mapping[str, Any],
+    metric: Metric,
+    effort: int,
+    width: int = WIDE,
+) -> Figure:
+    """Draws the score that a search of k trials ends with, over k.
+
+    Args:
+        arms: Each arm's colour, the baseline first.
+        curves: Of each arm, a tuning curve with arrays of shape (K,), in the
+            metric's own units: `effort`; `test`, the expected test score, or
+            NaN where there is none; `validation` with its band `low`, `high`.
+        metric: The metric of the scores.
+        effort: The declared effort, marked in the figure.
+        width: The figure's width.
+    """
+    drawn = [arm for arm in arms if arm in curves]
+    scores = {arm: _expected(curves[arm]) for arm in drawn}
+    names = fitted(drawn, 22 if width >= WIDE else 12)
+    message = _tuning_message(
+        drawn, scores, curves, metric, [fitted([a], 30)[a] for a in drawn]
+    )
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(
+            message, width, 340, left=50, right=room_for(names.values()), bottom=46
+        )
+        longest = max(int(curves[arm].effort[-1]) for arm in drawn)
+        axes.axvline(effort, color=LIGHT["muted"], lw=1, ls=(0, (2, 3)), zorder=1)
+        ends = []
+        for arm in drawn:
+            curve, color = curves[arm], arms[arm]
+            k = np.asarray(curve.effort, dtype=float)
+            if len(k) == 1:  # one effort is a point with its interval, not a line
+                axes.errorbar(
+                    k,
+                    curve.validation,
+                    [curve.validation - curve.low, curve.high - curve.validation],
+                    color=color,
+                    alpha=0.5,
+                )
+            axes.fill_between(k, curve.low, curve.high, color=color, alpha=0.16, lw=0)
+            axes.plot(k, curve.validation, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8)
+            dots = "o" if longest <= 32 else None
+            axes.plot(k, scores[arm], color=color, lw=2.2, marker=dots, ms=6, zorder=4)
+            ends.append((k[-1], scores[arm][-1], names[arm], color))
+        if longest > 16:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_minor_locator(ticker.NullLocator())
+            axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%d"))
+        else:
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
+        if longest == 1:
+            axes.set_xlim(0.5, 1.5)
+        axes.set_xlabel("effort: search trials spent before picking the best")
+        if width < WIDE:
+            axes.set_xlabel("effort: search trials spent")
+        _score_axis(axes, metric)
+        label_ends(axes, ends)
+        _mark_effort(axes, effort, drawn, scores, curves, metric)
+    return figure
+
+
+def fresh_seeds(
+    arms: Mapping[str, str],
+    runs: Sequence[Run],
+    metric: Metric,
+    width: int = WIDE,
+) -> Figure:
+    """Draws the test scores of each arm's tuned configuration on fresh seeds.
+
+    Args:
+        arms: Each arm's colour, the baseline first.
+        runs: The table of runs; at least one arm has fresh ones with a test score.
+        metric: The metric of the scores.
+        width: The figure's width.
+    """
+    fresh = {arm: fresh_runs(runs, arm, metric) for arm in arms}
+    drawn = [arm for arm in arms if fresh[arm]]
+    names = fitted(drawn, 40 if width >= WIDE else 14)
+    message = _seeds_message(drawn, fresh, metric)
+    rows = []
+    for arm in drawn:
+        tests = np.array([run.test for run in fresh[arm]])
+        within = mean_interval(tests)
+        written = numbers.score(float(tests.mean()), metric, within)
+        if within is not None:
+            written += f" ({numbers.scores(*within, metric).removesuffix('%')})"
+        rows.append(
+            _Row(f"tuned {names[arm]}", written, arms[arm], tests, tests.mean(), within)
+        )
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _rows(message, rows, width, height=84)
+        axes.xaxis.set_major_formatter(_formatter(metric))
+        axes.set_xlabel(_with_direction(f"test {numbers.label(metric)}", metric))
+    return figure
+
+
+def effects(
+    arms: Mapping[str, str],
+    comparisons: Sequence[Mapping[str, Any]],
+    metric: Metric,
+    width: int = WIDE,
+) -> Figure:
+    """Draws each challenger's gain over the baseline, its interval and the margin.
+
+    Args:
+        arms: Each arm's colour, the baseline first.
+        comparisons: As in `verdict.json`; at least one has an effect.
+        metric: The metric of the scores.
+        width: The figure's width.
+    """
+    drawn = [c for c in comparisons if c["effect"]["estimate"] is not None]
+    names = fitted([c["challenger"] for c in drawn], 34 if width >= WIDE else 12)
+    rows = []
+    for comparison in drawn:
+        effect = comparison["effect"]
+        within = (effect["low"], effect["high"])
+        written = numbers.difference(effect["estimate"], metric, within)
+        if None not in within:
+            bounds = numbers.differences(*within, metric).removesuffix(" points")
+            written = f"{written.removesuffix(' points')} ({bounds})"
+        rows.append(
+            _Row(
+                names[comparison["challenger"]],
+                written,
+                arms[comparison["challenger"]],
+                np.array([]),
+                effect["estimate"],
+                within if None not in within else None,
+            )
+        )
+    margin = max(c["margin"] for c in drawn)
+    baseline = fitted(list(arms), 24)[next(iter(arms))]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _rows(
+            _effects_message(drawn, metric), rows, width, height=52, include=(0.0,)
+        )
+        axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
+        axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
+        axes.xaxis.set_major_formatter(
+            lambda at, _: numbers.difference(at, metric).removesuffix(" points")
+        )
+        unit = ", points" if numbers.difference(0.0, metric).endswith("s") else ""
+        axes.set_xlabel(f"gain over {baseline} in {numbers.label(metric)}{unit}")
+    return figure
+
+
+def search_positions(
+    arms: Mapping[str, str],
+    runs: Sequence[Run],
+    spaces: Mapping[str, Space],
+    metric: Metric,
+    effort: int,
+    edges: Mapping[str, Mapping[str, str]],
+    width: int = WIDE,
+) -> Figure:
+    """Draws validation scores over each hyperparameter; the best are filled.
+
+    "Best" are the n / effort configurations with the best validation score. An
+    edge where they pile up is shaded.
+
+    Args:
+        arms: Each arm's colour, the baseline first.
+        runs: The table of runs.
+        spaces: Each arm's search space; at least one has a dimension.
+        metric: The metric of the scores.
+        effort: The declared effort.
+        edges: Of each arm and dimension, the side ("low" or "high") where the
+            best configurations pile up.
+        width: The figure's width.
+    """
+    panels = _panels(arms, spaces)
+    columns = 3 if width >= WIDE else 2
+    lines = math.ceil(len(panels) / columns)
+    with matplotlib.rc_context(STYLE):
+        message = _edges_message(list(arms), edges)
+        body = 18 + 186 * lines
+        figure, top = blank(message, width, body)
+        left, gap = 48, 18
+        panel_width = (width - left - 8 - gap * (columns - 1)) / columns
+        searched = {arm: _stage(runs, arm, "search") for arm in arms}
+        every = [r.validation for arm in arms for r in searched[arm]]
+        span = (max(every) - min(every)) or 1.0
+        for i, (name, dimension, owners) in enumerate(panels):
+            row, column = divmod(i, columns)
+            axes = axes_at(
+                figure,
+                left + column * (panel_width + gap),
+                top + 44 + 186 * row,
+                panel_width,
+                100,
+            )
+            shared = len(owners) > 1 or sum(p[0] == name for p in panels) == 1
+            suffix = "" if shared else f" ({fitted(owners, 10)[owners[0]]})"
+            title = shortened(name, max(8, int(panel_width / 8) - len(suffix)))
+            axes.text(0, 1.24, title + suffix, transform=axes.transAxes, va="baseline")
+            for j, arm in enumerate(owners):
+                _scatter(
+                    axes,
+                    [run for run in searched[arm] if name in run.configuration],
+                    name,
+                    dimension,
+                    metric,
+                    effort,
+                    arms[arm],
+                    # Options are few and arms would hide each other.
+                    (j - (len(owners) - 1) / 2) if isinstance(dimension, Choice) else 0,
+                )
+                side = edges.get(arm, {}).get(name)
+                if side is not None:
+                    _shade_edge(axes, side, fitted([arm], 12)[arm], arms[arm])
+            axes.set_xlim(-0.04, 1.04)
+            axes.set_ylim(min(every) - 0.08 * span, max(every) + 0.08 * span)
+            _position_ticks(axes, dimension, panel_width)
+            axes.yaxis.set_major_locator(ticker.MaxNLocator(3))
+            axes.yaxis.set_major_formatter(_formatter(metric))
+            axes.grid(axis="y", color=LIGHT["line"], lw=1)
+            axes.set_axisbelow(True)
+            if column > 0:
+                axes.tick_params(labelleft=False)
+    return figure
+
+
+def learning_curves(
+    arms: Mapping[str, str],
+    runs: Sequence[Run],
+    metric: Metric,
+    margin: float,
+    width: int = WIDE,
+) -> Figure:
+    """Draws validation scores over training: every search run, the tuned ones bold.
+
+    Above `MANY` search runs an arm has a band of its middle 80 % instead.
+
+    Args:
+        arms: Each arm's colour, the baseline first.
+        runs: The table of runs; some have a learning curve.
+        metric: The metric of the scores.
+        margin: The smallest gap worth having, for the title.
+        width: The figure's width.
+    """
+    found = {arm: _tuned_curve(runs, arm, metric) for arm in arms}
+    tuned = {arm: curve for arm, curve in found.items() if curve is not None}
+    drawn = list(tuned)
+    names = fitted(drawn, 22 if width >= WIDE else 12)
+    message = _learning_message(drawn, tuned, metric, margin)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(
+            message, width, 320, left=50, right=room_for(names.values()), bottom=46
+        )
+        ends = []
+        for arm in drawn:
+            curves = [r.curve for r in _stage(runs, arm, "search") if len(r.curve) > 1]
+            if len(curves) > MANY:
+                steps, values = _stacked(curves)
+                low, high = np.quantile(values, [0.1, 0.9], axis=0)
+                axes.fill_between(steps, low, high, color=arms[arm], alpha=0.16, lw=0)
+            else:
+                for curve in curves:
+                    steps, values = _stacked([curve])
+                    axes.plot(steps, values[0], color=arms[arm], lw=0.9, alpha=0.35)
+            steps, mean = tuned[arm]
+            axes.plot(steps, mean, color=arms[arm], lw=2.6, zorder=4)
+            ends.append((float(steps[-1]), float(mean[-1]), names[arm], arms[arm]))
+        axes.set_xlabel("training step")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlim(left=0)
+        _score_axis(axes, metric, "validation")
+        label_ends(axes, ends)
+    return figure
+
+
+# ------------------------------------------------- from the runs to what is drawn
+
+
+def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
+    """Returns the index of an arm's tuned configuration; None without runs.
+
+    It is the one whose extra seeds were run or, where there are none, the one
+    with the best validation score in the search.
+    """
+    winners = _stage(runs, arm, "winner")
+    if winners:
+        return winners[0].pair
+    searched = _stage(runs, arm, "search")
+    if not searched:
+        return None
+    return max(searched, key=lambda run: _turned(run.validation, metric)).pair
+
+
+def fresh_runs(runs: Sequence[Run], arm: str, metric: Metric) -> list[Run]:
+    """Returns the tuned configuration's runs on fresh seeds that have a test score."""
+    pair = tuned_pair(runs, arm, metric)
+    return [
+        run
+        for run in runs
+        if run.arm == arm
+        and run.pair == pair
+        and run.stage in ("confirm", "winner")
+        and run.test is not None
+    ]
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Returns the 95 % t interval of a mean; None for fewer than two values.
+
+    Args:
+        values: (S,) one score a seed.
+    """
+    if len(values) < 2:
+        return None
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1)
+    half /= math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _stage(runs: Sequence[Run], arm: str, stage: str) -> list[Run]:
+    return [run for run in runs if run.arm == arm and run.stage == stage]
+
+
+def _turned(score: float, metric: Metric) -> float:
+    return score if metric.higher_is_better else -score
+
+
+def _expected(curve: Any) -> np.ndarray:
+    """Returns a curve's test scores, or its validation scores for want of them."""
+    test = np.asarray(curve.test, dtype=float)
+    known = bool(np.isfinite(test).all())
+    return test if known else np.asarray(curve.validation, dtype=float)
+
+
+def _stacked(curves: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the steps (S,) and validation scores (R, S) of curves.
+
+    Runs that diverged end early; only curves as long as the longest are taken.
+    """
+    longest = max(len(curve) for curve in curves)
+    whole = [curve for curve in curves if len(curve) == longest]
+    steps = np.array([point.step for point in whole[0]], dtype=float)
+    return steps, np.array([[p.validation for p in curve] for curve in whole])
+
+
+def _tuned_curve(
+    runs: Sequence[Run], arm: str, metric: Metric
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns steps and mean validation score of the tuned configuration's runs."""
+    pair = tuned_pair(runs, arm, metric)
+    curves = [
+        run.curve
+        for run in runs
+        if run.arm == arm and run.pair == pair and len(run.curve) > 1
+    ]
+    if not curves:
+        return None
+    steps, values = _stacked(curves)
+    return steps, values.mean(axis=0)
+
+
+def _best(searched: Sequence[Run], metric: Metric, effort: int) -> set[int]:
+    ranked = sorted(searched, key=lambda run: -_turned(run.validation, metric))
+    return {run.pair for run in ranked[: math.ceil(len(ranked) / effort)]}
+
+
+# ------------------------------------------------------- messages, from the data
+
+
+def _tuning_message(
+    arms: Sequence[str],
+    scores: Mapping[str, np.ndarray],
+    curves: Mapping[str, Any],
+    metric: Metric,
+    names: Sequence[str],
+) -> str:
+    k = min(len(scores[arm]) for arm in arms)
+    effort = np.asarray(curves[arms[0]].effort[:k], dtype=int)
+    turned = np.array([_turned(1, metric) * scores[arm][:k] for arm in arms])
+    if len(arms) == 1:
+        return f"What more tuning gains for {names[0]}"
+    first = turned.argmax(axis=0)
+    reach = (
+        f"every effort up to {effort[-1]} trials" if k > 1 else "an effort of 1 trial"
+    )
+    if np.ptp(turned, axis=0).max() == 0:
+        return f"{joined(names)} score the same at {reach}"
+    changes = np.flatnonzero(np.diff(first))
+    if len(changes) == 0:
+        ahead, others = names[first[0]], "all others" if len(arms) > 2 else None
+        others = others or names[1 - first[0]]
+        message = f"{ahead} is ahead of {others} at {reach}"
+    elif len(changes) == 1:
+        before, after = names[first[changes[0]]], names[first[-1]]
+        last = numbers.count(int(effort[changes[0]]), "trial")
+        return f"{before} is ahead up to {last}, {after} with more"
+    else:
+        return f"The lead between {joined(names)} changes with the effort"
+    if len(arms) > 2:
+        return message
+    low = np.array([np.asarray(curves[arm].low[:k]) for arm in arms])
+    high = np.array([np.asarray(curves[arm].high[:k]) for arm in arms])
+    apart = low.max(axis=0) > high.min(axis=0)
+    if apart.all():
+        return message + (", and the bands never touch" if k > 1 else "")
+    if not apart.any():
+        return message + ", but the bands overlap" + (" throughout" if k > 1 else "")
+    return message + f"; the bands part at {_efforts(effort[apart])}"
+
+
+def _efforts(effort: np.ndarray) -> str:
+    if len(effort) > 1 and np.all(np.diff(effort) == 1):
+        return f"{effort[0]} to {effort[-1]} trials"
+    return joined([str(k) for k in effort]) + (
+        " trial" if effort[-1] == 1 else " trials"
+    )
+
+
+def _seeds_message(
+    arms: Sequence[str], fresh: Mapping[str, Sequence[Run]], metric: Metric
+) -> str:
+    name = fitted(arms, 30)
+    if len(arms) == 1:
+        return f"Seeds alone move the tuned {name[arms[0]]} this far"
+    if len(arms) > 2:
+        mean = {arm: np.mean([run.test for run in fresh[arm]]) for arm in arms}
+        best = max(arms, key=lambda arm: _turned(float(mean[arm]), metric))
+        return f"The tuned {name[best]} has the best mean over fresh seeds"
+    baseline, challenger = arms
+    of_seed = {run.seed: run.test for run in fresh[baseline]}
+    pairs = [(of_seed.get(run.seed), run.test) for run in fresh[challenger]]
+    gains = np.array(
+        [_turned(b - a, metric) for a, b in pairs if a is not None and b is not None]
+    )
+    wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
+    ahead, behind = (baseline, challenger) if losses > wins else (challenger, baseline)
+    if len(gains) == 0:
+        return f"The tuned {name[baseline]} and {name[challenger]} on fresh seeds"
+    if wins == losses:
+        return (
+            f"The tuned {name[baseline]} and {name[challenger]} each win on"
+            f" {wins} of {numbers.count(len(gains), 'fresh seed')}"
+        )
+    won = max(wins, losses)
+    which = f"all {len(gains)}" if won == len(gains) > 1 else f"{won} of {len(gains)}"
+    return (
+        f"The tuned {name[ahead]} beats the tuned {name[behind]} on {which}"
+        f" fresh {'seed' if len(gains) == 1 else 'seeds'}"
+    )
+
+
+def _effects_message(comparisons: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    name = fitted([c["challenger"] for c in comparisons], 30)
+    baseline = fitted([comparisons[0]["baseline"]], 30)[comparisons[0]["baseline"]]
+    if len(comparisons) == 1:
+        effect = comparisons[0]["effect"]
+        gain = numbers.difference(
+            effect["estimate"], metric, (effect["low"], effect["high"])
+        )
+        verb = "gains" if effect["estimate"] >= 0 else "changes by"
+        return f"{name[comparisons[0]['challenger']]} {verb} {gain} over {baseline}"
+    above = [
+        name[c["challenger"]]
+        for c in comparisons
+        if c["effect"]["low"] is not None and c["effect"]["low"] > 0
+    ]
+    if not above:
+        return f"No challenger's gain over {baseline} is clear of 0"
+    if len(above) == len(comparisons):
+        return f"Every challenger's gain over {baseline} is clear of 0"
+    if len(above) > 3:
+        return (
+            f"{len(above)} of {len(comparisons)} challengers gain over {baseline}"
+            " clear of 0"
+        )
+    return f"Of {len(comparisons)} challengers, {joined(above)} gain over {baseline}"
+
+
+def _edges_message(arms: Sequence[str], edges: Mapping[str, Mapping[str, str]]) -> str:
+    found = [
+        (arm, dimension, side)
+        for arm in arms
+        for dimension, side in edges.get(arm, {}).items()
+    ]
+    if not found:
+        return "The best configurations lie inside the declared space"
+    arm, dimension, side = found[0]
+    message = (
+        f"The best {shortened(arm, 24)} configurations pile up at the {side} end of"
+        f" {shortened(dimension, 24)}: a wider space may change the verdict"
+    )
+    more = len(found) - 1
+    return message + (f" ({numbers.count(more, 'more edge')})" if more else "")
+
+
+def _learning_message(
+    arms: Sequence[str],
+    tuned: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    metric: Metric,
+    margin: float,
+) -> str:
+    name = fitted(arms, 30)
+    late = {}
+    for arm in arms:
+        steps, mean = tuned[arm]
+        at = float(np.interp(0.8 * steps[-1], steps, mean))
+        late[arm] = _turned(float(mean[-1]) - at, metric)
+    rising = [arm for arm in arms if late[arm] > margin]
+    if not rising:
+        return (
+            f"{'Both have' if len(arms) == 2 else 'Training has'} levelled off: the"
+            " last fifth of it gains less than the margin"
+        )
+    gains = joined(
+        [f"{name[arm]} ({numbers.difference(late[arm], metric)})" for arm in rising]
+    )
+    return f"Still improving in the last fifth of training: {gains}"
+
+
+# -------------------------------------------------------------------- drawing
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One arm in a figure of rows: names above, points and interval below."""
+
+    left: str
+    right: str
+    color: str
+    points: np.ndarray
+    estimate: float
+    interval: tuple[float, float] | None
+
+
+def _rows(
+    message: str,
+    rows: Sequence[_Row],
+    width: int,
+    height: int,
+    include: tuple[float, ...] = (),
+) -> tuple[Figure, Axes]:
+    """Draws rows of points and intervals over one axis of scores."""
+    figure, top = blank(message, width, height * len(rows) + 46)
+    margin = 18
+    inner = width - 2 * margin
+    axes = axes_at(figure, margin, top + 4, inner, height * len(rows))
+    shown = [*include, *(row.estimate for row in rows)]
+    for row in rows:
+        shown += [*row.points, *(row.interval or ())]
+    low, high = min(shown), max(shown)
+    pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    axes.set_xlim(low - pad, high + pad)
+    axes.set_ylim(height * len(rows), 0)  # pixels, from the top down
+    per_pixel = (high - low + 2 * pad) / inner
+    for i, row in enumerate(rows):
+        head = height * i + 15
+        axes.text(
+            low - pad, head, row.left, color=row.color, weight="bold", va="baseline"
+        )
+        axes.text(high + pad, head, row.right, ha="right", va="baseline")
+        middle = head + 12 + (height - 40) / 2
+        if len(row.points):
+            offsets, diameter = _swarm(row.points / per_pixel, 7.0, (height - 46) / 2)
+            axes.scatter(
+                row.points,
+                middle - 5 + offsets,
+                s=diameter**2,
+                color=row.color,
+                alpha=0.75 if len(row.points) < 100 else 0.45,
+                lw=0,
+                zorder=3,
+            )
+        under = height * (i + 1) - 14 if len(row.points) else middle
+        if row.interval is not None:
+            axes.plot(row.interval, [under, under], color=row.color, lw=2.4, zorder=4)
+        axes.plot(
+            [row.estimate],
+            [under],
+            "D" if len(row.points) else "o",
+            ms=7,
+            color=row.color,
+            markeredgecolor=LIGHT["paper"],
+            zorder=5,
+        )
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6 if width >= WIDE else 4))
+    axes.grid(axis="x", color=LIGHT["line"], lw=1)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _swarm(x: np.ndarray, diameter: float, room: float) -> tuple[np.ndarray, float]:
+    """Returns offsets that keep points apart, and the diameter that this needs.
+
+    Args:
+        x: (S,) positions in pixels.
+        diameter: Of a point, in pixels, where there is room.
+        room: The largest offset to either side.
+    """
+    if len(x) > 100:
+        diameter = 4.0
+    column = np.round(x / diameter).astype(int)
+    offsets = np.zeros(len(x))
+    for place in np.unique(column):
+        members = np.flatnonzero(column == place)
+        # 0, 1, -1, 2, -2: each column grows from its middle to both sides.
+        rank = np.arange(len(members))
+        steps = (rank + 1) // 2 * np.where(rank % 2, 1, -1) * diameter
+        highest = np.abs(steps).max()
+        offsets[members] = steps * min(1.0, room / highest if highest else 1.0)
+    return offsets, diameter
+
+
+def _scatter(
+    axes: Axes,
+    searched: Sequence[Run],
+    name: str,
+    dimension: Dimension,
+    metric: Metric,
+    effort: int,
+    color: str,
+    lane: float,
+) -> None:
+    best = _best(searched, metric, effort)
+    shift = 0.28 * lane / len(dimension.options) if isinstance(dimension, Choice) else 0
+    for chosen in (False, True):
+        group = [run for run in searched if (run.pair in best) is chosen]
+        x = [dimension.position(run.configuration[name]) + shift for run in group]
+        y = [run.validation for run in group]
+        axes.scatter(
+            x,
+            y,
+            s=(26 if len(searched) <= 100 else 8),
+            facecolors=color if chosen else "none",
+            edgecolors=color,
+            linewidths=1.1,
+            alpha=0.9 if chosen else 0.5,
+            zorder=3 + chosen,
+            clip_on=False,
+        )
+
+
+def _shade_edge(axes: Axes, side: str, arm: str, color: str) -> None:
+    low, high = (0.9, 1.04) if side == "high" else (-0.04, 0.1)
+    axes.axvspan(low, high, color=color, alpha=0.18, lw=0)
+    axes.text(
+        1 if side == "high" else 0,
+        1.07,
+        f"{arm} at the edge",
+        transform=axes.transAxes,
+        ha="right" if side == "high" else "left",
+        color=color,
+        size=SIZE - 2,
+    )
+
+
+def _position_ticks(axes: Axes, dimension: Dimension, width: float) -> None:
+    if isinstance(dimension, Choice):
+        options = dimension.options
+        # As many labels as fit; the others are read from their neighbours.
+        columns = max(3, int(width / 8 / min(len(options), 4)) - 1)
+        every = math.ceil(len(options) / 4)
+        at = [dimension.position(option) for option in options[::every]]
+        texts = [shortened(numbers.value(o), columns) for o in options[::every]]
+    else:
+        middle = dimension.value(0.5)
+        at = [0.0, dimension.position(middle), 1.0]
+        ends: list[float] = [dimension.low, middle, dimension.high]
+        if isinstance(dimension, Integer) and dimension.high - dimension.low < 2:
+            at, ends = [0.0, 1.0], [dimension.low, dimension.high]
+        texts = [numbers.value(end) for end in ends]
+    axes.set_xticks(at, texts)
+    for position, tick in zip(at, axes.get_xticklabels(), strict=True):
+        # The outermost labels stay within their panel.
+        tick.set_horizontalalignment(
+            "left" if position == 0 else "right" if position == 1 else "center"
+        )
+
+
+def _panels(
+    arms: Mapping[str, str], spaces: Mapping[str, Space]
+) -> list[tuple[str, Dimension, list[str]]]:
+    """Returns name, dimension and the arms that share it; shared ones first."""
+    panels: list[tuple[str, Dimension, list[str]]] = []
+    for arm in arms:
+        for name, dimension in sorted(spaces.get(arm, {}).items()):
+            for other, known, owners in panels:
+                if (other, known) == (name, dimension):
+                    owners.append(arm)
+                    break
+            else:
+                panels.append((name, dimension, [arm]))
+    return sorted(panels, key=lambda panel: (-len(panel[2]), panel[0]))
+
+
+def _score_axis(axes: Axes, metric: Metric, which: str = "") -> None:
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(6))
+    axes.yaxis.set_major_formatter(_formatter(metric))
+    axes.grid(axis="y", color=LIGHT["line"], lw=1)
+    axes.set_axisbelow(True)
+    text = _with_direction(f"{which} {numbers.label(metric)}".strip(), metric)
+    axes.text(
+        0, 1.03, text, transform=axes.transAxes, color=LIGHT["muted"], size=SIZE - 1
+    )
+
+
+def _with_direction(text: str, metric: Metric) -> str:
+    return text if metric.higher_is_better else f"{text} (lower is better)"
+
+
+def _formatter(metric: Metric) -> ticker.Formatter:
+    if numbers.score(0.5, metric).endswith("%"):
+        # As many decimals as tell neighbouring ticks apart.
+        return ticker.PercentFormatter(1.0, decimals=None)
+    return ticker.FormatStrFormatter("%.4g")
+
+
+def _mark_effort(
+    axes: Axes,
+    effort: int,
+    arms: Sequence[str],
+    scores: Mapping[str, np.ndarray],
+    curves: Mapping[str, Any],
+    metric: Metric,
+) -> None:
+    """Writes the declared effort, and between two arms their gap at it."""
+    text = f"declared effort: {effort}"
+    if len(arms) == 2:
+        at = [list(curves[arm].effort).index(effort) for arm in arms]
+        first, second = (scores[arm][i] for arm, i in zip(arms, at, strict=True))
+        gap = _turned(float(second - first), metric)
+        text += f"\ngap there: {numbers.difference(gap, metric)}"
+    low, high = axes.get_xlim()
+    right = effort > low + 0.5 * (high - low)
+    bottom, top = axes.get_ylim()
+    # Room below all curves, so that the words cross no line.
+    axes.set_ylim(bottom - 0.16 * (top - bottom), top)
+    axes.annotate(
+        text,
+        (effort, 0.02),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6 if right else 6, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="bottom",
+        color=LIGHT["muted"],
+        size=SIZE - 1,
+    )

@@ -1,0 +1,493 @@
+"""One self-contained page: the sentence first, then from evidence to details.
+
+A page is built from what is passed and asks nothing of the network. What was
+not passed has no section: a table of somebody else's runs has no search space
+and no learning curves, and its page does without.
+"""
+
+import dataclasses
+import functools
+import importlib.resources
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+import markupsafe
+import numpy as np
+from matplotlib.figure import Figure
+
+from archtrial.records.table import Run
+from archtrial.report import drawing, figures, numbers
+from archtrial.report.numbers import Metric
+from archtrial.space import Space
+
+__all__ = ["Evidence", "render"]
+
+# What each verdict means, as a heading.
+_VERDICTS = {
+    "architecture": "It is the architecture",
+    "tuning": "It is the tuning",
+    "equivalent": "No difference worth having",
+    "baseline": "The baseline is better",
+    "inconclusive": "Not settled",
+    "not_assessable": "This comparison cannot be judged",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """All that a page shows."""
+
+    document: Mapping[str, Any]
+    """The content of `verdict.json`."""
+    runs: Sequence[Run]
+    metric: Metric
+    spaces: Mapping[str, Space] = dataclasses.field(default_factory=dict)
+    """Each arm's search space."""
+    curves: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Each arm's tuning curve; see `figures.tuning_curves`."""
+    protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """The resolved protocol, as JSON."""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Versions, hardware, threads, seconds: a name and a text each."""
+    notes: Sequence[str] = ()
+    """What was found in the data, a sentence each."""
+    edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Of each arm and dimension, the side ("low" or "high") where the best
+    configurations pile up."""
+    loading: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of each arm, the lines of Python that load its tuned model."""
+
+
+def render(evidence: Evidence) -> str:
+    """Returns the page, one HTML document; the same evidence gives the same bytes."""
+    comparisons = evidence.document["comparisons"]
+    colors = figures.colors(
+        comparisons[0]["baseline"], [c["challenger"] for c in comparisons]
+    )
+    several = len(comparisons) > 1
+    with_curves = all(arm in evidence.curves for arm in colors)
+    sections = [_section(evidence, c, colors, several) for c in comparisons]
+    headline, lead = (
+        (_headline(comparisons), "") if several else _split(comparisons[0]["sentence"])
+    )
+    overview = None
+    if any(c["effect"]["estimate"] is not None for c in comparisons) and (
+        several or not with_curves
+    ):
+        overview = _figure(
+            functools.partial(figures.effects, colors, comparisons, evidence.metric)
+        )
+    warnings = {w: None for c in comparisons for w in c.get("warnings", [])}
+    study = evidence.document.get("study", {})
+    return _template().render(
+        css=markupsafe.Markup(_text("page.css")),  # noqa: S704 - the package's own file
+        palette=_palette(),
+        title=f"{' and '.join(a for a in colors)}: {headline}"[:150],
+        headline=headline,
+        lead=lead,
+        study=study,
+        several=several,
+        overview=overview,
+        sections=sections,
+        arms=_arms(evidence, colors),
+        configurations=_configurations(evidence, colors),
+        warnings=list(warnings),
+        notes=evidence.notes,
+        loading=evidence.loading,
+        protocol=_flat(evidence.protocol),
+        environment=evidence.environment,
+        metric=numbers.label(evidence.metric),
+        margin=_size(comparisons[0]["margin"], evidence.metric),
+        effort=comparisons[0]["effort"],
+        citation=_citation(study, evidence.environment),
+        json=json.dumps(evidence.document, indent=2, ensure_ascii=False),
+    )
+
+
+# ------------------------------------------------------------ what a page shows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawing:
+    """A figure as the page carries it, once for each width."""
+
+    message: str
+    wide: markupsafe.Markup
+    narrow: markupsafe.Markup
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fact:
+    """A number, in words: what it is, its value, what it tells."""
+
+    term: str
+    value: str
+    note: str = ""
+
+
+def _figure(draw: Callable[..., Figure]) -> _Drawing:
+    wide = draw(width=figures.WIDE)
+    # Text in a drawing shrinks with it, so a phone gets a drawing of its own.
+    narrow = draw(width=figures.NARROW)
+    return _Drawing(
+        message=str(wide.get_label()),
+        # to_svg escapes every text that came from a user.
+        wide=markupsafe.Markup(figures.to_svg(wide)),  # noqa: S704
+        narrow=markupsafe.Markup(figures.to_svg(narrow)),  # noqa: S704
+    )
+
+
+def _section(
+    evidence: Evidence,
+    comparison: Mapping[str, Any],
+    colors: Mapping[str, str],
+    several: bool,
+) -> dict[str, Any]:
+    """Returns what the template shows of one comparison."""
+    metric, runs = evidence.metric, evidence.runs
+    pair = {
+        arm: colors[arm] for arm in (comparison["baseline"], comparison["challenger"])
+    }
+    drawings = {}
+    if all(arm in evidence.curves for arm in pair):
+        drawings["tuning"] = functools.partial(
+            figures.tuning_curves, pair, evidence.curves, metric, comparison["effort"]
+        )
+    if all(figures.fresh_runs(runs, arm, metric) for arm in pair):
+        drawings["seeds"] = functools.partial(figures.fresh_seeds, pair, runs, metric)
+    searched = {arm for run in runs if run.stage == "search" for arm in [run.arm]}
+    if any(evidence.spaces.get(arm) and arm in searched for arm in pair):
+        drawings["search"] = functools.partial(
+            figures.search_positions,
+            pair,
+            runs,
+            evidence.spaces,
+            metric,
+            comparison["effort"],
+            evidence.edges,
+        )
+    if any(run.arm in pair and len(run.curve) > 1 for run in runs):
+        drawings["learning"] = functools.partial(
+            figures.learning_curves, pair, runs, metric, comparison["margin"]
+        )
+    first, rest = _split(comparison["sentence"])
+    return {
+        "baseline": comparison["baseline"],
+        "challenger": comparison["challenger"],
+        "verdict": comparison["verdict"].replace("_", " "),
+        "strong": comparison["verdict"] == "architecture" and comparison["strong"],
+        "meaning": _VERDICTS[comparison["verdict"]],
+        "sentence": first,
+        "rest": rest,
+        "numbers": _three_numbers(comparison, metric, evidence.document),
+        "catch_up": _catch_up(comparison),
+        "readings": _readings(comparison, metric),
+        "figures": {name: _figure(draw) for name, draw in drawings.items()},
+        "bands": sum(r.arm == a and len(r.curve) > 1 for a in pair for r in runs)
+        > figures.MANY,
+        "best": math.ceil(comparison["configurations"] / comparison["effort"]),
+    }
+
+
+def _headline(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """Returns one sentence on several challengers."""
+    baseline = comparisons[0]["baseline"]
+    saying = {
+        "architecture": f"gains over {baseline} by its architecture",
+        "tuning": f"is ahead of {baseline} by tuning alone",
+        "equivalent": f"differs from {baseline} by less than the margin",
+        "baseline": f"is worse than {baseline}",
+        "inconclusive": "is not settled",
+        "not_assessable": "cannot be judged",
+    }
+    parts = []
+    for verdict, words in saying.items():
+        names = [c["challenger"] for c in comparisons if c["verdict"] == verdict]
+        if names:
+            parts.append(
+                f"{' and '.join(names)} {words}"
+                if len(names) == 1
+                else f"{', '.join(names[:-1])} and {names[-1]} each {words}"
+            )
+    return "; ".join(parts) + "."
+
+
+def _split(sentence: str) -> tuple[str, str]:
+    """Returns the verdict's first sentence, for large type, and what follows it."""
+    parts = re.split(r"(?<=[a-z)][.!?]) (?=[A-Z])", sentence, maxsplit=1)
+    return parts[0], parts[1] if len(parts) > 1 else ""
+
+
+def _three_numbers(
+    comparison: Mapping[str, Any], metric: Metric, document: Mapping[str, Any]
+) -> list[_Fact]:
+    effect = comparison["effect"]
+    if effect["estimate"] is None:
+        return []
+    within = (effect["low"], effect["high"])
+    share = len(document["comparisons"])
+    level = f"{100 * (1 - comparison['alpha'] / share):.4g}%"
+    return [
+        _Fact(
+            f"Gain of {comparison['challenger']} over {comparison['baseline']}",
+            numbers.difference(effect["estimate"], metric, within),
+            f"of {numbers.label(metric)}, for the same tuning effort",
+        ),
+        _Fact(
+            f"{level} interval",
+            numbers.differences(*within, metric),
+            f"gaps under {_size(comparison['margin'], metric)} (the margin) count as none",
+        ),
+        _Fact(
+            "How often chance alone makes a gap this large",
+            numbers.p_value(comparison["p_value"]),
+            "adjusted for several challengers" if share > 1 else "",
+        ),
+    ]
+
+
+def _catch_up(comparison: Mapping[str, Any]) -> dict[str, str] | None:
+    """Returns whether more tuning of the baseline makes up for the gap, in words."""
+    answer = comparison.get("catch_up")
+    if answer is None or comparison["verdict"] in ("baseline", "not_assessable"):
+        return None
+    found = comparison.get("tuning_to_match") or {}
+    multiple = found.get("multiple") or {}
+    baseline, challenger = comparison["baseline"], comparison["challenger"]
+    reach = found.get("reportable_up_to")
+    words = {
+        "yes": f"Yes: with more tuning, {baseline} comes within the margin of {challenger}.",
+        "no": f"No: more tuning of {baseline} does not make up for the gap.",
+        "unknown": f"Not settled: whether {baseline} gets there with more tuning, these"
+        " runs cannot tell.",
+    }[answer]
+    low, estimate, high = (multiple.get(key) for key in ("low", "estimate", "high"))
+    detail = ""
+    if estimate is not None:
+        detail = f"It matches at {_times(estimate)} the effort (compute)"
+        detail += f", interval {_times(low or 0)} to " if high is not None else ""
+        detail += _times(high) if high is not None else ", with no upper limit known"
+        detail += "."
+    elif low is not None:
+        detail = f"It takes more than {_times(low)} the effort (compute)."
+    if reach is not None:
+        detail += f" These runs can report up to {_times(reach)}."
+    return {"answer": words, "detail": detail.strip()}
+
+
+def _times(multiple: float) -> str:
+    return f"{multiple:.2g}\u00d7"
+
+
+def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
+    """Returns the numbers beside the primary one; those that are missing are left out."""
+    baseline, challenger = comparison["baseline"], comparison["challenger"]
+    facts = []
+    for arm, key in ((baseline, "baseline_score"), (challenger, "challenger_score")):
+        found = _interval(comparison.get(key))
+        if found:
+            facts.append(
+                _Fact(
+                    f"Test {numbers.label(metric)} that tuning {arm} ends with",
+                    _with_interval(found, numbers.score, numbers.scores, metric),
+                    f"expected after a search of {numbers.count(comparison['effort'], 'trial')}",
+                )
+            )
+    found = _interval(comparison.get("effect_at_equal_compute"))
+    if found:
+        facts.append(
+            _Fact(
+                "Gain at equal compute",
+                _with_interval(found, numbers.difference, numbers.differences, metric),
+                "both searches cost the same number of operations",
+            )
+        )
+    chances = comparison.get("probability_better") or {}
+    for key, term in (
+        (
+            "searches",
+            f"Chance that a search of {challenger} ends above one of {baseline}",
+        ),
+        ("seeds", f"Chance that the tuned {challenger} beats the tuned {baseline}"),
+    ):
+        found = _interval(chances.get(key))
+        if found:
+            estimate, low, high = found
+            written = numbers.probability(estimate)
+            if low is not None and high is not None:
+                written += (
+                    f" ({numbers.probability(low)} to {numbers.probability(high)})"
+                )
+            note = "on a fresh seed each" if key == "seeds" else "repeating the search"
+            facts.append(_Fact(term, written, note))
+    for key, term, note in (
+        (
+            "minimum_detectable_effect",
+            "Smallest gap that this study could see",
+            "with a chance of 80% (minimum detectable effect)",
+        ),
+        (
+            "test_set_floor",
+            "What the size of the test set alone leaves open",
+            "no number of runs makes the interval narrower than ± this",
+        ),
+    ):
+        size = comparison.get(key)
+        if isinstance(size, (int, float)):
+            facts.append(_Fact(term, _size(size, metric), note))
+    return facts
+
+
+def _interval(found: Any) -> tuple[float, float | None, float | None] | None:
+    """Returns estimate, low and high; None where there is no estimate."""
+    if not isinstance(found, Mapping) or found.get("estimate") is None:
+        return None
+    return found["estimate"], found.get("low"), found.get("high")
+
+
+def _with_interval(
+    found: tuple[float, float | None, float | None],
+    one: Callable[..., str],
+    two: Callable[..., str],
+    metric: Metric,
+) -> str:
+    estimate, low, high = found
+    if low is None or high is None:
+        return one(estimate, metric)
+    return f"{one(estimate, metric, (low, high))} ({two(low, high, metric)})"
+
+
+def _size(number: float, metric: Metric) -> str:
+    """Writes a gap without its sign, with no more digits than it has."""
+    written = numbers.difference(number, metric).removeprefix("+")
+    return written.replace(".0 points", " points").replace("1 points", "1 point")
+
+
+def _arms(evidence: Evidence, colors: Mapping[str, str]) -> list[dict[str, str]]:
+    """Returns a row for each arm, as texts."""
+    metric = evidence.metric
+    roles = {color: role for role, color in drawing.LIGHT.items()}
+    rows = []
+    for arm, color in colors.items():
+        runs = [run for run in evidence.runs if run.arm == arm]
+        searched = [run for run in runs if run.stage == "search"]
+        if not runs:
+            continue
+        defaults = [r.test for r in runs if r.stage == "default" and r.test is not None]
+        fresh = figures.fresh_runs(runs, arm, metric)
+        pair = figures.tuned_pair(runs, arm, metric)
+        parameters = [r.parameters for r in runs if r.pair == pair and r.parameters > 0]
+        costs = [run.flops for run in searched if run.flops > 0]
+        diverged = sum(run.diverged for run in searched)
+        rows.append(
+            {
+                "name": arm,
+                "role": roles[color],
+                "parameters": f"{parameters[0]:,}" if parameters else "",
+                "default": _mean(np.array(defaults), metric),
+                "tuned": _mean(np.array([run.test for run in fresh]), metric),
+                "searched": f"{len(searched):,}",
+                "diverged": f"{diverged:,}" if diverged else "none",
+                "cost": numbers.flops(float(np.mean(costs))) if costs else "",
+                "whole": numbers.flops(sum(r.flops for r in runs)) if costs else "",
+            }
+        )
+    return rows
+
+
+def _mean(tests: np.ndarray, metric: Metric) -> str:
+    if len(tests) == 0:
+        return ""
+    within = figures.mean_interval(tests)
+    written = numbers.score(float(tests.mean()), metric, within)
+    if within is None:
+        return written
+    half = numbers.difference((within[1] - within[0]) / 2, metric, within)
+    return f"{written} ± {half.removesuffix(' points').removeprefix('+')}"
+
+
+def _configurations(
+    evidence: Evidence, colors: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Returns each hyperparameter's tuned value in every arm, "" where it has none."""
+    tuned: dict[str, Mapping[str, Any]] = {}
+    for arm in colors:
+        pair = figures.tuned_pair(evidence.runs, arm, evidence.metric)
+        for run in evidence.runs:
+            if run.arm == arm and run.pair == pair:
+                tuned[arm] = run.configuration
+    names = sorted({name for values in tuned.values() for name in values})
+    return {
+        name: [
+            numbers.value(tuned[arm][name]) if name in tuned.get(arm, {}) else ""
+            for arm in colors
+        ]
+        for name in names
+    }
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns nested JSON as dotted names and texts."""
+    flat: dict[str, str] = {}
+    for key, item in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping) and item:
+            flat |= _flat(item, f"{name}.")
+        elif isinstance(item, str):
+            flat[name] = item
+        elif isinstance(item, Sequence) and any(isinstance(i, Mapping) for i in item):
+            for i, entry in enumerate(item):
+                flat |= _flat({str(i): entry}, f"{name}.")
+        elif isinstance(item, Sequence):
+            flat[name] = ", ".join(
+                i if isinstance(i, str) else json.dumps(i) for i in item
+            )
+        else:
+            flat[name] = json.dumps(item)
+    return flat
+
+
+def _citation(study: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    version = environment.get("archtrial")
+    parts = [
+        f"Controlled trial with archtrial{f' {version}' if version else ''}",
+        f"data {study['data']}" if study.get("data") else "",
+        f"protocol {study['protocol_hash']}" if study.get("protocol_hash") else "",
+        f"seed {study['seed']}" if study.get("seed") is not None else "",
+    ]
+    return ", ".join(part for part in parts if part) + "."
+
+
+# ----------------------------------------------------------------- its template
+
+
+def _palette() -> markupsafe.Markup:
+    """Returns the figures' colours as CSS variables, for light and dark mode."""
+
+    def variables(colors: Mapping[str, str]) -> str:
+        return "".join(f"--{role}:{color};" for role, color in colors.items())
+
+    return markupsafe.Markup(  # noqa: S704 - constants only
+        f":root{{{variables(drawing.LIGHT)}}}"
+        "@media screen and (prefers-color-scheme:dark)"
+        f"{{:root{{{variables(drawing.DARK)}}}}}"
+    )
+
+
+def _text(name: str) -> str:
+    file = importlib.resources.files("archtrial.report").joinpath(name)
+    return file.read_text(encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.from_string(_text("page.html"))

@@ -1,0 +1,201 @@
+"""Evidence of a trial that looks real: mlp against cnn on MNIST-1D."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from archtrial.records.table import CurvePoint, Run
+from archtrial.report.page import Evidence
+from archtrial.space import Choice, Integer, Real
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    name: str = "accuracy"
+    higher_is_better: bool = True
+    task: str = "classification"
+
+
+SHARED = {
+    "learning_rate": Real(1e-4, 1e-1, log=True),
+    "weight_decay": Real(1e-6, 1e-1, log=True),
+    "label_smoothing": Real(0.0, 0.2),
+}
+SPACES = {
+    "mlp": SHARED | {"width": Choice((64, 100, 160)), "depth": Integer(1, 3)},
+    "cnn": SHARED | {"width": Choice((15, 25, 40)), "norm": Choice(("none", "batch"))},
+}
+PEAKS = (0.655, 0.905, 0.86, 0.72, 0.66, 0.64)
+
+
+def make_runs(arms=("mlp", "cnn"), n=16, seed=0, spaces=None, curves=True):
+    """Returns runs whose score falls off quadratically from a best learning rate."""
+    spaces = SPACES if spaces is None else spaces
+    rng = np.random.default_rng(seed)
+    shared = [{k: d.value(rng.random()) for k, d in SHARED.items()} for _ in range(n)]
+    runs = []
+    for arm, peak in zip(arms, PEAKS, strict=False):
+        space = spaces.get(arm, SPACES["cnn"])
+        truth = []
+        for pair in range(n):
+            own = {k: d.value(rng.random()) for k, d in space.items()}
+            configuration = own | {k: v for k, v in shared[pair].items() if k in own}
+            place = SHARED["learning_rate"].position(configuration["learning_rate"])
+            truth.append((configuration, max(0.1, peak - 1.1 * (place - 0.55) ** 2)))
+
+        def run(pair, seed, stage, arm=arm, truth=truth):
+            configuration, mean = truth[pair]
+            diverged = stage == "search" and mean < 0.35
+            validation = 0.1 if diverged else float(mean + rng.normal(0, 0.012))
+            steps = np.linspace(150, 1500, 10).astype(int)
+            points = tuple(
+                CurvePoint(
+                    int(step),
+                    float(2.3 * np.exp(-step / 400)),
+                    float(validation * (1 - np.exp(-step / 260)))
+                    if not diverged
+                    else 0.1,
+                )
+                for step in steps
+            )
+            return Run(
+                arm=arm,
+                pair=pair,
+                seed=seed,
+                stage=stage,
+                configuration=configuration,
+                validation=validation,
+                test=0.1 if diverged else float(mean + rng.normal(-0.004, 0.012)),
+                diverged=diverged,
+                flops=2.4e10 if arm == "mlp" else 9.1e10,
+                parameters=15_210 if arm == "mlp" else 5_210,
+                seconds=2.5,
+                curve=points if curves else (),
+            )
+
+        searched = [run(pair, 0, "search") for pair in range(n)]
+        order = sorted(range(n), key=lambda pair: -searched[pair].validation)
+        runs += searched
+        runs += [run(pair, s, "confirm") for pair in order[:4] for s in (1, 2, 3)]
+        runs += [run(order[0], s, "winner") for s in range(4, 14)]
+        runs += [
+            dataclasses.replace(run(order[1], s, "default"), pair=-1) for s in (0, 1, 2)
+        ]
+    return runs
+
+
+def make_curve(runs, arm, efforts):
+    """Returns a tuning curve: the exact expectation of the best of k by validation."""
+    searched = [run for run in runs if run.arm == arm and run.stage == "search"]
+    searched.sort(key=lambda run: run.validation)
+    n = len(searched)
+    rank = np.arange(1, n + 1)
+    effort = np.arange(1, efforts + 1)
+    weights = np.stack([(rank / n) ** k - ((rank - 1) / n) ** k for k in effort])
+    validation = weights @ np.array([run.validation for run in searched])
+    test = weights @ np.array([run.test for run in searched])
+    half = 0.09 / np.sqrt(effort)
+    return SimpleNamespace(
+        effort=effort,
+        validation=validation,
+        low=validation - 1.6 * half,
+        high=np.minimum(validation + half, 1.0),
+        test=test,
+    )
+
+
+def make_comparison(baseline="mlp", challenger="cnn", **changes):
+    return {
+        "verdict": "architecture",
+        "strong": True,
+        "sentence": f"With the same tuning effort (best of 4 trials), {challenger} beats"
+        f" {baseline} by 24.1 points of accuracy (95% interval 20.3 to 27.9): the"
+        f" architecture makes the difference. Whether {baseline} gets there with more"
+        " tuning is not settled: n = 64 configurations would tell up to 4 times.",
+        "baseline": baseline,
+        "challenger": challenger,
+        "metric": "accuracy",
+        "margin": 0.005,
+        "alpha": 0.05,
+        "estimand": "configuration",
+        "configurations": 16,
+        "effort": 4,
+        "effect": {"estimate": 0.2412, "low": 0.203, "high": 0.279},
+        "effect_at_equal_compute": {"estimate": 0.2201, "low": 0.171, "high": 0.266},
+        "p_value": 0.0002,
+        "baseline_score": {"estimate": 0.6331, "low": 0.601, "high": 0.66},
+        "challenger_score": {"estimate": 0.8743, "low": 0.843, "high": 0.9},
+        "probability_better": {
+            "searches": {"estimate": 0.987, "low": None, "high": None},
+            "seeds": {"estimate": 1.0, "low": 0.69, "high": 1.0},
+        },
+        "tuning_to_match": {
+            "multiple": {"estimate": None, "low": 1.0, "high": None},
+            "trials": {"estimate": None, "low": 4, "high": None},
+            "reportable_up_to": 1.0,
+        },
+        "catch_up": "unknown",
+        "test_set_floor": 0.0118,
+        "minimum_detectable_effect": 0.043,
+        "warnings": [],
+    } | changes
+
+
+def make_evidence(**changes):
+    runs = make_runs()
+    evidence = Evidence(
+        document={
+            "schema": 1,
+            "study": {
+                "protocol_hash": "b41c0f7e9a52d3f18e66",
+                "data": "mnist1d",
+                "seed": 0,
+            },
+            "comparisons": [
+                make_comparison(
+                    warnings=[
+                        "2 of 16 configurations of mlp diverged; they count at the"
+                        " score of the constant predictor."
+                    ]
+                )
+            ],
+        },
+        runs=runs,
+        metric=Score(),
+        spaces=SPACES,
+        curves={arm: make_curve(runs, arm, 4) for arm in ("mlp", "cnn")},
+        protocol={
+            "data": "mnist1d",
+            "baseline": {
+                "name": "mlp",
+                "spec": "mlp",
+                "source": "def mlp():\n    ...\n",
+            },
+            "effort": 4,
+            "configurations": 16,
+            "margin": 0.005,
+            "alpha": 0.05,
+            "steps": 1500,
+            "batch_size": 100,
+            "recipe": {"optimizer": "adamw", "schedule": "cosine", "warmup": 0.05},
+            "seeds": [1, 2, 3],
+        },
+        environment={
+            "archtrial": "0.1.0",
+            "torch": "2.13.0",
+            "processor": "2 cores",
+            "time": "1 min 52 s",
+        },
+        notes=["3 rows of the test set also stand in the training set."],
+        loading={
+            "cnn": 'import archtrial\nmodel = archtrial.load("studies/b41c", "cnn")'
+        },
+    )
+    return dataclasses.replace(evidence, **changes)
+
+
+@pytest.fixture
+def evidence():
+    return make_evidence()
