@@ -213,7 +213,7 @@ def find(
         options,
         parsed,
         found.source,
-        own - _TRAINING - options.keys(),
+        (own - _TRAINING).difference(options),
         given=None if isinstance(spec, str) else spec,
     )
 
@@ -265,11 +265,15 @@ def check(
     _check_outputs(architecture.spec, outputs, num_outputs)
 
 
+# The layers whose probability training sets.
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
 def _check_dropout(
     architecture: Architecture, module: nn.Module, values: Mapping[str, Value]
 ) -> None:
     searched = "dropout" in values and "dropout" not in architecture.accepts
-    if searched and not any(isinstance(part, nn.Dropout) for part in module.modules()):
+    if searched and not any(isinstance(part, _DROPOUTS) for part in module.modules()):
         raise ArmError(
             "dropout can be searched only where something drops out",
             f"{architecture.spec} has neither a parameter dropout nor an nn.Dropout",

@@ -1,0 +1,476 @@
+"""Finding, building and trying anybody's architecture."""
+
+import functools
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from archtrial import zoo
+from archtrial.errors import ArmError, ProtocolError
+from archtrial.space import Choice, Integer, Real
+from archtrial.zoo import arms
+
+NET = """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        space = {"width": [8, 16]}
+
+        def __init__(self, input_shape, num_outputs, width=8, skip=False):
+            super().__init__()
+            self.width, self.skip = width, skip
+            self.first = nn.Linear(input_shape[0], width)
+            self.drop = nn.Dropout(0.1)
+            self.last = nn.Linear(width, num_outputs)
+
+        def forward(self, x):
+            return self.last(self.drop(torch.relu(self.first(x))))
+
+    def make(num_outputs, *, hidden):
+        return nn.Sequential(nn.Linear(40, hidden), nn.Linear(hidden, num_outputs))
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text, name="net.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return str(path)
+
+    return _write
+
+
+def check(architecture, values=None, shape=(40,), outputs=10, kind="sequence"):
+    arms.check(architecture, shape, outputs, kind, values or {})
+
+
+def message(call, *args, **keywords):
+    with pytest.raises(ArmError) as caught:
+        call(*args, **keywords)
+    return str(caught.value)
+
+
+# -- the zoo --------------------------------------------------------------------
+
+
+def test_zoo_arm_has_the_zoos_space_and_source():
+    arm = arms.find("cnn")
+    assert arm.spec == "cnn"
+    assert arm.space == zoo.get("cnn").space
+    assert "class _Convolution" in arm.source
+    assert arm.accepts == set(zoo.get("cnn").options)
+
+
+def test_fixed_option_is_not_searched_and_reaches_the_module():
+    arm = arms.find("mlp", {"width": 7})
+    assert "width" not in arm.space
+    assert "width" not in arm.accepts
+    assert "depth" in arm.space
+    module = arm.build((40,), 3, {"depth": 4, "learning_rate": 0.1, "dropout": 0.5})
+    linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    assert [m.out_features for m in linears] == [7, 7, 7, 7, 3]
+    drops = [m.p for m in module.modules() if isinstance(m, nn.Dropout)]
+    assert drops == [0.5] * 4
+
+
+def test_declared_space_takes_the_place_of_the_zoos():
+    arm = arms.find(
+        "cnn", space={"width": [4, 8], "learning_rate": {"low": 1, "high": 2}}
+    )
+    assert arm.space == {"width": Choice((4, 8)), "learning_rate": Real(1.0, 2.0)}
+    assert arms.find("cnn", space={}).space == {}
+
+
+def test_function_of_the_zoo_is_its_entry():
+    assert arms.find(zoo.gru) == arms.find("gru")
+
+
+@pytest.mark.parametrize("name", list(zoo.entries()))
+def test_every_zoo_arm_passes_the_check(name):
+    arm = arms.find(name)
+    for quantile in (0.0, 0.5, 1.0):
+        values = {key: d.value(quantile) for key, d in arm.space.items()}
+        check(arm, values | {"learning_rate": 0.1})
+
+
+@pytest.mark.parametrize("name", ["cnn", "gru", "lstm", "rnn"])
+def test_table_is_refused_by_what_needs_an_order(name):
+    said = message(check, arms.find(name), kind="table")
+    assert said.startswith(f"{name} needs inputs with an order")
+    assert "a table" in said
+    assert "linear or mlp" in said
+    check(arms.find(name), kind="array")
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_table_is_taken_by_what_needs_no_order(name):
+    check(arms.find(name), kind="table")
+
+
+# -- a user's file --------------------------------------------------------------
+
+
+def test_file_is_found_with_its_own_space(write):
+    arm = arms.find(write(NET) + ":Net", {"skip": True})
+    assert arm.space == {"width": Choice((8, 16))}
+    assert arm.source == textwrap.dedent(NET)
+    assert arm.accepts == {"width"}
+    module = arm.build((40,), 10, {"width": 16})
+    assert (module.width, module.skip) == (16, True)
+    check(arm, {"width": 8, "learning_rate": 0.1, "dropout": 0.3})
+
+
+def test_function_is_called_with_what_its_signature_has(write):
+    path = write(NET) + ":make"
+    arm = arms.find(path, space={"hidden": {"low": 2, "high": 9, "integer": True}})
+    assert arm.space == {"hidden": Integer(2, 9)}
+    assert arm.build((40,), 10, {"hidden": 5})[0].out_features == 5
+    said = message(arms.find(path).build, (40,), 10, {})
+    assert "'hidden' has none" in said
+
+
+def test_kwargs_take_what_is_declared_and_nothing_else(write):
+    path = write("""
+        from torch import nn
+        seen = []
+        def make(num_outputs, /, **rest):
+            seen.append((num_outputs, rest))
+            return nn.Linear(40, num_outputs)
+    """)
+    arm = arms.find(path + ":make", {"act": "relu"}, {"width": [1, 2]})
+    arm.build((40,), 10, {"width": 2, "learning_rate": 0.1, "dropout": 0.1})
+    assert arm._found().file.module.seen == [(10, {"width": 2, "act": "relu"})]
+
+
+def test_momentum_of_a_signature_is_not_trainings(write):
+    path = write("""
+        from torch import nn
+        def make(num_outputs, momentum=0.1):
+            return nn.Sequential(nn.Linear(40, num_outputs),
+                                 nn.BatchNorm1d(num_outputs, momentum=momentum))
+    """)
+    searched = arms.find(path + ":make", space={"momentum": [0.8, 0.9]})
+    assert searched.accepts == frozenset()
+    assert searched.build((40,), 10, {"momentum": 0.8})[1].momentum == 0.1
+    fixed = arms.find(path + ":make", {"momentum": 0.5})
+    assert fixed.build((40,), 10, {"momentum": 0.8})[1].momentum == 0.5
+
+
+def test_loading_leaves_path_and_modules_as_they_were(write):
+    write("WIDTH = 5", "blocks.py")
+    write("LATE = 6", "late.py")
+    path = write("""
+        import blocks
+        from torch import nn
+        def make(num_outputs):
+            import late
+            return nn.Linear(40, num_outputs)
+    """)
+    before, folders = set(sys.modules), list(sys.path)
+    arm = arms.find(path + ":make")
+    arm.build((40,), 10, {})
+    arm.build((40,), 10, {})
+    assert sys.path == folders
+    added = set(sys.modules) - before
+    assert len(added) == 1
+    assert added.pop().startswith("archtrial_user_net_")
+    assert "WIDTH = 5" in arm.source
+
+
+def test_two_versions_each_have_their_own_neighbours(write):
+    net = """
+        import blocks
+        from torch import nn
+        def make(num_outputs):
+            import blocks as again
+            assert again is blocks
+            return nn.Sequential(nn.Linear(40, blocks.WIDTH),
+                                 nn.Linear(blocks.WIDTH, num_outputs))
+    """
+    write("WIDTH = 5", "old/blocks.py")
+    write("WIDTH = 9", "new/blocks/__init__.py")
+    old = arms.find(write(net, "old/net.py") + ":make")
+    new = arms.find(write(net, "new/net.py") + ":make")
+    assert old.source != new.source
+    for arm, width in [(old, 5), (new, 9), (old, 5)]:
+        assert arm.build((40,), 10, {})[0].out_features == width
+
+
+def test_module_of_the_same_name_steps_aside_and_comes_back(write, monkeypatch):
+    elsewhere = type(sys)("blocks")
+    monkeypatch.setitem(sys.modules, "blocks", elsewhere)
+    write("WIDTH = 5", "blocks.py")
+    path = write("""
+        from blocks import WIDTH
+        from torch import nn
+        def make(num_outputs):
+            return nn.Linear(40, num_outputs)
+    """)
+    arms.find(path + ":make")
+    assert sys.modules["blocks"] is elsewhere
+
+
+def test_neighbour_does_not_shadow_the_standard_library(write):
+    write("raise RuntimeError('shadowed')", "json.py")
+    path = write("import json\n" + textwrap.dedent(NET))
+    assert arms.find(path + ":Net").space == {"width": Choice((8, 16))}
+
+
+def test_changed_file_is_seen_by_find_and_refused_by_build(write):
+    first = arms.find(write(NET) + ":Net")
+    path = write(NET.replace('"width": [8, 16]', '"width": [4]'))
+    second = arms.find(path + ":Net")
+    assert first.space != second.space
+    assert first.build((40,), 10, {"width": 8}).width == 8  # still loaded
+    unpickled = pickle.loads(pickle.dumps(first))
+    arms._loaded.clear()
+    assert "has changed since" in message(unpickled.build, (40,), 10, {"width": 8})
+    assert second.build((40,), 10, {"width": 4}).width == 4
+
+
+def test_pickled_architecture_is_found_again_in_another_process(write):
+    write("WIDTH = 5", "blocks.py")
+    path = write("import blocks\n" + textwrap.dedent(NET))
+    pickled = pickle.dumps(arms.find(path + ":Net", {"skip": True}))
+    code = """
+import pickle, sys, torch
+arm = pickle.loads(sys.stdin.buffer.read())
+torch.manual_seed(3)
+print(arm.build((40,), 10, {"width": 16})(torch.ones(2, 40)).shape, arm.accepts)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickled,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert b"torch.Size([2, 10]) frozenset({'width'})" in done.stdout
+
+
+def test_dataclass_module_in_a_file_works(write):
+    # dataclasses look their class's module up by name.
+    path = write("""
+        from __future__ import annotations
+        import dataclasses
+        from torch import nn
+        @dataclasses.dataclass
+        class Size:
+            width: int = 3
+        def make(num_outputs):
+            return nn.Linear(40, num_outputs, Size().width > 0)
+    """)
+    check(arms.find(path + ":make"))
+
+
+# -- modules and objects --------------------------------------------------------
+
+
+def test_installed_module_is_found(tmp_path, monkeypatch):
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package" / "__init__.py").touch()
+    (tmp_path / "some_package" / "nets.py").write_text(textwrap.dedent(NET))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arm = arms.find("some_package.nets:Net")
+    assert arm.source == textwrap.dedent(NET)
+    check(arm, {"width": 8})
+    assert "mean 'Net'" in message(arms.find, "some_package.nets:Nett")
+
+
+def test_compiled_or_plain_torch_class_can_be_named():
+    arm = arms.find("torch.nn:Bilinear", {"in1_features": 1, "in2_features": 2})
+    assert "class Bilinear" in arm.source
+    assert "out_features" in message(arm.build, (40,), 10, {})
+
+
+def test_object_from_python_is_taken_as_it_is():
+    def plain(num_outputs, width=3):
+        return nn.Sequential(nn.Linear(40, width), nn.Linear(width, num_outputs))
+
+    arm = arms.find(plain, space={"width": [4]})
+    assert arm.spec.endswith("test_object_from_python_is_taken_as_it_is.<locals>.plain")
+    assert "def plain" in arm.source
+    check(arm, {"width": 4})
+    check(arms.find(functools.partial(plain, width=6)))
+    check(arms.find(lambda num_outputs: nn.Linear(40, num_outputs)))
+    assert "6" in arms.find(functools.partial(plain, width=6)).source.partition("\n")[0]
+
+
+def test_source_of_a_console_is_the_functions_own_or_says_so():
+    space = {"__name__": "__main__"}
+    exec("def typed(num_outputs): pass", space)
+    assert arms.find(space["typed"]).source == "# __main__:typed: no source at hand\n"
+
+
+# -- mistakes -------------------------------------------------------------------
+
+
+def test_mistakes_of_a_spec(write, tmp_path):
+    path = write(NET)
+    assert f"Write {path}:Name" in message(arms.find, path)
+    assert "mean 'net.py'" in message(arms.find, str(tmp_path / "nett.py") + ":Net")
+    said = message(arms.find, path + ":Nett")
+    assert "Did you mean 'Net'" in said
+    assert "Net, make" in said
+    said = message(arms.find, "no.such.module:Net")
+    assert "ModuleNotFoundError: No module named 'no'" in said
+    assert "no/such/module.py:Net" in said
+    assert "package.module:Name" in message(arms.find, path + ":")
+    assert "Did you mean 'cnn'" in message(arms.find, "cn")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import torch\ndef f(:\n", ["SyntaxError", "net.py, line 2"]),
+        ("import no_such_thing", ["ModuleNotFoundError", "net.py, line 1"]),
+        ("\n\n1 / 0", ["ZeroDivisionError: division by zero", "net.py, line 3"]),
+        ("import sys\nsys.exit(3)", ["SystemExit: 3", "net.py, line 2"]),
+        ("import broken", ["NameError", "broken.py, line 1"]),
+    ],
+)
+def test_file_that_cannot_be_run(write, text, words):
+    write("nonsense", "broken.py")
+    before = set(sys.modules)
+    said = message(arms.find, write(text) + ":Net")
+    assert all(word in said for word in words), said
+    assert set(sys.modules) == before
+
+
+def test_file_that_is_no_text(tmp_path):
+    (tmp_path / "net.py").write_bytes(b"\xff\xfe\x00")
+    assert "UnicodeDecodeError" in message(arms.find, str(tmp_path / "net.py") + ":Net")
+
+
+def test_things_that_are_no_architecture(write):
+    path = write("NET = 3\nspace = 4\ndef make(): return 5\nclass Odd: pass")
+    assert "an object of type int" in message(arms.find, path + ":NET")
+    assert "an object of type int" in message(
+        arms.find(path + ":make").build, (4,), 2, {}
+    )
+    assert "type Odd" in message(arms.find(path + ":Odd").build, (4,), 2, {})
+    said = message(arms.find, nn.Linear(2, 3))
+    assert "every run starts from fresh weights" in said
+    assert "type Linear" in said
+
+
+def test_a_function_that_returns_a_class_is_told_so():
+    said = message(arms.find(lambda: nn.Linear).build, (4,), 2, {})
+    assert "returned the class Linear" in said
+
+
+def test_misspelled_options_and_dimensions(write):
+    path = write(NET) + ":Net"
+    assert "no option 'widht'" in message(arms.find, path, {"widht": 3})
+    assert "mean 'width'" in message(arms.find, path, {"widht": 3})
+    said = message(arms.find, path, {"learning_rate": 0.1})
+    assert "set it in the recipe" in said
+    said = message(arms.find, path, space={"learnign_rate": [0.1]})
+    assert "mean 'learning_rate'" in said
+    said = message(arms.find(path).build, (40,), 10, {"skpi": True})
+    assert "mean 'skip'" in said
+    said = message(arms.find, path, {"width": 3}, {"width": [1, 2]})
+    assert "either fixed or searched" in said
+    assert "input_shape" not in message(arms.find, path, {"input_shap": 3})
+
+
+@pytest.mark.parametrize(
+    "space", [{"depth": [2, 0]}, {"width": {"low": 0.5, "high": 3.0}}, {"norm": ["x"]}]
+)
+def test_impossible_values_of_the_zoo_are_found_before_the_study(space):
+    assert "of cnn is" in message(arms.find, "cnn", space=space)
+
+
+def test_impossible_space(write):
+    path = write(NET)
+    with pytest.raises(ProtocolError, match=r"'width'.*from low to high"):
+        arms.find(path + ":Net", space={"width": {"low": 3, "high": 2}})
+    odd = write("def make(): pass\nmake.space = 3", "odd.py")
+    assert "attribute space" in message(arms.find, odd + ":make")
+
+
+def test_dropout_needs_something_that_drops_out():
+    check(
+        arms.find(lambda: nn.Sequential(nn.Linear(40, 10), nn.Dropout())),
+        {"dropout": 0.1},
+    )
+    said = message(check, arms.find(lambda: nn.Linear(40, 10)), {"dropout": 0.1})
+    assert "neither a parameter dropout nor an nn.Dropout" in said
+
+
+def test_errors_of_the_users_code_name_its_line(write):
+    path = write("""
+        import torch
+        from torch import nn
+        class Early(nn.Module):
+            def __init__(self):
+                super().__init__()
+                raise KeyError("early")
+        class Late(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear = nn.Linear(3, 4)
+            def forward(self, x):
+                return self.linear(x)
+        def bare():
+            return nn.Sequential(nn.Linear(3, 4))
+        def silent():
+            raise NotImplementedError
+    """)
+    said = message(check, arms.find(path + ":Early"))
+    assert "KeyError: 'early'" in said
+    assert f"({path}, line 7)" in said
+    said = message(check, arms.find(path + ":Late"))
+    assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in said
+    assert f"({path}, line 13)" in said
+    assert "two examples of shape (40,)" in said
+    said = message(check, arms.find(path + ":bare"))
+    assert f"({path}, line 14)" in said
+    assert "NotImplementedError (" in message(check, arms.find(path + ":silent"))
+
+
+class Returns(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+        self.linear = nn.Linear(40, 10)
+
+    def forward(self, x):
+        return self.what(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (lambda y: y[:, :9], ["(2, 10)", "the shape (2, 9)", "10 outputs"]),
+        (lambda y: y[0], ["the shape (10,)"]),
+        (lambda y: (y, y), ["type tuple"]),
+        (lambda y: None, ["type NoneType"]),
+        (lambda y: y.detach(), ["no gradient reaches any", ".detach()"]),
+        (lambda y: y.argmax(1, keepdim=True).expand(2, 10), ["torch.int64"]),
+    ],
+)
+def test_wrong_output(what, words):
+    said = message(check, arms.find(lambda: Returns(what)))
+    assert all(word in said for word in words), said
+
+
+def test_one_output_is_a_column():
+    said = message(check, arms.find(lambda: nn.Flatten(0)), shape=(1,), outputs=1)
+    assert "(2, 1)" in said
+    assert "1 output;" in said
+
+
+def test_check_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    check(arms.find("mlp"), {"dropout": 0.5})
+    assert torch.equal(torch.get_rng_state(), state)
