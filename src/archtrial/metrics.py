@@ -310,8 +310,8 @@ def _frequencies(y_train: Array, num_outputs: int) -> Array:
 
 
 def _mean(y_train: Array, num_outputs: int) -> Array:
-    frequencies: Array = y_train.mean(dtype=np.float64, keepdims=True)
-    return frequencies
+    mean: Array = y_train.mean(dtype=np.float64, keepdims=True)
+    return mean
 
 
 def _median(y_train: Array, num_outputs: int) -> Array:

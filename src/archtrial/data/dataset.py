@@ -1,0 +1,471 @@
+"""A data set as it was read: checked, its task known, ready to be split."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from archtrial.data.split import TEST, Array, Rows, Split, draw
+from archtrial.data.tables import Column, encode, listing
+from archtrial.errors import DataError, ProtocolError
+from archtrial.metrics import TASKS
+from archtrial.protocol import Splits
+
+__all__ = ["Dataset", "assemble"]
+
+# Whole numbers with at most this many distinct values are taken for classes.
+_MOST_CLASSES = {"table": 20, "array": 20, "sequence": 1000, "image": 1000}
+# Below this many examples a class is called rare.
+_FEW = 10
+# Inputs are scaled in blocks of this many values, so that the float64 that the
+# sums need never exists for a whole data set.
+_BLOCK = 2**22
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples before they are divided; made by `assemble`."""
+
+    name: str
+    inputs: Array | tuple[Column, ...]
+    """(N, *input_shape) numbers, or the columns of a table."""
+    targets: Array
+    """(N,) int64 labels or float64 values."""
+    task: str
+    kind: str
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...]
+    given: Array | None
+    """(N,) of TRAIN, VALIDATION, TEST, where the data come divided."""
+    groups: Array | None
+    standardise: bool
+    """False where the inputs are on their final scale already."""
+
+    def split(self, splits: Splits, seed: int) -> Split:
+        """Divides the rows, scales the inputs and seals the test labels.
+
+        What is fitted (means, medians, categories) is fitted on the training rows.
+
+        Args:
+            splits: As the protocol declares.
+            seed: The protocol's seed.
+
+        Raises:
+            DataError: The rows do not allow such a division.
+            ProtocolError: The declared kind of split does not go with the data.
+        """
+        columns, groups = self._grouping(splits)
+        rows = draw(
+            splits, self.targets, self.task, seed, given=self.given, groups=groups
+        )
+        notes = list(self.notes)
+        inputs = self.inputs if columns is None else columns
+        notes += _class_notes(self.targets, self.classes, rows)
+        notes += _leaks(inputs, self.targets, self.task)
+        if isinstance(inputs, tuple):
+            encoded, remarks = encode(inputs, rows.train)
+            parts = [encoded[members] for members in rows]
+        elif self.standardise:
+            parts, remarks = _standardised(inputs, rows, self.kind)
+        else:
+            parts = [inputs[members].astype(np.float32) for members in rows]
+            remarks = []
+        notes += remarks + _copies(parts)
+        if groups is not None:
+            notes += _torn_groups(groups, rows, self.given)
+        y_train, y_validation, y_test = (self.targets[members] for members in rows)
+        if (y_train == y_train[0]).all():
+            raise DataError(
+                "the training rows hold more than one value of the target",
+                f"all {len(y_train)} have the same",
+                "Choose another kind of split: rows in file order may be sorted by"
+                " the target.",
+            )
+        return Split(
+            x_train=parts[0],
+            x_validation=parts[1],
+            x_test=parts[2],
+            y_train=y_train,
+            y_validation=y_validation,
+            y_test=y_test,
+            input_shape=parts[0].shape[1:],
+            num_outputs=len(self.classes) if self.classes else 1,
+            task=self.task,
+            kind=self.kind,
+            classes=self.classes,
+            notes=tuple(notes),
+            digest=self._digest(rows),
+        )
+
+    def _grouping(
+        self, splits: Splits
+    ) -> tuple[tuple[Column, ...] | None, Array | None]:
+        """Returns a table's input columns, and each row's group."""
+        if not isinstance(self.inputs, tuple):
+            if splits.groups is not None:
+                raise ProtocolError(
+                    "splits.groups names a column of a table",
+                    f"{splits.groups!r} for {self.name}",
+                    "Put an array `groups` into the .npz file instead.",
+                )
+            return None, self.groups
+        if splits.groups is None:
+            return self.inputs, None
+        if splits.kind not in ("auto", "grouped", "given"):
+            raise ProtocolError(
+                "groups are for grouped splits",
+                f"kind = {splits.kind!r} and groups = {splits.groups!r}",
+                'Use kind = "grouped", or leave groups out.',
+            )
+        for column in self.inputs:
+            if column.name == splits.groups:
+                break
+        else:
+            raise DataError(
+                "the column of groups is in the table, and is not the target",
+                repr(splits.groups),
+                f"The columns are {listing([c.name for c in self.inputs], 12)}.",
+            )
+        # A group is not an input: no arm may learn what it never meets again.
+        others = tuple(c for c in self.inputs if c is not column)
+        texts = np.array([str(value) for value in column.values.tolist()])
+        return others, texts
+
+    def _digest(self, rows: Rows) -> str:
+        digest = hashlib.sha256()
+        about: list[Any] = [self.kind, self.task, self.classes]
+        if isinstance(self.inputs, tuple):
+            about += [[c.name, c.is_number] for c in self.inputs]
+        digest.update(json.dumps(about).encode())
+        if isinstance(self.inputs, tuple):
+            for column in self.inputs:
+                if column.is_number:
+                    digest.update(column.values.tobytes())
+                else:
+                    digest.update(json.dumps(column.values.tolist()).encode())
+        else:
+            digest.update(json.dumps(self.inputs.shape).encode())
+            for block in _blocks(self.inputs, np.arange(len(self.inputs))):
+                # As float32, since the last bit of generated data differs between
+                # machines.
+                digest.update(block.astype(np.float32).tobytes())
+        digest.update(self.targets.tobytes())
+        for members in rows:
+            digest.update(np.append(members, -1).astype(np.int64).tobytes())
+        return digest.hexdigest()
+
+
+# --- from what a reader found to a Dataset --------------------------------------
+
+
+def assemble(
+    name: str,
+    inputs: Array | tuple[Column, ...],
+    targets: Array,
+    *,
+    kind: str,
+    task: str | None = None,
+    known_task: str | None = None,
+    notes: tuple[str, ...] = (),
+    given: Array | None = None,
+    groups: Array | None = None,
+    standardise: bool = True,
+) -> Dataset:
+    """Checks what a reader found and settles the task.
+
+    Args:
+        name: What the data set is called in messages and on the page.
+        inputs: (N, *input_shape) numbers, or columns of N rows.
+        targets: (N,) numbers, truth values or texts.
+        kind: "table", "sequence", "image" or "array".
+        task: The task that the user declares, which settles it.
+        known_task: The task that the source itself names.
+        notes: The reader's notes.
+        given: (N,) of TRAIN, VALIDATION, TEST.
+        groups: (N,) of any values.
+        standardise: Whether inputs are scaled by the training rows.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    if task is not None and task not in TASKS:
+        raise DataError(
+            "the task is classification or regression",
+            repr(task),
+            "Leave it out to have it found from the target.",
+        )
+    _check_inputs(name, inputs, len(targets))
+    remarks: list[str] = []
+    if task is None and known_task is None:
+        task, reason = _find_task(targets, kind)
+        remarks.append(f"Task: {task}, since {reason}.")
+    task = task or known_task
+    if task == "classification":
+        labels, classes = _labels(targets)
+    else:
+        labels, classes = _values(targets), None
+    return Dataset(
+        name=name,
+        inputs=inputs,
+        targets=labels,
+        task=str(task),
+        kind=kind,
+        classes=classes,
+        notes=(*remarks, *notes),
+        given=given,
+        groups=groups,
+        standardise=standardise,
+    )
+
+
+def _check_inputs(name: str, inputs: Array | tuple[Column, ...], count: int) -> None:
+    if isinstance(inputs, tuple):
+        return  # a table has been checked cell by cell
+    if len(inputs) != count:
+        raise DataError(
+            "there is one target for each example",
+            f"{len(inputs)} examples and {count} targets in {name}",
+        )
+    if inputs.dtype.kind not in "biuf":
+        what = "texts" if inputs.dtype.kind in "US" else str(inputs.dtype)
+        raise DataError(
+            "inputs are numbers",
+            f"{what} in the inputs of {name}",
+            "Turn them into numbers; a .csv or .parquet file may hold texts.",
+        )
+    if inputs.dtype.kind == "f":
+        _check_finite(f"the inputs of {name}", inputs)
+
+
+def _check_finite(what: str, values: Array) -> None:
+    count, first = 0, None
+    # In blocks: the mask of a whole data set is large.
+    size = max(1, _BLOCK // max(1, values[:1].size))
+    for start in range(0, len(values), size):
+        bad = ~np.isfinite(values[start : start + size])
+        if first is None and bad.any():
+            row, *place = np.argwhere(bad)[0].tolist()
+            first = ", ".join(str(i) for i in (start + row, *place))
+        count += int(bad.sum())
+    if count:
+        raise DataError(
+            f"{what} are finite numbers",
+            f"{count} NaN or infinite, the first at [{first}]",
+            "Remove those examples or fill the values in; only tables (.csv,"
+            " .parquet) are imputed.",
+        )
+
+
+def _find_task(targets: Array, kind: str) -> tuple[str, str]:
+    """Returns the task and the reason."""
+    if targets.dtype.kind in "OUS":
+        return "classification", "the target holds texts"
+    if targets.dtype.kind == "b":
+        return "classification", "the target is true or false"
+    distinct = len(np.unique(targets))
+    whole = bool((np.isfinite(targets) & (targets == np.floor(targets))).all())
+    if not whole:
+        return "regression", "the target holds fractions"
+    enough = distinct * 5 <= len(targets)
+    if distinct <= _MOST_CLASSES[kind] and enough:
+        return (
+            "classification",
+            f"the target holds {distinct} distinct whole numbers in"
+            f' {len(targets)} rows (task = "regression" if they are amounts)',
+        )
+    return (
+        "regression",
+        f"the target holds {distinct} distinct whole numbers in"
+        f' {len(targets)} rows (task = "classification" if they are classes)',
+    )
+
+
+def _labels(targets: Array) -> tuple[Array, tuple[str, ...]]:
+    if targets.dtype.kind == "f":
+        _check_finite("the targets", targets)
+    values, labels = np.unique(targets, return_inverse=True)
+    if len(values) == 1:
+        raise DataError(
+            "classification needs at least two classes",
+            f"every target is {values[0]}",
+            "Check which column is the target, or add examples of another class.",
+        )
+    if len(values) * 2 > len(targets):
+        raise DataError(
+            "classes have several examples each",
+            f"{len(values)} distinct targets in {len(targets)} rows, such as"
+            f" {str(values[0])!r}",
+            "Choose another target. If it is meant to be an amount, remove what is"
+            ' not a number and use task = "regression".',
+        )
+    whole = values.dtype.kind == "f" and (values == np.floor(values)).all()
+    names = values.astype(np.int64) if whole else values
+    return labels.astype(np.int64), tuple(str(value) for value in names.tolist())
+
+
+def _values(targets: Array) -> Array:
+    if targets.dtype.kind in "OUS":
+        for row, text in enumerate(targets.tolist()):
+            try:
+                float(text)
+            except ValueError:
+                raise DataError(
+                    "the target of a regression is a number",
+                    f"the text {text!r} in data row {row + 1}",
+                    "Correct the value, choose another target, or use task ="
+                    ' "classification".',
+                ) from None
+    values: Array = targets.astype(np.float64)
+    _check_finite("the targets", values)
+    if (values == values[0]).all():
+        raise DataError(
+            "the target varies",
+            f"all {len(values)} are {values[0]:g}",
+            "Check which column is the target.",
+        )
+    return values
+
+
+# --- what the user should know ---------------------------------------------------
+
+
+def _class_notes(y: Array, classes: tuple[str, ...] | None, rows: Rows) -> list[str]:
+    if classes is None:
+        return []
+    notes = []
+    counts = np.bincount(y, minlength=len(classes))
+    rare = [f"{classes[c]} ({counts[c]})" for c in np.flatnonzero(counts < _FEW)]
+    if rare:
+        notes.append(f"Classes with fewer than {_FEW} examples: {listing(rare)}.")
+    for name, members in zip(("training", "validation", "test"), rows, strict=True):
+        absent = np.setdiff1d(np.arange(len(classes)), y[members])
+        if len(absent):
+            named = listing([classes[c] for c in absent])
+            notes.append(f"Classes without an example in the {name} set: {named}.")
+    return notes
+
+
+def _leaks(inputs: Array | tuple[Column, ...], y: Array, task: str) -> list[str]:
+    """Names the columns that give the target away."""
+    if isinstance(inputs, tuple):
+        named = [(f"column {c.name}", c.values) for c in inputs]
+    elif inputs.ndim == 2:
+        named = [(f"feature {i}", inputs[:, i]) for i in range(inputs.shape[1])]
+    else:
+        return []
+    found = [name for name, values in named if _gives_away(values, y, task)]
+    if not found:
+        return []
+    return [
+        f"The target can be read off {listing(found)}: remove what is not known when"
+        " a prediction is needed."
+    ]
+
+
+def _gives_away(values: Array, y: Array, task: str) -> bool:
+    """Whether a feature is the target under another name or in another unit."""
+    if task == "regression":
+        if values.dtype.kind == "O":
+            return False
+        numbers = values.astype(np.float64)
+        if np.isnan(numbers).any() or np.ptp(numbers) == 0:
+            return False
+        return bool(abs(np.corrcoef(numbers, y)[0, 1]) > 1 - 1e-9)
+    # One to one with the classes; a few hundred rows tell almost every column.
+    for count in (500, len(y)):
+        texts = map(str, values[:count].tolist())
+        pairs = set(zip(texts, y[:count].tolist(), strict=True))
+        left, right = {a for a, _ in pairs}, {b for _, b in pairs}
+        if not len(pairs) == len(left) == len(right):
+            return False
+    return True
+
+
+def _copies(parts: list[Array]) -> list[str]:
+    """Reports inputs that occur in two sets, byte for byte."""
+    seen = [
+        [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part]
+        for part in parts
+    ]
+    notes = []
+    for first, second, a, b in (
+        ("training", "validation", 0, 1),
+        ("training", "test", 0, 2),
+        ("validation", "test", 1, 2),
+    ):
+        known = set(seen[a])
+        count = sum(row in known for row in seen[b])
+        if count:
+            notes.append(
+                f"{count} of {len(seen[b])} {second} examples have an exact copy of"
+                f" their inputs in the {first} set."
+            )
+    return notes
+
+
+def _torn_groups(groups: Array, rows: Rows, given: Array | None) -> list[str]:
+    """Reports groups on both sides, where the kind of split allowed it."""
+    if given is not None and (given == TEST).any():
+        # The groups of a given test set are not known.
+        rows = Rows(rows.train, rows.validation, rows.test[:0])
+    sides = [set(groups[members].tolist()) for members in rows]
+    torn = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
+    if not torn:
+        return []
+    return [f"{len(torn)} groups have rows in more than one set."]
+
+
+# --- scaling ----------------------------------------------------------------------
+
+
+def _blocks(values: Array, rows: Array) -> Iterator[Array]:
+    """Yields the rows as float64, some at a time."""
+    size = max(1, _BLOCK // max(1, values[:1].size))
+    for start in range(0, len(rows), size):
+        yield values[rows[start : start + size]].astype(np.float64)
+
+
+def _standardised(
+    inputs: Array, rows: Rows, kind: str
+) -> tuple[list[Array], list[str]]:
+    """Returns the three sets with mean 0 and deviation 1 over the training rows.
+
+    Arrays (N, F) are scaled per feature; sequences (N, C, L) and images
+    (N, C, H, W) per channel, and sequences (N, L) as one channel.
+    """
+    axes: tuple[int, ...]
+    if kind == "array":
+        axes, unit = (0,), "feature"
+    elif inputs.ndim == 2:
+        axes, unit = (0, 1), "channel"
+    else:
+        axes, unit = (0, *range(2, inputs.ndim)), "channel"
+    count = len(rows.train) * int(np.prod([inputs.shape[a] for a in axes[1:]]))
+    total = sum(b.sum(axes, keepdims=True) for b in _blocks(inputs, rows.train))
+    mean = total / count
+    squares = sum(
+        np.square(b - mean).sum(axes, keepdims=True)
+        for b in _blocks(inputs, rows.train)
+    )
+    deviation = np.sqrt(squares / count)
+    # Rounding leaves a constant's deviation slightly above 0.
+    constant = deviation <= 1e-12 * np.abs(mean)
+    scale = np.where(constant, 1.0, deviation)
+    parts = []
+    for members in rows:
+        part = np.empty((len(members), *inputs.shape[1:]), np.float32)
+        start = 0
+        for block in _blocks(inputs, members):
+            part[start : start + len(block)] = (block - mean) / scale
+            start += len(block)
+        parts.append(part)
+    still = np.flatnonzero(constant).tolist()
+    notes = []
+    if still:
+        one = f"{unit}s" if still[1:] else unit
+        named = listing([str(index) for index in still])
+        notes.append(f"Constant in the training rows: {one} {named}.")
+    return parts, notes

@@ -1,0 +1,106 @@
+"""From a name or a path to a `Dataset`."""
+
+import ast
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from archtrial.data import builtin, files
+from archtrial.data.dataset import Dataset
+from archtrial.errors import DataError
+
+__all__ = ["BUILTIN", "load"]
+
+BUILTIN: dict[str, Callable[..., Dataset]] = {
+    "mnist1d": builtin.mnist1d,
+    "mnist1d-shuffled": builtin.mnist1d_shuffled,
+    "digits": builtin.digits,
+    "diabetes": builtin.diabetes,
+    "house-prices": builtin.house_prices,
+}
+_OPTIONS: dict[str, tuple[str, ...]] = {"house-prices": ("houses",)}
+
+
+def load(
+    source: str | Path, *, target: str | None = None, task: str | None = None
+) -> Dataset:
+    """Returns a data set that comes with the package, or one from a file or folder.
+
+    A .npz file holds `x` (N, ...) and `y` (N,), and may hold `x_test`, `y_test` and
+    `groups`. Two dimensions are an array of features; three are images (N, H, W)
+    where they are square or bytes, else sequences (N, C, L); four are images,
+    (N, C, H, W) or (N, H, W, C). A .csv (.csv.gz) or .parquet file is a table. A
+    folder holds a folder of images for each class, or such folders inside `train`,
+    `test` and `validation`; or IDX files; or one pair of .ts files. Of IDX and .ts
+    files, the test set is the file of that name beside the training file. Nothing is
+    unpickled.
+
+    Args:
+        source: A key of `BUILTIN`, with options as in "house-prices(houses=200)",
+            or a path.
+        target: A table's column to predict; its last one if None.
+        task: "classification" or "regression"; found from the target if None.
+
+    Raises:
+        DataError: It cannot be read, or no honest study can be built on it.
+    """
+    name, options = _parse(str(source))
+    path = Path(source).expanduser()
+    # A built-in name wins over a file of that name; "./digits" means the file.
+    if isinstance(source, str) and name in BUILTIN:
+        if target is not None:
+            raise DataError(
+                "target names a column of a table in a file",
+                f"{target!r} for {name}",
+                "Leave it out: the target is part of the data set.",
+            )
+        for option in options:
+            if option not in _OPTIONS.get(name, ()):
+                known = ", ".join(_OPTIONS.get(name, ())) or "none"
+                raise DataError(
+                    f"the options of {name} are: {known}",
+                    repr(option),
+                )
+        return BUILTIN[name](task, **options)
+    if not path.exists():
+        raise _not_found(path, name)
+    return files.read(path, target, task)
+
+
+def _parse(source: str) -> tuple[str, dict[str, Any]]:
+    """Splits "name(a=1, b=2)" into the name and its options."""
+    match = re.fullmatch(r"([\w-]+)(?:\((.*)\))?", source.strip())
+    if match is None:
+        return source, {}
+    name, inside = match[1], match[2] or ""
+    try:
+        call = ast.parse(f"f({inside})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError):
+        options, call = {}, None
+    if call is None or call.args or "None" in options:
+        raise DataError(
+            "options are written name(option=value)",
+            source,
+            "For instance house-prices(houses=200).",
+        )
+    return name, options
+
+
+def _not_found(path: Path, name: str) -> DataError:
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(name, BUILTIN, 2, cutoff=0.6)
+    near += [
+        str(path.parent / match)
+        for match in difflib.get_close_matches(path.name, beside, 2, cutoff=0.7)
+    ]
+    return DataError(
+        "data are a file, a folder or a built-in name",
+        f"there is no {str(path)!r}",
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else f"Built in are {', '.join(BUILTIN)}.",
+    )

@@ -1,0 +1,228 @@
+"""Which rows train, choose and test; and the seal on the test labels."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from archtrial import randomness
+from archtrial.errors import DataError, ProtocolError
+from archtrial.metrics import Metric
+from archtrial.protocol import Splits
+
+__all__ = ["TEST", "TRAIN", "VALIDATION", "Array", "Rows", "Split", "draw"]
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+# What a given division says of each row.
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Inputs and targets as every arm receives them, the test labels sealed.
+
+    The test labels leave through `open_test` alone, as scores. A pickled or copied
+    split has none, so no worker process can ever see them.
+    """
+
+    x_train: Array
+    """(N, *input_shape) float32, like `x_validation` and `x_test`."""
+    x_validation: Array
+    x_test: Array
+    y_train: Array
+    """(N,) int64 labels 0..C-1, or float64 values in their own units."""
+    y_validation: Array
+    y_test: dataclasses.InitVar[Array]
+    input_shape: tuple[int, ...]
+    """(F,) for tables and arrays, (L,) or (C, L) for sequences, (C, H, W) for images."""
+    num_outputs: int
+    """The number of classes; 1 for regression."""
+    task: str
+    kind: str
+    """"table", "sequence", "image" or "array"."""
+    classes: tuple[str, ...] | None
+    """The classes' names in the order of their labels; None for regression."""
+    notes: tuple[str, ...]
+    """What the user should know before anything is trained, in plain sentences."""
+    digest: str
+    """SHA-256 of inputs, targets and the division of the rows, in hexadecimal."""
+
+    def __post_init__(self, y_test: Array) -> None:
+        object.__setattr__(self, "_Split__labels", y_test)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state["_Split__labels"] = None
+        return state
+
+    @property
+    def test_size(self) -> int:
+        """The number of test examples."""
+        return len(self.x_test)
+
+    def open_test(self, metric: Metric, predictions: Sequence[Array]) -> list[Array]:
+        """Scores the stored test predictions of all runs at once.
+
+        Args:
+            metric: The declared metric.
+            predictions: What `metric.reduce` returned for each run, in the order of
+                `x_test`.
+
+        Returns:
+            For each run its per-example scores, (test_size,) float32.
+
+        Raises:
+            RuntimeError: This is a copy without test labels, such as workers hold.
+        """
+        labels: Array | None = self.__dict__["_Split__labels"]
+        if labels is None:
+            raise RuntimeError("a copy of a split holds no test labels")
+        return [
+            metric.per_example(stored, labels).astype(np.float32)
+            for stored in predictions
+        ]
+
+
+class Rows(NamedTuple):
+    """The rows of each set: int64 indices in ascending order."""
+
+    train: Array
+    validation: Array
+    test: Array
+
+
+def draw(
+    splits: Splits,
+    y: Array,
+    task: str,
+    seed: int,
+    *,
+    given: Array | None = None,
+    groups: Array | None = None,
+) -> Rows:
+    """Divides the rows as the protocol declares.
+
+    A given test (or validation) set is always kept as it is; the declared kind says
+    how the others are drawn. "auto" keeps groups together where there are groups,
+    keeps the shares of the classes for classification, and draws at random
+    otherwise.
+
+    Args:
+        splits: The declaration.
+        y: (N,) targets.
+        task: "classification" or "regression".
+        seed: The protocol's seed.
+        given: (N,) of `TRAIN`, `VALIDATION` and `TEST`, where the data come divided.
+        groups: (N,) of any values; rows of a group stay on one side.
+
+    Raises:
+        DataError: The rows do not allow such a division.
+        ProtocolError: The declared kind does not go with the data.
+    """
+    kind = _resolve(splits, task, given, groups)
+    parts = np.full(len(y), TRAIN) if given is None else given
+    train = np.flatnonzero(parts == TRAIN)
+    validation = np.flatnonzero(parts == VALIDATION)
+    test = np.flatnonzero(parts == TEST)
+    share = splits.validation
+    if len(test) == 0:
+        stream = randomness.generator(seed, "split", "test")
+        train, test = _carve(kind, train, splits.test, y, groups, stream)
+        share /= 1 - splits.test  # of the rows that are left
+    if len(validation) == 0:
+        stream = randomness.generator(seed, "split", "validation")
+        train, validation = _carve(kind, train, share, y, groups, stream)
+    rows = Rows(train, validation, test)
+    for name, members in zip(("training", "validation", "test"), rows, strict=True):
+        if len(members) < 2:
+            raise DataError(
+                "the training, validation and test sets hold at least two rows each",
+                f"{len(members)} of {len(y)} rows for the {name} set",
+                "Use more rows, or larger shares in the protocol's splits.",
+            )
+    return rows
+
+
+def _resolve(
+    splits: Splits, task: str, given: Array | None, groups: Array | None
+) -> str:
+    """Returns how rows are drawn: stratified, random, grouped or time."""
+    if splits.kind == "given" and (given is None or not (given == TEST).any()):
+        raise ProtocolError(
+            'splits of the kind "given" need data that bring a test set',
+            "there is none",
+            "Add x_test and y_test to the .npz file, put a file NAME_TEST beside"
+            ' NAME_TRAIN, or use kind = "auto".',
+        )
+    if splits.kind == "grouped" and groups is None:
+        raise ProtocolError(
+            "grouped splits need to know the group of each row",
+            "there are no groups",
+            "Add an array `groups` to the .npz file, or name a table's column:"
+            ' splits = { kind = "grouped", groups = "patient" }.',
+        )
+    if splits.kind == "stratified" and task == "regression":
+        raise ProtocolError(
+            "stratified splits keep the shares of classes",
+            "the task is regression",
+            'Use kind = "random" or "auto".',
+        )
+    if splits.kind not in ("auto", "given"):
+        return splits.kind
+    if groups is not None:
+        return "grouped"
+    return "stratified" if task == "classification" else "random"
+
+
+def _carve(
+    kind: str,
+    pool: Array,
+    share: float,
+    y: Array,
+    groups: Array | None,
+    stream: np.random.Generator,
+) -> tuple[Array, Array]:
+    """Takes a share of the pool's rows; returns the rows left and the rows taken."""
+    if kind == "time":
+        return np.split(pool, [len(pool) - _count(share, len(pool))])  # type: ignore[return-value]
+    order = stream.permutation(pool)
+    if kind == "random":
+        taken = order[: _count(share, len(pool))]
+    elif kind == "stratified":
+        taken = _by_class(order, share, y)
+    else:
+        assert groups is not None
+        taken = _by_group(order, share, groups)
+    return np.setdiff1d(pool, taken), np.sort(taken)
+
+
+def _count(share: float, total: int) -> int:
+    return int(share * total + 0.5)
+
+
+def _by_class(order: Array, share: float, y: Array) -> Array:
+    """Takes the share of every class, at least one row, and leaves at least one."""
+    taken = []
+    for label in np.unique(y[order]):
+        members = order[y[order] == label]
+        count = min(max(_count(share, len(members)), 1), len(members) - 1)
+        taken.append(members[:count])
+    return np.concatenate(taken)
+
+
+def _by_group(order: Array, share: float, groups: Array) -> Array:
+    """Takes whole groups, as many as come closest to the share."""
+    names, first, size = np.unique(groups[order], return_index=True, return_counts=True)
+    if len(names) < 2:
+        raise DataError(
+            "grouped splits need at least one group for each of training, validation"
+            " and test",
+            f"only {len(np.unique(groups))} in all",
+            "Use another kind of split, or a finer group.",
+        )
+    turn = np.argsort(first)  # the rows come in random order, so the groups do too
+    reached = np.cumsum(size[turn])[:-1]
+    count = int(np.abs(reached - share * len(order)).argmin()) + 1
+    return order[np.isin(groups[order], names[turn[:count]])]

@@ -1,0 +1,287 @@
+"""Tables: columns as they are read, and as numbers fitted on the training rows."""
+
+import csv
+import dataclasses
+import io
+import re
+from typing import Any
+
+import numpy as np
+
+from archtrial.data.split import Array
+from archtrial.errors import DataError
+
+__all__ = ["Column", "columns_of", "encode", "listing", "parse_csv"]
+
+# A category's rarer values share one input, so that a column of a thousand
+# post codes does not become a thousand inputs with a handful of rows each.
+_MOST_CATEGORIES = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """One column as it was read.
+
+    Numbers are float64 with NaN where a value is missing; texts are objects, str or
+    None. True and false are 1 and 0; dates are days since 1970.
+    """
+
+    name: str
+    values: Array
+    date: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column holds numbers, not texts."""
+        return self.values.dtype == np.float64
+
+    @property
+    def missing(self) -> Array:
+        """(N,) bool."""
+        if self.is_number:
+            return np.isnan(self.values)
+        return np.array([value is None for value in self.values], dtype=bool)
+
+    def take(self, rows: Array) -> "Column":
+        """Returns the column with some of its rows."""
+        return dataclasses.replace(self, values=self.values[rows])
+
+
+def listing(items: list[str], most: int = 5) -> str:
+    """Returns "a, b and c", shortened to "a, b and 7 more" where there are many."""
+    if len(items) > most + 1:
+        items = [*items[:most], f"{len(items) - most} more"]
+    return " and ".join([", ".join(items[:-1]), items[-1]] if items[1:] else items)
+
+
+# --- reading -------------------------------------------------------------------
+
+
+def parse_csv(text: str, name: str) -> Any:
+    """Reads the text of a CSV file, with or without a line of names.
+
+    Args:
+        text: The whole file. Fields are separated by comma, semicolon or tab.
+        name: The file's name, for messages.
+
+    Returns:
+        A pandas.DataFrame.
+
+    Raises:
+        DataError: There are no rows, or rows of different lengths.
+    """
+    import pandas as pd
+
+    first = text.lstrip("\r\n").partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    names: list[str] = []
+    count = 0
+    for row in csv.reader(io.StringIO(text), delimiter=separator):
+        if not row:
+            continue
+        if not names:
+            names = row
+        count += 1
+        if len(row) != len(names):
+            raise DataError(
+                f"every row of {name} has as many fields as its first",
+                f"row {count} has {len(row)} and not {len(names)}",
+                "The file may be cut off; or put texts that contain the separator"
+                " into quotes.",
+            )
+    # A first row of numbers alone is data: column names are words.
+    headed = not all(_is_number(field) for field in names)
+    if count - headed < 1:
+        raise DataError(
+            f"{name} has a line of column names and rows below it", "no rows"
+        )
+    frame = pd.read_csv(
+        io.StringIO(text),
+        sep=separator,
+        header=0 if headed else None,
+        skipinitialspace=True,
+        low_memory=False,
+    )
+    if headed:
+        frame.columns = [str(column).strip() for column in frame.columns]
+    else:
+        frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
+    return frame
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def columns_of(frame: Any) -> tuple[Column, ...]:
+    """Returns a pandas.DataFrame's columns as numbers and texts.
+
+    Raises:
+        DataError: Two columns have one name, a cell holds something other than a
+            number, a text, a truth value or a date, or a number is infinite.
+    """
+    names = [str(name) for name in frame.columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError("column names differ", f"{name!r} twice")
+    return tuple(
+        _column(name, frame.iloc[:, index]) for index, name in enumerate(names)
+    )
+
+
+def _column(name: str, series: Any) -> Column:
+    import pandas as pd
+
+    types = pd.api.types
+    inferred = types.infer_dtype(series, skipna=True)
+    if inferred == "empty" or types.is_numeric_dtype(series) or inferred == "decimal":
+        values = series.astype("Float64").to_numpy(np.float64, na_value=np.nan)
+        if np.isinf(values).any():
+            raise DataError(
+                f"column {name!r} holds finite numbers",
+                f"{np.isinf(values).sum()} infinite, the first in data row"
+                f" {int(np.isinf(values).argmax()) + 1}",
+                "Correct the values, or leave the cells empty to have them imputed.",
+            )
+        return Column(name, values)
+    if inferred in ("datetime64", "datetime", "date"):
+        return Column(name, _days(pd.to_datetime(series, utc=True)), date=True)
+    if inferred in ("timedelta64", "timedelta"):
+        return Column(name, (series / pd.Timedelta(days=1)).to_numpy(np.float64))
+    if inferred not in ("string", "categorical", "boolean", "mixed-integer"):
+        raise DataError(
+            "a cell holds a number, a text, a truth value or a date",
+            f"column {name!r} holds {inferred}",
+            "Remove the column, or spread it over columns of plain values.",
+        )
+    present = series.notna().to_numpy()
+    texts = np.full(len(series), None, dtype=object)
+    texts[present] = [str(value).strip() for value in series[present]]
+    # pandas leaves dates in a CSV file as texts.
+    if present.any() and re.match(r"\d{4}-\d{2}-\d{2}", texts[present][0]):
+        dates = pd.to_datetime(
+            pd.Series(texts), format="ISO8601", utc=True, errors="coerce"
+        )
+        if dates.notna().to_numpy()[present].all():
+            return Column(name, _days(dates), date=True)
+    return Column(name, texts)
+
+
+def _days(dates: Any) -> Array:
+    import pandas as pd
+
+    epoch = pd.Timestamp("1970-01-01", tz="UTC")
+    days: Array = ((dates - epoch) / pd.Timedelta(days=1)).to_numpy(np.float64)
+    return days
+
+
+# --- encoding ------------------------------------------------------------------
+
+
+def encode(columns: tuple[Column, ...], train: Array) -> tuple[Array, list[str]]:
+    """Returns the columns as inputs; what is fitted is fitted on the training rows.
+
+    Numbers have the training rows' mean 0 and standard deviation 1, missing ones
+    their median. A category becomes one input of 0 or 1 for each of its values, the
+    rarest of many together; missing is a value of its own. Columns that say nothing
+    (constant, empty, a number that counts the rows) or that name every row (keys,
+    free text) are dropped.
+
+    Args:
+        columns: Of N rows each.
+        train: The training rows' indices.
+
+    Returns:
+        (N, F) float32, and notes on what was done.
+
+    Raises:
+        DataError: No column is left.
+    """
+    inputs: list[Array] = []
+    dropped: dict[str, list[str]] = {}
+    imputed, merged, dates = [], [], []
+    for column in columns:
+        reason = _useless(column, train)
+        if reason:
+            dropped.setdefault(reason, []).append(column.name)
+            continue
+        missing = int(column.missing.sum())
+        if column.is_number:
+            inputs.append(_scaled(column, train)[:, None])
+            dates += [column.name] if column.date else []
+        else:
+            encoded, rest = _one_hot(column, train)
+            inputs.append(encoded)
+            merged += [f"{column.name} ({rest})"] if rest else []
+        if missing:
+            how = "median" if column.is_number else "as a category"
+            imputed.append(f"{column.name} ({missing}, {how})")
+    notes = [
+        f"Dropped, since {reason}: {listing(names)}."
+        for reason, names in dropped.items()
+    ]
+    if imputed:
+        notes.append(
+            f"Missing values, replaced from the training rows: {listing(imputed)}."
+        )
+    if dates:
+        notes.append(f"Dates enter as a number of days: {listing(dates)}.")
+    if merged:
+        notes.append(
+            f"Rare values share one input beyond the {_MOST_CATEGORIES} commonest:"
+            f" {listing(merged)}."
+        )
+    if not inputs:
+        raise DataError(
+            "at least one column says something about the target",
+            "none is left",
+            " ".join(notes),
+        )
+    return np.concatenate(inputs, axis=1, dtype=np.float32), notes
+
+
+def _useless(column: Column, train: Array) -> str:
+    """Returns why a column is dropped, or an empty string."""
+    seen = column.take(train)
+    present = ~seen.missing
+    distinct = len(set(seen.values[present].tolist()))
+    if distinct == 0:
+        return "empty in the training rows"
+    if distinct == 1 and (column.is_number or present.all()):
+        return "constant in the training rows"
+    if column.is_number:
+        if len(column.values) > 2 and (np.diff(column.values) == 1).all():
+            return "they count the rows"
+    elif distinct > 2 and distinct * 2 > present.sum():
+        return "nearly every row has a text of its own"
+    return ""
+
+
+def _scaled(column: Column, train: Array) -> Array:
+    values = column.values
+    seen = values[train]
+    median = np.median(seen[~np.isnan(seen)])
+    filled = np.where(np.isnan(values), median, values)
+    mean, deviation = filled[train].mean(), filled[train].std()
+    scaled: Array = (filled - mean) / (deviation or 1.0)
+    return scaled
+
+
+def _one_hot(column: Column, train: Array) -> tuple[Array, int]:
+    """Returns (N, inputs) of 0 and 1, and how many rare values share the last."""
+    texts = [
+        "missing" if value is None else f"={value}" for value in column.values.tolist()
+    ]
+    values, counts = np.unique([texts[row] for row in train], return_counts=True)
+    # The commonest first; ties in the order of the alphabet.
+    ranked = values[np.argsort(-counts, kind="stable")].tolist()
+    place = {value: min(rank, _MOST_CATEGORIES) for rank, value in enumerate(ranked)}
+    encoded = np.zeros((len(texts), max(place.values()) + 1), np.float32)
+    for row, text in enumerate(texts):
+        if text in place:  # a value that training never saw is all zeros
+            encoded[row, place[text]] = 1
+    return encoded, max(len(ranked) - _MOST_CATEGORIES, 0)
