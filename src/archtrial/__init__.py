@@ -1,0 +1,63 @@
+"""Controlled trials for neural network architectures.
+
+    import archtrial
+    study = archtrial.Study(archtrial.Protocol(
+        data="mnist1d", baseline="mlp", challengers=["cnn"]))
+    study.run()
+    study.verdict
+
+Names are resolved when they are first used: importing archtrial is cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archtrial.errors import UserError
+    from archtrial.judge import Verdict, judge_study, judge_table
+    from archtrial.protocol import Arm, Protocol, Recipe, Splits
+    from archtrial.space import Choice, Integer, Real
+    from archtrial.study import Study
+    from archtrial.tuned import load_tuned
+
+__all__ = [
+    "Arm",
+    "Choice",
+    "Integer",
+    "Protocol",
+    "Real",
+    "Recipe",
+    "Splits",
+    "Study",
+    "UserError",
+    "Verdict",
+    "judge_study",
+    "judge_table",
+    "load_tuned",
+]
+
+_ROOMS = {
+    "Arm": "protocol",
+    "Choice": "space",
+    "Integer": "space",
+    "Protocol": "protocol",
+    "Real": "space",
+    "Recipe": "protocol",
+    "Splits": "protocol",
+    "Study": "study",
+    "UserError": "errors",
+    "Verdict": "judge",
+    "judge_study": "judge",
+    "judge_table": "judge",
+    "load_tuned": "tuned",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'archtrial' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"archtrial.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -7,21 +7,32 @@ somebody else's table.
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from archtrial import metrics, statistics
 from archtrial import space as spaces
 from archtrial.errors import RecordsError
-from archtrial.protocol import HYPERPARAMETERS
+from archtrial.protocol import digest
+from archtrial.records.importers import read_csv
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import Evidence, figures, page
 
-__all__ = ["Judgement", "Score", "Verdict", "assess", "judge_study", "judge_table"]
+__all__ = [
+    "Judgement",
+    "Score",
+    "Verdict",
+    "assess",
+    "judge_study",
+    "judge_table",
+    "search_scores",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +43,14 @@ class Score:
     higher_is_better: bool = True
     task: str | None = None
     bounded: bool = False
+    """Whether all scores are fractions."""
+
+    @property
+    def best(self) -> float:
+        """The best score there can be."""
+        if self.bounded:
+            return 1.0 if self.higher_is_better else 0.0
+        return math.inf if self.higher_is_better else -math.inf
 
 
 class Verdict:
@@ -101,8 +120,14 @@ class Judgement:
         return figures.draw(name, self.evidence)
 
 
-def judge_study(folder: str | Path) -> Judgement:
+def judge_study(folder: str | Path, **changes: Any) -> Judgement:
     """Judges a study of ours from its store alone.
+
+    Args:
+        folder: The study's folder.
+        **changes: Any of `margin`, `effort`, `alpha`, `seed`, `baseline` and
+            `challengers` (names) that are to differ from what was declared. The
+            verdict is then exploratory, and says so.
 
     Raises:
         RecordsError: There is no store, it is damaged, or its test set is sealed
@@ -110,10 +135,9 @@ def judge_study(folder: str | Path) -> Judgement:
     """
     with Store(folder, read_only=True) as store:
         declared = store.protocol()
+        events = store.events()
         opened = [
-            json.loads(detail)
-            for _, name, detail in store.events()
-            if name == "opened the test set"
+            json.loads(detail) for _, name, detail in events if name == "test set opened"
         ]
         if declared is None or not opened:
             raise RecordsError(
@@ -124,26 +148,148 @@ def judge_study(folder: str | Path) -> Judgement:
             )
         _, resolved, _ = declared
         runs = store.runs()
-        facts = {
-            name: detail for _, name, detail in store.events() if name in _ENVIRONMENT
-        }
     return assess(
         runs,
-        protocol=resolved,
+        protocol=_changed(resolved, changes),
         constant=opened[0]["constant"],
-        environment={
-            key: value
-            for detail in facts.values()
-            for key, value in json.loads(detail).items()
-        },
+        environment=_environment(runs, events),
     )
 
 
-_ENVIRONMENT = ("began on",)
+def _changed(
+    resolved: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Lays changes over a resolved protocol, with a note that says so."""
+    arms = {arm["name"]: arm for arm in (resolved["baseline"], *resolved["challengers"])}
+
+    def arm(name: str) -> Any:
+        return arms[_known(name, list(arms), "the study")]
+
+    changed = dict(resolved)
+    for name, value in changes.items():
+        if value is None:
+            continue
+        if name == "baseline":
+            changed["baseline"] = arm(value)
+        elif name == "challengers":
+            changed["challengers"] = [arm(challenger) for challenger in value]
+        elif name in ("margin", "effort", "alpha", "seed"):
+            changed[name] = value
+        else:
+            raise TypeError(f"judge_study has no argument {name!r}")
+    if "baseline" in changes and changes.get("challengers") is None:
+        first = changed["baseline"]["name"]
+        changed["challengers"] = [a for name, a in arms.items() if name != first]
+    different = [name for name in changed if changed[name] != resolved[name]]
+    if different:
+        changed["notes"] = [
+            *resolved["notes"],
+            f"Exploratory: {' and '.join(different)} differ from what was declared.",
+        ]
+    return changed
 
 
-def _arms(resolved: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [resolved["baseline"], *resolved["challengers"]]
+def _known(name: str, names: Sequence[str], place: str) -> str:
+    if name in names:
+        return name
+    near = get_close_matches(name, names, 1)
+    raise RecordsError(
+        f"{place} has an arm {name!r}",
+        f"it has {', '.join(names)}",
+        f"Did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def judge_table(
+    path: str | Path,
+    *,
+    baseline: str | None,
+    challengers: Sequence[str] | None,
+    margin: float | None = None,
+    effort: int | None = None,
+    alpha: float | None = None,
+    lower_is_better: bool = False,
+    seed: int | None = None,
+) -> Judgement:
+    """Judges the runs of a CSV; `records.read_csv` says what it holds.
+
+    Args:
+        path: The table.
+        baseline: The arm that the others are compared with.
+        challengers: The others; by default all of them.
+        margin: The smallest gap worth having, in the units of the scores.
+        effort: k; by default n / 8 rounded down, at least 1.
+        alpha: Intervals hold at 1 - alpha; by default .05.
+        lower_is_better: The scores are errors.
+        seed: Of the permutations and resamples.
+
+    Raises:
+        RecordsError: The table cannot be read, or an arm is not in it.
+        ProtocolError: An effort or a margin that is impossible.
+    """
+    runs = read_csv(path)
+    names = list(dict.fromkeys(run.arm for run in runs))
+    if len(names) < 2:
+        raise RecordsError("a comparison needs two arms", f"{path} has {names[0]!r} alone")
+    if baseline is None:
+        raise RecordsError(
+            "a comparison needs a baseline",
+            f"{path} has the arms {', '.join(names)}",
+            f"Name one: --baseline {names[0]}.",
+        )
+    compared = [baseline, *(challengers or [n for n in names if n != baseline])]
+    for name in compared:
+        _known(name, names, str(path))
+    if len(set(compared)) < len(compared):
+        raise RecordsError(
+            "an arm is compared with others", f"{', '.join(compared)} has one twice"
+        )
+    runs = [run for run in runs if run.arm in compared]
+    trials = [_trials(runs, name) for name in compared]
+    n = min(len(found) for found in trials)
+    paired = all(found.keys() == trials[0].keys() for found in trials)
+    notes = []
+    if not paired:
+        notes.append(
+            "The arms were searched with different pairs: they are compared unpaired."
+        )
+    if any(run.test is None for run in runs):
+        notes.append(
+            "There are no test scores: the verdict is about validation scores, which a"
+            " search makes optimistic."
+        )
+    fresh = any(run.stage == "confirm" for run in runs)
+    if not fresh:
+        notes.append(
+            "There are no fresh seeds: each score is that of the very run picked, its"
+            " seed's luck included."
+        )
+    return assess(
+        runs,
+        protocol={
+            "data": {"name": Path(path).name},
+            "metric": "score",
+            "higher_is_better": not lower_is_better,
+            "fractions": all(
+                0 <= score <= 1
+                for run in runs
+                for score in (run.validation, run.test)
+                if score is not None and math.isfinite(score)
+            ),
+            "baseline": {"name": baseline, "space": {}},
+            "challengers": [{"name": name, "space": {}} for name in compared[1:]],
+            "margin": margin,
+            "alpha": 0.05 if alpha is None else alpha,
+            "effort": max(1, n // 8) if effort is None else effort,
+            "configurations": n,
+            "max_multiple": 4.0,
+            "estimand": "configuration" if fresh else "run",
+            "seed": 0 if seed is None else seed,
+            "notes": notes,
+        },
+        constant=None,
+        paired=paired,
+    )
 
 
 def assess(
@@ -151,22 +297,24 @@ def assess(
     *,
     protocol: Mapping[str, Any],
     constant: float | None,
+    paired: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> Judgement:
-    """Judges the finished runs of a study.
+    """Judges finished runs.
 
     Args:
-        runs: All runs, with test scores.
+        runs: All runs, with test scores where there are any.
         protocol: The resolved protocol.
         constant: The constant predictor's test score; None where nobody knows it.
+        paired: Whether equal pairs mean equal draws.
         environment: What stands on the page of versions and hardware.
     """
-    metric: Any = (
-        metrics.get(protocol["metric"])
-        if protocol["metric"] in metrics.names()
-        else Score(protocol["metric"])
-    )
-    arms = _arms(protocol)
+    metric = _metric(protocol)
+    sign = 1 if metric.higher_is_better else -1
+    arms = [protocol["baseline"], *protocol["challengers"]]
+    names = [arm["name"] for arm in arms]
+    worst = _worst(runs, sign, constant)
+    searches = [_search(runs, name, sign, worst) for name in names]
     declared = {
         arm["name"]: {
             name: spaces.parse(name, dimension)
@@ -174,18 +322,10 @@ def assess(
         }
         for arm in arms
     }
-    searches = [
-        _search(arm["name"], runs, metric, constant, protocol["configurations"])
-        for arm in arms
-    ]
-    edges = {
-        arm["name"]: _edges(runs, arm["name"], declared, metric, protocol["effort"])
-        for arm in arms
-    }
-    margin = protocol["margin"]
-    assumed = margin is None
+    edges = _edges(runs, declared, sign, protocol["effort"])
+    margin, assumed = protocol["margin"], False
     if margin is None:
-        margin = _default_margin(runs, metric, constant)
+        margin, assumed = _default_margin(runs, metric, constant), True
     comparisons = statistics.compare(
         searches[0],
         searches[1:],
@@ -194,6 +334,7 @@ def assess(
         alpha=protocol["alpha"],
         max_multiple=protocol["max_multiple"],
         estimand=protocol["estimand"],
+        paired=paired,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         seed=protocol["seed"],
@@ -205,33 +346,314 @@ def assess(
     )
     document = {
         "schema": 1,
-        "study": _summary(protocol, runs, searches, metric, margin, assumed),
+        "study": {
+            "protocol_hash": digest(protocol),
+            "data": protocol["data"]["name"],
+            "seed": protocol["seed"],
+            "task": protocol.get("task"),
+            "metric": metric.name,
+            "higher_is_better": metric.higher_is_better,
+            "margin": margin,
+            "margin_assumed": assumed,
+            "effort": protocol["effort"],
+            "configurations": protocol["configurations"],
+            "steps": protocol.get("steps"),
+            "flops": sum(run.flops for run in runs),
+            "arms": [_summary(runs, name, sign) for name in names],
+            "notes": list(protocol["notes"]),
+        },
         "comparisons": [compared.to_dict() for compared in comparisons],
     }
-    curves = {
-        search.name: statistics.tuning_curve(
-            search,
-            alpha=protocol["alpha"],
-            higher_is_better=metric.higher_is_better,
-            estimand=protocol["estimand"],
-        )
-        for search in searches
-    }
-    verdict = Verdict(document)
     return Judgement(
-        verdict,
+        Verdict(document),
         Evidence(
             document=document,
             runs=runs,
             metric=metric,
-            spaces=declared,
-            curves=curves,
+            spaces={name: space for name, space in declared.items() if space},
+            curves={
+                search.name: _curve(search, metric, protocol) for search in searches
+            },
             protocol=protocol,
             environment=environment or {},
-            notes=protocol.get("notes", ()),
+            notes=protocol["notes"],
             edges=edges,
-            loading={
-                arm["name"]: arm["loading"] for arm in arms if arm.get("loading")
-            },
+            loading=_loading(protocol, arms),
         ),
     )
+
+
+# From runs to arrays.
+
+
+def _metric(protocol: Mapping[str, Any]) -> Any:
+    if protocol["metric"] in metrics.names():
+        return metrics.get(protocol["metric"])
+    return Score(
+        protocol["metric"], protocol["higher_is_better"], bounded=protocol["fractions"]
+    )
+
+
+def _trials(runs: Sequence[Run], arm: str) -> dict[int, Run]:
+    """Returns an arm's search runs by their pair, in the order of the pairs."""
+    found = {r.pair: r for r in runs if r.arm == arm and r.stage == "search"}
+    return {pair: found[pair] for pair in sorted(found)}
+
+
+def search_scores(runs: Sequence[Run], arm: str, sign: int) -> np.ndarray:
+    """Returns an arm's validation scores in search, higher is better, (n,).
+
+    A diverged run without a score stands at the lowest of all.
+    """
+    scores = sign * np.array([run.validation for run in _trials(runs, arm).values()])
+    finite = scores[np.isfinite(scores)]
+    return np.where(
+        np.isfinite(scores), scores, finite.min() if len(finite) else 0.0
+    )
+
+
+def _worst(runs: Sequence[Run], sign: int, constant: float | None) -> float:
+    """Returns the score of a run that diverged, higher is better.
+
+    Where nobody knows the constant predictor's, the worst that any run reached.
+    """
+    if constant is not None:
+        return sign * constant
+    known = [
+        sign * score
+        for run in runs
+        for score in (run.validation, run.test)
+        if score is not None and math.isfinite(score)
+    ]
+    return min(known, default=0.0)
+
+
+def _search(
+    runs: Sequence[Run], arm: str, sign: int, worst: float
+) -> statistics.Search:
+    trials = _trials(runs, arm)
+    fresh: dict[int, list[Run]] = {pair: [] for pair in trials}
+    winner: list[Run] = []
+    for run in runs:
+        if run.arm == arm and run.stage == "confirm" and run.pair in fresh:
+            fresh[run.pair].append(run)
+        elif run.arm == arm and run.stage == "winner":
+            winner.append(run)
+
+    def score(value: float | None) -> float:
+        return sign * value if value is not None and math.isfinite(value) else worst
+
+    tested = all(run.test is not None for run in runs)
+    # Without any test score the question is put to validation itself.
+    seen = (lambda run: score(run.test)) if tested else (lambda run: score(run.validation))
+    shares = all(run.per_example is not None for run in runs)
+    return statistics.Search(
+        name=arm,
+        validation=np.array([score(run.validation) for run in trials.values()]),
+        test=np.array(
+            [
+                np.mean([seen(run) for run in again]) if again else math.nan
+                for again in fresh.values()
+            ]
+        ),
+        test_run=np.array([seen(run) for run in trials.values()]),
+        diverged=np.array([run.diverged for run in trials.values()]),
+        cost=np.array([run.flops if run.flops > 0 else 1.0 for run in trials.values()]),
+        worst=worst,
+        examples=_examples([fresh[pair] for pair in trials], sign) if shares else None,
+        examples_run=_examples([[run] for run in trials.values()], sign)
+        if shares
+        else None,
+        winner_seeds=np.array([seen(run) for run in winner]) if winner else None,
+    )
+
+
+def _examples(groups: Sequence[Sequence[Run]], sign: int) -> np.ndarray:
+    """Returns the mean test score of each example over each group's runs, (n, T)."""
+    length = next(
+        len(run.per_example)
+        for group in groups
+        for run in group
+        if run.per_example is not None
+    )
+    averaged = np.full((len(groups), length), np.nan, dtype=np.float32)
+    for row, group in zip(averaged, groups, strict=True):
+        if group:
+            row[:] = sign * np.mean([run.per_example for run in group], axis=0)
+    return averaged
+
+
+def _default_margin(
+    runs: Sequence[Run], metric: Any, constant: float | None
+) -> float:
+    """Returns the larger of half a point and one standard deviation over seeds.
+
+    The deviation is that of validation scores: the margin stands before the test
+    set is opened. Where the score is no fraction, half a point is half a per cent of
+    the constant predictor's score.
+    """
+    groups: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        if run.stage in ("confirm", "winner") and math.isfinite(run.validation):
+            groups.setdefault((run.arm, run.pair), []).append(run.validation)
+    spread = statistics.seed_spread(list(groups.values()))
+    half_a_point = 0.005
+    if not _is_fraction(metric) and constant is not None:
+        half_a_point *= abs(constant) or 1.0
+    # Two digits: the margin is a convention, and so it should look.
+    return float(f"{max(half_a_point, spread):.2g}")
+
+
+def _is_fraction(metric: Any) -> bool:
+    return bool(metric.bounded) or metric.name == "r2"
+
+
+def _edges(
+    runs: Sequence[Run],
+    declared: Mapping[str, spaces.Space],
+    sign: int,
+    effort: int,
+) -> dict[str, dict[str, str]]:
+    """Returns arm -> dimension -> side where the best configurations pile up."""
+    sides = [
+        (arm, name, dimension, *_open_sides(name, dimension))
+        for arm, space in declared.items()
+        for name, dimension in space.items()
+    ]
+    tests = sum(low + high for *_, low, high in sides)
+    found: dict[str, dict[str, str]] = {}
+    for arm, name, dimension, low, high in sides:
+        if not (low or high):
+            continue
+        side = statistics.edge_pileup(
+            np.array(
+                [
+                    dimension.position(run.configuration[name])
+                    for run in _trials(runs, arm).values()
+                ]
+            ),
+            search_scores(runs, arm, sign),
+            effort,
+            open_low=low,
+            open_high=high,
+            tests=tests,
+        )
+        if side is not None:
+            found.setdefault(arm, {})[name] = side
+    return found
+
+
+def _open_sides(name: str, dimension: spaces.Dimension) -> tuple[bool, bool]:
+    """Returns whether a range could have been declared wider, below and above.
+
+    A choice has no edge. Nor has a range an edge where its values end (no dropout
+    is less than none), or where going on makes no difference: a weight decay that
+    is smaller still does nothing.
+    """
+    if isinstance(dimension, spaces.Choice):
+        return False, False
+    least = {"dropout": 0, "label_smoothing": 0, "momentum": 0}
+    low = name != "weight_decay" and dimension.low != least.get(name)
+    return low, True
+
+
+# What the document and the page say of an arm.
+
+
+def _summary(runs: Sequence[Run], arm: str, sign: int) -> dict[str, Any]:
+    own = [run for run in runs if run.arm == arm]
+    trials = _trials(runs, arm)
+    winner = list(trials)[int(np.argmax(search_scores(runs, arm, sign)))]
+    again = [
+        run for run in own if run.pair == winner and run.stage in ("confirm", "winner")
+    ]
+    searched = [run for run in own if run.stage == "search"]
+    return {
+        "name": arm,
+        "parameters": trials[winner].parameters,
+        "configuration": dict(trials[winner].configuration),
+        "tuned": _spread(again or [trials[winner]]),
+        "default": _spread([run for run in own if run.stage == "default"]),
+        "runs": len(own),
+        "diverged": sum(run.diverged for run in searched),
+        "failed": sum(run.error is not None for run in own),
+        "flops_per_run": float(np.mean([run.flops for run in searched])),
+        "flops": sum(run.flops for run in own),
+    }
+
+
+def _spread(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Returns mean and 95 % t-interval of test scores over seeds; None without any."""
+    scores = [
+        run.validation if run.test is None else run.test
+        for run in runs
+        if math.isfinite(run.validation)
+    ]
+    if not scores:
+        return None
+    mean = float(np.mean(scores))
+    if len(scores) < 2:
+        return {"estimate": mean, "low": None, "high": None, "seeds": 1}
+    reach = float(
+        special.stdtrit(len(scores) - 1, 0.975)
+        * np.std(scores, ddof=1)
+        / math.sqrt(len(scores))
+    )
+    return {
+        "estimate": mean,
+        "low": mean - reach,
+        "high": mean + reach,
+        "seeds": len(scores),
+    }
+
+
+def _curve(
+    search: statistics.Search, metric: Any, protocol: Mapping[str, Any]
+) -> statistics.TuningCurve:
+    """Returns an arm's tuning curve in the metric's own direction."""
+    sign = 1 if metric.higher_is_better else -1
+    curve = statistics.tuning_curve(
+        search.validation,
+        search.reading(protocol["estimand"]).score,
+        worst=min(search.worst, float(search.validation.min())),
+        best=sign * metric.best,
+        alpha=protocol["alpha"],
+    )
+    if sign == 1:
+        return curve
+    return dataclasses.replace(
+        curve,
+        validation=-curve.validation,
+        low=-curve.high,
+        high=-curve.low,
+        test=-curve.test,
+    )
+
+
+def _environment(
+    runs: Sequence[Run], events: Sequence[tuple[float, str, str]]
+) -> dict[str, str]:
+    """Returns versions and hardware, and how long the trainings took."""
+    described: dict[str, str] = {}
+    for _, name, detail in events:
+        if name == "began":
+            described.update(json.loads(detail))
+        elif name == "went on elsewhere":
+            described["went on with"] = ", ".join(
+                f"{key} {value}" for key, value in json.loads(detail).items()
+            )
+    described["seconds of training"] = f"{sum(run.seconds for run in runs):,.0f}"
+    return described
+
+
+def _loading(
+    protocol: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Returns, for our own training, the lines that load each arm's tuned model."""
+    if protocol.get("trainer") != "archtrial":
+        return {}
+    return {
+        arm["name"]: "import archtrial\n"
+        f"model = archtrial.load_tuned(STUDY, {arm['name']!r})"
+        for arm in arms
+    }

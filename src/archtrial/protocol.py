@@ -326,10 +326,12 @@ class Protocol(_Declared):
         """
         if not all(isinstance(arm.architecture, str) for arm in self.arms):
             return None
-        described = self.model_dump(include=self.model_fields_set, mode="python")
-        for arm in [described["baseline"], *described["challengers"]]:
-            arm["space"] = describe_space(arm["space"])
-        described["challengers"] = list(described["challengers"])
+        described = self.model_dump(include=self.model_fields_set, mode="json")
+        arms = [
+            {**arm.model_dump(mode="json"), "space": describe_space(arm.space)}
+            for arm in self.arms
+        ]
+        described["baseline"], described["challengers"] = arms[0], arms[1:]
         if "space" in described:
             described["space"] = describe_space(self.space)
         return described

@@ -104,7 +104,7 @@ class Integer:
             drawn = low * (high / low) ** quantile
         else:
             drawn = low + quantile * (high - low)
-        return min(max(round(drawn), self.low), self.high)
+        return min(max(math.floor(drawn + 0.5), self.low), self.high)
 
     def position(self, value: Value) -> float:
         """Returns where a value lies between 0 at `low` and 1 at `high`."""

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import time
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -23,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import execution, judge, protocol, statistics, trainers, trial
+from archtrial import execution, judge, protocol, statistics, trainers, trial, tuned
 from archtrial import space as spaces
 from archtrial.errors import StudyError
+from archtrial.files import write
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, key
 from archtrial.records.table import Run
@@ -119,27 +119,27 @@ class Study:
                 store.open_test(*self.trial.open_test(store))
             self._keep_tuned(store.runs(per_example=False))
         self._judgement = judge.judge_study(self.folder)
-        _write(self.folder / "verdict.json", self._judgement.verdict.to_json())
-        _write(self.folder / "report.html", self._judgement.page())
+        write(self.folder / "verdict.json", self._judgement.verdict.to_json())
+        write(self.folder / "report.html", self._judgement.page())
         return self._judgement.verdict
 
     # The stages.
 
     def _declare(self, store: Store) -> None:
-        frozen = store.protocol()
+        frozen, here = store.protocol(), _environment(self.protocol, store)
         if frozen is None:
             store.declare(
                 self.hash,
                 protocol.canonical(self.trial.resolved),
                 json.dumps(self.protocol.describe()),
             )
-            store.note("began on", json.dumps(_environment(self.protocol, store)))
-            _write(
+            store.note("began", json.dumps(here))
+            write(
                 self.folder / "protocol.json",
                 json.dumps(self.trial.resolved, indent=2, ensure_ascii=False) + "\n",
             )
         elif frozen[0] != self.hash:
-            changed = [
+            different = [
                 f"  {name}: {old} -> {new}"
                 for name, old, new in protocol.differences(
                     frozen[1], self.trial.resolved
@@ -147,9 +147,19 @@ class Study:
             ]
             raise StudyError(
                 "a study keeps the protocol that it began with",
-                f"{self.folder} holds another one:\n" + "\n".join(changed[:20]),
+                f"{self.folder} holds another one:\n" + "\n".join(different[:20]),
                 "Go back to the old protocol, or name another folder with --study.",
             )
+        else:
+            # The same versions give the same bytes; others may not.
+            (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
+            changed = {
+                name: value
+                for name, value in here.items()
+                if name != "began" and began.get(name) != value
+            }
+            if changed:
+                store.note("went on elsewhere", json.dumps(changed))
 
     def _plan_search(self) -> list[trainers.Item]:
         """n configurations of every arm, and its defaults on r seeds."""
@@ -221,8 +231,7 @@ class Study:
         for _, finished in crew.carry_out(left):
             for done in finished:
                 if done.weights is not None:
-                    run = done.run
-                    _write(self._weights(run.arm, run.seed), done.weights)
+                    write(tuned.weights_file(self.folder, done.run), done.weights)
             store.add([(done.run, done.sealed) for done in finished])
             clock.finished([done.run for done in finished])
 
@@ -237,35 +246,20 @@ class Study:
                     " and not tried again.",
                 )
 
-    # What is kept.
-
-    def _weights(self, arm: str, seed: int) -> Path:
-        return self.folder / "tuned" / f"{_file_name(arm)}.{seed}.safetensors"
-
     def _keep_tuned(self, runs: Sequence[Run]) -> None:
-        """Keeps each arm's tuned configuration and the weights of its best run."""
-        (self.folder / "tuned").mkdir(exist_ok=True)
         for arm in self.protocol.arms:
             scores = judge.search_scores(runs, arm.name, self.trial.sign)
             winner = int(np.argmax(scores))
-            confirms = [
+            confirmed = [
                 run
                 for run in runs
-                if run.arm == arm.name
-                and run.pair == winner
-                and run.stage == "confirm"
+                if (run.arm, run.pair, run.stage) == (arm.name, winner, "confirm")
             ]
-            best = max(confirms, key=lambda run: (self.trial.sign * run.validation, -run.seed))
-            tuned = self.trial.tuned(arm, best.configuration)
-            _write(
-                self.folder / "tuned" / f"{_file_name(arm.name)}.json",
-                json.dumps(tuned, indent=2, ensure_ascii=False) + "\n",
+            drawn = spaces.sample(
+                self.trial.spaces[arm.name], self.protocol.seed, winner
             )
-            final = self.folder / "tuned" / f"{_file_name(arm.name)}.safetensors"
-            if self._weights(arm.name, best.seed).exists():
-                os.replace(self._weights(arm.name, best.seed), final)
-            for run in confirms:
-                self._weights(arm.name, run.seed).unlink(missing_ok=True)
+            described = self.trial.tuned(arm, drawn)
+            tuned.keep(self.folder, confirmed, self.trial.sign, described)
 
     # What was found.
 
@@ -283,39 +277,13 @@ class Study:
 
     def report(self, path: str | Path) -> Path:
         """Writes the page to `path` and returns it."""
-        _write(Path(path), self.judgement.page())
+        write(Path(path), self.judgement.page())
         return Path(path)
 
 
 def _hand_over(trainer: trainers.Trainer) -> trainers.Trainer:
     """What each worker starts with: the trainer that was sent to it."""
     return trainer
-
-
-def _file_name(arm: str) -> str:
-    """Turns any arm's name into one that every file system takes."""
-    return urllib.parse.quote(arm, safe=" ()=,_-")
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        if isinstance(content, str):
-            content = content.encode("utf-8")
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise StudyError(
-            "a study can write its files",
-            f"{path}: {error.strerror}",
-            "Make room or mend the permissions, and give the same command again: it"
-            " goes on where it stopped.",
-        ) from error
 
 
 def _environment(declared: Protocol, store: Store) -> dict[str, str]:

@@ -8,6 +8,7 @@ protocol, whose hash names the study, and a trainer.
 import functools
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -215,11 +216,16 @@ class Zoo:
         self, arm: Arm, configuration: Mapping[str, spaces.Value]
     ) -> dict[str, Any]:
         """Returns the configuration and what is needed to build its module."""
+        spec = self.architectures[arm.name].spec
+        place, colon, member = spec.rpartition(":")
+        if place.endswith(".py"):
+            spec = f"{Path(place).resolve()}{colon}{member}"
         return {
-            "architecture": self.architectures[arm.name].spec,
+            "architecture": spec,
             "input_shape": list(self.split.input_shape),
             "num_outputs": self.split.num_outputs,
             "options": dict(arm.options),
+            "space": describe_space(self.architectures[arm.name].space),
             "configuration": dict(configuration),
         }
 

@@ -8,6 +8,7 @@ transaction as the event that says so.
 import contextlib
 import io
 import json
+import math
 import sqlite3
 import time
 import zlib
@@ -31,11 +32,11 @@ CREATE TABLE study (
 );
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, arm TEXT NOT NULL, pair INTEGER NOT NULL,
-    seed INTEGER NOT NULL, stage TEXT NOT NULL, validation REAL NOT NULL,
+    seed INTEGER NOT NULL, stage TEXT NOT NULL, validation REAL,
     diverged INTEGER NOT NULL, error TEXT, details TEXT NOT NULL,
     sealed BLOB NOT NULL
 );
-CREATE TABLE scores (key TEXT PRIMARY KEY, test REAL NOT NULL, per_example BLOB);
+CREATE TABLE scores (key TEXT PRIMARY KEY, test REAL, per_example BLOB);
 CREATE TABLE events (
     time REAL NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL
 );
@@ -43,6 +44,7 @@ CREATE TABLE events (
 
 # Write-ahead logging needs memory shared between processes, which these do not
 # offer; a rollback journal works there, only slower.
+_MOUNTS = Path("/proc/mounts")
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "lustre", "beegfs", "gpfs", "ceph",
             "glusterfs", "fuse.sshfs", "virtiofs")  # fmt: skip
 
@@ -96,11 +98,13 @@ class Store:
     def _claim(self) -> sqlite3.Connection:
         # An exclusive transaction on an empty database is a lock that every
         # system knows and that ends with the process, however it ends.
-        lock = sqlite3.connect(self.folder / "lock", timeout=0, isolation_level=None)
+        lock = None
         try:
+            lock = sqlite3.connect(self.folder / "lock", timeout=0, isolation_level=None)
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            lock.close()
+            if lock is not None:
+                lock.close()
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise StudyError(
                     "a study's folder can be written to", f"{self.folder}: {error}"
@@ -255,7 +259,11 @@ class Store:
             rows = self._connection.execute("SELECT key, sealed FROM runs").fetchall()
             return {name: _unpack(blob) for name, blob in rows}
 
-    def open_test(self, scores: Mapping[str, tuple[float, np.ndarray | None]]) -> None:
+    def open_test(
+        self,
+        scores: Mapping[str, tuple[float, np.ndarray | None]],
+        detail: Mapping[str, Any],
+    ) -> None:
         """Records the test scores of all runs and, with them, that the set is open."""
         with self._transaction():
             self._connection.executemany(
@@ -265,7 +273,7 @@ class Store:
                     for name, (test, examples) in sorted(scores.items())
                 ],
             )
-            self._event("opened the test set", f"{len(scores)} runs scored")
+            self._event("test set opened", json.dumps(detail))
 
     def runs(self, *, per_example: bool = True) -> list[Run]:
         """Returns all runs, ordered by arm, configuration and seed.
@@ -277,7 +285,8 @@ class Store:
         with self._explained():
             rows = self._connection.execute(
                 "SELECT arm, pair, seed, stage, validation, diverged, error, details,"
-                f" test, {column} FROM runs LEFT JOIN scores USING (key)"  # noqa: S608
+                " scores.key IS NOT NULL, test,"
+                f" {column} FROM runs LEFT JOIN scores USING (key)"  # noqa: S608
                 " ORDER BY arm, pair, seed"
             ).fetchall()
             return [_run(row) for row in rows]
@@ -300,7 +309,7 @@ class Store:
     @property
     def test_is_open(self) -> bool:
         """Whether the test labels have been used."""
-        return any(name == "opened the test set" for _, name, _ in self.events())
+        return any(name == "test set opened" for _, name, _ in self.events())
 
 
 _MEND = (
@@ -310,7 +319,8 @@ _MEND = (
 
 
 def _run(row: Sequence[Any]) -> Run:
-    arm, pair, seed, stage, validation, diverged, error, text, test, examples = row
+    arm, pair, seed, stage, validation, diverged, error, text, *scores = row
+    is_open, test, examples = scores
     details = json.loads(text)
     curve = tuple(CurvePoint(*point) for point in details.pop("curve"))
     return Run(
@@ -318,8 +328,9 @@ def _run(row: Sequence[Any]) -> Run:
         pair=pair,
         seed=seed,
         stage=stage,
-        validation=validation,
-        test=test,
+        # SQLite keeps NaN, the score of a run that has none, as NULL.
+        validation=math.nan if validation is None else validation,
+        test=(math.nan if test is None else test) if is_open else None,
         per_example=None if examples is None else _unpack(examples),
         diverged=bool(diverged),
         error=error,
@@ -342,7 +353,7 @@ def _unpack(blob: bytes) -> np.ndarray:
 def _on_network(folder: Path) -> bool:
     """Says whether a folder lies on a disk of another machine (Linux; else no)."""
     try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        mounts = _MOUNTS.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return False
     resolved = folder.resolve()

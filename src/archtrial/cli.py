@@ -1,0 +1,481 @@
+"""The command line: parse, call, print.
+
+Nothing heavy is imported before a command needs it: `--help` and `judge` never
+load torch.
+"""
+
+import json
+import os
+import shlex
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archtrial.errors import ProtocolError, StudyError, UserError
+from archtrial.files import write
+
+if TYPE_CHECKING:
+    from archtrial.judge import Judgement
+    from archtrial.protocol import Protocol
+    from archtrial.study import Study
+
+app = typer.Typer(
+    name="archtrial",
+    help="Controlled trials for neural network architectures: is it the architecture,"
+    " or just the tuning?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output.")
+]
+Traceback = Annotated[
+    bool, typer.Option("--traceback", help="Show where in the code an error arose.")
+]
+ProtocolFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="PROTOCOL",
+        help="A protocol in TOML; without one, and without --data, the built-in trial:"
+        " does convolution matter on MNIST-1D?",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(help="A built-in data set or a path; alone: linear against mlp."),
+]
+Target = Annotated[
+    str | None, typer.Option(help="The column to predict; by default the last.")
+]
+BaselineArm = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline", help="[NAME=]SPEC: a zoo name or net.py:Net, with (options)."
+    ),
+]
+ChallengerArms = Annotated[
+    list[str] | None,
+    typer.Option("--challenger", help="[NAME=]SPEC; may be given several times."),
+]
+MetricName = Annotated[str | None, typer.Option(help="By default accuracy or r2.")]
+Margin = Annotated[
+    float | None, typer.Option(help="The smallest gap worth having: .005 is .5 points.")
+]
+Effort = Annotated[
+    int | None, typer.Option(help="Trials before an experimenter picks the best (k).")
+]
+Configurations = Annotated[
+    int | None, typer.Option(help="Configurations searched in each arm (n >= 4 k).")
+]
+Steps = Annotated[int | None, typer.Option(help="Training steps of every run.")]
+Seed = Annotated[int | None, typer.Option(help="The study's seed.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
+OwnCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--command",
+        help="Your own training: a command with names in braces, such as"
+        " 'python train.py --lr {learning_rate} --seed {seed}', whose last line of"
+        ' output is {"validation": ..., "test": ...}.',
+    ),
+]
+
+
+@app.command()
+def run(
+    protocol: ProtocolFile = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="The study's folder; by default studies/ and a short hash."),
+    ] = None,
+    data: Data = None,
+    target: Target = None,
+    baseline: BaselineArm = None,
+    challenger: ChallengerArms = None,
+    metric: MetricName = None,
+    margin: Margin = None,
+    effort: Effort = None,
+    configurations: Configurations = None,
+    steps: Steps = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Time to spend, such as 30m or 2h, in place of --configurations."
+        ),
+    ] = None,
+    seed: Seed = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; the results do not depend on it.", min=1),
+    ] = None,
+    device: Device = None,
+    command: OwnCommand = None,
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """Carry out a trial, or go on with one: search, confirm, test, verdict, page."""
+    from archtrial import pilot
+    from archtrial.study import Study
+
+    declared = _declared(
+        protocol,
+        study,
+        data=data,
+        target=target,
+        baseline=baseline,
+        challengers=challenger,
+        metric=metric,
+        margin=margin,
+        effort=effort,
+        configurations=configurations,
+        steps=steps,
+        seed=seed,
+        device=device,
+        own=command is not None,
+    )
+    crew = workers or _workers(declared)
+    if budget is not None:
+        if configurations is not None:
+            raise ProtocolError(
+                "a budget takes the place of a number of configurations", "both given"
+            )
+        declared, study = pilot.fit(declared, _seconds(budget), study, workers=crew)
+        _say(f"The budget allows {declared.configurations} configurations an arm.")
+    trial = Study(declared, study, command=command)
+    for note in trial.notes:
+        _say(f"note: {note}")
+    _say(f"study: {trial.folder}")
+    with _Progress() as progress:
+        trial.run(workers=crew, watch=progress.show)
+    _conclude(trial.judgement, trial.folder / "report.html", as_json)
+
+
+@app.command()
+def plan(
+    protocol: ProtocolFile = None,
+    data: Data = None,
+    target: Target = None,
+    baseline: BaselineArm = None,
+    challenger: ChallengerArms = None,
+    metric: MetricName = None,
+    margin: Margin = None,
+    effort: Effort = None,
+    configurations: Configurations = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """What a trial will cost and the smallest effect that it can see."""
+    from archtrial import pilot
+
+    declared = _declared(
+        protocol,
+        None,
+        data=data,
+        target=target,
+        baseline=baseline,
+        challengers=challenger,
+        metric=metric,
+        margin=margin,
+        effort=effort,
+        configurations=configurations,
+        steps=steps,
+        seed=seed,
+        device=device,
+    )
+    planned = pilot.plan(declared, workers=workers or _workers(declared))
+    if as_json:
+        _print_json(planned.to_dict())
+    else:
+        print(planned)
+
+
+@app.command()
+def judge(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A study's folder, or a CSV of runs with the columns arm, pair, seed,"
+            " validation and test."
+        ),
+    ],
+    baseline: Annotated[str | None, typer.Option(help="The baseline's name.")] = None,
+    challenger: Annotated[
+        list[str] | None, typer.Option(help="A challenger's name; several are allowed.")
+    ] = None,
+    margin: Margin = None,
+    effort: Annotated[
+        int | None, typer.Option(help="k; by default n / 8 rounded down, at least 1.")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Intervals hold at 1 - alpha: .05.")
+    ] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="The scores are errors.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the permutations and resamples.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the page to this file.")
+    ] = None,
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """Reach a verdict on runs that exist, without training anything."""
+    from archtrial import judge as room
+
+    options: dict[str, Any] = {
+        "baseline": baseline,
+        "challengers": challenger,
+        "margin": margin,
+        "effort": effort,
+        "alpha": alpha,
+        "seed": seed,
+    }
+    if not source.is_dir():
+        judgement = room.judge_table(source, **options, lower_is_better=lower_is_better)
+    elif lower_is_better:
+        raise ProtocolError(
+            "a study's metric says which scores are better", "--lower-is-better"
+        )
+    else:
+        judgement = room.judge_study(source, **options)
+    if report is not None:
+        write(report, judgement.page())
+    _conclude(judgement, report, as_json)
+
+
+@app.command()
+def report(
+    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Where to write it; by default report.html in the folder."),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(help="Write this figure alone, to --output as .svg or .png."),
+    ] = None,
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """Write a study's page again, from its records alone."""
+    from archtrial import judge as room
+    from archtrial.report import figures
+
+    judgement = room.judge_study(study)
+    if figure is None:
+        path = output or study / "report.html"
+        write(path, judgement.page())
+    else:
+        path = output or study / f"{figure}.svg"
+        figures.save(judgement.figure(figure), path)
+    if as_json:
+        _print_json({"page": str(path)})
+    else:
+        print(path)
+
+
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(help="One architecture.")] = None,
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """The architectures that can be arms, with their options and search spaces."""
+    from archtrial import zoo as room
+    from archtrial.protocol import describe_space
+
+    entries = room.entries() if name is None else {name: room.get(name)}
+    if as_json:
+        _print_json(
+            {
+                entry.name: {
+                    "summary": entry.summary,
+                    "options": entry.options,
+                    "space": describe_space(entry.space),
+                    "kinds": list(entry.kinds),
+                }
+                for entry in entries.values()
+            }
+        )
+        return
+    for entry in entries.values():
+        print(f"{entry.name:8} {entry.summary}")
+        if name is not None:
+            print(f"\n{_indented(entry.function.__doc__ or '')}")
+            print("options  " + ", ".join(f"{k}={v}" for k, v in entry.options.items()))
+            print("space    " + json.dumps(describe_space(entry.space)))
+            print("inputs   " + ", ".join(entry.kinds))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path(
+        "trial.toml"
+    ),
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """Write a commented protocol to start from."""
+    from archtrial import protocol as room
+
+    if path.exists():
+        raise ProtocolError(
+            "init writes a new file", f"{path} exists", "Name another one."
+        )
+    write(path, room.template())
+    if as_json:
+        _print_json({"protocol": str(path)})
+    else:
+        print(f"{path}\nEdit it, then: archtrial run {shlex.quote(str(path))}")
+
+
+def _declared(
+    path: Path | None, study: Path | None, *, own: bool = False, **options: Any
+) -> "Protocol":
+    """Lays the options of the command line over a protocol file or a default."""
+    from archtrial import protocol as room
+    from archtrial.records.store import FILE_NAME, Store
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if path is not None:
+        return room.Protocol(**{**room.read(path), **given})
+    frozen = None
+    if not given and study is not None and (study / FILE_NAME).exists():
+        with Store(study, read_only=True) as store:
+            frozen = store.protocol()
+    if frozen is not None:
+        if frozen[2] is None:
+            raise StudyError(
+                "a study whose arms were given in Python goes on from Python",
+                str(study),
+            )
+        return room.Protocol(**frozen[2])
+    if own:
+        given = {"data": "the command's own", **given}
+    if "data" not in given and not own:
+        builtin = room.builtin()
+        if "baseline" in given or "challengers" in given:
+            # Another question on the same data; the arms' spaces are their own.
+            given = {"baseline": "mlp", "challengers": ["cnn"], **given}
+        return builtin.replace(**given)
+    if not own:
+        given = {"baseline": "linear", "challengers": ["mlp"], **given}
+    return room.Protocol(**given)
+
+
+def _workers(declared: "Protocol") -> int:
+    """As many trainings at once as there are cores for; one on a GPU."""
+    if declared.device != "cpu":
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // declared.threads)
+
+
+def _seconds(budget: str) -> float:
+    """Reads 90s, 30m, 2h or 1d."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = budget[:-1], budget[-1:]
+    try:
+        seconds = float(number) * units[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ProtocolError(
+            "a budget is a time such as 90s, 30m, 2h or 1d", repr(budget)
+        )
+    return seconds
+
+
+def _conclude(judgement: "Judgement", page: Path | None, as_json: bool) -> None:
+    """Prints the verdict: the sentence, a table of arms, the page, what is next."""
+    if as_json:
+        sys.stdout.write(judgement.verdict.to_json())
+        return
+    from rich.console import Console
+
+    from archtrial.report import terminal
+
+    console = Console(highlight=False)
+    terminal.show(judgement.evidence, console)
+    if page is not None:
+        console.print(f"page: {page}", soft_wrap=True, markup=False)
+
+
+class _Progress:
+    """Shows a study's standing on a terminal; elsewhere nothing."""
+
+    def __enter__(self) -> "_Progress":
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True)
+        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, standing: Any) -> None:
+        """Shows a `study.Standing`."""
+        if self._live is not None:
+            from archtrial.report import terminal
+
+            self._live.update(terminal.standing(standing))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _indented(text: str) -> str:
+    import inspect
+
+    return inspect.cleandoc(text)
+
+
+# typer carries a copy of click in some versions and imports it in others.
+_UsageError: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+def main() -> None:
+    """Runs the command line and turns what went wrong into an exit status.
+
+    0: done, whatever the verdict. 1: our fault. 2: the user's input is wrong.
+    130: interrupted.
+    """
+    arguments = sys.argv[1:]
+    try:
+        status = app(arguments, standalone_mode=False)
+    except _UsageError as error:
+        error.show()
+        status = 2
+    except UserError as error:
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        print(f"archtrial: {error}", file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        again = shlex.join(["archtrial", *arguments])
+        print(f"\nInterrupted. To go on: {again}", file=sys.stderr)
+        status = 130
+    sys.exit(status or 0)

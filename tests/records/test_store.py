@@ -1,0 +1,228 @@
+import json
+import math
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from archtrial.errors import RecordsError, StudyError
+from archtrial.records import store as room
+from archtrial.records.store import Store, key
+from archtrial.records.table import CurvePoint, Run
+
+
+def a_run(arm="mlp", pair=0, seed=0, **changes):
+    return Run(
+        **{
+            "arm": arm,
+            "pair": pair,
+            "seed": seed,
+            "stage": "search",
+            "configuration": {"width": 50, "act": "relu", "skip": True, "rate": 1e-3},
+            "validation": 0.8125,
+            "flops": 1.5e9,
+            "parameters": 5210,
+            "seconds": 0.25,
+            "curve": (CurvePoint(10, 2.5, 0.5), CurvePoint(20, 1.25, 0.8125)),
+            **changes,
+        }
+    )
+
+
+def fill(folder, **changes):
+    with Store(folder) as store:
+        store.declare("abc", '{"effort": 4}', '{"data": "digits"}')
+        store.add([(a_run(**changes), np.array([1, 0, 2], dtype=np.uint16))])
+
+
+def test_what_is_added_is_read_back_by_another_store(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path, read_only=True) as store:
+        assert store.protocol() == ("abc", {"effort": 4}, {"data": "digits"})
+        assert store.runs() == [a_run()]
+        (sealed,) = store.sealed().values()
+        np.testing.assert_array_equal(sealed, np.array([1, 0, 2], dtype=np.uint16))
+        assert sealed.dtype == np.uint16
+        assert [name for _, name, _ in store.events()] == ["declared"]
+        assert not store.test_is_open
+
+
+def test_runs_come_in_one_order_however_they_were_added(tmp_path):
+    runs = [a_run("b", 1, 0), a_run("a", 2, 1), a_run("a", 2, 0), a_run("a", -1, 1)]
+    with Store(tmp_path) as store:
+        for run in runs:
+            store.add([(run, np.zeros(1))])
+        assert store.runs() == sorted(runs, key=lambda r: (r.arm, r.pair, r.seed))
+
+
+def test_test_scores_are_added_once_with_the_event_that_says_so(tmp_path):
+    fill(tmp_path)
+    examples = np.array([1, 0, 1], dtype=np.float32)
+    with Store(tmp_path) as store:
+        assert store.runs()[0].test is None
+        store.open_test({key("mlp", 0, 0): (2 / 3, examples)}, {"constant": 0.1})
+        (run,) = store.runs()
+        assert run.test == 2 / 3
+        np.testing.assert_array_equal(run.per_example, examples)
+        assert store.runs(per_example=False)[0].per_example is None
+        assert store.test_is_open
+        assert json.loads(store.events()[-1][2]) == {"constant": 0.1}
+        with pytest.raises(StudyError):
+            store.open_test({key("mlp", 0, 0): (0.9, examples)}, {})
+        assert store.runs()[0].test == 2 / 3
+        assert len(store.events()) == 2
+
+
+def test_a_run_without_a_score_is_told_from_one_that_is_sealed(tmp_path):
+    fill(tmp_path, validation=math.nan, diverged=True, error="ValueError: no")
+    with Store(tmp_path) as store:
+        (run,) = store.runs()
+        assert math.isnan(run.validation)
+        assert run.test is None
+        assert run.error == "ValueError: no"
+        store.open_test({key("mlp", 0, 0): (math.nan, None)}, {})
+        (run,) = store.runs()
+        assert math.isnan(run.test)
+        assert run.per_example is None
+
+
+def test_a_task_is_recorded_whole_or_not_at_all(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        again = [(a_run(pair=1), np.zeros(1)), (a_run(), np.zeros(1))]
+        with pytest.raises(StudyError, match="UNIQUE"):
+            store.add(again)
+        assert len(store.runs()) == 1
+        # and the store is as good as before
+        store.add([(a_run(pair=1), np.zeros(1))])
+        assert len(store.runs()) == 2
+
+
+def test_a_study_has_one_writer_and_any_number_of_readers(tmp_path):
+    with Store(tmp_path) as store:
+        with pytest.raises(StudyError, match="one writer"):
+            Store(tmp_path)
+        with Store(tmp_path, read_only=True) as reader:
+            assert reader.runs() == []
+        store.note("still", "mine")
+    with Store(tmp_path) as store:
+        assert store.events()[0][1:] == ("still", "mine")
+
+
+def test_the_writer_that_was_killed_does_not_lock_the_next_one_out(tmp_path):
+    code = (
+        "import os, signal, sys; from archtrial.records.store import Store;"
+        " store = Store(sys.argv[1]); store.note('here', '');"
+        " os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+    assert done.returncode == -9
+    with Store(tmp_path) as store:
+        assert store.events()[0][1] == "here"
+
+
+def test_no_store_there(tmp_path):
+    with pytest.raises(RecordsError, match=r"no study\.sqlite"):
+        Store(tmp_path, read_only=True)
+
+
+def test_a_store_of_a_newer_version(tmp_path):
+    fill(tmp_path)
+    with sqlite3.connect(tmp_path / room.FILE_NAME) as connection:
+        connection.execute("PRAGMA user_version=2")
+    connection.close()
+    for read_only in (True, False):
+        with pytest.raises(RecordsError, match="version 2") as caught:
+            Store(tmp_path, read_only=read_only)
+        assert "newer" in str(caught.value)
+
+
+def test_a_store_cut_off_in_the_middle(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        for pair in range(1, 200):
+            store.add([(a_run(pair=pair), np.random.default_rng(pair).random(500))])
+    path = tmp_path / room.FILE_NAME
+    whole = path.read_bytes()
+    for kept in (len(whole) // 2, 5000, 700, 50):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(RecordsError, match="whole") as caught:
+            Store(tmp_path)
+        assert "Restore it" in str(caught.value)
+
+
+def test_a_store_that_is_another_file(tmp_path):
+    (tmp_path / room.FILE_NAME).write_text("no database at all " * 100)
+    with pytest.raises(RecordsError, match="whole"):
+        Store(tmp_path)
+    other = sqlite3.connect(tmp_path / "other")
+    other.execute("CREATE TABLE trees (height)")
+    other.close()
+    (tmp_path / room.FILE_NAME).write_bytes((tmp_path / "other").read_bytes())
+    with pytest.raises(RecordsError, match="another database"):
+        Store(tmp_path)
+    # An empty file is what a kill at the very start leaves: it can be begun again,
+    (tmp_path / room.FILE_NAME).write_bytes(b"")
+    with pytest.raises(RecordsError, match="another database, or an empty one"):
+        Store(tmp_path, read_only=True)
+    with Store(tmp_path) as store:
+        assert store.runs() == []
+
+
+def test_a_full_disk(tmp_path):
+    with Store(tmp_path) as store:
+        store.declare("abc", "{}", "{}")
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count={pages + 2}")
+        with pytest.raises(StudyError, match="is full") as caught:
+            store.add([(a_run(), np.random.default_rng(0).random(100_000))])
+        assert "goes on where it stopped" in str(caught.value)
+    with Store(tmp_path) as store:
+        assert store.runs() == []
+        store.add([(a_run(), np.zeros(3))])
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="written to"):
+        Store(tmp_path / "file" / "study")
+
+
+def test_a_lock_that_cannot_be_had(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(StudyError, match="written to"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "journal"),
+    [
+        ("/dev/sda / ext4 rw 0 0", "wal"),
+        ("server:/home {} nfs4 rw 0 0", "delete"),
+        ("//server/home {} cifs rw 0 0", "delete"),
+        ("server:/x /elsewhere nfs4 rw 0 0", "wal"),
+        # The mount that is nearest counts.
+        ("server:/x / nfs4 rw 0 0\n/dev/sda {} ext4 rw 0 0", "wal"),
+    ],
+)
+def test_a_network_disk_gets_another_journal(tmp_path, monkeypatch, mounts, journal):
+    table = tmp_path / "mounts"
+    table.write_text(mounts.format(str(tmp_path).replace(" ", "\\040")))
+    monkeypatch.setattr(room, "_MOUNTS", table)
+    with Store(tmp_path) as store:
+        assert store.journal == journal
+        mode = store._connection.execute("PRAGMA journal_mode").fetchone()[0]
+        assert mode == journal
+
+
+def test_a_system_without_a_table_of_mounts(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_MOUNTS", tmp_path / "nope")
+    with Store(tmp_path) as store:
+        assert store.journal == "wal"
+
+
+def test_a_store_without_a_protocol(tmp_path):
+    with Store(tmp_path) as store:
+        assert store.protocol() is None
