@@ -186,6 +186,23 @@ def test_loading_leaves_path_and_modules_as_they_were(write):
     assert "WIDTH = 5" in arm.source
 
 
+def test_import_inside_forward_is_found_out_before_the_study(write):
+    write("SHIFT = 1", "blocks.py")
+    path = write("""
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear = nn.Linear(40, 10)
+            def forward(self, x):
+                import blocks
+                return self.linear(x) + blocks.SHIFT
+    """)
+    said = message(check, arms.find(path + ":Net"))
+    assert "No module named 'blocks'" in said
+    assert "line 8" in said
+
+
 def test_two_versions_each_have_their_own_neighbours(write):
     net = """
         import blocks

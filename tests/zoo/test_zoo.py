@@ -203,6 +203,16 @@ def test_residual_cnn_adds_the_positions_that_the_stride_keeps():
     assert first.shortcut is None
 
 
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "group"])
+def test_norm_takes_out_the_scale_of_the_input(name, norm):
+    module = build(name, depth=1, norm=norm)
+    x = torch.randn(8, 40)
+    torch.testing.assert_close(module(10 * x), module(x), atol=1e-2, rtol=1e-2)
+    plain = build(name, depth=1)
+    assert (plain(10 * x) - plain(x)).abs().max() > 0.1
+
+
 @pytest.mark.parametrize(
     ("channels", "groups"), [(25, 5), (100, 5), (64, 8), (13, 1), (6, 6)]
 )

@@ -34,7 +34,7 @@ from archtrial.zoo import registry
 from archtrial.zoo.registry import Kind, Shape, nearest
 from archtrial.zoo.userfile import UserFile, is_library
 
-__all__ = ["Architecture", "check", "find"]
+__all__ = ["Architecture", "check", "find", "source_of"]
 
 Builder = Callable[..., Any]
 
@@ -95,7 +95,8 @@ class Architecture:
             **passed,
             **self.options,
         }
-        with found.blamed(f"{self.spec} can be built"):
+        # Its function may import from beside its file only now.
+        with found.importing(), found.blamed(f"{self.spec} can be built"):
             module = _call(self.spec, found.builder, given)
         if not isinstance(module, nn.Module):
             raise ArmError(
@@ -128,16 +129,19 @@ class _Found:
     source: str
     file: UserFile | None = None
 
+    def importing(self) -> contextlib.AbstractContextManager[None]:
+        """Lets the user's code import what lies beside its file."""
+        return self.file.importing() if self.file else contextlib.nullcontext()
+
     @contextlib.contextmanager
     def blamed(self, rule: str) -> Iterator[None]:
-        """Runs the user's code; turns what it raises into an ArmError."""
-        with self.file.importing() if self.file else contextlib.nullcontext():
-            try:
-                yield
-            except UserError:
-                raise
-            except Exception as error:
-                raise ArmError(rule, _explained(error, self.builder)) from error
+        """Turns what the user's code raises into an ArmError."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise ArmError(rule, _explained(error, self.builder)) from error
 
 
 # Loaded once in a process. The source is part of the key, so that `find` can load
@@ -170,7 +174,7 @@ def find(
     elif (entry := registry.entry_of(spec)) is not None:
         return find(entry.name, options, space)
     else:
-        name, found = _name_of(spec), _Found(spec, _source_of(spec))
+        name, found = _name_of(spec), _Found(spec, source_of(spec))
     builder = found.builder
     if isinstance(builder, nn.Module) or not callable(builder):
         raise ArmError(
@@ -317,7 +321,7 @@ def _look_up(spec: str) -> _Found:
                 f"Write {spec}:Name.",
             )
         entry = registry.get(spec)
-        return _Found(entry.function, _source_of(entry.function))
+        return _Found(entry.function, source_of(entry.function))
     if not place or not name:
         raise ArmError(
             "a spec is path/to/file.py:Name or package.module:Name", repr(spec)
@@ -334,7 +338,7 @@ def _look_up(spec: str) -> _Found:
             f"A file is written with its ending: {place.replace('.', '/')}.py:{name}.",
         ) from error
     builder = _member(place, module, name)
-    return _Found(builder, _source_of(builder))
+    return _Found(builder, source_of(builder))
 
 
 def _load(path: Path) -> UserFile:
@@ -445,7 +449,7 @@ def _name_of(builder: Builder) -> str:
     return f"{module}:{getattr(builder, '__qualname__', type(builder).__qualname__)}"
 
 
-def _source_of(builder: Builder) -> str:
+def source_of(builder: Builder) -> str:
     """Returns the text of the module that defines a builder.
 
     In a notebook, a console or a script it is the builder's own: the rest of a
@@ -453,7 +457,7 @@ def _source_of(builder: Builder) -> str:
     """
     if isinstance(builder, functools.partial):
         fixed = f"# with {builder.args!r} {builder.keywords!r}\n"
-        return fixed + _source_of(builder.func)
+        return fixed + source_of(builder.func)
     inner = inspect.unwrap(builder)
     module = getattr(inner, "__module__", "__main__")
     place = inner if module == "__main__" else sys.modules.get(module, inner)

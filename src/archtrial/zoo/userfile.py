@@ -4,7 +4,8 @@ Two arms may be two versions of one file, each beside its own `blocks.py`. So a
 file becomes a module of a unique name, and the modules beside it that it imports
 are its own: while its code runs, its folder comes first on the import path, and
 afterwards the path and the table of modules are as they were. The modules beside
-it are put back in place whenever its code runs again.
+it are put back in place whenever it builds a module. (An import inside `forward`
+comes too late; the trial before a study says so.)
 """
 
 import contextlib
