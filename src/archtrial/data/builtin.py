@@ -126,19 +126,25 @@ def _mnist1d_dataset(
 
 def _mnist1d() -> tuple[Array, Array, list[str]]:
     """Returns x (5000, 40) float64 and y (5000,) int64, the 1,000 test rows last."""
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     version = importlib.metadata.version("mnist1d")
-    path = pathlib.Path(root) / "archtrial" / f"mnist1d-{version}.npz"
-    kept = _read_cache(path)
-    if kept is not None:
-        return *kept, []
-    x, y = _generate_mnist1d()
+    path = pathlib.Path(cache) / "archtrial" / f"mnist1d-{version}.npz"
+    notes = []
+    kept = None
     try:
-        _write_cache(path, x, y)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return x, y, [f"MNIST-1D is made anew each time: {path}: {reason}."]
-    return x, y, []
+        path = path.expanduser()
+        kept = _read_cache(path)
+    except RuntimeError:  # nobody's home folder is known
+        notes.append("MNIST-1D is made anew each time: there is no home folder.")
+    if kept is not None:
+        return *kept, notes
+    x, y = _generate_mnist1d()
+    if not notes:
+        try:
+            _write_cache(path, x, y)
+        except OSError as error:
+            notes.append(f"MNIST-1D is made anew each time: {path}: {error.strerror}.")
+    return x, y, notes
 
 
 def _generate_mnist1d() -> tuple[Array, Array]:
@@ -167,7 +173,8 @@ def _read_cache(path: pathlib.Path) -> tuple[Array, Array] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        # A file of its own, since NumPy leaves one open where the content is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             x, y, checksum = kept["x"], kept["y"], str(kept["checksum"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from archtrial.data.split import TEST, Array, Rows, Split, draw
-from archtrial.data.tables import Column, encode, listing
+from archtrial.data.tables import Column, encode, is_number, listing
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
@@ -57,14 +57,15 @@ class Dataset:
             DataError: The rows do not allow such a division.
             ProtocolError: The declared kind of split does not go with the data.
         """
-        columns, groups = self._grouping(splits)
+        inputs, groups = self._grouping(splits)
         rows = draw(
             splits, self.targets, self.task, seed, given=self.given, groups=groups
         )
         notes = list(self.notes)
-        inputs = self.inputs if columns is None else columns
         notes += _class_notes(self.targets, self.classes, rows)
-        notes += _leaks(inputs, self.targets, self.task)
+        notes += _leaks(inputs, self.targets, self.task, rows.train)
+        if splits.groups is not None:
+            notes.append(f"Column {splits.groups} names the groups and is no input.")
         if isinstance(inputs, tuple):
             encoded, remarks = encode(inputs, rows.train)
             parts = [encoded[members] for members in rows]
@@ -102,8 +103,8 @@ class Dataset:
 
     def _grouping(
         self, splits: Splits
-    ) -> tuple[tuple[Column, ...] | None, Array | None]:
-        """Returns a table's input columns, and each row's group."""
+    ) -> tuple[Array | tuple[Column, ...], Array | None]:
+        """Returns the inputs without the column of groups, and each row's group."""
         if not isinstance(self.inputs, tuple):
             if splits.groups is not None:
                 raise ProtocolError(
@@ -111,7 +112,7 @@ class Dataset:
                     f"{splits.groups!r} for {self.name}",
                     "Put an array `groups` into the .npz file instead.",
                 )
-            return None, self.groups
+            return self.inputs, self.groups
         if splits.groups is None:
             return self.inputs, None
         if splits.kind not in ("auto", "grouped", "given"):
@@ -198,6 +199,13 @@ def assemble(
             "Leave it out to have it found from the target.",
         )
     _check_inputs(name, inputs, len(targets))
+    if targets.dtype.kind == "S":
+        targets = np.char.decode(targets, "latin-1")
+    if targets.dtype.kind not in "biufU":
+        raise DataError(
+            "targets are numbers, truth values or texts",
+            f"{targets.dtype} in {name}",
+        )
     remarks: list[str] = []
     if task is None and known_task is None:
         task, reason = _find_task(targets, kind)
@@ -261,7 +269,8 @@ def _check_finite(what: str, values: Array) -> None:
 
 def _find_task(targets: Array, kind: str) -> tuple[str, str]:
     """Returns the task and the reason."""
-    if targets.dtype.kind in "OUS":
+    if targets.dtype.kind == "U":
+        _check_texts(targets)
         return "classification", "the target holds texts"
     if targets.dtype.kind == "b":
         return "classification", "the target is true or false"
@@ -281,6 +290,18 @@ def _find_task(targets: Array, kind: str) -> tuple[str, str]:
         f"the target holds {distinct} distinct whole numbers in"
         f' {len(targets)} rows (task = "classification" if they are classes)',
     )
+
+
+def _check_texts(targets: Array) -> None:
+    """Refuses numbers among which some cells hold words: what is meant is unclear."""
+    words = [row for row, text in enumerate(targets) if not is_number(text)]
+    if 0 < len(words) < len(targets) / 2:
+        raise DataError(
+            "the target holds numbers throughout or texts throughout",
+            f"{len(words)} texts among numbers, the first {str(targets[words[0]])!r}"
+            f" in data row {words[0] + 1}",
+            "Correct or empty those cells, or declare the task.",
+        )
 
 
 def _labels(targets: Array) -> tuple[Array, tuple[str, ...]]:
@@ -307,17 +328,15 @@ def _labels(targets: Array) -> tuple[Array, tuple[str, ...]]:
 
 
 def _values(targets: Array) -> Array:
-    if targets.dtype.kind in "OUS":
-        for row, text in enumerate(targets.tolist()):
-            try:
-                float(text)
-            except ValueError:
-                raise DataError(
-                    "the target of a regression is a number",
-                    f"the text {text!r} in data row {row + 1}",
-                    "Correct the value, choose another target, or use task ="
-                    ' "classification".',
-                ) from None
+    if targets.dtype.kind == "U":
+        words = [row for row, text in enumerate(targets) if not is_number(text)]
+        if words:
+            raise DataError(
+                "the target of a regression is a number",
+                f"the text {str(targets[words[0]])!r} in data row {words[0] + 1}",
+                "Correct the value, choose another target, or use task ="
+                ' "classification".',
+            )
     values: Array = targets.astype(np.float64)
     _check_finite("the targets", values)
     if (values == values[0]).all():
@@ -348,15 +367,19 @@ def _class_notes(y: Array, classes: tuple[str, ...] | None, rows: Rows) -> list[
     return notes
 
 
-def _leaks(inputs: Array | tuple[Column, ...], y: Array, task: str) -> list[str]:
-    """Names the columns that give the target away."""
+def _leaks(
+    inputs: Array | tuple[Column, ...], y: Array, task: str, train: Array
+) -> list[str]:
+    """Names the columns that give the target away in the training rows."""
     if isinstance(inputs, tuple):
         named = [(f"column {c.name}", c.values) for c in inputs]
     elif inputs.ndim == 2:
         named = [(f"feature {i}", inputs[:, i]) for i in range(inputs.shape[1])]
     else:
         return []
-    found = [name for name, values in named if _gives_away(values, y, task)]
+    found = [
+        name for name, values in named if _gives_away(values[train], y[train], task)
+    ]
     if not found:
         return []
     return [
@@ -453,7 +476,8 @@ def _standardised(
     deviation = np.sqrt(squares / count)
     # Rounding leaves a constant's deviation slightly above 0.
     constant = deviation <= 1e-12 * np.abs(mean)
-    scale = np.where(constant, 1.0, deviation)
+    # What training never saw vary is 0 in all sets, as a table's column is dropped.
+    scale = np.where(constant, np.inf, deviation)
     parts = []
     for members in rows:
         part = np.empty((len(members), *inputs.shape[1:]), np.float32)

@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import difflib
 import gzip
 import re
 import struct
@@ -179,45 +180,50 @@ def _read_npz(path: Path, task: str | None) -> Dataset:
 
 
 def _npz_arrays(path: Path) -> tuple[dict[str, Array], list[str]]:
-    arrays: dict[str, Array] = {}
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(
-            "a .npz file holds several named arrays",
-            f"{path.name} holds a single one",
-            "Save it with numpy.savez('data.npz', x=x, y=y).",
-        )
-    with archive:
-        known = {}
-        for name, aliases in _NPZ_NAMES.items():
-            found = [alias for alias in aliases if alias in archive.files]
-            if len(found) > 1:
-                raise DataError(
-                    f"one array of a .npz file is {name}",
-                    f"{' and '.join(found)} in {path.name}",
-                    "Leave one of them out.",
-                )
-            known.update(dict.fromkeys(found, name))
-        for key in archive.files:
-            if key not in known:
-                continue
-            try:
-                arrays[known[key]] = archive[key]
-            except ValueError as error:
-                if "Object arrays" not in str(error):
-                    raise _damaged(path, error) from error
-                raise DataError(
-                    "arrays hold plain numbers or texts",
-                    f"{key} in {path.name} holds Python objects",
-                    "Objects would have to be unpickled, which can run code. Make it"
-                    " an array of one type, for instance np.array(y, dtype=str).",
-                ) from error
-            except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # Opened here, since NumPy leaves a damaged file open.
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise _damaged(path, error) from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(
+                "a .npz file holds several named arrays",
+                f"{path.name} holds a single one",
+                "Save it with numpy.savez('data.npz', x=x, y=y).",
+            )
+        return _known_arrays(path, archive)
+
+
+def _known_arrays(
+    path: Path, archive: np.lib.npyio.NpzFile
+) -> tuple[dict[str, Array], list[str]]:
+    names = {}
+    for name, aliases in _NPZ_NAMES.items():
+        found = [alias for alias in aliases if alias in archive.files]
+        if len(found) > 1:
+            raise DataError(
+                f"one array of a .npz file is {name}",
+                f"{' and '.join(found)} in {path.name}",
+                "Leave one of them out.",
+            )
+        names.update(dict.fromkeys(found, name))
+    arrays = {}
+    for key, name in names.items():
+        try:
+            arrays[name] = archive[key]
+        except ValueError as error:
+            if "Object arrays" not in str(error):
                 raise _damaged(path, error) from error
-        unused = [key for key in archive.files if key not in known]
+            raise DataError(
+                "arrays hold plain numbers or texts",
+                f"{key} in {path.name} holds Python objects",
+                "Objects would have to be unpickled, which can run code. Make it"
+                " an array of one type, for instance np.array(y, dtype=str).",
+            ) from error
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise _damaged(path, error) from error
+    unused = [key for key in archive.files if key not in names]
     return arrays, [f"Not used from {path.name}: {listing(unused)}."] if unused else []
 
 
@@ -286,6 +292,7 @@ def _shape_of_inputs(path: Path, x: Array) -> tuple[Array, str, list[str]]:
 def _read_table(path: Path, target: str | None, task: str | None) -> Dataset:
     import pandas as pd
 
+    notes: list[str] = []
     if path.name.lower().endswith(".parquet"):
         try:
             frame = pd.read_parquet(path)
@@ -296,7 +303,7 @@ def _read_table(path: Path, target: str | None, task: str | None) -> Dataset:
     else:
         text = _text(path)
         try:
-            frame = parse_csv(text, path.name)
+            frame, notes = parse_csv(text, path.name)
         except (ValueError, csv.Error) as error:
             raise _damaged(path, error) from error
     columns = columns_of(frame)
@@ -307,7 +314,6 @@ def _read_table(path: Path, target: str | None, task: str | None) -> Dataset:
             "a table has at least one column besides the target",
             f"only {goal.name!r} in {path.name}",
         )
-    notes = []
     if target is None:
         notes.append(f"Target: {goal.name}, the last column.")
     missing = goal.missing
@@ -330,8 +336,6 @@ def _read_table(path: Path, target: str | None, task: str | None) -> Dataset:
 
 
 def _find_target(path: Path, columns: tuple[Column, ...], target: str | None) -> Column:
-    import difflib
-
     if target is None:
         return columns[-1]
     names = [column.name for column in columns]

@@ -1,5 +1,6 @@
 """Which rows train, choose and test; and the seal on the test labels."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -24,7 +25,8 @@ class Split:
     """Inputs and targets as every arm receives them, the test labels sealed.
 
     The test labels leave through `open_test` alone, as scores. A pickled or copied
-    split has none, so no worker process can ever see them.
+    split has none, so no worker process can ever see them: `without_test_labels`
+    is such a copy, which shares the arrays.
     """
 
     x_train: Array
@@ -57,10 +59,24 @@ class Split:
         state["_Split__labels"] = None
         return state
 
+    def without_test_labels(self) -> "Split":
+        """Returns a copy for workers: it shares the arrays and cannot be opened."""
+        return copy.copy(self)
+
     @property
     def test_size(self) -> int:
         """The number of test examples."""
         return len(self.x_test)
+
+    def check(self, metric: Metric) -> None:
+        """Makes sure, before anything is trained, that a metric can be computed.
+
+        Raises:
+            DataError: It has no value on the validation or the test set, as AUROC
+                where a class is absent.
+        """
+        for y in (self.y_validation, self._sealed()):
+            metric.score(metric.constant(self.y_train, len(y), self.num_outputs), y)
 
     def open_test(self, metric: Metric, predictions: Sequence[Array]) -> list[Array]:
         """Scores the stored test predictions of all runs at once.
@@ -76,13 +92,16 @@ class Split:
         Raises:
             RuntimeError: This is a copy without test labels, such as workers hold.
         """
+        y = self._sealed()
+        return [
+            metric.per_example(stored, y).astype(np.float32) for stored in predictions
+        ]
+
+    def _sealed(self) -> Array:
         labels: Array | None = self.__dict__["_Split__labels"]
         if labels is None:
             raise RuntimeError("a copy of a split holds no test labels")
-        return [
-            metric.per_example(stored, labels).astype(np.float32)
-            for stored in predictions
-        ]
+        return labels
 
 
 class Rows(NamedTuple):
@@ -122,6 +141,8 @@ def draw(
         ProtocolError: The declared kind does not go with the data.
     """
     kind = _resolve(splits, task, given, groups)
+    if splits.kind == "stratified":
+        _check_strata(y, given)
     parts = np.full(len(y), TRAIN) if given is None else given
     train = np.flatnonzero(parts == TRAIN)
     validation = np.flatnonzero(parts == VALIDATION)
@@ -143,6 +164,18 @@ def draw(
                 "Use more rows, or larger shares in the protocol's splits.",
             )
     return rows
+
+
+def _check_strata(y: Array, given: Array | None) -> None:
+    drawn = y if given is None else y[given == TRAIN]
+    needed = 3 if given is None else 2
+    labels, counts = np.unique(drawn, return_counts=True)
+    if counts.min() < needed:
+        raise DataError(
+            f"stratified splits need at least {needed} rows of each class",
+            f"{counts.min()} of class number {labels[counts.argmin()]}",
+            'Join or remove rare classes, or use kind = "random".',
+        )
 
 
 def _resolve(

@@ -11,7 +11,7 @@ import numpy as np
 from archtrial.data.split import Array
 from archtrial.errors import DataError
 
-__all__ = ["Column", "columns_of", "encode", "listing", "parse_csv"]
+__all__ = ["Column", "columns_of", "encode", "is_number", "listing", "parse_csv"]
 
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
@@ -57,7 +57,7 @@ def listing(items: list[str], most: int = 5) -> str:
 # --- reading -------------------------------------------------------------------
 
 
-def parse_csv(text: str, name: str) -> Any:
+def parse_csv(text: str, name: str) -> tuple[Any, list[str]]:
     """Reads the text of a CSV file, with or without a line of names.
 
     Args:
@@ -65,10 +65,11 @@ def parse_csv(text: str, name: str) -> Any:
         name: The file's name, for messages.
 
     Returns:
-        A pandas.DataFrame.
+        A pandas.DataFrame, and notes.
 
     Raises:
-        DataError: There are no rows, or rows of different lengths.
+        DataError: There are no rows, rows of different lengths, or two columns of
+            one name.
     """
     import pandas as pd
 
@@ -76,7 +77,8 @@ def parse_csv(text: str, name: str) -> Any:
     separator = max(",;\t", key=first.count)
     names: list[str] = []
     count = 0
-    for row in csv.reader(io.StringIO(text), delimiter=separator):
+    lines = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    for row in lines:
         if not row:
             continue
         if not names:
@@ -90,7 +92,15 @@ def parse_csv(text: str, name: str) -> Any:
                 " into quotes.",
             )
     # A first row of numbers alone is data: column names are words.
-    headed = not all(_is_number(field) for field in names)
+    headed = not all(is_number(field) for field in names)
+    names = [field.strip() for field in names]
+    for field in names if headed else ():
+        if names.count(field) > 1 or not field:
+            raise DataError(
+                f"the columns of {name} have names that differ",
+                f"{field!r} twice" if field else "a column without a name",
+                "Rename them in the first line.",
+            )
     if count - headed < 1:
         raise DataError(
             f"{name} has a line of column names and rows below it", "no rows"
@@ -103,13 +113,15 @@ def parse_csv(text: str, name: str) -> Any:
         low_memory=False,
     )
     if headed:
-        frame.columns = [str(column).strip() for column in frame.columns]
-    else:
-        frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
-    return frame
+        frame.columns = names
+        return frame, []
+    frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
+    note = f"{name} has no line of names: its columns are column_1, column_2, ..."
+    return frame, [note]
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
+    """Returns whether a text can be read as a number."""
     try:
         float(field)
     except ValueError:
@@ -121,16 +133,10 @@ def columns_of(frame: Any) -> tuple[Column, ...]:
     """Returns a pandas.DataFrame's columns as numbers and texts.
 
     Raises:
-        DataError: Two columns have one name, a cell holds something other than a
-            number, a text, a truth value or a date, or a number is infinite.
+        DataError: A cell holds something other than a number, a text, a truth value
+            or a date, or a number is infinite.
     """
-    names = [str(name) for name in frame.columns]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError("column names differ", f"{name!r} twice")
-    return tuple(
-        _column(name, frame.iloc[:, index]) for index, name in enumerate(names)
-    )
+    return tuple(_column(str(name), series) for name, series in frame.items())
 
 
 def _column(name: str, series: Any) -> Column:
