@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archtrial.records.table import CurvePoint, Run
-from archtrial.report.page import Evidence
+from archtrial.report import Evidence
 from archtrial.space import Choice, Integer, Real
 
 

@@ -258,10 +258,17 @@ def to_svg(figure: Figure, *, titled: bool = False) -> str:
         figure: One of this module's figures.
         titled: Whether the message is also drawn; a page writes it itself.
     """
-    svg = _drawn(figure, titled)
-    for role, color in LIGHT.items():
-        svg = svg.replace(color, f"var(--{role}, {color})")
-    return svg.replace("px sans-serif", "px var(--figure-font, sans-serif)")
+    return re.sub(r"<[^<>]+>", _themed, _drawn(figure, titled))
+
+
+def _themed(tag: re.Match[str]) -> str:
+    # Only inside tags: a user may well call an arm "#ffffff".
+    themed = tag[0]
+    if not themed.startswith("<svg"):
+        for role, color in LIGHT.items():
+            themed = themed.replace(color, f"var(--{role}, {color})")
+        themed = themed.replace("sans-serif", "var(--figure-font, sans-serif)")
+    return themed
 
 
 def _drawn(figure: Figure, titled: bool) -> str:
@@ -282,7 +289,8 @@ def _drawn(figure: Figure, titled: bool) -> str:
     svg = written.getvalue()
     # A page has one element of each name: Matplotlib's "axes_1" would be several.
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg[svg.index("<svg") :])
-    svg = re.sub(r"(font: [^'\";]*px) '[^\";]*", r"\1 sans-serif", svg)
+    # Matplotlib's own font is for measuring; it is wider than what readers have.
+    svg = re.sub(r"(<text style=\"[^\"]*)'DejaVu Sans'[^\";]*", r"\1sans-serif", svg)
     name = html.escape(message)
     opening = (
         '<svg xmlns="http://www.w3.org/2000/svg"'

@@ -11,16 +11,17 @@ All lengths are in CSS pixels at a figure's natural size (one Matplotlib point).
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
-import scipy.stats
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from archtrial.errors import ProtocolError, RecordsError
 from archtrial.records.table import Run
 from archtrial.report import numbers
 from archtrial.report.drawing import (
@@ -41,28 +42,115 @@ from archtrial.report.drawing import (
     shortened,
     to_svg,
 )
+from archtrial.report.evidence import (
+    Evidence,
+    fresh_runs,
+    mean_interval,
+    of_stage,
+    tuned_pair,
+)
 from archtrial.report.numbers import Metric
 from archtrial.space import Choice, Dimension, Integer, Space
 
 __all__ = [
     "MANY",
+    "NAMES",
     "NARROW",
     "WIDE",
     "colors",
+    "draw",
+    "drawable",
     "effects",
-    "fresh_runs",
     "fresh_seeds",
     "learning_curves",
-    "mean_interval",
     "save",
     "search_positions",
     "to_svg",
-    "tuned_pair",
     "tuning_curves",
 ]
 
+NAMES = (
+    "effects",
+    "tuning_curves",
+    "fresh_seeds",
+    "search_positions",
+    "learning_curves",
+)
+"""The figures, in a page's order; each is a function of this module."""
+
 MANY = 60
 """Above so many learning curves an arm is drawn as a band instead of lines."""
+
+
+def drawable(
+    evidence: Evidence, comparisons: Sequence[Mapping[str, Any]]
+) -> dict[str, Callable[[int], Figure]]:
+    """Returns those of `NAMES` that the evidence suffices for.
+
+    Args:
+        evidence: What is known.
+        comparisons: Some of the document's comparisons, whose arms are drawn.
+
+    Returns:
+        A function from a width to the figure, for each name.
+    """
+    everyone = evidence.document["comparisons"]
+    color = colors(everyone[0]["baseline"], [c["challenger"] for c in everyone])
+    challengers = [compared["challenger"] for compared in comparisons]
+    arms = {arm: color[arm] for arm in (comparisons[0]["baseline"], *challengers)}
+    runs, metric = evidence.runs, evidence.metric
+    effort, margin = comparisons[0]["effort"], comparisons[0]["margin"]
+    curves, spaces, edges = evidence.curves, evidence.spaces, evidence.edges
+    searched = [arm for arm in arms if of_stage(runs, arm, "search")]
+    found: dict[str, Callable[[int], Figure]] = {}
+    if any(compared["effect"]["estimate"] is not None for compared in comparisons):
+        found["effects"] = lambda width: effects(arms, comparisons, metric, width)
+    if all(arm in curves for arm in arms):
+        found["tuning_curves"] = lambda width: tuning_curves(
+            arms, curves, metric, effort, width
+        )
+    if all(fresh_runs(runs, arm, metric) for arm in arms):
+        found["fresh_seeds"] = lambda width: fresh_seeds(arms, runs, metric, width)
+    if any(spaces.get(arm) for arm in searched):
+        found["search_positions"] = lambda width: search_positions(
+            arms, runs, spaces, metric, effort, edges, width
+        )
+    if any(_tuned_curve(runs, arm, metric) is not None for arm in arms):
+        found["learning_curves"] = lambda width: learning_curves(
+            arms, runs, metric, margin, width
+        )
+    return found
+
+
+def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
+    """Draws one figure of all arms together.
+
+    Args:
+        name: One of `NAMES`.
+        evidence: What is known.
+        width: The figure's width.
+
+    Raises:
+        ProtocolError: There is no such figure.
+        RecordsError: The evidence does not suffice for it.
+    """
+    if name not in NAMES:
+        raise ProtocolError(
+            "a figure has one of the names that figures have",
+            repr(name),
+            f"They are {joined(NAMES)}.",
+        )
+    found = drawable(evidence, evidence.document["comparisons"])
+    if name not in found:
+        raise RecordsError(
+            f"the figure {name} needs records that are not there",
+            "",
+            f"These can be drawn: {joined(list(found))}."
+            if found
+            else "None can be drawn from these records.",
+        )
+    return found[name](width)
+
 
 # ---------------------------------------------------------------- the figures
 
@@ -98,18 +186,20 @@ def tuning_curves(
         longest = max(int(curves[arm].effort[-1]) for arm in drawn)
         axes.axvline(effort, color=LIGHT["muted"], lw=1, ls=(0, (2, 3)), zorder=1)
         ends = []
+        bottom, top = _reach(curves[arm] for arm in drawn)
         for arm in drawn:
             curve, color = curves[arm], arms[arm]
+            low, high = (np.clip(b, bottom, top) for b in (curve.low, curve.high))
             k = np.asarray(curve.effort, dtype=float)
             if len(k) == 1:  # one effort is a point with its interval, not a line
                 axes.errorbar(
                     k,
                     curve.validation,
-                    [curve.validation - curve.low, curve.high - curve.validation],
+                    [curve.validation - low, high - curve.validation],
                     color=color,
                     alpha=0.5,
                 )
-            axes.fill_between(k, curve.low, curve.high, color=color, alpha=0.16, lw=0)
+            axes.fill_between(k, low, high, color=color, alpha=0.16, lw=0)
             axes.plot(k, curve.validation, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8)
             dots = "o" if longest <= 32 else None
             axes.plot(k, scores[arm], color=color, lw=2.2, marker=dots, ms=6, zorder=4)
@@ -161,8 +251,8 @@ def fresh_seeds(
         )
     with matplotlib.rc_context(STYLE):
         figure, axes = _rows(message, rows, width, height=84)
-        axes.xaxis.set_major_formatter(_formatter(metric))
-        axes.set_xlabel(_with_direction(f"test {numbers.label(metric)}", metric))
+        _score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4)
+        axes.set_xlabel(_scored("test", metric))
     return figure
 
 
@@ -201,17 +291,17 @@ def effects(
             )
         )
     margin = max(c["margin"] for c in drawn)
-    baseline = fitted(list(arms), 24)[next(iter(arms))]
+    baseline = shortened(next(iter(arms)), 24)
+    unit = ", points" if numbers.difference(0.0, metric).endswith("points") else ""
     with matplotlib.rc_context(STYLE):
         figure, axes = _rows(
             _effects_message(drawn, metric), rows, width, height=52, include=(0.0,)
         )
         axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
-        axes.xaxis.set_major_formatter(
-            lambda at, _: numbers.difference(at, metric).removesuffix(" points")
-        )
-        unit = ", points" if numbers.difference(0.0, metric).endswith("s") else ""
+        _score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4)
+        if unit:
+            axes.xaxis.set_major_formatter(lambda at, _: f"{round(100 * at, 6):+g}")
         axes.set_xlabel(f"gain over {baseline} in {numbers.label(metric)}{unit}")
     return figure
 
@@ -241,54 +331,47 @@ def search_positions(
         width: The figure's width.
     """
     panels = _panels(arms, spaces)
+    searched = {arm: of_stage(runs, arm, "search") for arm in arms}
+    scores = [run.validation for arm in arms for run in searched[arm]]
+    pad = 0.08 * (max(scores) - min(scores)) or 0.01
     columns = 3 if width >= WIDE else 2
-    lines = math.ceil(len(panels) / columns)
+    # Above a panel its name and, under that, who piles up at its edge.
+    head = 40 if any(edges.get(arm) for arm in arms) else 24
+    pitch = head + 138
+    rows = math.ceil(len(panels) / columns)
+    left, gap = 48, 18
+    panel_width = (width - left - 8 - gap * (columns - 1)) / columns
     with matplotlib.rc_context(STYLE):
         message = _edges_message(list(arms), edges)
-        body = 18 + 186 * lines
-        figure, top = blank(message, width, body)
-        left, gap = 48, 18
-        panel_width = (width - left - 8 - gap * (columns - 1)) / columns
-        searched = {arm: _stage(runs, arm, "search") for arm in arms}
-        every = [r.validation for arm in arms for r in searched[arm]]
-        span = (max(every) - min(every)) or 1.0
+        figure, top = blank(message, width, 24 + pitch * rows)
         for i, (name, dimension, owners) in enumerate(panels):
             row, column = divmod(i, columns)
             axes = axes_at(
                 figure,
                 left + column * (panel_width + gap),
-                top + 44 + 186 * row,
+                top + 24 + head + pitch * row,
                 panel_width,
                 100,
             )
-            shared = len(owners) > 1 or sum(p[0] == name for p in panels) == 1
-            suffix = "" if shared else f" ({fitted(owners, 10)[owners[0]]})"
-            title = shortened(name, max(8, int(panel_width / 8) - len(suffix)))
-            axes.text(0, 1.24, title + suffix, transform=axes.transAxes, va="baseline")
+            alone = len(owners) == 1 and sum(name == panel[0] for panel in panels) > 1
+            owner = f" ({shortened(owners[0], 10)})" if alone else ""
+            title = shortened(name, max(8, int(panel_width / 8) - len(owner)))
+            _above(axes, title + owner, head - 15)
+            if i == 0:
+                _above(axes, _scored("validation", metric), head + 6, muted=True)
             for j, arm in enumerate(owners):
-                _scatter(
-                    axes,
-                    [run for run in searched[arm] if name in run.configuration],
-                    name,
-                    dimension,
-                    metric,
-                    effort,
-                    arms[arm],
-                    # Options are few and arms would hide each other.
-                    (j - (len(owners) - 1) / 2) if isinstance(dimension, Choice) else 0,
-                )
-                side = edges.get(arm, {}).get(name)
-                if side is not None:
-                    _shade_edge(axes, side, fitted([arm], 12)[arm], arms[arm])
+                lane = j - (len(owners) - 1) / 2
+                best = _best(searched[arm], metric, effort)
+                _scatter(axes, name, dimension, searched[arm], best, arms[arm], lane)
+                if name in edges.get(arm, {}):
+                    _shade_edge(axes, edges[arm][name], arm, arms[arm])
             axes.set_xlim(-0.04, 1.04)
-            axes.set_ylim(min(every) - 0.08 * span, max(every) + 0.08 * span)
+            axes.set_ylim(min(scores) - pad, max(scores) + pad)
             _position_ticks(axes, dimension, panel_width)
-            axes.yaxis.set_major_locator(ticker.MaxNLocator(3))
-            axes.yaxis.set_major_formatter(_formatter(metric))
+            _score_ticks(axes.yaxis, metric, 3)
             axes.grid(axis="y", color=LIGHT["line"], lw=1)
             axes.set_axisbelow(True)
-            if column > 0:
-                axes.tick_params(labelleft=False)
+            axes.tick_params(labelleft=column == 0)
     return figure
 
 
@@ -321,7 +404,9 @@ def learning_curves(
         )
         ends = []
         for arm in drawn:
-            curves = [r.curve for r in _stage(runs, arm, "search") if len(r.curve) > 1]
+            curves = [
+                r.curve for r in of_stage(runs, arm, "search") if len(r.curve) > 1
+            ]
             if len(curves) > MANY:
                 steps, values = _stacked(curves)
                 low, high = np.quantile(values, [0.1, 0.9], axis=0)
@@ -345,51 +430,6 @@ def learning_curves(
 # ------------------------------------------------- from the runs to what is drawn
 
 
-def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
-    """Returns the index of an arm's tuned configuration; None without runs.
-
-    It is the one whose extra seeds were run or, where there are none, the one
-    with the best validation score in the search.
-    """
-    winners = _stage(runs, arm, "winner")
-    if winners:
-        return winners[0].pair
-    searched = _stage(runs, arm, "search")
-    if not searched:
-        return None
-    return max(searched, key=lambda run: _turned(run.validation, metric)).pair
-
-
-def fresh_runs(runs: Sequence[Run], arm: str, metric: Metric) -> list[Run]:
-    """Returns the tuned configuration's runs on fresh seeds that have a test score."""
-    pair = tuned_pair(runs, arm, metric)
-    return [
-        run
-        for run in runs
-        if run.arm == arm
-        and run.pair == pair
-        and run.stage in ("confirm", "winner")
-        and run.test is not None
-    ]
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Returns the 95 % t interval of a mean; None for fewer than two values.
-
-    Args:
-        values: (S,) one score a seed.
-    """
-    if len(values) < 2:
-        return None
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1)
-    half /= math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def _stage(runs: Sequence[Run], arm: str, stage: str) -> list[Run]:
-    return [run for run in runs if run.arm == arm and run.stage == stage]
-
-
 def _turned(score: float, metric: Metric) -> float:
     return score if metric.higher_is_better else -score
 
@@ -399,6 +439,24 @@ def _expected(curve: Any) -> np.ndarray:
     test = np.asarray(curve.test, dtype=float)
     known = bool(np.isfinite(test).all())
     return test if known else np.asarray(curve.validation, dtype=float)
+
+
+def _reach(curves: Iterable[Any]) -> tuple[float, float]:
+    """Returns the scores between which bands are drawn.
+
+    A metric without a bound has bands without an end; so has one whose worst
+    score is out of all proportion. They run out of the figure instead.
+    """
+    curves = list(curves)
+    inner = np.concatenate([[*c.validation, *_expected(c)] for c in curves])
+    outer = np.concatenate([[*c.low, *c.high] for c in curves])
+    outer = outer[np.isfinite(outer)]
+    low, high = float(inner.min()), float(inner.max())
+    span = 2 * (high - low) or abs(high) or 1.0
+    return (
+        max(float(outer.min(initial=low)), low - span),
+        min(float(outer.max(initial=high)), high + span),
+    )
 
 
 def _stacked(curves: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -626,7 +684,15 @@ def _rows(
         axes.text(
             low - pad, head, row.left, color=row.color, weight="bold", va="baseline"
         )
-        axes.text(high + pad, head, row.right, ha="right", va="baseline")
+        axes.text(
+            high + pad,
+            head,
+            row.right,
+            ha="right",
+            va="baseline",
+            # No grid line through the digits.
+            bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1},
+        )
         middle = head + 12 + (height - 40) / 2
         if len(row.points):
             offsets, diameter = _swarm(row.points / per_pixel, 7.0, (height - 46) / 2)
@@ -652,7 +718,6 @@ def _rows(
             zorder=5,
         )
     axes.set_yticks([])
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(6 if width >= WIDE else 4))
     axes.grid(axis="x", color=LIGHT["line"], lw=1)
     axes.set_axisbelow(True)
     return figure, axes
@@ -682,24 +747,26 @@ def _swarm(x: np.ndarray, diameter: float, room: float) -> tuple[np.ndarray, flo
 
 def _scatter(
     axes: Axes,
-    searched: Sequence[Run],
     name: str,
     dimension: Dimension,
-    metric: Metric,
-    effort: int,
+    searched: Sequence[Run],
+    best: set[int],
     color: str,
     lane: float,
 ) -> None:
-    best = _best(searched, metric, effort)
+    """Draws scores over one hyperparameter, filled for the best configurations."""
+    # Options are few: arms side by side, or they would hide each other.
     shift = 0.28 * lane / len(dimension.options) if isinstance(dimension, Choice) else 0
     for chosen in (False, True):
-        group = [run for run in searched if (run.pair in best) is chosen]
-        x = [dimension.position(run.configuration[name]) + shift for run in group]
-        y = [run.validation for run in group]
+        group = [
+            run
+            for run in searched
+            if name in run.configuration and (run.pair in best) is chosen
+        ]
         axes.scatter(
-            x,
-            y,
-            s=(26 if len(searched) <= 100 else 8),
+            [dimension.position(run.configuration[name]) + shift for run in group],
+            [run.validation for run in group],
+            s=26 if len(searched) <= 100 else 8,
             facecolors=color if chosen else "none",
             edgecolors=color,
             linewidths=1.1,
@@ -712,11 +779,13 @@ def _scatter(
 def _shade_edge(axes: Axes, side: str, arm: str, color: str) -> None:
     low, high = (0.9, 1.04) if side == "high" else (-0.04, 0.1)
     axes.axvspan(low, high, color=color, alpha=0.18, lw=0)
-    axes.text(
-        1 if side == "high" else 0,
-        1.07,
-        f"{arm} at the edge",
-        transform=axes.transAxes,
+    text = f"{shortened(arm, 12)} at the {side} end"
+    axes.annotate(
+        text,
+        (1 if side == "high" else 0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 7),
+        textcoords="offset points",
         ha="right" if side == "high" else "left",
         color=color,
         size=SIZE - 2,
@@ -732,7 +801,8 @@ def _position_ticks(axes: Axes, dimension: Dimension, width: float) -> None:
         at = [dimension.position(option) for option in options[::every]]
         texts = [shortened(numbers.value(o), columns) for o in options[::every]]
     else:
-        middle = dimension.value(0.5)
+        # One digit is enough for a tick, and fits.
+        middle = float(f"{dimension.value(0.5):.1g}")
         at = [0.0, dimension.position(middle), 1.0]
         ends: list[float] = [dimension.low, middle, dimension.high]
         if isinstance(dimension, Integer) and dimension.high - dimension.low < 2:
@@ -763,25 +833,36 @@ def _panels(
 
 
 def _score_axis(axes: Axes, metric: Metric, which: str = "") -> None:
-    axes.yaxis.set_major_locator(ticker.MaxNLocator(6))
-    axes.yaxis.set_major_formatter(_formatter(metric))
+    _score_ticks(axes.yaxis, metric, 6)
     axes.grid(axis="y", color=LIGHT["line"], lw=1)
     axes.set_axisbelow(True)
-    text = _with_direction(f"{which} {numbers.label(metric)}".strip(), metric)
-    axes.text(
-        0, 1.03, text, transform=axes.transAxes, color=LIGHT["muted"], size=SIZE - 1
-    )
+    _above(axes, _scored(which, metric), 8, muted=True)
 
 
-def _with_direction(text: str, metric: Metric) -> str:
+def _score_ticks(axis: Axis, metric: Metric, most: int) -> None:
+    axis.set_major_locator(ticker.MaxNLocator(most, steps=[1, 2, 5, 10]))
+    if numbers.score(0.5, metric).endswith("%"):
+        axis.set_major_formatter(lambda at, _: f"{round(100 * at, 6):g}%")
+    else:
+        axis.set_major_formatter(lambda at, _: f"{at:.4g}")
+
+
+def _scored(which: str, metric: Metric) -> str:
+    text = f"{which} {numbers.label(metric)}".strip()
     return text if metric.higher_is_better else f"{text} (lower is better)"
 
 
-def _formatter(metric: Metric) -> ticker.Formatter:
-    if numbers.score(0.5, metric).endswith("%"):
-        # As many decimals as tell neighbouring ticks apart.
-        return ticker.PercentFormatter(1.0, decimals=None)
-    return ticker.FormatStrFormatter("%.4g")
+def _above(axes: Axes, text: str, offset: float, muted: bool = False) -> None:
+    """Writes text above axes, where it is read without turning the head."""
+    axes.annotate(
+        text,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, offset),
+        textcoords="offset points",
+        color=LIGHT["muted" if muted else "ink"],
+        size=SIZE - muted,
+    )
 
 
 def _mark_effort(
@@ -793,25 +874,26 @@ def _mark_effort(
     metric: Metric,
 ) -> None:
     """Writes the declared effort, and between two arms their gap at it."""
-    text = f"declared effort: {effort}"
+    lines = [f"declared effort: {effort}"]
     if len(arms) == 2:
         at = [list(curves[arm].effort).index(effort) for arm in arms]
         first, second = (scores[arm][i] for arm, i in zip(arms, at, strict=True))
         gap = _turned(float(second - first), metric)
-        text += f"\ngap there: {numbers.difference(gap, metric)}"
-    low, high = axes.get_xlim()
-    right = effort > low + 0.5 * (high - low)
+        lines.insert(0, f"gap there: {numbers.difference(gap, metric)}")
+    left, right = axes.get_xlim()
+    middle = math.sqrt(left * right) if axes.get_xscale() == "log" else (left + right) / 2
+    leftwards = effort > middle
     bottom, top = axes.get_ylim()
     # Room below all curves, so that the words cross no line.
     axes.set_ylim(bottom - 0.16 * (top - bottom), top)
-    axes.annotate(
-        text,
-        (effort, 0.02),
-        xycoords=("data", "axes fraction"),
-        xytext=(-6 if right else 6, 0),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="bottom",
-        color=LIGHT["muted"],
-        size=SIZE - 1,
-    )
+    for i, line in enumerate(lines):
+        axes.annotate(
+            line,
+            (effort, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-6 if leftwards else 6, 6 + 15 * i),
+            textcoords="offset points",
+            ha="right" if leftwards else "left",
+            color=LIGHT["muted"],
+            size=SIZE - 1,
+        )

@@ -120,7 +120,7 @@ def p_value(p: float | None) -> str:
     if p is None or not math.isfinite(p):
         return "not computed"
     if p >= 0.995:
-        return f"practically always (p = {min(p, 1.0):.2f})"
+        return f"practically always {_bracket(f'{p:.2f}')}"
     if p >= 0.01:
         times = round(100 * p)
         often = "about once in 100" if times == 1 else f"about {times} times in 100"
@@ -129,7 +129,7 @@ def p_value(p: float | None) -> str:
     # Two significant digits; below .001 one, since permutations tell no more.
     size = math.floor(math.log10(max(p, 1e-9)))
     digits = 2 if size >= -1 else 1 - size - (size < -3)
-    return f"{often} (p = {p:.{digits}f})".replace("p = 0.", "p = .")
+    return f"{often} {_bracket(f'{p:.{digits}f}')}"
 
 
 def probability(number: float | None) -> str:
@@ -205,6 +205,11 @@ def _fixed(number: float, decimals: int) -> str:
         if float(f"{number:.{decimals}f}") == 0
         else _minus(written)
     )
+
+
+def _bracket(p: str) -> str:
+    # No line breaks within it.
+    return f"(p\u00a0=\u00a0{p.removeprefix('0')})"
 
 
 def _minus(written: str) -> str:

@@ -6,7 +6,6 @@ and no learning curves, and its page does without.
 """
 
 import dataclasses
-import functools
 import importlib.resources
 import json
 import math
@@ -21,10 +20,16 @@ from matplotlib.figure import Figure
 
 from archtrial.records.table import Run
 from archtrial.report import drawing, figures, numbers
+from archtrial.report.evidence import (
+    Evidence,
+    fresh_runs,
+    mean_interval,
+    of_stage,
+    tuned_pair,
+)
 from archtrial.report.numbers import Metric
-from archtrial.space import Space
 
-__all__ = ["Evidence", "render"]
+__all__ = ["render"]
 
 # What each verdict means, as a heading.
 _VERDICTS = {
@@ -37,31 +42,6 @@ _VERDICTS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """All that a page shows."""
-
-    document: Mapping[str, Any]
-    """The content of `verdict.json`."""
-    runs: Sequence[Run]
-    metric: Metric
-    spaces: Mapping[str, Space] = dataclasses.field(default_factory=dict)
-    """Each arm's search space."""
-    curves: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Each arm's tuning curve; see `figures.tuning_curves`."""
-    protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """The resolved protocol, as JSON."""
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Versions, hardware, threads, seconds: a name and a text each."""
-    notes: Sequence[str] = ()
-    """What was found in the data, a sentence each."""
-    edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
-    """Of each arm and dimension, the side ("low" or "high") where the best
-    configurations pile up."""
-    loading: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Of each arm, the lines of Python that load its tuned model."""
-
-
 def render(evidence: Evidence) -> str:
     """Returns the page, one HTML document; the same evidence gives the same bytes."""
     comparisons = evidence.document["comparisons"]
@@ -69,18 +49,14 @@ def render(evidence: Evidence) -> str:
         comparisons[0]["baseline"], [c["challenger"] for c in comparisons]
     )
     several = len(comparisons) > 1
-    with_curves = all(arm in evidence.curves for arm in colors)
-    sections = [_section(evidence, c, colors, several) for c in comparisons]
+    sections = [_section(evidence, compared) for compared in comparisons]
     headline, lead = (
         (_headline(comparisons), "") if several else _split(comparisons[0]["sentence"])
     )
-    overview = None
-    if any(c["effect"]["estimate"] is not None for c in comparisons) and (
-        several or not with_curves
-    ):
-        overview = _figure(
-            functools.partial(figures.effects, colors, comparisons, evidence.metric)
-        )
+    together = figures.drawable(evidence, comparisons)
+    # Tuning curves show why; several challengers, or none of a curve, need this.
+    shown = "effects" in together and (several or "tuning_curves" not in together)
+    overview = _figure(together["effects"]) if shown else None
     warnings = {w: None for c in comparisons for w in c.get("warnings", [])}
     study = evidence.document.get("study", {})
     return _template().render(
@@ -93,7 +69,8 @@ def render(evidence: Evidence) -> str:
         several=several,
         overview=overview,
         sections=sections,
-        arms=_arms(evidence, colors),
+        arms=_arms(colors),
+        rows=_arm_rows(evidence, list(colors)),
         configurations=_configurations(evidence, colors),
         warnings=list(warnings),
         notes=evidence.notes,
@@ -129,10 +106,10 @@ class _Fact:
     note: str = ""
 
 
-def _figure(draw: Callable[..., Figure]) -> _Drawing:
-    wide = draw(width=figures.WIDE)
+def _figure(draw: Callable[[int], Figure]) -> _Drawing:
+    wide = draw(figures.WIDE)
     # Text in a drawing shrinks with it, so a phone gets a drawing of its own.
-    narrow = draw(width=figures.NARROW)
+    narrow = draw(figures.NARROW)
     return _Drawing(
         message=str(wide.get_label()),
         # to_svg escapes every text that came from a user.
@@ -141,39 +118,16 @@ def _figure(draw: Callable[..., Figure]) -> _Drawing:
     )
 
 
-def _section(
-    evidence: Evidence,
-    comparison: Mapping[str, Any],
-    colors: Mapping[str, str],
-    several: bool,
-) -> dict[str, Any]:
+def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the template shows of one comparison."""
-    metric, runs = evidence.metric, evidence.runs
-    pair = {
-        arm: colors[arm] for arm in (comparison["baseline"], comparison["challenger"])
-    }
-    drawings = {}
-    if all(arm in evidence.curves for arm in pair):
-        drawings["tuning"] = functools.partial(
-            figures.tuning_curves, pair, evidence.curves, metric, comparison["effort"]
+    metric = evidence.metric
+    drawn = figures.drawable(evidence, [comparison])
+    searched = [
+        sum(
+            len(r.curve) > 1 for r in of_stage(evidence.runs, comparison[arm], "search")
         )
-    if all(figures.fresh_runs(runs, arm, metric) for arm in pair):
-        drawings["seeds"] = functools.partial(figures.fresh_seeds, pair, runs, metric)
-    searched = {arm for run in runs if run.stage == "search" for arm in [run.arm]}
-    if any(evidence.spaces.get(arm) and arm in searched for arm in pair):
-        drawings["search"] = functools.partial(
-            figures.search_positions,
-            pair,
-            runs,
-            evidence.spaces,
-            metric,
-            comparison["effort"],
-            evidence.edges,
-        )
-    if any(run.arm in pair and len(run.curve) > 1 for run in runs):
-        drawings["learning"] = functools.partial(
-            figures.learning_curves, pair, runs, metric, comparison["margin"]
-        )
+        for arm in ("baseline", "challenger")
+    ]
     first, rest = _split(comparison["sentence"])
     return {
         "baseline": comparison["baseline"],
@@ -186,9 +140,10 @@ def _section(
         "numbers": _three_numbers(comparison, metric, evidence.document),
         "catch_up": _catch_up(comparison),
         "readings": _readings(comparison, metric),
-        "figures": {name: _figure(draw) for name, draw in drawings.items()},
-        "bands": sum(r.arm == a and len(r.curve) > 1 for a in pair for r in runs)
-        > figures.MANY,
+        "figures": {name: _figure(draw) for name, draw in drawn.items()},
+        "scored_on": comparison.get("scored_on", "test"),
+        "banded": max(searched) > figures.MANY,
+        "thin": min(searched) <= figures.MANY,
         "best": math.ceil(comparison["configurations"] / comparison["effort"]),
     }
 
@@ -244,8 +199,8 @@ def _three_numbers(
         ),
         _Fact(
             "How often chance alone makes a gap this large",
-            numbers.p_value(comparison["p_value"]),
-            "adjusted for several challengers" if share > 1 else "",
+            numbers.p_value(comparison.get("p_value_adjusted", comparison["p_value"])),
+            f"adjusted for {share} challengers" if share > 1 else "",
         ),
     ]
 
@@ -273,7 +228,7 @@ def _catch_up(comparison: Mapping[str, Any]) -> dict[str, str] | None:
         detail += _times(high) if high is not None else ", with no upper limit known"
         detail += "."
     elif low is not None:
-        detail = f"It takes more than {_times(low)} the effort (compute)."
+        detail = f"It takes at least {_times(low)} the effort (compute)."
     if reach is not None:
         detail += f" These runs can report up to {_times(reach)}."
     return {"answer": words, "detail": detail.strip()}
@@ -286,13 +241,14 @@ def _times(multiple: float) -> str:
 def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
     """Returns the numbers beside the primary one; those that are missing are left out."""
     baseline, challenger = comparison["baseline"], comparison["challenger"]
+    scored = comparison.get("scored_on", "test").capitalize()
     facts = []
     for arm, key in ((baseline, "baseline_score"), (challenger, "challenger_score")):
         found = _interval(comparison.get(key))
         if found:
             facts.append(
                 _Fact(
-                    f"Test {numbers.label(metric)} that tuning {arm} ends with",
+                    f"{scored} {numbers.label(metric)} that tuning {arm} ends with",
                     _with_interval(found, numbers.score, numbers.scores, metric),
                     f"expected after a search of {numbers.count(comparison['effort'], 'trial')}",
                 )
@@ -367,42 +323,46 @@ def _size(number: float, metric: Metric) -> str:
     return written.replace(".0 points", " points").replace("1 points", "1 point")
 
 
-def _arms(evidence: Evidence, colors: Mapping[str, str]) -> list[dict[str, str]]:
-    """Returns a row for each arm, as texts."""
-    metric = evidence.metric
+def _arms(colors: Mapping[str, str]) -> list[dict[str, str]]:
+    """Returns each arm's column in the table of arms."""
     roles = {color: role for role, color in drawing.LIGHT.items()}
-    rows = []
-    for arm, color in colors.items():
+    return [{"name": arm, "role": roles[colors[arm]]} for arm in colors]
+
+
+def _arm_rows(evidence: Evidence, arms: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the rows of the table of arms: a name, and a text for each arm."""
+    metric = evidence.metric
+    columns = []
+    for arm in arms:
         runs = [run for run in evidence.runs if run.arm == arm]
-        searched = [run for run in runs if run.stage == "search"]
-        if not runs:
-            continue
-        defaults = [r.test for r in runs if r.stage == "default" and r.test is not None]
-        fresh = figures.fresh_runs(runs, arm, metric)
-        pair = figures.tuned_pair(runs, arm, metric)
-        parameters = [r.parameters for r in runs if r.pair == pair and r.parameters > 0]
-        costs = [run.flops for run in searched if run.flops > 0]
+        searched = of_stage(runs, arm, "search")
+        pair = tuned_pair(runs, arm, metric)
+        size = next((r.parameters for r in runs if r.pair == pair), 0)
         diverged = sum(run.diverged for run in searched)
-        rows.append(
+        cost = float(np.mean([run.flops for run in searched])) if searched else 0.0
+        columns.append(
             {
-                "name": arm,
-                "role": roles[color],
-                "parameters": f"{parameters[0]:,}" if parameters else "",
-                "default": _mean(np.array(defaults), metric),
-                "tuned": _mean(np.array([run.test for run in fresh]), metric),
-                "searched": f"{len(searched):,}",
-                "diverged": f"{diverged:,}" if diverged else "none",
-                "cost": numbers.flops(float(np.mean(costs))) if costs else "",
-                "whole": numbers.flops(sum(r.flops for r in runs)) if costs else "",
+                "parameters, tuned": f"{size:,}" if size else "",
+                "score as it comes": _mean(of_stage(runs, arm, "default"), metric),
+                "score when tuned": _mean(fresh_runs(runs, arm, metric), metric),
+                "configurations searched": f"{len(searched):,}" if searched else "",
+                "diverged": f"{diverged:,}" if diverged else "none" if searched else "",
+                "cost of a search run": numbers.flops(cost) if cost else "",
+                "cost of all runs": (
+                    numbers.flops(sum(r.flops for r in runs)) if cost else ""
+                ),
             }
         )
-    return rows
+    rows = {name: [column[name] for column in columns] for name in columns[0]}
+    return {name: texts for name, texts in rows.items() if any(texts)}
 
 
-def _mean(tests: np.ndarray, metric: Metric) -> str:
+def _mean(runs: Sequence[Run], metric: Metric) -> str:
+    """Writes the mean test score of runs, with the half-width of its interval."""
+    tests = np.array([run.test for run in runs if run.test is not None])
     if len(tests) == 0:
         return ""
-    within = figures.mean_interval(tests)
+    within = mean_interval(tests)
     written = numbers.score(float(tests.mean()), metric, within)
     if within is None:
         return written
@@ -416,7 +376,7 @@ def _configurations(
     """Returns each hyperparameter's tuned value in every arm, "" where it has none."""
     tuned: dict[str, Mapping[str, Any]] = {}
     for arm in colors:
-        pair = figures.tuned_pair(evidence.runs, arm, evidence.metric)
+        pair = tuned_pair(evidence.runs, arm, evidence.metric)
         for run in evidence.runs:
             if run.arm == arm and run.pair == pair:
                 tuned[arm] = run.configuration

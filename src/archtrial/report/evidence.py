@@ -1,0 +1,87 @@
+"""All that a page shows, and which runs of it are the tuned ones."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from archtrial.records.table import Run
+from archtrial.report.numbers import Metric
+from archtrial.space import Space
+
+__all__ = ["Evidence", "fresh_runs", "mean_interval", "of_stage", "tuned_pair"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """All that a page shows."""
+
+    document: Mapping[str, Any]
+    """The content of `verdict.json`."""
+    runs: Sequence[Run]
+    metric: Metric
+    spaces: Mapping[str, Space] = dataclasses.field(default_factory=dict)
+    """Each arm's search space."""
+    curves: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Each arm's tuning curve; see `figures.tuning_curves`."""
+    protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """The resolved protocol, as JSON."""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Versions, hardware, threads, seconds: a name and a text each."""
+    notes: Sequence[str] = ()
+    """What was found in the data, a sentence each."""
+    edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Of each arm and dimension, the side ("low" or "high") where the best
+    configurations pile up."""
+    loading: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of each arm, the lines of Python that load its tuned model."""
+
+
+def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
+    """Returns the index of an arm's tuned configuration; None without runs.
+
+    It is the one whose extra seeds were run or, where there are none, the one
+    with the best validation score in the search.
+    """
+    winners = of_stage(runs, arm, "winner")
+    if winners:
+        return winners[0].pair
+    searched = of_stage(runs, arm, "search")
+    if not searched:
+        return None
+    sign = 1 if metric.higher_is_better else -1
+    return max(searched, key=lambda run: sign * run.validation).pair
+
+
+def fresh_runs(runs: Sequence[Run], arm: str, metric: Metric) -> list[Run]:
+    """Returns the tuned configuration's runs on fresh seeds that have a test score."""
+    pair = tuned_pair(runs, arm, metric)
+    return [
+        run
+        for run in runs
+        if run.arm == arm
+        and run.pair == pair
+        and run.stage in ("confirm", "winner")
+        and run.test is not None
+    ]
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Returns the 95 % t interval of a mean; None for fewer than two values.
+
+    Args:
+        values: (S,) one score a seed.
+    """
+    if len(values) < 2:
+        return None
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1)
+    half /= math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def of_stage(runs: Sequence[Run], arm: str, stage: str) -> list[Run]:
+    """Returns an arm's runs that were made for one purpose; see `table.STAGES`."""
+    return [run for run in runs if run.arm == arm and run.stage == stage]
