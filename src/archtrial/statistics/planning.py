@@ -1,0 +1,258 @@
+"""What a study will see and what it takes, before anything is spent.
+
+The breadth of the search space, not the gap between the arms, decides what a
+study can see. So the smallest effect that it detects is stated before and after,
+and "inconclusive" comes with the number of configurations that would settle it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from archtrial.errors import ProtocolError
+from archtrial.statistics.tuning import rank_weights
+
+__all__ = [
+    "Plan",
+    "Settlement",
+    "effect_spread",
+    "largest_study",
+    "minimum_detectable_effect",
+    "plan_runs",
+    "seed_spread",
+    "settlement",
+]
+
+POWER = 0.8
+SMALLEST_EFFORT = 4
+WINNER_SEEDS = 10
+
+
+def minimum_detectable_effect(
+    standard_error: float,
+    configurations: int,
+    effort: int,
+    *,
+    margin: float = 0.0,
+    test_variance: float = 0.0,
+    alpha: float = 0.05,
+) -> float:
+    """Returns the smallest true gain that is claimed with a power of 80 %.
+
+    A claim needs an interval without 0 and an estimate of at least the margin.
+
+    Args:
+        standard_error: Of the gain at this number of configurations.
+        configurations: n, of each arm.
+        effort: k.
+        margin: The smallest gap worth having.
+        test_variance: The part of the gain's variance that stems from the test
+            examples.
+        alpha: The level of the claim.
+    """
+    error = math.sqrt(standard_error**2 + test_variance)
+    freedom = 2 * configurations / effort - 1
+    reserve = float(special.stdtrit(freedom, POWER))
+    critical = float(special.stdtrit(freedom, 1 - alpha / 2))
+    return max(critical * error, margin) + reserve * error
+
+
+def effect_spread(score_spread: float, effort: int, correlation: float = 0.0) -> float:
+    """Guesses the standard deviation of the gain's pseudo-values from a pilot.
+
+    With n configurations the gain's standard error is this over the root of n. It
+    is exact to first order where the scores of both arms' configurations are
+    normal with the same spread, and choosing by validation costs nothing. Where a
+    space has a long tail of bad configurations the true value is lower, since a
+    search of effort k leaves them behind.
+
+    Args:
+        score_spread: Standard deviation of the score over configurations.
+        effort: k.
+        correlation: Between the scores of the arms on the same draw, from 0
+            (unpaired) towards 1.
+    """
+    # The influence of one trial with quantile u on the best of k is
+    # k E[max(x_u, best of k - 1 others)], whose derivative in x is k u^(k-1).
+    u = (np.arange(4096) + 0.5) / 4096
+    x = special.ndtri(u)
+    influence = np.cumsum(effort * u ** (effort - 1) * np.gradient(x))
+    one_arm = float(influence.std()) * score_spread
+    return one_arm * math.sqrt(2 * (1 - correlation))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settlement:
+    """What would turn "inconclusive" into a claim, if the estimate is the truth."""
+
+    configurations: int | None
+    """n of each arm, a multiple of 8; None where the test set is too small for any
+    n."""
+    times_cost: float | None
+    """The cost of such a study as a multiple of this one's."""
+    test_examples: float | None
+    """How many times the test examples it takes at least; None if these do."""
+
+
+def settlement(
+    estimate: float,
+    standard_error: float,
+    configurations: int,
+    effort: int,
+    *,
+    margin: float,
+    test_variance: float = 0.0,
+    alpha: float = 0.05,
+) -> Settlement:
+    """Finds the number of configurations that would settle the question.
+
+    The question is settled by a gain that is worth having, or by an interval
+    inside the margin, whichever the estimate is on the side of; with a power of
+    80 %, if the true gain is the estimate.
+
+    Args:
+        estimate: The gain.
+        standard_error: Its standard error from the draw of configurations.
+        configurations: n, of each arm.
+        effort: k.
+        margin: The smallest gap worth having.
+        test_variance: The gain's variance from the draw of test examples, which
+            more configurations do not lower.
+        alpha: The level of the claim.
+    """
+    size = abs(estimate)
+    room = size if size >= margin else margin - size
+
+    def settles(n: int) -> bool:
+        error = standard_error * math.sqrt(configurations / n)
+        return room >= minimum_detectable_effect(
+            error, n, effort, test_variance=test_variance, alpha=alpha
+        )
+
+    normal = float(special.ndtri(1 - alpha / 2) + special.ndtri(POWER))
+    floor = normal * math.sqrt(test_variance)
+    if floor >= room:
+        # At least so many examples that half the variance is left for the rest.
+        needed = None if room == 0 else 2 * (floor / room) ** 2
+        return Settlement(None, None, needed)
+    few, many = 0, 8 * math.ceil((configurations + 1) / 8)
+    while not settles(many):
+        few, many = many, 2 * many
+    while many - few > 8:
+        middle = 8 * ((few + many) // 16)
+        few, many = (few, middle) if settles(middle) else (middle, many)
+    return Settlement(many, many / configurations, None)
+
+
+def seed_spread(fresh: Sequence[Sequence[float] | np.ndarray]) -> float:
+    """Returns one seed's standard deviation: the median over configurations.
+
+    Args:
+        fresh: For each configuration (r,) scores on fresh seeds; those with fewer
+            than two say nothing and are left out.
+
+    Returns:
+        The spread in units of the score; 0 where nothing is known of it.
+    """
+    spreads = [np.std(scores, ddof=1) for scores in fresh if len(scores) > 1]
+    return float(np.median(spreads)) if spreads else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How many runs a study takes, of each arm."""
+
+    configurations: int
+    search: int
+    confirm: int
+    """At most: the top configurations of the arms may coincide."""
+    winner: int
+
+    @property
+    def runs(self) -> int:
+        """All runs of one arm, at most."""
+        return self.search + self.confirm + self.winner
+
+
+def plan_runs(
+    configurations: int,
+    effort: int,
+    *,
+    arms: int = 2,
+    confirm_seeds: int = 3,
+    top: int | None = None,
+    winner_seeds: int = WINNER_SEEDS,
+) -> Plan:
+    """Counts the runs of a study, of each arm.
+
+    Args:
+        configurations: n.
+        effort: k, at most n.
+        arms: How many arms the union of the best is taken over.
+        confirm_seeds: r, fresh seeds of the top configurations.
+        top: How many are the top of each arm, instead of m_.7.
+        winner_seeds: More fresh seeds of the tuned configuration.
+    """
+    weights = rank_weights(configurations, [effort])[::-1, 0]
+    cumulated = np.cumsum(weights)
+    fully, weighty = (
+        int(np.searchsorted(cumulated, share - 1e-9)) + 1 for share in (0.7, 0.99)
+    )
+    fully = min(arms * (fully if top is None else top), configurations)
+    once = max(min(arms * weighty, configurations) - fully, 0)
+    return Plan(
+        configurations, configurations, confirm_seeds * fully + once, winner_seeds
+    )
+
+
+def largest_study(
+    budget: float,
+    run_costs: Sequence[float],
+    *,
+    effort: int = SMALLEST_EFFORT,
+    confirm_seeds: int = 3,
+    winner_seeds: int = WINNER_SEEDS,
+) -> Plan:
+    """Finds the largest n that a budget pays for.
+
+    Args:
+        budget: In any unit, such as seconds.
+        run_costs: What one run of each arm costs, in the same unit.
+        effort: k; n is never below 4 k.
+        confirm_seeds: r.
+        winner_seeds: More fresh seeds of the tuned configurations.
+
+    Raises:
+        ProtocolError: Not even n = 4 k fits.
+    """
+    total = sum(run_costs)
+
+    def study(n: int) -> Plan:
+        return plan_runs(
+            n,
+            effort,
+            arms=len(run_costs),
+            confirm_seeds=confirm_seeds,
+            winner_seeds=winner_seeds,
+        )
+
+    smallest = study(4 * effort)
+    if smallest.runs * total > budget:
+        raise ProtocolError(
+            "a budget pays for the smallest sound study at least",
+            f"{budget:g}",
+            f"The smallest one has {4 * effort} configurations, effort {effort} and"
+            f" {confirm_seeds} fresh seeds: up to {smallest.runs} runs of each arm,"
+            f" {smallest.runs * total:.3g} in all. Raise the budget, or train for"
+            " fewer steps.",
+        )
+    few, many = 4 * effort, math.floor(budget / total) + 1
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (
+            (middle, many) if study(middle).runs * total <= budget else (few, middle)
+        )
+    return study(few)

@@ -1,0 +1,158 @@
+"""One arm's search, as the statistics see it: arrays, higher is better."""
+
+import dataclasses
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from archtrial.errors import ProtocolError, RecordsError
+from archtrial.statistics.tuning import Ranking
+
+__all__ = ["Estimand", "Reading", "Search"]
+
+Estimand: TypeAlias = Literal["configuration", "run"]
+"""What the score of a search is: of the configuration picked, on fresh seeds; or of
+the very run that was picked, with its seed's luck."""
+
+# Up to this share of the weight may rest on configurations without a fresh seed.
+UNCONFIRMED = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A search with the test scores of one of the two readings."""
+
+    validation: np.ndarray
+    """(n,)."""
+    score: np.ndarray
+    """(n,) without NaN."""
+    examples: np.ndarray | None
+    """(n, T); rows of NaN where only a stand-in is known."""
+    diverged: np.ndarray
+    """(n,) bool."""
+    worst: float
+
+    def take(self, trials: np.ndarray) -> "Reading":
+        """Returns the reading of some trials alone, in the order of their indices."""
+        return Reading(
+            self.validation[trials],
+            self.score[trials],
+            None if self.examples is None else self.examples[trials],
+            self.diverged[trials],
+            self.worst,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """n independent random trials of one arm, scores turned so that higher is better.
+
+    Raises:
+        RecordsError: Arrays of different lengths, or scores that are not numbers.
+    """
+
+    name: str
+    validation: np.ndarray
+    """(n,) validation score of each trial; of a diverged one, `worst`."""
+    test: np.ndarray
+    """(n,) mean test score over fresh seeds; NaN where there was none."""
+    test_run: np.ndarray | None
+    """(n,) test score of the trial itself; None if unknown."""
+    diverged: np.ndarray
+    """(n,) bool."""
+    cost: np.ndarray
+    """(n,) floating-point operations of each trial; ones if unknown."""
+    worst: float
+    """The score of the constant predictor."""
+    examples: np.ndarray | None = None
+    """(n, T) score of each test example, whose mean over T is `test`."""
+    examples_run: np.ndarray | None = None
+    """(n, T) the same for `test_run`."""
+    winner_seeds: np.ndarray | None = None
+    """(s,) test scores of the tuned configuration on more fresh seeds, paired
+    between arms by position."""
+
+    def __post_init__(self) -> None:
+        n = len(self.validation)
+        for what, values in (
+            ("test", self.test),
+            ("test_run", self.test_run),
+            ("diverged", self.diverged),
+            ("cost", self.cost),
+            ("examples", self.examples),
+            ("examples_run", self.examples_run),
+        ):
+            if values is not None and len(values) != n:
+                raise RecordsError(
+                    f"every trial of {self.name} has one value of each kind",
+                    f"{n} of validation, {len(values)} of {what}",
+                )
+        for what, values in (
+            ("validation", self.validation),
+            ("test_run", self.test_run),
+            ("winner_seeds", self.winner_seeds),
+        ):
+            if values is not None and not np.isfinite(values).all():
+                raise RecordsError(
+                    f"the {what} scores of {self.name} are finite",
+                    str(values[~np.isfinite(values)][0]),
+                    "Count a run that diverged at the score of the constant predictor.",
+                )
+        if np.isinf(self.test).any():
+            raise RecordsError(f"the test scores of {self.name} are finite", "inf")
+        if not ((self.cost > 0) & np.isfinite(self.cost)).all():
+            raise RecordsError(
+                f"the cost of each trial of {self.name} is a positive number",
+                str(self.cost.min()),
+                "Give ones where the cost is unknown.",
+            )
+
+    @property
+    def n(self) -> int:
+        """The number of trials."""
+        return len(self.validation)
+
+    def unconfirmed(self, effort: int) -> float:
+        """Returns the share of D(k)'s weight on trials without a fresh seed."""
+        weights = Ranking(self.validation).weights([effort])[:, 0]
+        return float(weights[np.isnan(self.test)].sum())
+
+    def readings(self, effort: int) -> tuple[Estimand, ...]:
+        """Returns the readings that the scores allow at an effort."""
+        allowed: list[Estimand] = []
+        # A little more than 1 %, for rounding in the sum of the weights.
+        if self.unconfirmed(effort) <= UNCONFIRMED + 1e-9:
+            allowed.append("configuration")
+        if self.test_run is not None:
+            allowed.append("run")
+        return tuple(allowed)
+
+    def reading(self, estimand: Estimand) -> Reading:
+        """Returns the trials with the scores of one reading.
+
+        Raises:
+            ProtocolError: The scores of the trials themselves are unknown.
+        """
+        if estimand == "run":
+            if self.test_run is None:
+                raise ProtocolError(
+                    "the reading by run needs the test scores of the search runs",
+                    f"{self.name} has none",
+                    "Choose the reading by configuration.",
+                )
+            score, examples = self.test_run, self.examples_run
+        else:
+            # A configuration that ranks too low to be trained again stands in
+            # with its validation score. At that rank it was not selected for
+            # being lucky, so the score is not optimistic. The test score of its
+            # search run would be as good here, but mixing search runs into this
+            # reading is what biases it where seeds fail, so none ever enters.
+            score = np.where(np.isnan(self.test), self.validation, self.test)
+            examples = self.examples
+        return Reading(
+            np.asarray(self.validation, dtype=np.float64),
+            np.asarray(score, dtype=np.float64),
+            examples,
+            np.asarray(self.diverged, dtype=bool),
+            self.worst,
+        )

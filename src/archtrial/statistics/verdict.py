@@ -1,0 +1,733 @@
+"""The verdict: from two searches to one of six words, with everything behind it.
+
+Two claims are kept apart: what swapping the architecture gains *at equal effort*,
+and whether *more effort* on the baseline would make up for it (`catch_up`).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from scipy import special
+
+from archtrial.errors import ProtocolError
+from archtrial.statistics.comparison import (
+    Estimate,
+    Expectation,
+    Gain,
+    equal_compute,
+    expectation,
+    gain,
+    gate,
+    gate_by_signs,
+    holm,
+    resample_counts,
+    searches_won,
+    seeds_won,
+)
+from archtrial.statistics.matching import CatchUp, Matching, match
+from archtrial.statistics.planning import (
+    Settlement,
+    minimum_detectable_effect,
+    settlement,
+)
+from archtrial.statistics.search import Estimand, Reading, Search
+from archtrial.statistics.wording import Units, sentence
+
+__all__ = ["Comparison", "Verdict", "compare", "decide"]
+
+Verdict: TypeAlias = Literal[
+    "not_assessable",
+    "tuning",
+    "equivalent",
+    "baseline",
+    "architecture",
+    "inconclusive",
+]
+
+
+def decide(
+    effect: Estimate | None,
+    p_value: float | None,
+    *,
+    alpha: float,
+    margin: float,
+    catch_up: CatchUp,
+    sound: bool = True,
+    published_gap: float | None = None,
+) -> Verdict:
+    """Returns the first verdict whose rule holds.
+
+    Args:
+        effect: The challenger's gain at equal effort, with its interval; None where
+            there are too few trials.
+        p_value: Of a gain of 0, adjusted for the number of challengers.
+        alpha: The level of claims.
+        margin: delta, the smallest gap worth having.
+        catch_up: Whether more tuning brings the baseline there.
+        sound: Whether the comparison itself is sound.
+        published_gap: Challenger less baseline as published, if it was given.
+    """
+    if not sound or effect is None or p_value is None:
+        return "not_assessable"
+    low, estimate, high = effect.low, effect.estimate, effect.high
+    if -margin < low and high < margin:
+        published = published_gap is not None and published_gap >= margin
+        return "tuning" if published else "equivalent"
+    if p_value <= alpha and high < 0 and estimate <= -margin:
+        return "baseline"
+    if p_value <= alpha and low > 0 and estimate >= margin:
+        return "tuning" if catch_up == "yes" else "architecture"
+    return "inconclusive"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One challenger against the baseline.
+
+    Scores are in the metric's own units. `effect` and all that is said of it are
+    the *gain* of the challenger: positive where the challenger is better, also for
+    metrics of which less is better.
+    """
+
+    verdict: Verdict
+    strong: bool
+    """Whether, besides `architecture`, the whole interval lies above the margin."""
+    reason: str | None
+    """Why nothing is claimed, for `not_assessable` and where the readings differ."""
+    sentence: str
+    baseline: str
+    challenger: str
+    metric: str
+    higher_is_better: bool
+    scored_on: Literal["test", "validation"]
+    margin: float
+    alpha: float
+    """Shared by all challengers: with J of them intervals have level 1 - alpha / J."""
+    estimand: Estimand
+    paired: bool
+    configurations: int
+    """n, in each arm; of the smaller one if the arms are not paired."""
+    effort: int
+    effect: Estimate | None = None
+    standard_error: float | None = None
+    """Of the effect, from the draw of configurations alone."""
+    p_value: float | None = None
+    p_value_adjusted: float | None = None
+    """The same after Holm's adjustment for the number of challengers."""
+    effect_at_equal_compute: dict[str, Any] | None = None
+    baseline_score: Estimate | None = None
+    """D(k*) of the baseline."""
+    challenger_score: Estimate | None = None
+    probability_better: dict[str, Any] | None = None
+    tuning_to_match: dict[str, Any] | None = None
+    catch_up: CatchUp = "unknown"
+    test_set_floor: float | None = None
+    """No interval is narrower to either side, however many configurations; None
+    where the test examples are unknown."""
+    minimum_detectable_effect: float | None = None
+    would_settle: Settlement | None = None
+    """For `inconclusive`."""
+    other_reading: dict[str, Any] | None = None
+    """What the other reading finds, where the records allow it."""
+    published: dict[str, Any] | None = None
+    """The published gap, taken apart; the split depends on the path."""
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the comparison as `verdict.schema.json` describes it."""
+        document = dataclasses.asdict(self)
+        for field in ("effect", "baseline_score", "challenger_score"):
+            # A reader need not ask first whether there are numbers.
+            if document[field] is None:
+                document[field] = {"estimate": None, "low": None, "high": None}
+        document["warnings"] = list(self.warnings)
+        return document
+
+
+def compare(
+    baseline: Search,
+    challengers: Sequence[Search],
+    *,
+    effort: int,
+    margin: float,
+    metric: str,
+    seed: int,
+    alpha: float = 0.05,
+    max_multiple: float = 4.0,
+    estimand: Estimand = "configuration",
+    paired: bool = True,
+    higher_is_better: bool = True,
+    fraction: bool | None = None,
+    scored_on: Literal["test", "validation"] = "test",
+    permutations: int = 9999,
+    resamples: int = 2000,
+    unsound: Sequence[str] = (),
+    published: Mapping[str, float] | None = None,
+) -> list[Comparison]:
+    """Compares challengers with a baseline after equal tuning effort.
+
+    Swapping baseline and challenger turns effect and interval round and leaves p
+    as it is; the order of the trials and the names of the arms change nothing.
+    The same seed gives the same result, bit for bit.
+
+    Args:
+        baseline: Its search. If paired, trials beyond a challenger's number serve
+            the question of catching up alone.
+        challengers: At least one; if paired, trial i of every arm has the same draw
+            of the shared hyperparameters.
+        effort: k*, at least 1. More than n / 4 is not assessable.
+        margin: The smallest gap worth having, more than 0, in units of the score.
+        metric: The metric's name, for the sentence.
+        seed: The protocol's seed.
+        alpha: Shared by all challengers.
+        max_multiple: How much more tuning `catch_up` is about.
+        estimand: The reading that the verdict is about. Where the records allow
+            both and they lead to different verdicts, it is inconclusive.
+        paired: Whether trials are paired by index.
+        higher_is_better: The metric's direction; searches are turned already.
+        fraction: Whether a hundredth is called a point; by default, whether the
+            metric is known as such.
+        scored_on: "validation" where no run was ever scored on a test set, and what
+            stands for test scores are validation scores.
+        permutations: P of the gate.
+        resamples: B of the intervals, at least 2,000 for a result to report.
+        unsound: What makes the comparison unsound, a clause each.
+        published: Published scores by arm, in the metric's own units.
+
+    Returns:
+        One comparison for each challenger, in their order.
+
+    Raises:
+        ProtocolError: A parameter is out of its range, or the records do not allow
+            the reading.
+    """
+    for what, holds, received in (
+        ("a comparison has at least one challenger", len(challengers) > 0, "none"),
+        ("effort is at least 1", effort >= 1, effort),
+        ("margin is more than 0", 0 < margin < math.inf, margin),
+        ("alpha lies between 0 and .5", 0 < alpha < 0.5, alpha),
+        ("max_multiple is more than 0", 0 < max_multiple < math.inf, max_multiple),
+    ):
+        if not holds:
+            raise ProtocolError(what, str(received))
+    if published is not None and baseline.name not in published:
+        raise ProtocolError(
+            "published scores include the baseline's",
+            ", ".join(published),
+            f"Add the published score of {baseline.name}.",
+        )
+    level = alpha / len(challengers)
+    terms = _Terms(
+        effort=effort,
+        margin=margin,
+        alpha=alpha,
+        level=level,
+        max_multiple=max_multiple,
+        estimand=estimand,
+        paired=paired,
+        seed=seed,
+        permutations=permutations,
+        # Each tail of the percentile interval needs some resamples of its own.
+        resamples=2 * math.ceil(max(resamples / 2, 20 / level)),
+        higher_is_better=higher_is_better,
+        units=Units(metric, fraction, scored_on),
+        unsound=tuple(unsound),
+        published=published,
+    )
+    if min(search.n for search in (baseline, *challengers)) < 4 * effort:
+        return [_too_few(terms, baseline, challenger) for challenger in challengers]
+
+    found = {
+        reading: [_measure(terms, baseline, arm, reading) for arm in challengers]
+        for reading in _readings(terms, baseline, challengers)
+    }
+    adjusted = {
+        reading: holm([measured.p_value for measured in each])
+        for reading, each in found.items()
+    }
+    return [
+        _report(
+            terms,
+            baseline,
+            challenger,
+            {reading: (found[reading][j], adjusted[reading][j]) for reading in found},
+        )
+        for j, challenger in enumerate(challengers)
+    ]
+
+
+# --- from searches to numbers --------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Terms:
+    """What was declared of a comparison; the words are those of `compare`."""
+
+    effort: int
+    margin: float
+    alpha: float
+    level: float
+    """alpha over the number of challengers: what each interval has."""
+    max_multiple: float
+    estimand: Estimand
+    paired: bool
+    seed: int
+    permutations: int
+    resamples: int
+    higher_is_better: bool
+    units: Units
+    unsound: tuple[str, ...]
+    published: Mapping[str, float] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """All numbers of one comparison in one reading; higher is better."""
+
+    effect: Gain
+    p_value: float
+    baseline: Estimate
+    challenger: Estimate
+    searches: Estimate
+    equal_efforts: tuple[int, int] | None
+    """The baseline's and the challenger's."""
+    equal_effect: Estimate | None
+    equal_p_value: float | None
+    matching: Matching
+
+
+def _readings(
+    terms: _Terms, baseline: Search, challengers: Sequence[Search]
+) -> tuple[Estimand, ...]:
+    """Returns the readings that all arms allow, the one declared first."""
+    allowed = [search.readings(terms.effort) for search in (baseline, *challengers)]
+    other: Estimand = "run" if terms.estimand == "configuration" else "configuration"
+    common = [
+        reading
+        for reading in (terms.estimand, other)
+        if all(reading in each for each in allowed)
+    ]
+    if terms.estimand not in common:
+        missing = {
+            "configuration": "the best configurations have no fresh seeds",
+            "run": "the runs of the search have no test scores",
+        }
+        raise ProtocolError(
+            f"the reading by {terms.estimand} needs its scores in every arm",
+            missing[terms.estimand],
+            f"Choose the reading by {other}." if common else "",
+        )
+    return tuple(common)
+
+
+def _measure(
+    terms: _Terms, baseline: Search, challenger: Search, reading: Estimand
+) -> _Measured:
+    a, b = baseline.reading(reading), challenger.reading(reading)
+    a, b, alone = _in_order_of_content(a, b, terms.paired)
+    counts = resample_counts(
+        terms.seed,
+        len(a.score),
+        len(b.score),
+        paired=terms.paired,
+        resamples=terms.resamples,
+    )
+    matching = match(
+        b,
+        a,
+        terms.effort,
+        margin=terms.margin,
+        max_multiple=terms.max_multiple,
+        cost_ratio=float(np.mean(baseline.cost) / np.mean(challenger.cost)),
+        counts=counts,
+        alpha=terms.level,
+        paired=terms.paired,
+    )
+    if alone:
+        a, counts = a.take(np.arange(len(b.score))), (counts[1], counts[1])
+
+    def at(efforts: tuple[int, int]) -> tuple[Expectation, Expectation]:
+        return (
+            expectation(a, [efforts[0]], counts[0]),
+            expectation(b, [efforts[1]], counts[1]),
+        )
+
+    same = (terms.effort, terms.effort)
+    of_a, of_b = at(same)
+    effect = gain(of_b, of_a, alpha=terms.level, paired=terms.paired)
+    p_value = gate(
+        b,
+        a,
+        terms.effort,
+        paired=terms.paired,
+        permutations=terms.permutations,
+        seed=terms.seed,
+    )
+    efforts = equal_compute(
+        terms.effort,
+        min(len(a.score), len(b.score)),
+        float(np.mean(baseline.cost)),
+        float(np.mean(challenger.cost)),
+    )
+    equal_effect, equal_p_value = None, None
+    if efforts == same:
+        equal_effect, equal_p_value = effect.at(0), p_value
+    elif efforts is not None:
+        at_a, at_b = at(efforts)
+        equal_effect = gain(at_b, at_a, alpha=terms.level, paired=terms.paired).at(0)
+        equal_p_value = gate_by_signs(
+            at_b,
+            at_a,
+            paired=terms.paired,
+            permutations=terms.permutations,
+            seed=terms.seed,
+        )
+    return _Measured(
+        effect=effect,
+        p_value=p_value,
+        baseline=gain(of_a, alpha=terms.level).at(0),
+        challenger=gain(of_b, alpha=terms.level).at(0),
+        searches=searches_won(
+            b, a, terms.effort, alpha=terms.level, paired=terms.paired
+        ),
+        equal_efforts=efforts,
+        equal_effect=equal_effect,
+        equal_p_value=equal_p_value,
+        matching=matching,
+    )
+
+
+def _in_order_of_content(
+    a: Reading, b: Reading, paired: bool
+) -> tuple[Reading, Reading, int]:
+    """Lists trials in an order that depends neither on the records nor on labels.
+
+    Draws belong to places in this order. For pairs it must be the same whichever
+    arm comes first, hence sums, distances and the product of differences.
+
+    Returns:
+        The baseline's and the challenger's trials; and how many of the baseline's,
+        the last ones, have no partner.
+    """
+    if not paired:
+        return (
+            a.take(np.lexsort((a.score, a.validation))),
+            b.take(np.lexsort((b.score, b.validation))),
+            0,
+        )
+    pairs = min(len(a.score), len(b.score))
+    chosen = a.validation[:pairs], b.validation[:pairs]
+    scored = a.score[:pairs], b.score[:pairs]
+    apart = chosen[1] - chosen[0], scored[1] - scored[0]
+    order = np.lexsort(
+        (
+            apart[0] * apart[1],
+            np.abs(apart[1]),
+            scored[0] + scored[1],
+            np.abs(apart[0]),
+            chosen[0] + chosen[1],
+        )
+    )
+    alone = pairs + np.lexsort((a.score[pairs:], a.validation[pairs:]))
+    return a.take(np.concatenate([order, alone])), b.take(order), len(alone)
+
+
+# --- from numbers to the verdict -----------------------------------------------
+
+
+def _report(
+    terms: _Terms,
+    baseline: Search,
+    challenger: Search,
+    found: Mapping[Estimand, tuple[_Measured, float]],
+) -> Comparison:
+    """Judges one comparison from its numbers in one or both readings."""
+    measured, adjusted = found[terms.estimand]
+    effect, matching = measured.effect.at(0), measured.matching
+    decomposition = _decompose(terms, baseline, challenger, measured)
+
+    def judged(
+        gained: Estimate | None, p: float | None, catch_up: CatchUp = "unknown"
+    ) -> Verdict:
+        return decide(
+            gained,
+            p,
+            alpha=terms.alpha,
+            margin=terms.margin,
+            catch_up=catch_up,
+            sound=not terms.unsound,
+            published_gap=None if decomposition is None else decomposition["gap"],
+        )
+
+    verdict = judged(effect, adjusted, matching.catch_up)
+    reason = "; ".join(terms.unsound) or None
+    other_reading = None
+    for reading, (other, p) in found.items():
+        if reading == terms.estimand:
+            continue
+        elsewhere = judged(other.effect.at(0), p, other.matching.catch_up)
+        other_reading = {
+            "estimand": reading,
+            "verdict": elsewhere,
+            "effect": dataclasses.asdict(other.effect.at(0)),
+            "p_value": other.p_value,
+        }
+        if elsewhere != verdict:
+            reason = (
+                f"depends on seed failure: by {terms.estimand} the verdict is"
+                f" {verdict}, by {reading} {elsewhere}"
+            )
+            verdict = "inconclusive"
+
+    n = min(baseline.n, challenger.n)
+    error = float(measured.effect.standard_error[0])
+    test_variance = (
+        None
+        if measured.effect.test_variance is None
+        else float(measured.effect.test_variance[0])
+    )
+    detectable = minimum_detectable_effect(
+        error,
+        n,
+        terms.effort,
+        margin=terms.margin,
+        test_variance=test_variance or 0.0,
+        alpha=terms.level,
+    )
+    settling = None
+    if verdict == "inconclusive" and reason is None:
+        settling = settlement(
+            float(measured.effect.estimate[0]),
+            error,
+            n,
+            terms.effort,
+            margin=terms.margin,
+            test_variance=test_variance or 0.0,
+            alpha=terms.level,
+        )
+    # As many trials as let n / 4 of them reach the multiple.
+    ratio = matching.reportable_up_to / (baseline.n // 4)
+    needs = 4 * math.ceil(terms.max_multiple / ratio - 1e-9)
+    needed = needs if matching.catch_up == "unknown" and needs > baseline.n else None
+    equal = None
+    if measured.equal_efforts is not None and measured.equal_effect is not None:
+        equal = {
+            **dataclasses.asdict(measured.equal_effect),
+            "p_value": measured.equal_p_value,
+            "baseline_effort": measured.equal_efforts[0],
+            "challenger_effort": measured.equal_efforts[1],
+        }
+    seeds = None
+    if baseline.winner_seeds is not None and challenger.winner_seeds is not None:
+        s = min(len(baseline.winner_seeds), len(challenger.winner_seeds))
+        won = seeds_won(
+            challenger.winner_seeds[:s], baseline.winner_seeds[:s], terms.level
+        )
+        seeds = {**dataclasses.asdict(won), "pairs": s}
+    at_equal_compute = judged(measured.equal_effect, measured.equal_p_value)
+    return Comparison(
+        verdict=verdict,
+        strong=verdict == "architecture"
+        and float(measured.effect.low[0]) > terms.margin,
+        reason=reason,
+        sentence=sentence(
+            verdict,
+            baseline=baseline.name,
+            challenger=challenger.name,
+            units=terms.units,
+            effort=terms.effort,
+            configurations=n,
+            margin=terms.margin,
+            alpha=terms.level,
+            effect=effect,
+            matching=matching,
+            max_multiple=terms.max_multiple,
+            matching_needs=needed,
+            detectable=detectable,
+            settlement=settling,
+            published_gap=None if decomposition is None else decomposition["gap"],
+            reason=reason,
+        ),
+        baseline=baseline.name,
+        challenger=challenger.name,
+        metric=terms.units.metric,
+        higher_is_better=terms.higher_is_better,
+        scored_on=terms.units.scored_on,
+        margin=terms.margin,
+        alpha=terms.alpha,
+        estimand=terms.estimand,
+        paired=terms.paired,
+        configurations=n,
+        effort=terms.effort,
+        effect=effect,
+        standard_error=error,
+        p_value=measured.p_value,
+        p_value_adjusted=adjusted,
+        effect_at_equal_compute=equal,
+        baseline_score=_turned(measured.baseline, terms.higher_is_better),
+        challenger_score=_turned(measured.challenger, terms.higher_is_better),
+        probability_better={
+            "searches": dataclasses.asdict(measured.searches),
+            "seeds": seeds,
+        },
+        tuning_to_match={
+            "multiple": dataclasses.asdict(matching.multiple),
+            "trials": dataclasses.asdict(matching.trials),
+            "reportable_up_to": matching.reportable_up_to,
+            "would_settle": needed,
+        },
+        catch_up=matching.catch_up,
+        test_set_floor=None
+        if test_variance is None
+        else float(special.ndtri(1 - terms.level / 2)) * math.sqrt(test_variance),
+        minimum_detectable_effect=detectable,
+        would_settle=settling,
+        other_reading=other_reading,
+        published=decomposition,
+        warnings=_warnings(
+            terms,
+            baseline,
+            challenger,
+            equal=equal,
+            differs_at_equal_compute=judged(effect, adjusted) != at_equal_compute,
+            examples_known=test_variance is not None,
+            readings=len(found),
+        ),
+    )
+
+
+def _too_few(terms: _Terms, baseline: Search, challenger: Search) -> Comparison:
+    """Returns the comparison of searches that the effort is too large for.
+
+    Without numbers: a difference with no interval would be read as a finding.
+    """
+    n = min(baseline.n, challenger.n)
+    reason = "; ".join(
+        (
+            *terms.unsound,
+            f"an effort of {terms.effort} takes {4 * terms.effort} configurations of"
+            f" each arm at least, and there are {n}",
+        )
+    )
+    return Comparison(
+        verdict="not_assessable",
+        strong=False,
+        reason=reason,
+        sentence=sentence(
+            "not_assessable",
+            baseline=baseline.name,
+            challenger=challenger.name,
+            units=terms.units,
+            effort=terms.effort,
+            configurations=n,
+            margin=terms.margin,
+            alpha=terms.level,
+            effect=None,
+            reason=reason,
+        ),
+        baseline=baseline.name,
+        challenger=challenger.name,
+        metric=terms.units.metric,
+        higher_is_better=terms.higher_is_better,
+        scored_on=terms.units.scored_on,
+        margin=terms.margin,
+        alpha=terms.alpha,
+        estimand=terms.estimand,
+        paired=terms.paired,
+        configurations=n,
+        effort=terms.effort,
+    )
+
+
+def _turned(score: Estimate, higher_is_better: bool) -> Estimate:
+    """Returns a score in the metric's own units."""
+    if higher_is_better:
+        return score
+    return Estimate(-score.estimate, -score.high, -score.low)
+
+
+def _decompose(
+    terms: _Terms, baseline: Search, challenger: Search, measured: _Measured
+) -> dict[str, Any] | None:
+    """Takes a published gap apart: tuning + architecture + luck of the selection.
+
+    The three add up by construction; how the gap is split depends on the path,
+    which here tunes the baseline first.
+    """
+    if terms.published is None or challenger.name not in terms.published:
+        return None
+    sign = 1 if terms.higher_is_better else -1
+    old = sign * terms.published[baseline.name]
+    new = sign * terms.published[challenger.name]
+    a, b = measured.baseline, measured.challenger
+    tuning = Estimate(a.estimate - old, a.low - old, a.high - old)
+    luck = Estimate(new - b.estimate, new - b.high, new - b.low)
+    return {
+        "gap": new - old,
+        "tuning": dataclasses.asdict(tuning),
+        "architecture": dataclasses.asdict(measured.effect.at(0)),
+        "selection_luck": dataclasses.asdict(luck),
+    }
+
+
+def _warnings(
+    terms: _Terms,
+    baseline: Search,
+    challenger: Search,
+    *,
+    equal: Mapping[str, Any] | None,
+    differs_at_equal_compute: bool,
+    examples_known: bool,
+    readings: int,
+) -> tuple[str, ...]:
+    """Returns what a reader of the verdict must know beside it."""
+    found = []
+    if terms.units.scored_on == "validation":
+        found.append(
+            "There are no test scores: all numbers are validation scores, on which the"
+            " trials were chosen as well, so they are higher than new data would show."
+        )
+    elif not examples_known:
+        found.append(
+            "The scores of single test examples are unknown, so the interval holds for"
+            " this very test set; on another one the difference may be another."
+        )
+    if readings == 1 and terms.estimand == "run":
+        found.append(
+            "No configuration was trained again on fresh seeds, so the scores include"
+            " the luck of the seeds that were picked."
+        )
+    if not terms.paired:
+        found.append(
+            "The searches are not paired, which takes several times the configurations"
+            " to see the same difference."
+        )
+    dropped = challenger.n - baseline.n
+    if terms.paired and dropped > 0:
+        found.append(
+            f"The last {dropped} trials of {challenger.name} have no partner in"
+            f" {baseline.name} and are left out."
+        )
+    for arm in (baseline, challenger):
+        if count := int(np.sum(arm.diverged)):
+            found.append(
+                f"{count} of {arm.n} trials of {arm.name} diverged; they count at the"
+                " score of the constant predictor."
+            )
+    if equal is None:
+        found.append(
+            "The arms differ so much in cost that this many configurations allow no"
+            " comparison at equal compute."
+        )
+    elif differs_at_equal_compute:
+        found.append(
+            f"At equal compute ({baseline.name} best of {equal['baseline_effort']},"
+            f" {challenger.name} best of {equal['challenger_effort']}) the verdict is"
+            " another one: a gain of"
+            f" {terms.units.size(equal['estimate'])}, interval"
+            f" {terms.units.size(equal['low'])} to {terms.units.size(equal['high'])}."
+        )
+    return tuple(found)
