@@ -14,7 +14,7 @@ from archtrial.protocol import Splits
     [
         ("mnist1d", "classification", "sequence", (40,), (3200, 800, 1000)),
         ("mnist1d-shuffled", "classification", "sequence", (40,), (3200, 800, 1000)),
-        ("digits", "classification", "image", (1, 8, 8), (1076, 362, 359)),
+        ("digits", "classification", "image", (1, 8, 8), (1078, 360, 359)),
         ("diabetes", "regression", "table", (10,), (265, 89, 88)),
         ("house-prices", "regression", "table", (1,), (60, 20, 20)),
         ("house-prices(houses=500)", "regression", "table", (1,), (300, 100, 100)),

@@ -89,6 +89,12 @@ def test_stratified_splits_keep_the_shares_of_the_classes():
     assert np.bincount(y[rows.test]).tolist() == [160, 38, 2]
 
 
+def test_the_sizes_are_exact_whatever_the_classes():
+    y = np.repeat(np.arange(7), [11, 12, 13, 14, 15, 16, 19])
+    rows = draw(Splits(), y, "classification", 0)
+    assert [len(members) for members in rows] == [60, 20, 20]
+
+
 def test_three_rows_of_a_class_reach_all_three_sets():
     y = np.repeat([0, 1], [97, 3])
     rows = draw(Splits(test=0.05, validation=0.05), y, "classification", 0)

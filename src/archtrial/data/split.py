@@ -237,12 +237,19 @@ def _count(share: float, total: int) -> int:
 
 def _by_class(order: Array, share: float, y: Array) -> Array:
     """Takes the share of every class, at least one row, and leaves at least one."""
-    taken = []
-    for label in np.unique(y[order]):
-        members = order[y[order] == label]
-        count = min(max(_count(share, len(members)), 1), len(members) - 1)
-        taken.append(members[:count])
-    return np.concatenate(taken)
+    labels, sizes = np.unique(y[order], return_counts=True)
+    quotas = share * sizes
+    counts = np.floor(quotas).astype(np.int64)
+    # What rounding down leaves over goes to the largest remainders.
+    left_over = _count(share, len(order)) - int(counts.sum())
+    counts[np.argsort(counts - quotas, kind="stable")[:left_over]] += 1
+    counts = np.minimum(np.maximum(counts, 1), sizes - 1)
+    return np.concatenate(
+        [
+            order[y[order] == label][:count]
+            for label, count in zip(labels, counts, strict=True)
+        ]
+    )
 
 
 def _by_group(order: Array, share: float, groups: Array) -> Array:
