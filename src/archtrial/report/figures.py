@@ -299,9 +299,7 @@ def effects(
         )
         axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
-        _score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4)
-        if unit:
-            axes.xaxis.set_major_formatter(lambda at, _: f"{round(100 * at, 6):+g}")
+        _score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
         axes.set_xlabel(f"gain over {baseline} in {numbers.label(metric)}{unit}")
     return figure
 
@@ -584,8 +582,10 @@ def _effects_message(comparisons: Sequence[Mapping[str, Any]], metric: Metric) -
         gain = numbers.difference(
             effect["estimate"], metric, (effect["low"], effect["high"])
         )
-        verb = "gains" if effect["estimate"] >= 0 else "changes by"
-        return f"{name[comparisons[0]['challenger']]} {verb} {gain} over {baseline}"
+        challenger, gain = name[comparisons[0]["challenger"]], gain[1:]
+        if effect["estimate"] < 0:
+            return f"{challenger} falls {gain} short of {baseline}"
+        return f"{challenger} gains {gain} over {baseline}"
     above = [
         name[c["challenger"]]
         for c in comparisons
@@ -635,8 +635,8 @@ def _learning_message(
     rising = [arm for arm in arms if late[arm] > margin]
     if not rising:
         return (
-            f"{'Both have' if len(arms) == 2 else 'Training has'} levelled off: the"
-            " last fifth of it gains less than the margin"
+            f"{'Both have' if len(arms) == 2 else 'All have'} levelled off: the last"
+            " fifth of training gains less than the margin"
         )
     gains = joined(
         [f"{name[arm]} ({numbers.difference(late[arm], metric)})" for arm in rising]
@@ -681,18 +681,11 @@ def _rows(
     per_pixel = (high - low + 2 * pad) / inner
     for i, row in enumerate(rows):
         head = height * i + 15
-        axes.text(
-            low - pad, head, row.left, color=row.color, weight="bold", va="baseline"
-        )
-        axes.text(
-            high + pad,
-            head,
-            row.right,
-            ha="right",
-            va="baseline",
-            # No grid line through the digits.
-            bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1},
-        )
+        # No grid line runs through the words.
+        paper = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
+        style: dict[str, Any] = {"va": "baseline", "bbox": paper}
+        axes.text(low - pad, head, row.left, color=row.color, weight="bold", **style)
+        axes.text(high + pad, head, row.right, ha="right", **style)
         middle = head + 12 + (height - 40) / 2
         if len(row.points):
             offsets, diameter = _swarm(row.points / per_pixel, 7.0, (height - 46) / 2)
@@ -711,10 +704,11 @@ def _rows(
         axes.plot(
             [row.estimate],
             [under],
-            "D" if len(row.points) else "o",
-            ms=7,
+            "|" if len(row.points) else "o",
+            ms=10 if len(row.points) else 7,
+            mew=2.4 if len(row.points) else 1,
             color=row.color,
-            markeredgecolor=LIGHT["paper"],
+            markeredgecolor=row.color if len(row.points) else LIGHT["paper"],
             zorder=5,
         )
     axes.set_yticks([])
@@ -839,12 +833,11 @@ def _score_axis(axes: Axes, metric: Metric, which: str = "") -> None:
     _above(axes, _scored(which, metric), 8, muted=True)
 
 
-def _score_ticks(axis: Axis, metric: Metric, most: int) -> None:
+def _score_ticks(
+    axis: Axis, metric: Metric, most: int, *, signed: bool = False
+) -> None:
     axis.set_major_locator(ticker.MaxNLocator(most, steps=[1, 2, 5, 10]))
-    if numbers.score(0.5, metric).endswith("%"):
-        axis.set_major_formatter(lambda at, _: f"{round(100 * at, 6):g}%")
-    else:
-        axis.set_major_formatter(lambda at, _: f"{at:.4g}")
+    axis.set_major_formatter(lambda at, _: numbers.tick(at, metric, signed=signed))
 
 
 def _scored(which: str, metric: Metric) -> str:
@@ -881,7 +874,9 @@ def _mark_effort(
         gap = _turned(float(second - first), metric)
         lines.insert(0, f"gap there: {numbers.difference(gap, metric)}")
     left, right = axes.get_xlim()
-    middle = math.sqrt(left * right) if axes.get_xscale() == "log" else (left + right) / 2
+    middle = (
+        math.sqrt(left * right) if axes.get_xscale() == "log" else (left + right) / 2
+    )
     leftwards = effort > middle
     bottom, top = axes.get_ylim()
     # Room below all curves, so that the words cross no line.

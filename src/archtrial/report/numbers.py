@@ -20,6 +20,8 @@ __all__ = [
     "probability",
     "score",
     "scores",
+    "size",
+    "tick",
     "value",
 ]
 
@@ -115,6 +117,14 @@ def differences(low: float | None, high: float | None, metric: Metric) -> str:
     return f"{lower} to {difference(high, metric, (low, high))}"
 
 
+def size(number: float, metric: Metric) -> str:
+    """Writes a declared or estimated size, which has no sign: "0.5 points"."""
+    if metric.name not in _SHARES:
+        return f"{number:.3g}"
+    written = f"{100 * number:.3g}"
+    return f"{written} point" if written == "1" else f"{written} points"
+
+
 def p_value(p: float | None) -> str:
     """Writes a p-value in plain words first: "about 3 times in 100 (p = .03)"."""
     if p is None or not math.isfinite(p):
@@ -168,6 +178,16 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """Writes a number of things: "1 trial", "8 trials", "1,024 trials"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def tick(number: float, metric: Metric, *, signed: bool = False) -> str:
+    """Writes a number beside an axis: "60%", or a difference's "+5" points."""
+    if metric.name not in _SHARES:
+        return _minus(f"{number:.4g}")
+    shown = round(100 * number, 6) + 0.0
+    if signed:
+        return _minus(f"{shown:+g}") if shown else "0"
+    return _minus(f"{shown:g}") + "%"
 
 
 def value(number: object) -> str:

@@ -78,7 +78,7 @@ def render(evidence: Evidence) -> str:
         protocol=_flat(evidence.protocol),
         environment=evidence.environment,
         metric=numbers.label(evidence.metric),
-        margin=_size(comparisons[0]["margin"], evidence.metric),
+        margin=numbers.size(comparisons[0]["margin"], evidence.metric),
         effort=comparisons[0]["effort"],
         citation=_citation(study, evidence.environment),
         json=json.dumps(evidence.document, indent=2, ensure_ascii=False),
@@ -132,15 +132,18 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
     return {
         "baseline": comparison["baseline"],
         "challenger": comparison["challenger"],
-        "verdict": comparison["verdict"].replace("_", " "),
-        "strong": comparison["verdict"] == "architecture" and comparison["strong"],
         "meaning": _VERDICTS[comparison["verdict"]],
         "sentence": first,
         "rest": rest,
         "numbers": _three_numbers(comparison, metric, evidence.document),
         "catch_up": _catch_up(comparison),
         "readings": _readings(comparison, metric),
-        "figures": {name: _figure(draw) for name, draw in drawn.items()},
+        "figures": {
+            # All effects share one figure, above the sections.
+            name: _figure(draw)
+            for name, draw in drawn.items()
+            if name != "effects"
+        },
         "scored_on": comparison.get("scored_on", "test"),
         "banded": max(searched) > figures.MANY,
         "thin": min(searched) <= figures.MANY,
@@ -152,22 +155,19 @@ def _headline(comparisons: Sequence[Mapping[str, Any]]) -> str:
     """Returns one sentence on several challengers."""
     baseline = comparisons[0]["baseline"]
     saying = {
-        "architecture": f"gains over {baseline} by its architecture",
-        "tuning": f"is ahead of {baseline} by tuning alone",
-        "equivalent": f"differs from {baseline} by less than the margin",
-        "baseline": f"is worse than {baseline}",
-        "inconclusive": "is not settled",
-        "not_assessable": "cannot be judged",
+        "architecture": ("gains", "gain", f"over {baseline} by architecture"),
+        "tuning": ("is", "are", f"ahead of {baseline} by tuning alone"),
+        "equivalent": ("is", "are", f"as good as {baseline}"),
+        "baseline": ("is", "are", f"worse than {baseline}"),
+        "inconclusive": ("is", "are", "not settled"),
+        "not_assessable": ("cannot", "cannot", "be judged"),
     }
     parts = []
-    for verdict, words in saying.items():
+    for verdict, (one, many, words) in saying.items():
         names = [c["challenger"] for c in comparisons if c["verdict"] == verdict]
         if names:
-            parts.append(
-                f"{' and '.join(names)} {words}"
-                if len(names) == 1
-                else f"{', '.join(names[:-1])} and {names[-1]} each {words}"
-            )
+            verb = one if len(names) == 1 else many
+            parts.append(f"{drawing.joined(names)} {verb} {words}")
     return "; ".join(parts) + "."
 
 
@@ -195,7 +195,7 @@ def _three_numbers(
         _Fact(
             f"{level} interval",
             numbers.differences(*within, metric),
-            f"gaps under {_size(comparison['margin'], metric)} (the margin) count as none",
+            _against_margin(comparison, metric),
         ),
         _Fact(
             "How often chance alone makes a gap this large",
@@ -203,6 +203,19 @@ def _three_numbers(
             f"adjusted for {share} challengers" if share > 1 else "",
         ),
     ]
+
+
+def _against_margin(comparison: Mapping[str, Any], metric: Metric) -> str:
+    """Says where the interval lies beside the smallest gap worth having."""
+    low, high = comparison["effect"]["low"], comparison["effect"]["high"]
+    margin, size = comparison["margin"], numbers.size(comparison["margin"], metric)
+    if low is not None and low > margin:
+        return f"all of it above the margin of {size}"
+    if high is not None and high < -margin:
+        return f"all of it below the margin of \u2212{size}"
+    if None not in (low, high) and -margin < low <= high < margin:
+        return f"all of it within the margin of ±{size}: too small to matter"
+    return f"the margin, the smallest gap worth having, is {size}"
 
 
 def _catch_up(comparison: Mapping[str, Any]) -> dict[str, str] | None:
@@ -294,7 +307,7 @@ def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
     ):
         size = comparison.get(key)
         if isinstance(size, (int, float)):
-            facts.append(_Fact(term, _size(size, metric), note))
+            facts.append(_Fact(term, numbers.size(size, metric), note))
     return facts
 
 
@@ -315,12 +328,6 @@ def _with_interval(
     if low is None or high is None:
         return one(estimate, metric)
     return f"{one(estimate, metric, (low, high))} ({two(low, high, metric)})"
-
-
-def _size(number: float, metric: Metric) -> str:
-    """Writes a gap without its sign, with no more digits than it has."""
-    written = numbers.difference(number, metric).removeprefix("+")
-    return written.replace(".0 points", " points").replace("1 points", "1 point")
 
 
 def _arms(colors: Mapping[str, str]) -> list[dict[str, str]]:
