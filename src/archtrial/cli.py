@@ -153,7 +153,8 @@ def run(
     _say(f"study: {trial.folder}")
     with _Progress() as progress:
         trial.run(workers=crew, watch=progress.show)
-    _conclude(trial.judgement, trial.folder / "report.html", as_json)
+    page = trial.report(trial.folder / "report.html")
+    _conclude(trial.judgement, page, as_json)
 
 
 @app.command()

@@ -253,7 +253,7 @@ def judge_table(
         notes.append(
             "The arms were searched with different pairs: they are compared unpaired."
         )
-    if any(run.test is None for run in runs):
+    if not _tested(runs):
         notes.append(
             "There are no test scores: the verdict is about validation scores, which a"
             " search makes optimistic."
@@ -326,6 +326,12 @@ def assess(
     margin, assumed = protocol["margin"], False
     if margin is None:
         margin, assumed = _default_margin(runs, metric, constant), True
+    notes = list(protocol["notes"])
+    if assumed:
+        notes.append(
+            f"No margin was declared: {margin:g} is assumed, the larger of half a point"
+            " and one standard deviation over seeds."
+        )
     comparisons = statistics.compare(
         searches[0],
         searches[1:],
@@ -337,6 +343,8 @@ def assess(
         paired=paired,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
+        fraction=bool(metric.bounded),
+        scored_on="test" if _tested(runs) else "validation",
         seed=protocol["seed"],
         unsound=[
             f"the best configurations of {arm} pile up at the {side} end of {name}"
@@ -360,7 +368,7 @@ def assess(
             "steps": protocol.get("steps"),
             "flops": sum(run.flops for run in runs),
             "arms": [_summary(runs, name, sign) for name in names],
-            "notes": list(protocol["notes"]),
+            "notes": notes,
         },
         "comparisons": [compared.to_dict() for compared in comparisons],
     }
@@ -372,11 +380,14 @@ def assess(
             metric=metric,
             spaces={name: space for name, space in declared.items() if space},
             curves={
-                search.name: _curve(search, metric, protocol) for search in searches
+                search.name: _curve(search, metric, protocol)
+                for search in searches
+                # A tuning curve is claimed up to n / 4.
+                if len(search.validation) >= 4
             },
             protocol=protocol,
             environment=environment or {},
-            notes=protocol["notes"],
+            notes=notes,
             edges=edges,
             loading=_loading(protocol, arms),
         ),
@@ -412,6 +423,10 @@ def search_scores(runs: Sequence[Run], arm: str, sign: int) -> np.ndarray:
     )
 
 
+def _tested(runs: Sequence[Run]) -> bool:
+    return all(run.test is not None for run in runs)
+
+
 def _worst(runs: Sequence[Run], sign: int, constant: float | None) -> float:
     """Returns the score of a run that diverged, higher is better.
 
@@ -443,9 +458,12 @@ def _search(
     def score(value: float | None) -> float:
         return sign * value if value is not None and math.isfinite(value) else worst
 
-    tested = all(run.test is not None for run in runs)
-    # Without any test score the question is put to validation itself.
-    seen = (lambda run: score(run.test)) if tested else (lambda run: score(run.validation))
+    tested = _tested(runs)
+
+    def seen(run: Run) -> float:
+        # Without any test score the question is put to validation itself.
+        return score(run.test if tested else run.validation)
+
     shares = all(run.per_example is not None for run in runs)
     return statistics.Search(
         name=arm,
@@ -498,14 +516,10 @@ def _default_margin(
             groups.setdefault((run.arm, run.pair), []).append(run.validation)
     spread = statistics.seed_spread(list(groups.values()))
     half_a_point = 0.005
-    if not _is_fraction(metric) and constant is not None:
+    if not (metric.bounded or metric.name == "r2") and constant is not None:
         half_a_point *= abs(constant) or 1.0
     # Two digits: the margin is a convention, and so it should look.
     return float(f"{max(half_a_point, spread):.2g}")
-
-
-def _is_fraction(metric: Any) -> bool:
-    return bool(metric.bounded) or metric.name == "r2"
 
 
 def _edges(

@@ -48,6 +48,11 @@ class Metric:
     guess: Callable[[Array, int], Array] = dataclasses.field(repr=False)
     """Training targets and number of outputs to the constant output, (1, C) or (1,)."""
 
+    @property
+    def best(self) -> float:
+        """The best score there is: 1 of a share or of R2, 0 of an error or a loss."""
+        return 1.0 if self.higher_is_better else 0.0
+
     def reduce(self, outputs: Array) -> Array:
         """Returns the part of a model's outputs that this metric needs.
 

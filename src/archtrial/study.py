@@ -98,7 +98,7 @@ class Study:
             watch: Called with the `Standing` whenever something has finished.
 
         Returns:
-            The verdict, also written to verdict.json beside report.html.
+            The verdict, also written to verdict.json in the study's folder.
         """
         watch = watch or (lambda standing: None)
         with Store(self.folder) as store:
@@ -120,7 +120,6 @@ class Study:
             self._keep_tuned(store.runs(per_example=False))
         self._judgement = judge.judge_study(self.folder)
         write(self.folder / "verdict.json", self._judgement.verdict.to_json())
-        write(self.folder / "report.html", self._judgement.page())
         return self._judgement.verdict
 
     # The stages.
@@ -169,8 +168,9 @@ class Study:
             for index in range(self.protocol.configurations):
                 drawn = spaces.sample(space, self.protocol.seed, index)
                 planned.append(trainers.Item(arm.name, index, 0, "search", drawn))
-            for seed in range(1, self.protocol.confirm_seeds + 1):
-                planned.append(trainers.Item(arm.name, -1, seed, "default", {}))
+            if self.trial.has_defaults:
+                for seed in range(1, self.protocol.confirm_seeds + 1):
+                    planned.append(trainers.Item(arm.name, -1, seed, "default", {}))
         return planned
 
     def _plan_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
@@ -187,7 +187,7 @@ class Study:
         for arm in self.protocol.arms:
             space = self.trial.spaces[arm.name]
             winner = int(np.argmax(found[arm.name]))
-            seeds = {**dict.fromkeys(rest, 1), **dict.fromkeys(top, r)}
+            seeds = {**dict.fromkeys(rest.tolist(), 1), **dict.fromkeys(top.tolist(), r)}
             seeds[winner] = r
             for index in sorted(seeds):
                 drawn = spaces.sample(space, self.protocol.seed, index)

@@ -38,6 +38,8 @@ class Trial(Protocol):
     trainer: trainers.Trainer
     sign: int
     """1 where a higher score is better, else -1."""
+    has_defaults: bool
+    """Whether an arm can be trained without a configuration."""
 
     def open_test(self, store: Store) -> Opened:
         """Returns the test scores of all runs, by key, and what to record with them."""
@@ -67,6 +69,8 @@ class Zoo:
     Raises:
         UserError: The data or an arm cannot be used; its subclasses say what.
     """
+
+    has_defaults = True
 
     def __init__(self, declared: Declared) -> None:
         dataset = data.load(declared.data, target=declared.target, task=declared.task)
@@ -232,6 +236,9 @@ class Zoo:
 
 class OwnTrainer:
     """A trial whose runs the user's own function or command trains."""
+
+    # Only they know what a run is without hyperparameters.
+    has_defaults = False
 
     def __init__(
         self, declared: Declared, function: Callable[..., Mapping[str, float]]

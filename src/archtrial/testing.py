@@ -1,0 +1,194 @@
+"""For tests of one's own: a trainer whose true answer is known.
+
+>>> from types import SimpleNamespace
+>>> truth = KnownTruth({"plain": Surface(peak=0.8), "tweak": Surface(peak=0.83)})
+>>> scores = truth(SimpleNamespace(name="plain"), {"learning_rate": 0.01}, 0, 1000)
+>>> sorted(scores)
+['test', 'validation']
+>>> round(truth.delta(4, "plain", "tweak"), 2)
+0.03
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from archtrial.errors import ArmError
+from archtrial.randomness import generator
+from archtrial.space import Real, Space, Value
+from archtrial.statistics.tuning import Ranking
+
+__all__ = ["KnownTruth", "Surface"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """How one arm's score depends on its hyperparameters: a noisy quadratic.
+
+    The expected score of a run whose seed works is
+
+        floor + (peak - floor) max(0, 1 - sum_h (log10(h / optimum_h) / width)^2)
+
+    less what a short training costs.
+    """
+
+    peak: float = 0.8
+    """The expected score at the optimum."""
+    width: float = 2.0
+    """Decades from the optimum at which nothing is learnt any more."""
+    optimum: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"learning_rate": 0.01}
+    )
+    """The best value of each hyperparameter that matters; all are positive."""
+    floor: float = 0.1
+    """The constant predictor's score."""
+    seed_spread: float = 0.01
+    """Standard deviation over seeds, common to validation and test."""
+    failing_seeds: float = 0.0
+    """The share of seeds that end at the floor."""
+    diverging: float = 0.0
+    """The share of draws, those of the largest learning rates, that diverge."""
+    lag: float = 0.0
+    """A training of s steps loses lag / s."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownTruth:
+    """A trainer for `Study(trainer=...)` that computes its scores instead of training.
+
+    Called with the same arguments it returns the same scores, on every machine. A
+    run that diverges returns NaN.
+    """
+
+    surfaces: Mapping[str, Surface]
+    """By the name of the arm."""
+    space: Space = dataclasses.field(
+        default_factory=lambda: {"learning_rate": Real(1e-4, 1e-1, log=True)}
+    )
+    """What the studies search, for the truth. Where a configuration leaves a
+    hyperparameter out, the middle of its range."""
+    validation_noise: float = 0.01
+    """Standard deviation of what a validation score adds to the run's own quality."""
+
+    def __call__(
+        self, arm: Any, configuration: Mapping[str, Value], seed: int, steps: int
+    ) -> dict[str, float]:
+        """Returns the "validation" and the "test" score of one run.
+
+        Args:
+            arm: Anything with a `name`.
+            configuration: Values of hyperparameters.
+            seed: The run's seed.
+            steps: The training's length, at least 1.
+
+        Raises:
+            ArmError: Nothing is known of an arm of this name.
+        """
+        surface = self._surface(arm.name)
+        stream = generator(
+            seed,
+            "known truth",
+            arm.name,
+            json.dumps(configuration, sort_keys=True),
+            steps,
+        )
+        luck, noise, failing = stream.normal(), stream.normal(), stream.random()
+        positions = {
+            name: np.array([float(configuration.get(name, dimension.value(0.5)))])
+            for name, dimension in self.space.items()
+        }
+        if self._diverges(surface, positions)[0]:
+            return {"validation": math.nan, "test": math.nan}
+        if failing < surface.failing_seeds:
+            quality = surface.floor
+        else:
+            expected = float(self._quality(surface, positions)[0])
+            quality = expected - surface.lag / steps + surface.seed_spread * luck
+        return {
+            "validation": quality + self.validation_noise * noise,
+            "test": quality,
+        }
+
+    def expected(
+        self, effort: int, arm: str, *, steps: int = 1000, draws: int = 100_000
+    ) -> float:
+        """Returns the true D(k): where a search of effort k ends, on fresh seeds.
+
+        Args:
+            effort: k.
+            arm: The arm's name.
+            steps: The training's length.
+            draws: Configurations that the expectation is taken over. The error is
+                about (spread of the scores) sqrt(k / draws): at the defaults and
+                k = 4, below .001.
+
+        Raises:
+            ArmError: Nothing is known of an arm of this name.
+        """
+        surface = self._surface(arm)
+        # One stream for all arms: what two arms share cancels in the difference.
+        stream = generator(0, "truth")
+        positions = {
+            name: np.array(
+                [float(dimension.value(u)) for u in stream.random(draws).tolist()]
+            )
+            for name, dimension in sorted(self.space.items())
+        }
+        diverged = self._diverges(surface, positions)
+        working = self._quality(surface, positions) - surface.lag / steps
+        luck, noise = stream.normal(size=draws), stream.normal(size=draws)
+        failed = stream.random(draws) < surface.failing_seeds
+        run = np.where(failed, surface.floor, working + surface.seed_spread * luck)
+        share = surface.failing_seeds
+        validation = np.where(
+            diverged, surface.floor, run + self.validation_noise * noise
+        )
+        fresh = np.where(
+            diverged, surface.floor, share * surface.floor + (1 - share) * working
+        )
+        return float(Ranking(validation).expected(fresh, [effort])[0])
+
+    def delta(
+        self, effort: int, baseline: str, challenger: str, *, steps: int = 1000
+    ) -> float:
+        """Returns the true Delta(k), the challenger's gain at equal effort.
+
+        Args:
+            effort: k.
+            baseline: An arm's name.
+            challenger: An arm's name.
+            steps: The training's length.
+        """
+        return self.expected(effort, challenger, steps=steps) - self.expected(
+            effort, baseline, steps=steps
+        )
+
+    def _surface(self, name: str) -> Surface:
+        if name not in self.surfaces:
+            raise ArmError(
+                "the truth is known of the arms that have a surface",
+                repr(name),
+                f"Name it {' or '.join(self.surfaces)}, or add a surface.",
+            )
+        return self.surfaces[name]
+
+    def _quality(
+        self, surface: Surface, positions: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        distance = np.zeros(len(next(iter(positions.values()))))
+        for name, best in surface.optimum.items():
+            distance += (np.log10(positions[name] / best) / surface.width) ** 2
+        return surface.floor + (surface.peak - surface.floor) * np.maximum(
+            1 - distance, 0
+        )
+
+    def _diverges(
+        self, surface: Surface, positions: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        limit = self.space["learning_rate"].value(1 - surface.diverging)
+        diverges: np.ndarray = positions["learning_rate"] > float(limit)
+        return diverges

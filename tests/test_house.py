@@ -1,0 +1,122 @@
+"""The house itself: who imports whom, what is light, what the docstrings show."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import archtrial
+
+ROOT = Path(archtrial.__file__).parent
+# In the order of ARCHITECTURE.md: a room imports only from rooms above it.
+ROOMS = [
+    "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records",
+    "statistics", "report", "judge", "data", "zoo", "training", "trainers", "execution",
+    "trial", "tuned", "study", "pilot", "cli", "testing",
+]  # fmt: skip
+LAST_WITHOUT_TORCH = "judge"
+HEAVY = ("torch", "optuna", "plotly")
+
+
+def rooms():
+    return sorted(
+        path.stem if path.is_file() else path.name
+        for path in ROOT.iterdir()
+        if (path.suffix == ".py" and path.stem != "__init__")
+        or (path / "__init__.py").exists()
+    )
+
+
+def imports(room):
+    """Yields every module that the room's files import, also inside functions."""
+    place = ROOT / room
+    for path in [place.with_suffix(".py")] if not place.is_dir() else place.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_room_has_its_place():
+    assert sorted(ROOMS) == rooms()
+    described = (ROOT.parents[1] / "ARCHITECTURE.md").exists()
+    if described:
+        text = (ROOT.parents[1] / "ARCHITECTURE.md").read_text()
+        places = [re.search(rf"`{room}(\.py|/)`", text) for room in ROOMS]
+        assert all(places), [r for r, p in zip(ROOMS, places, strict=True) if not p]
+        assert [p.start() for p in places] == sorted(p.start() for p in places)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_rooms_above_it(room):
+    above = ROOMS[: ROOMS.index(room)]
+    for name in imports(room):
+        package, _, rest = name.partition(".")
+        if package == "archtrial" and rest:
+            other = rest.split(".")[0]
+            assert other == room or other in above or other not in ROOMS, name
+        if ROOMS.index(room) <= ROOMS.index(LAST_WITHOUT_TORCH):
+            assert package not in HEAVY, name
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["judge", "--help"], ["judge", "nope.csv"]]
+)
+def test_what_needs_no_training_never_loads_torch(arguments):
+    code = (
+        "import sys; from archtrial import cli; sys.argv = ['archtrial', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        f"print('LOADED', [m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True
+    )
+    assert done.stderr.strip().endswith("LOADED []"), done.stderr
+
+
+def test_help_loads_next_to_nothing():
+    code = (
+        "import sys; from archtrial import cli\n"
+        "print(*[m for m in ('numpy', 'scipy', 'pandas', 'matplotlib', 'pydantic')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == ""
+
+
+def modules():
+    return [
+        found.name
+        for found in pkgutil.walk_packages([str(ROOT)], "archtrial.")
+        if not found.name.endswith("__main__")
+    ]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings_are_true(name):
+    module = importlib.import_module(name)
+    assert module.__doc__, "a module says what it hides"
+    assert doctest.testmod(module).failed == 0
+
+
+def test_public_names_are_found_lazily():
+    for name in archtrial.__all__:
+        assert getattr(archtrial, name) is not None
+    assert set(archtrial.__all__) <= set(dir(archtrial))
+    with pytest.raises(AttributeError, match="nope"):
+        _ = archtrial.nope
+
+
+def test_global_random_state_is_nobodys():
+    forbidden = re.compile(r"np\.random\.(seed|rand|randn|permutation|shuffle)\b")
+    for path in ROOT.rglob("*.py"):
+        assert not forbidden.search(path.read_text()), path

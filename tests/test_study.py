@@ -1,0 +1,422 @@
+"""Studies end to end, with a trainer that takes no time."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+import archtrial
+from archtrial import judge, randomness
+from archtrial.errors import ArmError, ProtocolError, StudyError
+from archtrial.protocol import Protocol
+from archtrial.records.store import Store
+from archtrial.study import Study
+
+PROTOCOL = Protocol(
+    data="made up",
+    baseline="plain",
+    challengers=["tweak"],
+    configurations=16,
+    effort=4,
+    margin=0.01,
+)
+
+
+def trainer(arm, configuration, seed, steps):
+    """The tweak is worth three points, whatever the learning rate."""
+    noise = randomness.generator(seed, "noise").normal(scale=0.002, size=2)
+    peak = 0.83 if arm.name.startswith("tweak") else 0.80
+    height = peak - 0.02 * (math.log10(configuration["learning_rate"]) + 2.5) ** 2
+    return {"validation": height + noise[0], "test": height + noise[1], "cost": steps}
+
+
+def test_a_planted_effect_is_found(tmp_path):
+    study = Study(PROTOCOL, tmp_path / "study", trainer=trainer)
+    verdict = study.run()
+    assert verdict.comparisons[0]["verdict"] == "architecture"
+    assert verdict.effect["low"] < 0.03 < verdict.effect["high"]
+    assert verdict.p_value <= 0.05
+    assert "tweak" in str(verdict)
+    written = json.loads((tmp_path / "study" / "verdict.json").read_text())
+    assert written == verdict.to_dict() == study.verdict.to_dict()
+    page = study.report(tmp_path / "page.html").read_text()
+    assert verdict.sentence.split(":")[0] in page
+
+
+def test_every_stage_has_its_runs(tmp_path):
+    Study(PROTOCOL, tmp_path, trainer=trainer).run()
+    with Store(tmp_path, read_only=True) as store:
+        runs = store.runs()
+        assert store.test_is_open
+    for arm in ("plain", "tweak"):
+        own = [run for run in runs if run.arm == arm]
+        searched = [run for run in own if run.stage == "search"]
+        assert [run.pair for run in searched] == list(range(16))
+        assert {run.seed for run in searched} == {0}
+        winner = max(searched, key=lambda run: run.validation).pair
+        seeds = [run.seed for run in own if run.stage == "winner"]
+        assert seeds == list(range(4, 14))
+        assert {run.pair for run in own if run.stage == "winner"} == {winner}
+        again = [r.seed for r in own if r.stage == "confirm" and r.pair == winner]
+        assert again == [1, 2, 3]
+    # The same configurations are confirmed on every arm: the union of the tops.
+    confirmed = [
+        {run.pair for run in runs if run.arm == arm and run.stage == "confirm"}
+        for arm in ("plain", "tweak")
+    ]
+    assert confirmed[0] == confirmed[1]
+    # Searches are paired: the same draw at the same index.
+    drawn = [
+        {r.pair: r.configuration for r in runs if r.arm == arm and r.stage == "search"}
+        for arm in ("plain", "tweak")
+    ]
+    assert drawn[0] == drawn[1]
+
+
+def test_test_scores_stay_sealed_until_all_runs_are_done(tmp_path):
+    seen = []
+
+    def looking(arm, configuration, seed, steps):
+        if len(seen) % 20 == 0:
+            with Store(tmp_path, read_only=True) as store:
+                assert not store.test_is_open
+                assert all(run.test is None for run in store.runs())
+        seen.append(seed)
+        return trainer(arm, configuration, seed, steps)
+
+    Study(PROTOCOL, tmp_path, trainer=looking).run()
+    assert len(seen) > 60
+
+
+def test_seeds_differ_between_arms_configurations_and_repetitions(tmp_path):
+    seen = []
+
+    def noting(arm, configuration, seed, steps):
+        seen.append(seed)
+        return trainer(arm, configuration, seed, steps)
+
+    Study(PROTOCOL, tmp_path, trainer=noting).run()
+    assert len(set(seen)) == len(seen)
+    assert max(seen) < 2**31
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stopped_after", [0, 1, 17, 32, 40, 70])
+def test_an_interrupted_study_ends_with_the_same_bytes(tmp_path, stopped_after):
+    Study(PROTOCOL, tmp_path / "whole", trainer=trainer).run()
+    calls = []
+
+    def watch(standing):
+        calls.append(standing)
+        if len(calls) == stopped_after + 1:
+            raise Stop
+
+    study = Study(PROTOCOL, tmp_path / "parts", trainer=trainer)
+    with pytest.raises(Stop):
+        study.run(watch=watch)
+    again = []
+
+    def counted(arm, configuration, seed, steps):
+        again.append(seed)
+        return trainer(arm, configuration, seed, steps)
+
+    # The trainer's source is part of the protocol: the same one, counted inside.
+    counted_study = Study(PROTOCOL, tmp_path / "parts", trainer=trainer)
+    object.__setattr__(counted_study.trial.trainer, "function", counted)
+    counted_study.run()
+    with Store(tmp_path / "parts", read_only=True) as store:
+        assert len(store.runs()) == len(again) + stopped_after_runs(calls)
+    for name in ("verdict.json", "protocol.json"):
+        whole, parts = (tmp_path / f / name for f in ("whole", "parts"))
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def stopped_after_runs(calls):
+    last = calls[-1]
+    search = max((c.planned for c in calls if c.stage == "search"), default=0)
+    return last.done + (search if last.stage == "confirm" else 0)
+
+
+def test_a_finished_study_trains_nothing_again(tmp_path):
+    first = Study(PROTOCOL, tmp_path, trainer=trainer)
+    first.run()
+    before = (tmp_path / "verdict.json").read_bytes()
+    again = Study(PROTOCOL, tmp_path, trainer=trainer)
+
+    def never(arm, configuration, seed, steps):
+        raise AssertionError
+
+    object.__setattr__(again.trial.trainer, "function", never)
+    again.run()
+    assert (tmp_path / "verdict.json").read_bytes() == before
+
+
+def test_a_changed_protocol_is_refused_with_the_difference(tmp_path):
+    Study(PROTOCOL, tmp_path, trainer=trainer).run()
+    changed = PROTOCOL.replace(margin=0.02, seed=1)
+    with pytest.raises(StudyError) as caught:
+        Study(changed, tmp_path, trainer=trainer).run()
+    assert "margin: 0.01 -> 0.02" in str(caught.value)
+    assert "seed: 0 -> 1" in str(caught.value)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    one = Study(PROTOCOL, tmp_path / "one", trainer=trainer).run()
+    two = Study(PROTOCOL, tmp_path / "two", trainer=trainer).run(workers=2)
+    assert one.to_json() == two.to_json()
+
+
+def test_the_verdict_can_be_reached_again_from_the_store_alone(tmp_path):
+    verdict = Study(PROTOCOL, tmp_path / "a", trainer=trainer).run()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert judge.judge_study(tmp_path / "b").verdict.to_json() == verdict.to_json()
+    other = judge.judge_study(tmp_path / "b", margin=0.2)
+    assert other.verdict.comparisons[0]["verdict"] == "equivalent"
+    assert "Exploratory: margin" in other.verdict.to_dict()["study"]["notes"][-1]
+    turned = judge.judge_study(tmp_path / "b", baseline="tweak")
+    assert turned.verdict.comparisons[0]["challenger"] == "plain"
+    assert turned.verdict.effect["estimate"] == -verdict.effect["estimate"]
+    with pytest.raises(archtrial.UserError, match="Did you mean 'tweak'"):
+        judge.judge_study(tmp_path / "b", baseline="tweek")
+    with pytest.raises(TypeError, match="no argument"):
+        judge.judge_study(tmp_path / "b", marign=0.2)
+
+
+def test_a_study_that_is_not_done_has_no_verdict(tmp_path):
+    def watch(standing):
+        if standing.done == 5:
+            raise Stop
+
+    study = Study(PROTOCOL, tmp_path, trainer=trainer)
+    with pytest.raises(Stop):
+        study.run(watch=watch)
+    with pytest.raises(archtrial.UserError, match="still sealed"):
+        _ = study.verdict
+
+
+def test_runs_that_fail_are_kept_with_their_error(tmp_path):
+    def fails(arm, configuration, seed, steps):
+        if configuration["learning_rate"] > 0.01:
+            raise ValueError("too fast")
+        return trainer(arm, configuration, seed, steps)
+
+    verdict = Study(PROTOCOL, tmp_path, trainer=fails).run()
+    with Store(tmp_path, read_only=True) as store:
+        failed = [run for run in store.runs() if run.error]
+    assert failed
+    assert all("ValueError: too fast (test_study.py" in run.error for run in failed)
+    assert all(run.diverged for run in failed)
+    assert verdict.to_dict()["study"]["arms"][0]["failed"] > 0
+
+
+def test_runs_that_diverge_count_at_the_worst(tmp_path):
+    def diverges(arm, configuration, seed, steps):
+        scores = trainer(arm, configuration, seed, steps)
+        if configuration["learning_rate"] > 0.01:
+            return {"validation": math.nan, "test": math.inf}
+        return scores
+
+    verdict = Study(PROTOCOL, tmp_path, trainer=diverges).run()
+    arm = verdict.to_dict()["study"]["arms"][0]
+    assert arm["diverged"] > 0
+    assert arm["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (0.5, "mapping of scores, not float"),
+        ({"validation": 0.5}, "'test' score"),
+        ({"validation": "good", "test": 0.5}, "is a number, not 'good'"),
+        ({"validation": True, "test": 0.5}, "is a number, not True"),
+    ],
+)
+def test_when_every_run_of_an_arm_fails_the_study_stops_with_one_message(
+    tmp_path, answer, says
+):
+    with pytest.raises(StudyError) as caught:
+        Study(PROTOCOL, tmp_path, trainer=lambda *_: answer).run()
+    assert says in str(caught.value)
+    assert "all 16 failed" in str(caught.value)
+
+
+def test_several_challengers(tmp_path):
+    protocol = PROTOCOL.replace(challengers=["tweak", "tweak2=other", "same=plain"])
+    verdict = Study(protocol, tmp_path, trainer=trainer).run()
+    found = {c["challenger"]: c for c in verdict.comparisons}
+    assert found["tweak"]["verdict"] == found["tweak2"]["verdict"] == "architecture"
+    assert found["same"]["verdict"] == "equivalent"
+    assert found["same"]["p_value_adjusted"] >= found["same"]["p_value"]
+
+
+def test_errors_where_less_is_better(tmp_path):
+    def errors(arm, configuration, seed, steps):
+        scores = trainer(arm, configuration, seed, steps)
+        return {name: 1 - scores[name] for name in ("validation", "test")}
+
+    protocol = PROTOCOL.replace(metric="rmse", task="regression")
+    verdict = Study(protocol, tmp_path, trainer=errors).run()
+    assert verdict.comparisons[0]["verdict"] == "architecture"
+    assert verdict.effect["estimate"] == pytest.approx(0.03, abs=0.01)
+    assert verdict.comparisons[0]["challenger_score"]["estimate"] < 0.2
+
+
+def test_a_default_margin_is_said_to_be_assumed(tmp_path):
+    protocol = Protocol(**{**PROTOCOL.describe(), "margin": None})
+    verdict = Study(protocol, tmp_path, trainer=trainer).run()
+    study = verdict.to_dict()["study"]
+    assert study["margin_assumed"]
+    assert study["margin"] == 0.005
+    assert any("No margin was declared" in note for note in study["notes"])
+
+
+COMMAND = (
+    "{python} -c 'import json, sys; print(\"hello\");"
+    ' rate = float(sys.argv[1]); print(json.dumps('
+    "{{\"validation\": rate, \"test\": rate + (sys.argv[2] == \"b\")}}))'"
+)
+
+
+def command(tail):
+    import sys
+
+    return COMMAND.replace("{python}", sys.executable) + tail
+
+
+SMALL = Protocol(
+    data="own", baseline="a", challengers=["b"], configurations=4, effort=1, margin=0.1
+)
+
+
+def test_a_command_trains(tmp_path):
+    study = Study(SMALL, tmp_path, command=command(" {learning_rate} {arm}"))
+    verdict = study.run(workers=2)
+    assert verdict.effect["estimate"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("train {lerning_rate}", "{lerning_rate}"),
+        ("train 'unclosed", "Close every quote"),
+        ("train {", "Close every quote"),
+        ("", "at least one word"),
+    ],
+)
+def test_a_command_that_cannot_be_filled_in(tmp_path, template, says):
+    with pytest.raises(ProtocolError) as caught:
+        Study(SMALL, tmp_path, command=template)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("false", "status 1"),
+        ("echo hello", "JSON object"),
+        ("echo [1]", "JSON object"),
+        ("true", "JSON object"),
+        ("no-such-program-anywhere", "FileNotFoundError"),
+    ],
+)
+def test_a_command_that_fails_is_one_message(tmp_path, template, says):
+    with pytest.raises(StudyError) as caught:
+        Study(SMALL, tmp_path, command=template).run()
+    assert says in str(caught.value)
+
+
+def test_a_study_has_one_trainer(tmp_path):
+    with pytest.raises(ProtocolError, match="one trainer"):
+        Study(SMALL, tmp_path, command="true", trainer=trainer)
+
+
+def test_the_standing_says_how_far_it_is(tmp_path):
+    shown = []
+    Study(PROTOCOL, tmp_path, trainer=trainer).run(watch=shown.append)
+    assert [s.stage for s in shown][-1] == "test"
+    search = [s for s in shown if s.stage == "search"]
+    assert [s.done for s in search] == list(range(33))
+    assert search[-1].planned == 32
+    assert search[-1].best["tweak"] > search[-1].best["plain"] > 0.7
+    assert search[0].seconds_left is None
+    assert search[-1].seconds_left == 0
+    best = [s.best.get("plain", -1) for s in search]
+    assert best == sorted(best)
+
+
+def test_judging_a_table(tmp_path):
+    rows = ["arm,pair,seed,validation,test"]
+    generator = np.random.default_rng(0)
+    for pair in range(32):
+        height = generator.normal(scale=0.02)
+        for arm, peak in (("A", 0.80), ("B", 0.84)):
+            for seed in range(2):
+                noise = generator.normal(scale=0.002, size=2)
+                rows.append(
+                    f"{arm},{pair},{seed},{peak + height + noise[0]:.6f},"
+                    f"{peak + height + noise[1]:.6f}"
+                )
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(rows) + "\n")
+    found = judge.judge_table(path, baseline="A", challengers=None)
+    (compared,) = found.verdict.comparisons
+    assert (compared["verdict"], compared["effort"]) == ("architecture", 4)
+    assert compared["effect"]["low"] < 0.04 < compared["effect"]["high"]
+    assert "B" in found.page()
+    # Errors are the same question turned round.
+    turned = judge.judge_table(path, baseline="B", challengers=["A"], margin=0.01)
+    assert turned.verdict.comparisons[0]["verdict"] == "baseline"
+    errors = judge.judge_table(
+        path, baseline="B", challengers=["A"], margin=0.01, lower_is_better=True
+    )
+    assert errors.verdict.comparisons[0]["verdict"] == "architecture"
+
+
+def test_judging_a_table_says_what_it_lacks(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [f"{arm},{arm}{i},0,{0.5 + i / 100}" for arm in "AB" for i in range(16)]
+    path.write_text("arm,pair,seed,validation\n" + "\n".join(rows) + "\n")
+    found = judge.judge_table(path, baseline="A", challengers=["B"])
+    notes = " ".join(found.verdict.to_dict()["study"]["notes"])
+    assert "compared unpaired" in notes
+    assert "no test scores" in notes
+    assert "no fresh seeds" in notes
+    assert found.verdict.comparisons[0]["scored_on"] == "validation"
+    assert not found.verdict.comparisons[0]["paired"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "says"),
+    [
+        (["A,0,0,1", "B,0,0,1"], {"baseline": None}, "--baseline A"),
+        (["A,0,0,1", "B,0,0,1"], {"baseline": "C"}, "an arm 'C'"),
+        (["A,0,0,1", "A,1,0,1"], {"baseline": "A"}, "'A' alone"),
+        (["A,0,0,1", "B,0,0,1"], {"baseline": "A", "challengers": ["A"]}, "twice"),
+    ],
+)
+def test_judging_a_table_that_does_not_fit(tmp_path, rows, options, says):
+    path = tmp_path / "runs.csv"
+    path.write_text("arm,pair,seed,validation\n" + "\n".join(rows) + "\n")
+    with pytest.raises(archtrial.UserError) as caught:
+        judge.judge_table(path, **{"challengers": None, **options})
+    assert says in str(caught.value)
+
+
+def test_too_few_runs_are_not_assessable(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [f"{arm},{i},0,{0.5 + i / 10},{0.5}" for arm in "AB" for i in range(3)]
+    path.write_text("arm,pair,seed,validation,test\n" + "\n".join(rows) + "\n")
+    found = judge.judge_table(path, baseline="A", challengers=["B"])
+    assert found.verdict.comparisons[0]["verdict"] == "not_assessable"
+    assert found.page()
+
+
+def test_arm_errors_reach_the_user_before_anything_is_trained(tmp_path):
+    with pytest.raises(ArmError):
+        Study(Protocol(data="digits", baseline="mlp", challengers=["mpl"]), tmp_path)
+    assert not list(tmp_path.iterdir())
