@@ -1,0 +1,399 @@
+"""The training of many runs at once; its oracle is `run.py`.
+
+Runs of one structure are stacked: each parameter gets a leading axis of runs,
+and one batched program trains them side by side. Every run keeps its own
+hyperparameters, order of batches, noise and weights.
+
+A module needs no change for it. Its forward pass is carried out once under
+`torch.vmap`, which gives every operation the axis of runs; the operations that
+`vmap` knows no fast form of are redirected to `stacked.py`. Gradients are
+torch's own, taken outside of `vmap`.
+"""
+
+import functools
+import logging
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch._C import _functorch
+from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
+from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from archtrial.errors import UserError
+from archtrial.training import cost, recipe, run, stacked
+
+__all__ = ["Stack", "obstacle", "train"]
+
+_log = logging.getLogger(__name__)
+
+
+def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
+    """Trains many runs side by side.
+
+    Jobs whose modules differ in more than dropout's probability are trained in
+    fleets of their own, and alone in the loop if there is no other like it. A
+    run that diverges, or whose module cannot be built, does not disturb others.
+
+    Args:
+        problem: What all runs share.
+        jobs: Runs of an architecture without an `obstacle`.
+
+    Returns:
+        The outcomes in the order of the jobs, each as `run.train` defines it; a
+        run's `seconds` are its share of its fleet's.
+
+    Raises:
+        UserError: As `run.train`.
+    """
+    outcomes: dict[int, run.Outcome] = {}
+    fleets: dict[Any, list[tuple[int, nn.Module]]] = {}
+    for index, job in enumerate(jobs):
+        try:
+            module = run.build(problem, job)
+        except (UserError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a user's builder may raise anything
+            outcomes[index] = run.Account(problem, time.perf_counter()).failed(error)
+        else:
+            fleets.setdefault(cost.structure(module), []).append((index, module))
+    for members in fleets.values():
+        those = [jobs[index] for index, _ in members]
+        try:
+            trained = _train(problem, those, [module for _, module in members])
+        except (UserError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # what a user's module raises is anything
+            # Which of the runs raised cannot be told from outside: the loop can.
+            _log.warning("a fleet of %d goes on as a loop: %r", len(those), error)
+            trained = [run.train(problem, job) for job in those]
+        for (index, _), outcome in zip(members, trained, strict=True):
+            outcomes[index] = outcome
+    return [outcomes[index] for index in range(len(jobs))]
+
+
+def _train(
+    problem: run.Problem, jobs: Sequence[run.Job], modules: Sequence[nn.Module]
+) -> list[run.Outcome]:
+    started = time.perf_counter()
+    accounts = [run.Account(problem, started) for _ in jobs]
+    data = run.Data(problem)
+    stack = Stack(modules, [job.noise_seed for job in jobs], problem.device)
+    optimizer, smoothing = settings(problem, jobs, stack.values)
+    orders = [
+        recipe.batches(
+            problem.recipe, len(data.x_train), data.batch_size, job.order_seed
+        )
+        for job in jobs
+    ]
+    flops = cost.training(modules[0], data.x_train[: data.batch_size], problem.steps)
+    for account in accounts:
+        account.parameters = cost.parameters(modules[0])
+        account.flops = flops
+    evaluations = run.evaluation_steps(problem)
+    total_losses = torch.zeros(len(jobs), device=problem.device)
+    for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
+        rows = torch.from_numpy(np.stack([next(order) for order in orders]))
+        rows = rows.to(problem.device)  # (runs, batch)
+        outputs = stack.forward(data.x_train[rows])
+        run.check_outputs(outputs[0], data.batch_size, problem.num_outputs)
+        losses = recipe.loss(outputs, data.y_train[rows], smoothing)
+        optimizer.step(stack.gradient(losses), rate)
+        total_losses += losses.detach()
+        if step in evaluations:
+            scores = data.presented(stack.predict(data.x_validation))
+            for account, total, score in zip(
+                accounts, total_losses.tolist(), scores, strict=True
+            ):
+                if not account.diverged:
+                    account.evaluated(step, total, score)
+            if all(account.diverged for account in accounts):
+                break
+            total_losses.zero_()
+    predictions = data.presented(stack.predict(data.x_test))
+    stack.unstack()
+    return [
+        account.finished(
+            prediction, module if job.keep_weights else None, 1 / len(jobs)
+        )
+        for account, prediction, module, job in zip(
+            accounts, predictions, modules, jobs, strict=True
+        )
+    ]
+
+
+def settings(
+    problem: run.Problem, jobs: Sequence[run.Job], values: torch.Tensor
+) -> tuple[recipe.Optimizer, torch.Tensor]:
+    """Returns the optimiser of stacked values (runs, P), and label smoothing (runs, 1)."""
+    chosen = [recipe.settled(problem.recipe, job.hyperparameters) for job in jobs]
+    per_run = {
+        name: recipe.column([own[name] for own in chosen], values.device)
+        for name in recipe.SEARCHABLE
+    }
+    optimizer = recipe.Optimizer(
+        problem.recipe,
+        values,
+        per_run["learning_rate"],
+        per_run["weight_decay"],
+        per_run["momentum"],
+    )
+    return optimizer, per_run["label_smoothing"]
+
+
+def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None:
+    """Says why a module cannot be trained in a fleet, by trying it.
+
+    Two modules with different weights go through one step on two examples,
+    stacked and each on its own; outputs, gradients, buffers and evaluation must
+    agree.
+
+    Returns:
+        None if they do, else one line for the log.
+    """
+    two = [run.Job(build, {}, seed, seed, seed) for seed in (1, 2)]
+    try:
+        with warnings.catch_warnings():
+            # Where vmap knows no rule for an operation it warns and goes slowly.
+            warnings.filterwarnings("error", message="There is a performance drop")
+            return _disagreement(problem, two)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # what a user's module raises is anything
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
+    data = run.Data(problem)
+    x, y = data.x_train[:2], data.y_train[:2]
+    seeds = [job.noise_seed for job in jobs]
+    modules = [run.build(problem, job) for job in jobs]
+    if cost.structure(modules[0]) != cost.structure(modules[1]):
+        return "two modules made alike differ"
+    stack = Stack([run.build(problem, job) for job in jobs], seeds, problem.device)
+    outputs = stack.forward(torch.stack([x, x]))
+    smoothing = torch.zeros(2, 1, device=problem.device)
+    gradients = stack.gradient(recipe.loss(outputs, torch.stack([y, y]), smoothing))
+    evaluated = stack.predict(x)
+    for index, module in enumerate(modules):
+        _, gradient = run.flatten(module)
+        with run.own_noise(seeds[index], problem.device) as noise:
+            with noise:
+                own = module(x)
+            loss = recipe.loss(own.unsqueeze(0), y.unsqueeze(0), smoothing[:1])
+            torch.autograd.backward(loss)
+        with torch.no_grad():
+            own_evaluated = module.eval()(x)
+        buffers = dict(module.named_buffers())
+        pairs = {
+            "outputs": (outputs[index], own),
+            "gradients": (gradients[index], gradient[0]),
+            "outputs in evaluation": (evaluated[index], own_evaluated),
+            **{name: (stack.buffers[name][index], buffers[name]) for name in buffers},
+        }
+        for name, (mine, theirs) in pairs.items():
+            if not torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5, equal_nan=True):
+                return f"stacked, its {name} differ from its own"
+    return None
+
+
+class Stack:
+    """Modules of one structure as one, with a leading axis of runs.
+
+    Args:
+        modules: At least one; the first lends its forward pass.
+        noise_seeds: One for each.
+        device: Where they are.
+
+    Attributes:
+        values: (runs, P), all trainable values; parameters are views of it.
+        buffers: By name, (runs, ...).
+    """
+
+    def __init__(
+        self, modules: Sequence[nn.Module], noise_seeds: Sequence[int], device: str
+    ) -> None:
+        self._modules = modules
+        self._module = modules[0]
+        rows = [run.flatten(module)[0] for module in modules]
+        self.values = torch.cat(rows)
+        trainable = {
+            n: p for n, p in self._module.named_parameters() if p.requires_grad
+        }
+        pieces = torch.split(self.values, [p.numel() for p in trainable.values()], 1)
+        self._parameters = {
+            name: piece.view(len(modules), *parameter.shape).requires_grad_()
+            for (name, parameter), piece in zip(trainable.items(), pieces, strict=True)
+        }
+        frozen = [
+            {n: p.detach() for n, p in module.named_parameters() if not p.requires_grad}
+            for module in modules
+        ]
+        self._frozen = {n: torch.stack([own[n] for own in frozen]) for n in frozen[0]}
+        buffers = [dict(module.named_buffers()) for module in modules]
+        self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
+        # Every layer's own probability in every run; `_Redirected` reads it.
+        for layers in zip(*map(run.dropouts, modules), strict=True):
+            layers[0].p = tuple(layer.p for layer in layers)
+        generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]
+        self._redirected = _Redirected(generators)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (runs, batch, num_outputs) of inputs (runs, batch, ...)."""
+        self._module.train()
+        with self._redirected:
+            outputs, buffers = torch.vmap(self._call, randomness="error")(
+                self._parameters, self._frozen, self.buffers, x
+            )
+        self.buffers = {name: buffer.detach() for name, buffer in buffers.items()}
+        stacked_outputs: torch.Tensor = outputs
+        return stacked_outputs
+
+    def gradient(self, losses: torch.Tensor) -> torch.Tensor:
+        """Returns each run's gradient (runs, P) of its own loss, from losses (runs,)."""
+        pieces = torch.autograd.grad(
+            losses,
+            list(self._parameters.values()),
+            torch.ones_like(losses),
+            materialize_grads=True,
+        )
+        return torch.cat([piece.flatten(1) for piece in pieces], 1)
+
+    @torch.no_grad()
+    def predict(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (runs, N, num_outputs) of one input (N, ...) for all runs."""
+        self._module.eval()
+        call = torch.vmap(self._call, in_dims=(0, 0, 0, None), randomness="error")
+        with self._redirected:
+            # As many examples at once as keep the runs' layers in the cache.
+            chunks = torch.split(x, max(1, 4000 // len(self._modules)))
+            outputs = [
+                call(self._parameters, self._frozen, self.buffers, chunk)[0]
+                for chunk in chunks
+            ]
+        return torch.cat(outputs, 1)
+
+    def _call(
+        self,
+        parameters: Mapping[str, torch.Tensor],
+        frozen: Mapping[str, torch.Tensor],
+        buffers: Mapping[str, torch.Tensor],
+        x: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        # functional_call writes buffers that the module replaces into this dict.
+        tensors = {**parameters, **frozen, **buffers}
+        outputs = functional_call(self._module, tensors, (x,))
+        return outputs, {name: tensors[name] for name in buffers}
+
+    @torch.no_grad()
+    def unstack(self) -> None:
+        """Writes what was learnt back into the modules."""
+        for index, module in enumerate(self._modules):
+            for name, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(self._parameters[name][index])
+            for name, buffer in module.named_buffers():
+                buffer.copy_(self.buffers[name][index])
+
+
+# --------------------------------------------------- inside vmap, and out of it again
+
+
+class _Redirected(TorchFunctionMode):
+    """Takes the operations of `_RULES` out of `vmap`, to their stacked forms.
+
+    Inside `vmap` a tensor looks like one run's; `_functorch` tells the tensor of
+    all runs behind it. (A `torch.autograd.Function` with a `vmap` method is the
+    public way to the same end, at .2 ms a call: more than a layer costs here.)
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self.generators = generators
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Carries out one operation, by its rule if there is one."""
+        kwargs = dict(kwargs or {})
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        if func in run.DROPOUTS and args[0].dim() >= run.DROPOUTS[func]:
+            rule: Callable[..., Any] = functools.partial(run.dropout, func, self._mask)
+            return rule(*args, **kwargs)
+        if func in _RULES:
+            return self._outside(_RULES[func], args, kwargs)
+        return func(*args, **kwargs)
+
+    def _outside(
+        self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        level = _functorch.maybe_current_level()
+        assert level is not None
+        all_runs = functools.partial(_all_runs, runs=len(self.generators))
+        with temporarily_pop_interpreter_stack():
+            results = rule(
+                *map(all_runs, args),
+                **{name: all_runs(value) for name, value in kwargs.items()},
+            )
+        if isinstance(results, torch.Tensor):
+            return _functorch._add_batch_dim(results, 0, level)
+        return tuple(_functorch._add_batch_dim(result, 0, level) for result in results)
+
+    def _mask(self, like: torch.Tensor, shape: Sequence[int], p: Any) -> torch.Tensor:
+        """Returns the masks of one dropout layer, p being one value or one a run."""
+        each = p if isinstance(p, tuple) else (p,) * len(self.generators)
+
+        def masks() -> torch.Tensor:
+            empty = torch.empty(len(self.generators), *shape, device=like.device)
+            for mask, own_p, generator in zip(
+                empty, each, self.generators, strict=True
+            ):
+                run.draw(mask, own_p, generator)
+            return empty
+
+        drawn: torch.Tensor = self._outside(masks, (), {})
+        return drawn
+
+
+def _all_runs(value: Any, runs: int) -> Any:
+    """Turns what one run sees into what all runs have, the axis of runs first."""
+    if isinstance(value, torch.Tensor):
+        if _functorch.is_batchedtensor(value):
+            axis = _functorch.maybe_get_bdim(value)
+            return _functorch.get_unwrapped(value).movedim(axis, 0)
+        return value.expand(runs, *value.shape)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_all_runs(item, runs) for item in value)
+    return value
+
+
+def _convolution(
+    x: torch.Tensor, weight: torch.Tensor, *args: Any, **kwargs: Any
+) -> torch.Tensor:
+    if x.dim() == weight.dim() - 1:  # one example without an axis of batch
+        return stacked.convolution(x.unsqueeze(1), weight, *args, **kwargs).squeeze(1)
+    return stacked.convolution(x, weight, *args, **kwargs)
+
+
+_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
+    functional.linear: stacked.linear,
+    functional.conv1d: _convolution,
+    functional.conv2d: _convolution,
+    functional.conv3d: _convolution,
+    functional.batch_norm: stacked.batch_norm,
+    torch.gru: functools.partial(stacked.recurrent, stacked.gru_layer),
+    torch.lstm: functools.partial(stacked.recurrent, stacked.lstm_layer),
+    torch.rnn_tanh: functools.partial(stacked.recurrent, stacked.tanh_layer),
+    torch.rnn_relu: functools.partial(stacked.recurrent, stacked.relu_layer),
+}
