@@ -97,7 +97,8 @@ def test_numbers_written_as_texts_can_be_a_regression():
 # --- the inputs -----------------------------------------------------------------
 
 
-def test_nan_and_infinity_are_counted_and_placed():
+def test_nan_and_infinity_are_counted_and_placed(monkeypatch):
+    monkeypatch.setattr("archtrial.data.dataset._BLOCK", 100)  # several blocks
     x = noise(60, 4, 5)
     x[7, 2, 3], x[9, 0, 0], x[50] = np.nan, np.inf, -np.inf
     with pytest.raises(
@@ -224,6 +225,33 @@ def test_an_input_that_gives_the_target_away_is_reported(task, leak):
     assert "The target can be read off column leak" in notes_of(data)
 
 
+def test_what_only_resembles_the_target_is_not_reported():
+    y = noise(200)
+    x = np.stack(
+        [y + noise(200, seed=1) * 0.05, np.ones(200), noise(200, seed=2)], axis=1
+    )
+    x_gaps = x[:, 0].copy()
+    x_gaps[7] = np.nan
+    columns = (
+        Column("a", x[:, 0].copy()),
+        Column("c", x_gaps),
+        Column("d", np.ones(200)),
+    )
+    for data in (
+        assemble("d", x, y, kind="array"),
+        assemble("d", columns, y, kind="table"),
+    ):
+        assert "read off" not in notes_of(data)
+
+
+def test_a_leak_is_sought_among_the_training_rows():
+    y = noise(100)
+    x = y[:, None] + np.zeros((100, 2))
+    x[60:] = noise(40, 2, seed=1)
+    data = assemble("d", x, y, kind="array")
+    assert "read off feature 0 and feature 1" in notes_of(data, Splits(kind="time"))
+
+
 def test_a_category_that_names_the_class_is_reported():
     y = labels(1200, 2)
     other = texts([None if i % 7 == 0 else "xyz"[i % 3] for i in range(1200)])
@@ -240,6 +268,10 @@ def test_a_category_that_names_the_class_is_reported():
 def test_training_rows_of_one_class_are_refused():
     data = assemble("d", noise(100, 3), np.repeat([0, 1], [80, 20]), kind="array")
     with pytest.raises(DataError, match=r"(?s)more than one value.*all 60.*sorted"):
+        data.split(Splits(kind="time"), 0)
+    amounts = np.repeat([0.5, 1.5, 2.5], [60, 20, 20])
+    data = assemble("d", noise(100, 3), amounts, kind="array")
+    with pytest.raises(DataError, match="more than one value"):
         data.split(Splits(kind="time"), 0)
 
 
@@ -300,6 +332,9 @@ def test_groups_divide_the_rest_of_a_given_test_set():
     split = data.split(Splits(validation=0.25), 0)
     assert len(split.x_validation) == 20
     assert not any("groups have rows" in note for note in split.notes)
+    assert "8 groups have rows in more than one set." in notes_of(
+        data, Splits(kind="random", validation=0.4)
+    )
 
 
 # --- the digest -----------------------------------------------------------------

@@ -131,6 +131,19 @@ def test_groups_stay_on_one_side(seed):
     assert 40 <= len(rows.validation) <= 80
 
 
+def test_the_seed_decides_which_groups_are_tested():
+    groups = np.arange(100) // 10
+    tested = {
+        frozenset(
+            groups[
+                draw(Splits(), np.arange(100.0), "regression", seed, groups=groups).test
+            ].tolist()
+        )
+        for seed in range(10)
+    }
+    assert len(tested) > 5
+
+
 def test_three_groups_are_one_for_each_set():
     groups = np.repeat(["a", "b", "c"], [5, 60, 35])
     rows = draw(Splits(), np.arange(100.0), "regression", 0, groups=groups)

@@ -24,7 +24,7 @@ def first_rows(count):
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_separators_are_recognised(separator):
-    text = 'a,b,c\n1,x,2.5\n2,"y, z",3.5\n'.replace(",", separator)
+    text = 'a,b,c\n1,x,2.5\n2, "y, z",3.5\n'.replace(",", separator)
     frame, notes = parse_csv(text, "f.csv")
     assert list(frame.columns) == ["a", "b", "c"]
     assert frame["c"].tolist() == [2.5, 3.5]
@@ -177,6 +177,8 @@ def test_columns_that_say_nothing_are_dropped_and_named(values, reason):
 def test_a_text_that_is_present_or_missing_says_something():
     x, _ = encode((column(["yes", None, "yes", None]),), first_rows(4))
     assert x.shape == (4, 2)
+    x, _ = encode((column(["yes", None, "no", "yes"]),), first_rows(4))
+    assert x.shape == (4, 3)
 
 
 def test_dates_are_said_to_be_days():

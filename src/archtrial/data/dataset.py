@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from archtrial.data.split import TEST, Array, Rows, Split, draw
+from archtrial.data.split import Array, Rows, Split, draw
 from archtrial.data.tables import Column, encode, is_number, listing
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
@@ -61,6 +61,14 @@ class Dataset:
         rows = draw(
             splits, self.targets, self.task, seed, given=self.given, groups=groups
         )
+        y_train, y_validation, y_test = (self.targets[members] for members in rows)
+        if (y_train == y_train[0]).all():
+            raise DataError(
+                "the training rows hold more than one value of the target",
+                f"all {len(y_train)} have the same",
+                "Choose another kind of split: rows in file order may be sorted by"
+                " the target.",
+            )
         notes = list(self.notes)
         notes += _class_notes(self.targets, self.classes, rows)
         notes += _leaks(inputs, self.targets, self.task, rows.train)
@@ -76,15 +84,7 @@ class Dataset:
             remarks = []
         notes += remarks + _copies(parts)
         if groups is not None:
-            notes += _torn_groups(groups, rows, self.given)
-        y_train, y_validation, y_test = (self.targets[members] for members in rows)
-        if (y_train == y_train[0]).all():
-            raise DataError(
-                "the training rows hold more than one value of the target",
-                f"all {len(y_train)} have the same",
-                "Choose another kind of split: rows in file order may be sorted by"
-                " the target.",
-            )
+            notes += _torn_groups(groups, rows)
         return Split(
             x_train=parts[0],
             x_validation=parts[1],
@@ -394,7 +394,7 @@ def _gives_away(values: Array, y: Array, task: str) -> bool:
         if values.dtype.kind == "O":
             return False
         numbers = values.astype(np.float64)
-        if np.isnan(numbers).any() or np.ptp(numbers) == 0:
+        if np.ptp(numbers) == 0:
             return False
         return bool(abs(np.corrcoef(numbers, y)[0, 1]) > 1 - 1e-9)
     # One to one with the classes; a few hundred rows tell almost every column.
@@ -429,11 +429,8 @@ def _copies(parts: list[Array]) -> list[str]:
     return notes
 
 
-def _torn_groups(groups: Array, rows: Rows, given: Array | None) -> list[str]:
+def _torn_groups(groups: Array, rows: Rows) -> list[str]:
     """Reports groups on both sides, where the kind of split allowed it."""
-    if given is not None and (given == TEST).any():
-        # The groups of a given test set are not known.
-        rows = Rows(rows.train, rows.validation, rows.test[:0])
     sides = [set(groups[members].tolist()) for members in rows]
     torn = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
     if not torn:
