@@ -110,6 +110,7 @@ def make_comparison(baseline="mlp", challenger="cnn", **changes):
     return {
         "verdict": "architecture",
         "strong": True,
+        "reason": None,
         "sentence": f"With the same tuning effort (best of 4 trials), {challenger} beats"
         f" {baseline} by 24.1 points of accuracy (95% interval 20.3 to 27.9): the"
         f" architecture makes the difference. Whether {baseline} gets there with more"
@@ -117,28 +118,49 @@ def make_comparison(baseline="mlp", challenger="cnn", **changes):
         "baseline": baseline,
         "challenger": challenger,
         "metric": "accuracy",
+        "higher_is_better": True,
+        "scored_on": "test",
         "margin": 0.005,
         "alpha": 0.05,
         "estimand": "configuration",
+        "paired": True,
         "configurations": 16,
         "effort": 4,
         "effect": {"estimate": 0.2412, "low": 0.203, "high": 0.279},
-        "effect_at_equal_compute": {"estimate": 0.2201, "low": 0.171, "high": 0.266},
+        "standard_error": 0.017,
         "p_value": 0.0002,
+        "p_value_adjusted": 0.0002,
+        "effect_at_equal_compute": {
+            "estimate": 0.2201,
+            "low": 0.171,
+            "high": 0.266,
+            "p_value": 0.0004,
+            "baseline_effort": 4,
+            "challenger_effort": 1,
+        },
         "baseline_score": {"estimate": 0.6331, "low": 0.601, "high": 0.66},
         "challenger_score": {"estimate": 0.8743, "low": 0.843, "high": 0.9},
         "probability_better": {
-            "searches": {"estimate": 0.987, "low": None, "high": None},
-            "seeds": {"estimate": 1.0, "low": 0.69, "high": 1.0},
+            "searches": {"estimate": 0.987, "low": 0.93, "high": 1.0},
+            "seeds": {"estimate": 1.0, "low": 0.69, "high": 1.0, "pairs": 10},
         },
         "tuning_to_match": {
             "multiple": {"estimate": None, "low": 1.0, "high": None},
             "trials": {"estimate": None, "low": 4, "high": None},
             "reportable_up_to": 1.0,
+            "would_settle": 64,
         },
         "catch_up": "unknown",
         "test_set_floor": 0.0118,
         "minimum_detectable_effect": 0.043,
+        "would_settle": None,
+        "other_reading": {
+            "estimand": "run",
+            "verdict": "architecture",
+            "effect": {"estimate": 0.2388, "low": 0.199, "high": 0.28},
+            "p_value": 0.0002,
+        },
+        "published": None,
         "warnings": [],
     } | changes
 

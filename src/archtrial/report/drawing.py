@@ -19,6 +19,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from archtrial.errors import ProtocolError
+
 __all__ = [
     "DARK",
     "LIGHT",
@@ -57,7 +59,7 @@ LIGHT = {
     "challenger-2": "#0d7a6b",
     "challenger-3": "#8b37a6",
     "challenger-4": "#3b4656",
-    "challenger-5": "#2b82a8",
+    "challenger-5": "#1f7396",
 }
 DARK = {
     "paper": "#15181c",
@@ -235,7 +237,7 @@ def save(figure: Figure, path: str | Path) -> None:
         path: Where to; its ending decides the format.
 
     Raises:
-        ValueError: The ending is neither `.svg` nor `.png`.
+        ProtocolError: The ending is neither `.svg` nor `.png`.
     """
     path = Path(path)
     if path.suffix == ".svg":
@@ -244,7 +246,11 @@ def save(figure: Figure, path: str | Path) -> None:
         with matplotlib.rc_context(STYLE), _any_glyph():
             figure.savefig(path, dpi=144, facecolor=LIGHT["paper"], metadata={})
     else:
-        raise ValueError(f"a figure is saved as .svg or .png, not as {path.suffix!r}")
+        raise ProtocolError(
+            "a figure is saved as svg or png",
+            path.name,
+            "Let the file's name end in .svg or .png.",
+        )
 
 
 def to_svg(figure: Figure, *, titled: bool = False) -> str:
@@ -288,7 +294,8 @@ def _drawn(figure: Figure, titled: bool) -> str:
         title.set_visible(True)
     svg = written.getvalue()
     # A page has one element of each name: Matplotlib's "axes_1" would be several.
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg[svg.index("<svg") :])
+    svg = re.sub(r' *<g id="[^"]*"/>\n', "", svg[svg.index("<svg") :])
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     # Matplotlib's own font is for measuring; it is wider than what readers have.
     svg = re.sub(r"(<text style=\"[^\"]*)'DejaVu Sans'[^\";]*", r"\1sans-serif", svg)
     svg = re.sub(r"<[^<>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)

@@ -167,7 +167,7 @@ def tuning_curves(
     Args:
         arms: Each arm's colour, the baseline first.
         curves: Of each arm, a tuning curve with arrays of shape (K,), in the
-            metric's own units: `effort`; `test`, the expected test score, or
+            metric's own units: `effort`, which is 1, ..., K; `test`, the expected test score, or
             NaN where there is none; `validation` with its band `low`, `high`.
         metric: The metric of the scores.
         effort: The declared effort, marked in the figure.
@@ -184,7 +184,6 @@ def tuning_curves(
             message, width, 340, left=50, right=room_for(names.values()), bottom=46
         )
         longest = max(int(curves[arm].effort[-1]) for arm in drawn)
-        axes.axvline(effort, color=LIGHT["muted"], lw=1, ls=(0, (2, 3)), zorder=1)
         ends = []
         bottom, top = _reach(curves[arm] for arm in drawn)
         for arm in drawn:
@@ -217,7 +216,8 @@ def tuning_curves(
             axes.set_xlabel("effort: search trials spent")
         _score_axis(axes, metric)
         label_ends(axes, ends)
-        _mark_effort(axes, effort, drawn, scores, curves, metric)
+        if effort <= longest:  # more than that, n configurations cannot tell
+            _mark_effort(axes, effort, drawn, scores, metric)
     return figure
 
 
@@ -863,16 +863,15 @@ def _mark_effort(
     effort: int,
     arms: Sequence[str],
     scores: Mapping[str, np.ndarray],
-    curves: Mapping[str, Any],
     metric: Metric,
 ) -> None:
-    """Writes the declared effort, and between two arms their gap at it."""
-    lines = [f"declared effort: {effort}"]
-    if len(arms) == 2:
-        at = [list(curves[arm].effort).index(effort) for arm in arms]
-        first, second = (scores[arm][i] for arm, i in zip(arms, at, strict=True))
-        gap = _turned(float(second - first), metric)
-        lines.insert(0, f"gap there: {numbers.difference(gap, metric)}")
+    """Marks the declared effort, and writes the gap of two arms at it."""
+    axes.axvline(effort, color=LIGHT["muted"], lw=1, ls=(0, (2, 3)), zorder=1)
+    lines = [f"declared effort: {effort:,}"]
+    if len(arms) == 2 and all(len(scores[arm]) >= effort for arm in arms):
+        first, second = (float(scores[arm][effort - 1]) for arm in arms)
+        gap = numbers.difference(_turned(second - first, metric), metric)
+        lines.insert(0, f"gap there: {gap}")
     left, right = axes.get_xlim()
     middle = (
         math.sqrt(left * right) if axes.get_xscale() == "log" else (left + right) / 2

@@ -237,7 +237,7 @@ def _minus(written: str) -> str:
 
 
 def _three(number: float) -> str:
-    return f"{number:.{max(0, 2 - math.floor(math.log10(number)))}f}"
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
 
 
 def _rounded(number: float) -> int:

@@ -57,8 +57,8 @@ def render(evidence: Evidence) -> str:
     # Tuning curves show why; several challengers, or none of a curve, need this.
     shown = "effects" in together and (several or "tuning_curves" not in together)
     overview = _figure(together["effects"]) if shown else None
-    warnings = {w: None for c in comparisons for w in c.get("warnings", [])}
-    study = evidence.document.get("study", {})
+    warnings = {w: None for c in comparisons for w in c["warnings"]}
+    study = evidence.document["study"]
     return _template().render(
         css=markupsafe.Markup(_text("page.css")),  # noqa: S704 - the package's own file
         palette=_palette(),
@@ -80,6 +80,7 @@ def render(evidence: Evidence) -> str:
         metric=numbers.label(evidence.metric),
         margin=numbers.size(comparisons[0]["margin"], evidence.metric),
         effort=comparisons[0]["effort"],
+        estimand=comparisons[0]["estimand"],
         citation=_citation(study, evidence.environment),
         json=json.dumps(evidence.document, indent=2, ensure_ascii=False),
     )
@@ -144,7 +145,7 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
             for name, draw in drawn.items()
             if name != "effects"
         },
-        "scored_on": comparison.get("scored_on", "test"),
+        "scored_on": comparison["scored_on"],
         "banded": max(searched) > figures.MANY,
         "thin": min(searched) <= figures.MANY,
         "best": math.ceil(comparison["configurations"] / comparison["effort"]),
@@ -199,7 +200,7 @@ def _three_numbers(
         ),
         _Fact(
             "How often chance alone makes a gap this large",
-            numbers.p_value(comparison.get("p_value_adjusted", comparison["p_value"])),
+            numbers.p_value(comparison["p_value_adjusted"]),
             f"adjusted for {share} challengers" if share > 1 else "",
         ),
     ]
@@ -220,31 +221,32 @@ def _against_margin(comparison: Mapping[str, Any], metric: Metric) -> str:
 
 def _catch_up(comparison: Mapping[str, Any]) -> dict[str, str] | None:
     """Returns whether more tuning of the baseline makes up for the gap, in words."""
-    answer = comparison.get("catch_up")
-    if answer is None or comparison["verdict"] in ("baseline", "not_assessable"):
+    found = comparison["tuning_to_match"]
+    if found is None or comparison["verdict"] == "baseline":
         return None
-    found = comparison.get("tuning_to_match") or {}
-    multiple = found.get("multiple") or {}
     baseline, challenger = comparison["baseline"], comparison["challenger"]
-    reach = found.get("reportable_up_to")
-    words = {
+    answer = {
         "yes": f"Yes: with more tuning, {baseline} comes within the margin of {challenger}.",
         "no": f"No: more tuning of {baseline} does not make up for the gap.",
-        "unknown": f"Not settled: whether {baseline} gets there with more tuning, these"
-        " runs cannot tell.",
-    }[answer]
-    low, estimate, high = (multiple.get(key) for key in ("low", "estimate", "high"))
-    detail = ""
+        "unknown": f"Not settled: it is open whether {baseline} gets there"
+        " with more tuning.",
+    }[comparison["catch_up"]]
+    estimate, low, high = (
+        found["multiple"][end] for end in ("estimate", "low", "high")
+    )
+    reach = _times(found["reportable_up_to"])
+    detail = f"These runs reach as far as {reach} the compute that {challenger} was tuned with"
     if estimate is not None:
-        detail = f"It matches at {_times(estimate)} the effort (compute)"
-        detail += f", interval {_times(low or 0)} to " if high is not None else ""
-        detail += _times(high) if high is not None else ", with no upper limit known"
-        detail += "."
+        limit = f"at most {_times(high)}" if high is not None else "with no upper limit"
+        detail += (
+            f"; the best guess is that {baseline} needs {_times(estimate)} of it, at"
+            f" least {_times(low)} and {limit}"
+        )
     elif low is not None:
-        detail = f"It takes at least {_times(low)} the effort (compute)."
-    if reach is not None:
-        detail += f" These runs can report up to {_times(reach)}."
-    return {"answer": words, "detail": detail.strip()}
+        detail += f"; {baseline} needs at least {_times(low)} of it"
+    if found["would_settle"] is not None:
+        detail += f". {found['would_settle']:,} configurations of each arm would tell"
+    return {"answer": answer, "detail": f"{detail}."}
 
 
 def _times(multiple: float) -> str:
@@ -254,80 +256,112 @@ def _times(multiple: float) -> str:
 def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
     """Returns the numbers beside the primary one; those that are missing are left out."""
     baseline, challenger = comparison["baseline"], comparison["challenger"]
-    scored = comparison.get("scored_on", "test").capitalize()
-    facts = []
-    for arm, key in ((baseline, "baseline_score"), (challenger, "challenger_score")):
-        found = _interval(comparison.get(key))
-        if found:
-            facts.append(
-                _Fact(
-                    f"{scored} {numbers.label(metric)} that tuning {arm} ends with",
-                    _with_interval(found, numbers.score, numbers.scores, metric),
-                    f"expected after a search of {numbers.count(comparison['effort'], 'trial')}",
-                )
-            )
-    found = _interval(comparison.get("effect_at_equal_compute"))
-    if found:
+    scored = f"{comparison['scored_on']} {numbers.label(metric)}".capitalize()
+    searching = numbers.count(comparison["effort"], "trial")
+    facts: list[_Fact | None] = [
+        _scored(
+            f"{scored} that tuning {arm} ends with",
+            comparison[f"{role}_score"],
+            metric,
+            f"expected after a search of {searching}",
+        )
+        for role, arm in (("baseline", baseline), ("challenger", challenger))
+    ]
+    equal = comparison["effect_at_equal_compute"]
+    if equal is not None:
+        trials = numbers.count(equal["challenger_effort"], "trial")
         facts.append(
-            _Fact(
+            _gained(
                 "Gain at equal compute",
-                _with_interval(found, numbers.difference, numbers.differences, metric),
-                "both searches cost the same number of operations",
+                equal,
+                metric,
+                f"{trials} of {challenger} cost as much as"
+                f" {equal['baseline_effort']:,} of {baseline}",
             )
         )
-    chances = comparison.get("probability_better") or {}
-    for key, term in (
-        (
-            "searches",
-            f"Chance that a search of {challenger} ends above one of {baseline}",
-        ),
-        ("seeds", f"Chance that the tuned {challenger} beats the tuned {baseline}"),
-    ):
-        found = _interval(chances.get(key))
-        if found:
-            estimate, low, high = found
-            written = numbers.probability(estimate)
-            if low is not None and high is not None:
-                written += (
-                    f" ({numbers.probability(low)} to {numbers.probability(high)})"
+    other = comparison["other_reading"]
+    if other is not None:
+        which = {
+            "run": "of the very run picked, seed luck included",
+            "configuration": "of the configuration picked, over fresh seeds",
+        }[other["estimand"]]
+        facts.append(
+            _gained(f"Gain {which}", other["effect"], metric, "the other reading")
+        )
+    chances = comparison["probability_better"] or {}
+    if chances.get("searches"):
+        facts.append(
+            _chance(
+                f"How often a search of {challenger} ends above one of {baseline}",
+                chances["searches"],
+                f"each of {searching}",
+            )
+        )
+    if chances.get("seeds"):
+        pairs = numbers.count(chances["seeds"]["pairs"], "pair")
+        facts.append(
+            _chance(
+                f"How often the tuned {challenger} beats the tuned {baseline}",
+                chances["seeds"],
+                f"seen on {pairs} of fresh seeds",
+            )
+        )
+    published = comparison["published"]
+    if published is not None:
+        gap = numbers.difference(published["gap"], metric)
+        for part, words in (
+            ("tuning", f"tuning {baseline} better"),
+            ("architecture", "the architecture"),
+            ("selection_luck", f"luck in selecting {challenger}"),
+        ):
+            facts.append(
+                _gained(
+                    f"Of the published gap of {gap}: {words}",
+                    published[part],
+                    metric,
+                    "the three parts add up; the split depends on the path",
                 )
-            note = "on a fresh seed each" if key == "seeds" else "repeating the search"
-            facts.append(_Fact(term, written, note))
+            )
     for key, term, note in (
         (
             "minimum_detectable_effect",
-            "Smallest gap that this study could see",
+            "Smallest gap that this study was likely to see",
             "with a chance of 80% (minimum detectable effect)",
         ),
         (
             "test_set_floor",
             "What the size of the test set alone leaves open",
-            "no number of runs makes the interval narrower than ± this",
+            "to either side, however many runs there are",
         ),
     ):
-        size = comparison.get(key)
-        if isinstance(size, (int, float)):
-            facts.append(_Fact(term, numbers.size(size, metric), note))
-    return facts
+        if comparison[key] is not None:
+            facts.append(_Fact(term, numbers.size(comparison[key], metric), note))
+    return [fact for fact in facts if fact is not None]
 
 
-def _interval(found: Any) -> tuple[float, float | None, float | None] | None:
-    """Returns estimate, low and high; None where there is no estimate."""
-    if not isinstance(found, Mapping) or found.get("estimate") is None:
+def _scored(
+    term: str, found: Mapping[str, Any], metric: Metric, note: str
+) -> _Fact | None:
+    if found["estimate"] is None:
         return None
-    return found["estimate"], found.get("low"), found.get("high")
+    within = (found["low"], found["high"])
+    interval = numbers.scores(*within, metric)
+    return _Fact(
+        term, f"{numbers.score(found['estimate'], metric, within)} ({interval})", note
+    )
 
 
-def _with_interval(
-    found: tuple[float, float | None, float | None],
-    one: Callable[..., str],
-    two: Callable[..., str],
-    metric: Metric,
-) -> str:
-    estimate, low, high = found
-    if low is None or high is None:
-        return one(estimate, metric)
-    return f"{one(estimate, metric, (low, high))} ({two(low, high, metric)})"
+def _gained(term: str, found: Mapping[str, Any], metric: Metric, note: str) -> _Fact:
+    within = (found["low"], found["high"])
+    gain = numbers.difference(found["estimate"], metric, within)
+    return _Fact(term, f"{gain} ({numbers.differences(*within, metric)})", note)
+
+
+def _chance(term: str, found: Mapping[str, Any], note: str) -> _Fact:
+    estimate, low, high = (
+        numbers.probability(found[end]) for end in ("estimate", "low", "high")
+    )
+    return _Fact(term, f"{estimate} ({low} to {high})", note)
 
 
 def _arms(colors: Mapping[str, str]) -> list[dict[str, str]]:
@@ -422,9 +456,9 @@ def _citation(study: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     version = environment.get("archtrial")
     parts = [
         f"Controlled trial with archtrial{f' {version}' if version else ''}",
-        f"data {study['data']}" if study.get("data") else "",
-        f"protocol {study['protocol_hash']}" if study.get("protocol_hash") else "",
-        f"seed {study['seed']}" if study.get("seed") is not None else "",
+        f"data {study['data']}" if study["data"] else "",
+        f"protocol {study['protocol_hash']}" if study["protocol_hash"] else "",
+        f"seed {study['seed']}",
     ]
     return ", ".join(part for part in parts if part) + "."
 

@@ -1,0 +1,436 @@
+import dataclasses
+import html.parser
+import importlib.resources
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from archtrial.report import Evidence, page
+
+from .conftest import Score, make_comparison, make_evidence, make_runs
+
+HOSTILE = "<script>alert(1)</script>\"' & $x$ 卷积🎉"
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects tags, attributes and the words outside of style sheets."""
+
+    # What has no end tag in HTML.
+    VOID = frozenset({"meta", "link", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.words, self.open = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attributes]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def judged(**changes):
+    """Returns what a table of somebody else's runs gives: no more than scores."""
+    runs = [
+        dataclasses.replace(run, configuration={}, parameters=0, flops=0.0)
+        for run in make_runs(curves=False)
+        if run.stage == "search"
+    ]
+    unknown = {"estimate": None, "low": None, "high": None}
+    comparison = make_comparison(
+        effect_at_equal_compute=None,
+        probability_better={
+            "searches": {"estimate": 0.9, "low": 0.8, "high": 1.0},
+            "seeds": None,
+        },
+        other_reading=None,
+        test_set_floor=None,
+        tuning_to_match=None,
+        baseline_score=unknown,
+        estimand="run",
+        **changes,
+    )
+    study = {"protocol_hash": None, "data": "runs.csv", "seed": 0}
+    document = {"schema": 1, "study": study, "comparisons": [comparison]}
+    return Evidence(document=document, runs=runs, metric=Score())
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return page.render(make_evidence())
+
+
+def test_the_fixture_is_a_verdict_as_its_schema_describes_it(evidence):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = importlib.resources.files("archtrial.statistics") / "verdict.schema.json"
+    if not schema.is_file():
+        pytest.skip("the schema is not there")
+    jsonschema.validate(evidence.document, json.loads(schema.read_text("utf-8")))
+
+
+def test_the_sentence_comes_first_and_details_last(rendered):
+    text = Reader(rendered).text
+    order = [
+        "beats mlp by 24.1 points of accuracy",
+        "Whether mlp gets there with more tuning",
+        "Gain of cnn over mlp +24.1 points",
+        "95% interval +20.3 to +27.9 points",
+        "How often chance alone makes a gap this large about once in 5,000",
+        "cnn is ahead of mlp at every effort up to 4 trials",
+        "The tuned cnn beats the tuned mlp on all 13 fresh seeds",
+        "Would more tuning of mlp make up for it?",
+        "The same comparison, read in other ways",
+        "The best configurations lie inside the declared space",
+        "The arms",
+        "The tuned configuration",
+        "To load the tuned cnn",
+        "Warnings",
+        "Notes on the data",
+        "The protocol, declared before the first run",
+        "Where it ran",
+        "What the words mean",
+        "How to cite",
+    ]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_the_page_is_well_formed_and_asks_nothing_of_the_network(rendered):
+    reader = Reader(rendered)
+    assert not reader.open
+    assert rendered.startswith("<!doctype html>")
+    assert not {"script", "img", "iframe", "object"} & set(reader.tags)
+    for _, name, value in reader.attributes:
+        if name in ("src", "href", "xlink:href", "action", "data"):
+            assert value.startswith(("#", "data:")), value
+    assert not re.search(r"url\((?!#)|@import", rendered)
+    # The browser is told so, too.
+    assert "default-src 'none'" in rendered
+
+
+def test_ids_are_unique_and_links_lead_somewhere(rendered):
+    attributes = Reader(rendered).attributes
+    ids = [value for _, name, value in attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    targets = {
+        value[1:]
+        for _, name, value in attributes
+        if name in ("href", "xlink:href") and value.startswith("#")
+    }
+    assert {"warnings"} < targets <= set(ids)
+
+
+def test_figures_are_named_for_those_who_do_not_see_them(rendered):
+    attributes = Reader(rendered).attributes
+    drawings = sum(a == ("svg", "role", "img") for a in attributes)
+    names = [v for tag, name, v in attributes if (tag, name) == ("svg", "aria-label")]
+    # Four figures, each for a wide and a narrow screen.
+    assert drawings == len(names) == 8
+    assert all(names)
+    assert ("html", "lang", "en") in attributes
+
+
+def test_the_same_evidence_gives_the_same_bytes(rendered):
+    assert page.render(make_evidence()) == rendered
+
+
+def test_what_was_not_passed_has_no_section():
+    text = Reader(page.render(judged())).text
+    for words in (
+        "fresh seeds",
+        "declared space",
+        "last fifth of training",
+        "Would more tuning",
+        "The protocol",
+        "Where it ran",
+        "To load",
+        "Warnings",
+        "Notes on the data",
+        "The tuned configuration",
+        "parameters",
+        "equal compute",
+        "not known",
+    ):
+        assert words not in text, words
+    # Without tuning curves the interval is what shows why.
+    assert "cnn gains 24.1 points over mlp" in text
+    assert "configurations searched 16 16" in text
+
+
+def test_a_comparison_that_cannot_be_judged_has_no_numbers():
+    unknown = {"estimate": None, "low": None, "high": None}
+    evidence = judged(
+        verdict="not_assessable",
+        strong=False,
+        reason="n is too small",
+        sentence="cnn and mlp cannot be compared: n is too small.",
+        effect=unknown,
+        p_value=None,
+        p_value_adjusted=None,
+        challenger_score=unknown,
+        minimum_detectable_effect=None,
+    )
+    evidence.document["comparisons"][0]["probability_better"] = None
+    text = Reader(page.render(evidence)).text
+    assert "This comparison cannot be judged" in text
+    assert "cannot be compared: n is too small." in text
+    assert "Gain of" not in text
+    assert "not known" not in text
+
+
+def test_every_name_is_escaped():
+    runs = [
+        dataclasses.replace(
+            run,
+            arm={"mlp": HOSTILE, "cnn": "cnn"}[run.arm],
+            configuration={HOSTILE: HOSTILE, **run.configuration},
+        )
+        for run in make_runs()
+    ]
+    evidence = make_evidence()
+    comparison = make_comparison(HOSTILE, "cnn", warnings=[HOSTILE])
+    evidence = dataclasses.replace(
+        evidence,
+        document={
+            "schema": 1,
+            "study": {"protocol_hash": HOSTILE, "data": HOSTILE, "seed": 0},
+            "comparisons": [comparison],
+        },
+        runs=runs,
+        curves={HOSTILE: evidence.curves["mlp"], "cnn": evidence.curves["cnn"]},
+        spaces={HOSTILE: evidence.spaces["mlp"], "cnn": evidence.spaces["cnn"]},
+        edges={HOSTILE: {"learning_rate": "low"}},
+        protocol={HOSTILE: {HOSTILE: [HOSTILE]}},
+        environment={HOSTILE: HOSTILE},
+        notes=[HOSTILE],
+        loading={HOSTILE: HOSTILE},
+    )
+    rendered = page.render(evidence)
+    reader = Reader(rendered)
+    assert "script" not in reader.tags
+    assert "<script" not in rendered
+    assert reader.text.count(HOSTILE) > 10
+    assert not reader.open
+
+
+def test_several_challengers_have_a_section_each():
+    names = ["cnn", "gru", "lstm", "rnn", "linear"]
+    verdicts = [
+        "architecture",
+        "architecture",
+        "equivalent",
+        "inconclusive",
+        "baseline",
+    ]
+    comparisons = [
+        make_comparison(challenger=name, verdict=verdict)
+        for name, verdict in zip(names, verdicts, strict=True)
+    ]
+    evidence = judged()
+    evidence.document["comparisons"][:] = comparisons
+    rendered = page.render(evidence)
+    text = Reader(rendered).text
+    assert (
+        "cnn and gru gain over mlp by architecture; lstm is as good as mlp; linear is"
+        " worse than mlp; rnn is not settled." in text
+    )
+    for name in names:
+        assert f"{name} against mlp" in text
+    # Each interval is one of five, and says so.
+    assert text.count("99% interval +") == 5
+    assert text.count("adjusted for 5 challengers") == 5
+    assert rendered.count("<h3>Every challenger&#39;s gain over mlp is clear of 0") == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.2, 0.3, "all of it above the margin of 0.5 points"),
+        (-0.3, -0.2, "all of it below the margin of \u22120.5 points"),
+        (-0.004, 0.004, "all of it within the margin of ±0.5 points"),
+        (-0.1, 0.3, "the margin, the smallest gap worth having, is 0.5 points"),
+    ],
+)
+def test_the_interval_is_set_beside_the_margin(low, high, words):
+    effect = {"estimate": (low + high) / 2, "low": low, "high": high}
+    assert words in Reader(page.render(judged(effect=effect))).text
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "multiple", "words"),
+    [
+        (
+            "yes",
+            {"estimate": 1.5, "low": 1.0, "high": 3.0},
+            "Yes: with more tuning, mlp comes within the margin of cnn. These runs reach as far"
+            " as 4\u00d7 the compute that cnn was tuned with; the best guess is that mlp needs"
+            " 1.5\u00d7 of it, at least 1\u00d7 and at most 3\u00d7.",
+        ),
+        (
+            "no",
+            {"estimate": None, "low": 5.0, "high": None},
+            "No: more tuning of mlp does not make up for the gap. These runs reach as far as"
+            " 4\u00d7 the compute that cnn was tuned with; mlp needs at least 5\u00d7 of it.",
+        ),
+    ],
+)
+def test_catching_up_is_told_in_words(catch_up, multiple, words):
+    evidence = judged(catch_up=catch_up)
+    evidence.document["comparisons"][0]["tuning_to_match"] = {
+        "multiple": multiple,
+        "trials": multiple,
+        "reportable_up_to": 4.0,
+        "would_settle": None,
+    }
+    assert words in Reader(page.render(evidence)).text
+
+
+def test_a_published_gap_is_taken_apart():
+    part = {"estimate": 0.01, "low": 0.0, "high": 0.02}
+    evidence = judged(
+        published={
+            "gap": 0.03,
+            "tuning": part,
+            "architecture": part,
+            "selection_luck": part,
+        }
+    )
+    text = Reader(page.render(evidence)).text
+    assert "Of the published gap of +3.0 points: tuning mlp better" in text
+    assert "+1.0 points (+0.0 to +2.0 points)" in text
+
+
+# ------------------------------------------------------------- in a real browser
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("chromium is not installed")
+    profile = tmp_path_factory.mktemp("profile")
+
+    def dump(path, *options):
+        finished = subprocess.run(
+            [
+                program,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--allow-file-access-from-files",
+                f"--user-data-dir={profile}",
+                "--virtual-time-budget=5000",
+                *options,
+                "--dump-dom",
+                path.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return finished.stdout
+
+    return dump
+
+
+# A window of a browser is never as narrow as a phone: the page is put into a
+# frame, and measured from outside.
+FRAME = """<!doctype html><body style="margin:0">
+<iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>
+<script>
+addEventListener("load", () => {{
+  const page = document.querySelector("iframe").contentDocument;
+  const shown = (name) => [...page.querySelectorAll(name)].filter(
+    (element) => element.getBoundingClientRect().width > 0).length;
+  const style = (name) => getComputedStyle(page.querySelector(name));
+  document.title = JSON.stringify({{
+    scroll: page.documentElement.scrollWidth,
+    wide: shown(".wide svg"), narrow: shown(".narrow svg"),
+    paper: style("body").backgroundColor,
+    words: style("svg text").fill,
+    font: style("svg text").fontFamily,
+    heading: page.querySelector("h1").getBoundingClientRect().bottom,
+    errors: page.querySelectorAll("parsererror").length,
+  }});
+}});
+</script>"""
+
+
+def measured(chromium, tmp_path, rendered, width, *options):
+    (tmp_path / "page.html").write_text(rendered, encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width), encoding="utf-8")
+    dumped = chromium(frame, *options)
+    (title,) = re.findall("<title>(.*?)</title>", dumped)
+    return json.loads(html.unescape(title))
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_no_width_scrolls_sideways(chromium, tmp_path, rendered, width):
+    found = measured(chromium, tmp_path, rendered, width)
+    assert found["scroll"] <= width
+    assert (found["wide"], found["narrow"]) == ((0, 4) if width < 600 else (4, 0))
+    assert found["errors"] == 0
+    # The sentence is read without scrolling.
+    assert 0 < found["heading"] < 600
+
+
+def test_long_names_do_not_widen_a_phone(chromium, tmp_path):
+    long = "ResidualNetworkWithoutAnySpaceInItsName" * 3
+    evidence = make_evidence()
+    runs = [
+        dataclasses.replace(run, arm=long) if run.arm == "cnn" else run
+        for run in evidence.runs
+    ]
+    evidence = dataclasses.replace(
+        evidence,
+        document=evidence.document
+        | {"comparisons": [make_comparison(challenger=long)]},
+        runs=runs,
+        curves={"mlp": evidence.curves["mlp"], long: evidence.curves["cnn"]},
+        protocol={"a" * 80: "b" * 150},
+    )
+    found = measured(chromium, tmp_path, page.render(evidence), 390)
+    assert found["scroll"] <= 390
+
+
+def test_dark_mode_turns_page_and_figures(chromium, tmp_path, rendered):
+    light = measured(chromium, tmp_path, rendered, 390)
+    dark = measured(
+        chromium, tmp_path, rendered, 390, "--blink-settings=preferredColorScheme=0"
+    )
+    assert light["paper"] == "rgb(255, 255, 255)"
+    assert dark["paper"] == "rgb(21, 24, 28)"
+    assert light["words"] != dark["words"]
+    assert "DejaVu" not in light["font"]
+
+
+def test_the_browser_reads_the_page_as_it_was_written(chromium, tmp_path, rendered):
+    path = tmp_path / "page.html"
+    path.write_text(rendered, encoding="utf-8")
+    dumped = chromium(path)
+    assert dumped.count("<svg") == 8
+    assert "</main>" in dumped
+    assert Reader(dumped).text == Reader(rendered).text
