@@ -84,6 +84,8 @@ def _train(
     started = time.perf_counter()
     accounts = [run.Account(problem, started) for _ in jobs]
     data = run.Data(problem)
+    # Counted before the modules are stacked: a stacked module no longer runs alone.
+    flops = cost.training(modules[0], data.x_train[: data.batch_size], problem.steps)
     stack = Stack(modules, [job.noise_seed for job in jobs], problem.device)
     optimizer, smoothing = settings(problem, jobs, stack.values)
     orders = [
@@ -92,7 +94,6 @@ def _train(
         )
         for job in jobs
     ]
-    flops = cost.training(modules[0], data.x_train[: data.batch_size], problem.steps)
     for account in accounts:
         account.parameters = cost.parameters(modules[0])
         account.flops = flops
@@ -240,7 +241,8 @@ class Stack:
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
         # Every layer's own probability in every run; `_Redirected` reads it.
         for layers in zip(*map(run.dropouts, modules), strict=True):
-            layers[0].p = tuple(layer.p for layer in layers)
+            each = tuple(layer.p for layer in layers)
+            layers[0].p = each if any(each) else 0.0
         generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]
         self._redirected = _Redirected(generators)
 
@@ -392,8 +394,8 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,
     functional.batch_norm: stacked.batch_norm,
-    torch.gru: functools.partial(stacked.recurrent, stacked.gru_layer),
-    torch.lstm: functools.partial(stacked.recurrent, stacked.lstm_layer),
-    torch.rnn_tanh: functools.partial(stacked.recurrent, stacked.tanh_layer),
-    torch.rnn_relu: functools.partial(stacked.recurrent, stacked.relu_layer),
+    torch.gru: functools.partial(stacked.recurrent, stacked.GRU),
+    torch.lstm: functools.partial(stacked.recurrent, stacked.LSTM),
+    torch.rnn_tanh: functools.partial(stacked.recurrent, stacked.Tanh),
+    torch.rnn_relu: functools.partial(stacked.recurrent, stacked.ReLU),
 }

@@ -338,7 +338,7 @@ def dropout(
     inplace: bool = False,
 ) -> torch.Tensor:
     """Stands in for one of `DROPOUTS`, with `mask` as the source of the masks."""
-    if not training:
+    if not training or p == 0:
         return x
     shape = x.shape
     if func is not functional.dropout:  # whole channels
@@ -349,8 +349,8 @@ def dropout(
 
 def draw(empty: torch.Tensor, p: float, generator: torch.Generator) -> torch.Tensor:
     """Fills a tensor with one run's mask of dropout and returns it."""
-    if p >= 1:
-        return empty.zero_()
+    if p in (0, 1):
+        return empty.fill_(1 - p)
     return empty.bernoulli_(1 - p, generator=generator).div_(1 - p)
 
 

@@ -5,24 +5,23 @@ runs on every tensor: run r's input meets run r's weights. A run's values never
 enter another's, so one that has become NaN stays alone with it.
 """
 
-import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "ReLU",
+    "Tanh",
     "batch_norm",
     "convolution",
-    "gru_layer",
     "linear",
-    "lstm_layer",
     "recurrent",
-    "relu_layer",
-    "tanh_layer",
 ]
 
 
@@ -312,19 +311,19 @@ def _windows(
 # ---------------------------------------------------------------- recurrent layers
 #
 # Names of axes: R runs, D directions, G = R x D cells side by side, H units, T
-# steps, B batch. The batch comes last, so that the gates of a cell are slices
-# whose values lie next to each other. A backward direction reads its input
-# flipped, hence all cells take the same step together.
-
-
-# A layer takes its input (G, inputs, T, B), the weights and biases of its cells
-# (G, gates, inputs), (G, gates, H) and twice (G, gates, 1) or None, and the first
-# states, each (G, H, B). It returns all states (G, H, T, B) and the last ones.
-_Layer: TypeAlias = Callable[..., tuple[torch.Tensor, tuple[torch.Tensor, ...]]]
+# steps, B batch. Steps come first and the batch last: what is worked on in one
+# step then lies in one piece, and so does each gate of a cell. A backward
+# direction reads its input flipped, hence all cells take the same step together.
+#
+# What a cell reads at a step is one matrix [x; h; 1] of I + H + 1 rows, so that
+# one product with [W_ih, W_hh, b] gives all its gates, and another one the
+# gradients of input and state. tanh(a) is computed as 2 sigmoid(2 a) - 1, with
+# the factor 2 in the weights where possible: torch's own tanh takes three times
+# as long as its sigmoid.
 
 
 def recurrent(
-    layer: _Layer,
+    cell: type[torch.autograd.Function],
     x: torch.Tensor,
     hx: torch.Tensor | Sequence[torch.Tensor],
     parameters: Sequence[torch.Tensor],
@@ -338,7 +337,7 @@ def recurrent(
     """Applies `torch.gru`, `lstm`, `rnn_tanh` or `rnn_relu`.
 
     Args:
-        layer: `gru_layer`, `lstm_layer`, `tanh_layer` or `relu_layer`.
+        cell: `GRU`, `LSTM`, `Tanh` or `ReLU`.
         x: (runs, batch, T, inputs), or T before batch.
         hx: (runs, layers x directions, batch, H); of an LSTM state and memory.
         parameters: For each layer and direction weight_ih, weight_hh and, if
@@ -363,7 +362,7 @@ def recurrent(
     if train and dropout > 0 and num_layers > 1:
         raise NotImplementedError("dropout between the layers of a recurrent network")
     first = [hx] if isinstance(hx, torch.Tensor) else hx
-    h = x.permute(0, 3, 2, 1) if batch_first else x.permute(0, 3, 1, 2)  # (R, *, T, B)
+    h = x.permute(2, 0, 3, 1) if batch_first else x.permute(1, 0, 3, 2)  # (T, R, I, B)
     lasts = []
     for index in range(num_layers):
         at = slice(index * D, (index + 1) * D)
@@ -374,286 +373,265 @@ def recurrent(
         tensors = [
             torch.stack(pair, 1).flatten(0, 1) for pair in zip(*cells, strict=True)
         ]
-        biases = [b.unsqueeze(2) for b in tensors[2:]] if has_biases else [None, None]
         starts = [state[:, at].flatten(0, 1).mT for state in first]
-        both = torch.stack([h, h.flip(2)], 1).flatten(0, 1) if bidirectional else h
-        states, last = layer(both, *tensors[:2], *biases, *starts)
+        both = torch.stack([h, h.flip(0)], 2).flatten(1, 2) if bidirectional else h
+        result = cell.apply(  # type: ignore[no-untyped-call]
+            both, _weights(cell, *tensors), *starts
+        )
+        states, *last = result if isinstance(result, tuple) else (result,)
         if bidirectional:
-            forwards, backwards = torch.unflatten(states, 0, (-1, 2)).unbind(1)
-            h = torch.cat([forwards, backwards.flip(2)], 1)  # (R, D H, T, B)
+            forwards, backwards = torch.unflatten(states, 1, (-1, 2)).unbind(2)
+            h = torch.cat([forwards, backwards.flip(0)], 2)  # (T, R, D H, B)
         else:
             h = states
-        lasts.append([torch.unflatten(state.mT, 0, (-1, D)) for state in last])
-    output = h.permute(0, 3, 2, 1) if batch_first else h.permute(0, 2, 3, 1)
+        lasts.append([torch.unflatten(s.mT, 0, (-1, D)) for s in (states[-1], *last)])
+    output = h.permute(1, 3, 0, 2) if batch_first else h.permute(1, 0, 3, 2)
     return output, *(torch.cat(group, 1) for group in zip(*lasts, strict=True))
 
 
-def _projected(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+def _weights(
+    cell: type[torch.autograd.Function],
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_ih: torch.Tensor | None = None,
+    bias_hh: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Returns what the input adds to the gates, at all steps at once: (G, gates, T, B)."""
-    flat = x.reshape(*x.shape[:2], -1)
-    if bias is None:
-        product = torch.bmm(weight, flat)
-    else:
-        product = torch.baddbmm(bias, weight, flat)
-    return product.view(*product.shape[:2], *x.shape[2:])
+    """Returns [W_ih, W_hh, b], in the order of gates that the cell wants.
+
+    Args:
+        cell: As in `recurrent`.
+        weight_ih: (G, gates x H, I).
+        weight_hh: (G, gates x H, H).
+        bias_ih: (G, gates x H).
+        bias_hh: (G, gates x H).
+
+    Returns:
+        (G, gates' x H, I + H + 1).
+    """
+    if bias_ih is None or bias_hh is None:
+        bias_ih = bias_hh = weight_ih.new_zeros(weight_ih.shape[:2])
+    if cell is GRU:
+        # r multiplies what the candidate n takes from h, not what it takes from x.
+        r_z = slice(0, 2 * weight_hh.shape[2])
+        n = slice(r_z.stop, None)
+        no_x, no_h = (
+            torch.zeros_like(weight_ih[:, n]),
+            torch.zeros_like(weight_hh[:, n]),
+        )
+        weight_ih = torch.cat([no_x, weight_ih[:, r_z], 2 * weight_ih[:, n]], 1)
+        weight_hh = torch.cat([2 * weight_hh[:, n], weight_hh[:, r_z], no_h], 1)
+        both = bias_ih[:, r_z] + bias_hh[:, r_z]
+        bias = torch.cat([2 * bias_hh[:, n], both, 2 * bias_ih[:, n]], 1)
+        return torch.cat([weight_ih, weight_hh, bias.unsqueeze(2)], 2)
+    weights = torch.cat([weight_ih, weight_hh, (bias_ih + bias_hh).unsqueeze(2)], 2)
+    if cell is LSTM:
+        i, f, g, o = weights.chunk(4, 1)
+        return torch.cat([i, f, o, 2 * g], 1)
+    return 2 * weights if cell is Tanh else weights
 
 
-def gru_layer(
-    x: torch.Tensor,
-    weight_ih: torch.Tensor,
-    weight_hh: torch.Tensor,
-    bias_ih: torch.Tensor | None,
-    bias_hh: torch.Tensor | None,
-    first: torch.Tensor,
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """One layer of gated recurrent units (Cho et al. 2014); see `recurrent`."""
-    if bias_hh is None:
-        bias_hh = weight_hh.new_zeros(*weight_hh.shape[:2], 1)
-    states = _Gru.apply(  # type: ignore[no-untyped-call]
-        _projected(x, weight_ih, bias_ih), weight_hh, bias_hh, first
-    )
-    return states, (states[:, :, -1],)
+def _read(x: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    """Returns room for [x; h; 1] of all steps, (1 + T, G, I + H + 1, B).
 
-
-def lstm_layer(
-    x: torch.Tensor,
-    weight_ih: torch.Tensor,
-    weight_hh: torch.Tensor,
-    bias_ih: torch.Tensor | None,
-    bias_hh: torch.Tensor | None,
-    first: torch.Tensor,
-    memory: torch.Tensor,
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """One layer of Hochreiter and Schmidhuber's (1997) cells; see `recurrent`."""
-    bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
-    states, last_memory = _Lstm.apply(  # type: ignore[no-untyped-call]
-        _projected(x, weight_ih, bias), weight_hh, first, memory
-    )
-    return states, (states[:, :, -1], last_memory)
-
-
-def tanh_layer(
-    x: torch.Tensor,
-    weight_ih: torch.Tensor,
-    weight_hh: torch.Tensor,
-    bias_ih: torch.Tensor | None,
-    bias_hh: torch.Tensor | None,
-    first: torch.Tensor,
-    activation: Callable[[torch.Tensor], torch.Tensor] = torch.tanh_,
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """One layer of Elman's (1990) cells; see `recurrent`."""
-    bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
-    states = _Rnn.apply(  # type: ignore[no-untyped-call]
-        _projected(x, weight_ih, bias), weight_hh, first, activation
-    )
-    return states, (states[:, :, -1],)
-
-
-relu_layer: _Layer = functools.partial(tanh_layer, activation=torch.relu_)
-
-
-def _with_first(first: torch.Tensor, steps: int) -> torch.Tensor:
-    """Returns room for the states (G, H, 1 + T, B), the first one filled in."""
-    G, H, B = first.shape
-    room = first.new_empty(G, H, 1 + steps, B)
-    room[:, :, 0] = first
+    Filled in are x, the ones and, at step 0, the first state; after the last
+    step there is a state alone.
+    """
+    T, G, inputs, B = x.shape
+    H = first.shape[1]
+    room = x.new_empty(1 + T, G, inputs + H + 1, B)
+    room[:T, :, :inputs] = x
+    room[T, :, :inputs] = 0
+    room[0, :, inputs:-1] = first
+    room[:, :, -1] = 1
     return room
 
 
-def _weight_gradient(gates: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """Sums over steps and batch: (G, gates, T, B) by (G, H, T, B) -> (G, gates, H)."""
-    return torch.bmm(gates.flatten(2), states.flatten(2).mT)
+def _weight_gradient(for_gates: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+    """Sums over steps and batch: (T, G, gates, B) by (1 + T, G, *, B) -> (G, gates, *)."""
+    each = torch.bmm(for_gates.flatten(0, 1), read[:-1].flatten(0, 1).mT)
+    return torch.unflatten(each, 0, (len(for_gates), -1)).sum(0)
 
 
-class _Gru(torch.autograd.Function):
-    """h' = n + z (h - n), with r, z = sigmoid(...), n = tanh(i_n + r (W_n h + b_n))."""
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+
+def _tanh_of_half(doubled: torch.Tensor) -> torch.Tensor:
+    """Returns tanh(a), in place of 2 a."""
+    return doubled.sigmoid_().mul_(2).sub_(1)
+
+
+class GRU(torch.autograd.Function):
+    """h' = n + z (h - n), with r, z = sigmoid(...), n = tanh(x's part + r (h's part)).
+
+    Gates: twice what n takes from h, r, z, and twice what n takes from x, which
+    becomes n.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        projected: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        first: torch.Tensor,
+        ctx: Any, x: torch.Tensor, weights: torch.Tensor, first: torch.Tensor
     ) -> torch.Tensor:
-        G, gates, T, B = projected.shape
-        H = gates // 3
-        h = _with_first(first, T)
-        rz = projected.new_empty(G, 2 * H, T, B)
-        n, from_h = projected.new_empty(2, G, H, T, B)
-        steps = zip(
-            projected[:, : 2 * H].unbind(2),
-            projected[:, 2 * H :].unbind(2),
-            rz.unbind(2),
-            n.unbind(2),
-            from_h.unbind(2),
-            h[:, :, :-1].unbind(2),
-            h[:, :, 1:].unbind(2),
-            strict=True,
-        )
-        for into_rz, into_n, rz_t, n_t, from_h_t, h_t, h_next in steps:
-            product = torch.baddbmm(bias, weight, h_t)
-            torch.add(into_rz, product[:, : 2 * H], out=rz_t).sigmoid_()
-            from_h_t.copy_(product[:, 2 * H :])
-            torch.addcmul(into_n, rz_t[:, :H], from_h_t, out=n_t).tanh_()
-            torch.lerp(n_t, h_t, rz_t[:, H:], out=h_next)
-        ctx.save_for_backward(weight, h, rz, n, from_h)
-        return h[:, :, 1:]
+        T, G, inputs, B = x.shape
+        H = first.shape[1]
+        read = _read(x, first)
+        h = read[:, :, inputs:-1]
+        gates = x.new_empty(T, G, 4 * H, B)
+        from_h, r, z, n = gates.chunk(4, 2)
+        r_z = gates[:, :, H : 3 * H]
+        for t in range(T):
+            torch.bmm(weights, read[t], out=gates[t])
+            r_z[t].sigmoid_()
+            _tanh_of_half(n[t].addcmul_(r[t], from_h[t]))
+            torch.lerp(n[t], h[t], z[t], out=h[t + 1])
+        ctx.save_for_backward(weights, read, gates)
+        ctx.inputs = inputs
+        return h[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        weight, h, rz, n, from_h = ctx.saved_tensors
-        r, z = rz.chunk(2, 1)
-        G, H, T, B = n.shape
-        # What d h' is multiplied with, for all steps at once.
-        by_n = (1 - z) * (1 - n * n)
-        by_z = (h[:, :, :-1] - n) * z * (1 - z)
-        by_r = from_h * r * (1 - r)
-        # d of W h + b for r, z and n; that of the projected input differs in n.
-        d_recurrent = n.new_empty(G, 3 * H, T, B)
-        d_n = torch.empty_like(n)
-        steps = zip(
-            gradients[0].unbind(2),
-            by_n.unbind(2),
-            by_z.unbind(2),
-            by_r.unbind(2),
-            r.unbind(2),
-            z.unbind(2),
-            d_n.unbind(2),
-            d_recurrent.unbind(2),
-            strict=True,
-        )
-        d_h = torch.zeros_like(h[:, :, 0])
-        for g_t, by_n_t, by_z_t, by_r_t, r_t, z_t, d_n_t, d_all in reversed([*steps]):
-            d_r, d_z, d_from_h = d_all.chunk(3, 1)
-            d_h = d_h + g_t
-            torch.mul(d_h, by_n_t, out=d_n_t)
-            torch.mul(d_h, by_z_t, out=d_z)
-            torch.mul(d_n_t, by_r_t, out=d_r)
-            torch.mul(d_n_t, r_t, out=d_from_h)
-            d_h = torch.baddbmm(d_h * z_t, weight.mT, d_all)
-        d_projected = torch.cat([d_recurrent[:, : 2 * H], d_n], 1)
-        return (
-            d_projected,
-            _weight_gradient(d_recurrent, h[:, :, :-1]),
-            d_recurrent.sum((2, 3)).unsqueeze(2),
-            d_h,
-        )
+        weights, read, gates = ctx.saved_tensors
+        h = read[:, :, ctx.inputs : -1]
+        from_h, r, z, n = gates.chunk(4, 2)
+        T, G, H, B = n.shape
+        for_x = read.new_empty(T, G, ctx.inputs, B)
+        for_h = torch.zeros_like(n[0])
+        # A step's gates give place to their gradients.
+        r_z = gates[:, :, H : 3 * H]
+        for t in reversed(range(T)):
+            for_h = for_h + gradients[0][t]
+            kept = for_h * z[t]
+            for_n = (for_h - kept).mul_(0.5)
+            _tanh_backward(for_n, n[t], grad_input=for_n)
+            for_r_z = torch.cat([for_n * from_h[t], for_h * (h[t] - n[t])], 1)
+            _sigmoid_backward(for_r_z, r_z[t], grad_input=for_r_z)
+            torch.mul(for_n, r[t], out=from_h[t])
+            r_z[t] = for_r_z
+            n[t] = for_n
+            for_read = torch.bmm(weights.mT, gates[t])
+            for_x[t] = for_read[:, : ctx.inputs]
+            for_h = kept.add_(for_read[:, ctx.inputs : -1])
+        return for_x, _weight_gradient(gates, read), for_h
 
 
-class _Lstm(torch.autograd.Function):
-    """c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid(...), g = tanh(...)."""
+class LSTM(torch.autograd.Function):
+    """c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid(...), g = tanh(...).
+
+    Gates: i, f, o, and twice what g is the tanh of, which becomes g.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
-        projected: torch.Tensor,
-        weight: torch.Tensor,
+        x: torch.Tensor,
+        weights: torch.Tensor,
         first: torch.Tensor,
         memory: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        G, four, T, B = projected.shape
-        H = four // 4
-        h, c = _with_first(first, T), _with_first(memory, T)
-        gates = projected.new_empty(G, four, T, B)
-        tanh_c = projected.new_empty(G, H, T, B)
-        steps = zip(
-            projected.unbind(2),
-            gates.unbind(2),
-            h[:, :, :-1].unbind(2),
-            h[:, :, 1:].unbind(2),
-            c[:, :, :-1].unbind(2),
-            c[:, :, 1:].unbind(2),
-            tanh_c.unbind(2),
-            strict=True,
-        )
-        for into, gates_t, h_t, h_next, c_t, c_next, tanh_t in steps:
-            torch.baddbmm(into, weight, h_t, out=gates_t)
-            gates_t[:, : 2 * H].sigmoid_()
-            gates_t[:, 3 * H :].sigmoid_()
-            i, f, g, o = gates_t.chunk(4, 1)
-            g.tanh_()
-            torch.mul(f, c_t, out=c_next).addcmul_(i, g)
-            torch.tanh(c_next, out=tanh_t)
-            torch.mul(o, tanh_t, out=h_next)
-        ctx.save_for_backward(weight, h, c, gates, tanh_c)
-        return h[:, :, 1:], c[:, :, -1].clone()
+        T, G, inputs, B = x.shape
+        H = first.shape[1]
+        read = _read(x, first)
+        h = read[:, :, inputs:-1]
+        c = x.new_empty(1 + T, G, H, B)
+        c[0] = memory
+        tanh_c = x.new_empty(T, G, H, B)
+        gates = x.new_empty(T, G, 4 * H, B)
+        i, f, o, g = gates.chunk(4, 2)
+        for t in range(T):
+            torch.bmm(weights, read[t], out=gates[t]).sigmoid_()
+            g[t].mul_(2).sub_(1)
+            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
+            _tanh_of_half(torch.mul(c[t + 1], 2, out=tanh_c[t]))
+            torch.mul(o[t], tanh_c[t], out=h[t + 1])
+        ctx.save_for_backward(weights, read, gates, c, tanh_c)
+        ctx.inputs = inputs
+        return h[1:], c[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        for_states, for_memory = gradients
-        weight, h, c, gates, tanh_c = ctx.saved_tensors
-        i, f, g, o = gates.chunk(4, 1)
-        # What d c' and, for o, d h' are multiplied with, for all steps at once.
-        by_all = torch.cat(
-            [
-                g * i * (1 - i),
-                c[:, :, :-1] * f * (1 - f),
-                i * (1 - g * g),
-                tanh_c * o * (1 - o),
-            ],
-            1,
-        )
-        by_c = o * (1 - tanh_c * tanh_c)
-        by_all = torch.unflatten(by_all, 1, (4, -1))  # (G, 4, H, T, B)
-        d_gates = torch.empty_like(by_all)
-        steps = zip(
-            for_states.unbind(2),
-            by_c.unbind(2),
-            f.unbind(2),
-            by_all[:, :3].unbind(3),
-            by_all[:, 3].unbind(2),
-            d_gates[:, :3].unbind(3),
-            d_gates[:, 3].unbind(2),
-            d_gates.flatten(1, 2).unbind(2),
-            strict=True,
-        )
-        d_h, d_c = torch.zeros_like(for_memory), for_memory
-        for g_t, by_c_t, f_t, by_ifg, by_o, d_ifg, d_o, d_all in reversed([*steps]):
-            d_h = d_h + g_t
-            d_c = torch.addcmul(d_c, d_h, by_c_t)
-            torch.mul(by_ifg, d_c.unsqueeze(1), out=d_ifg)
-            torch.mul(by_o, d_h, out=d_o)
-            d_h = torch.bmm(weight.mT, d_all)
-            d_c = d_c * f_t
-        d_projected = d_gates.flatten(1, 2)
-        return d_projected, _weight_gradient(d_projected, h[:, :, :-1]), d_h, d_c
+        for_states, for_c = gradients
+        weights, read, gates, c, tanh_c = ctx.saved_tensors
+        i, f, o, g = gates.chunk(4, 2)
+        T, G, H, B = g.shape
+        for_x = read.new_empty(T, G, ctx.inputs, B)
+        for_h = torch.zeros_like(for_c)
+        # A step's gates give place to their gradients.
+        i_f_o = gates[:, :, : 3 * H]
+        for t in reversed(range(T)):
+            for_h = for_h + for_states[t]
+            for_c = for_c + _tanh_backward(
+                for_h * o[t], tanh_c[t], grad_input=torch.empty_like(for_h)
+            )
+            before = torch.cat([for_c * g[t], for_c * c[t], for_h * tanh_c[t]], 1)
+            for_g = (for_c * i[t]).mul_(0.5)
+            for_c = for_c * f[t]
+            _sigmoid_backward(before, i_f_o[t], grad_input=before)
+            i_f_o[t] = before
+            _tanh_backward(for_g, g[t], grad_input=for_g)
+            g[t] = for_g
+            for_read = torch.bmm(weights.mT, gates[t])
+            for_x[t] = for_read[:, : ctx.inputs]
+            for_h = for_read[:, ctx.inputs : -1]
+        return for_x, _weight_gradient(gates, read), for_h, for_c
 
 
-class _Rnn(torch.autograd.Function):
-    """h' = activation(W h + ...), the activation being tanh or relu, in place."""
+class Tanh(torch.autograd.Function):
+    """h' = tanh(...); its one gate is twice what h' is the tanh of."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        projected: torch.Tensor,
-        weight: torch.Tensor,
-        first: torch.Tensor,
-        activation: Callable[[torch.Tensor], torch.Tensor],
+        ctx: Any, x: torch.Tensor, weights: torch.Tensor, first: torch.Tensor
     ) -> torch.Tensor:
-        h = _with_first(first, projected.shape[2])
-        states = h.unbind(2)
-        for into, h_t, h_next in zip(
-            projected.unbind(2), states[:-1], states[1:], strict=True
-        ):
-            activation(torch.baddbmm(into, weight, h_t, out=h_next))
-        ctx.save_for_backward(weight, h)
-        ctx.is_tanh = activation is torch.tanh_
-        return h[:, :, 1:]
+        read = _read(x, first)
+        h = read[:, :, x.shape[2] : -1]
+        for t in range(len(x)):
+            h[t + 1] = _tanh_of_half(torch.bmm(weights, read[t]))
+        ctx.save_for_backward(weights, read)
+        ctx.inputs = x.shape[2]
+        return h[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        weight, h = ctx.saved_tensors
-        after = h[:, :, 1:]
-        slope = 1 - after * after if ctx.is_tanh else (after > 0).to(h.dtype)
-        d_projected = torch.empty_like(slope)
-        steps = zip(
-            gradients[0].unbind(2), slope.unbind(2), d_projected.unbind(2), strict=True
-        )
-        d_h = torch.zeros_like(h[:, :, 0])
-        for g_t, slope_t, d_t in reversed([*steps]):
-            torch.mul(d_h + g_t, slope_t, out=d_t)
-            d_h = torch.bmm(weight.mT, d_t)
-        return d_projected, _weight_gradient(d_projected, h[:, :, :-1]), d_h, None
+        weights, read = ctx.saved_tensors
+        h = read[:, :, ctx.inputs : -1]
+        slope = (1 - h[1:] * h[1:]).mul_(0.5)
+        return _elman_backward(weights, read, slope, gradients[0])
+
+
+class ReLU(torch.autograd.Function):
+    """h' = relu(...)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weights: torch.Tensor, first: torch.Tensor
+    ) -> torch.Tensor:
+        read = _read(x, first)
+        h = read[:, :, x.shape[2] : -1]
+        for t in range(len(x)):
+            h[t + 1] = torch.bmm(weights, read[t]).relu_()
+        ctx.save_for_backward(weights, read)
+        ctx.inputs = x.shape[2]
+        return h[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        weights, read = ctx.saved_tensors
+        slope = (read[1:, :, ctx.inputs : -1] > 0).to(read.dtype)
+        return _elman_backward(weights, read, slope, gradients[0])
+
+
+def _elman_backward(
+    weights: torch.Tensor, read: torch.Tensor, slope: torch.Tensor, for_h: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Goes back through time where a state has a single gate, `slope` its slope."""
+    T, G, H, B = slope.shape
+    inputs = read.shape[2] - H - 1
+    for_x = read.new_empty(T, G, inputs, B)
+    carried = torch.zeros_like(slope[0])
+    gates = torch.empty_like(slope)
+    for t in reversed(range(T)):
+        torch.mul(carried + for_h[t], slope[t], out=gates[t])
+        for_read = torch.bmm(weights.mT, gates[t])
+        for_x[t] = for_read[:, :inputs]
+        carried = for_read[:, inputs:-1]
+    return for_x, _weight_gradient(gates, read), carried
