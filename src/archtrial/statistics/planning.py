@@ -138,7 +138,8 @@ def settlement(
         # At least so many examples that half the variance is left for the rest.
         needed = None if room == 0 else 2 * (floor / room) ** 2
         return Settlement(None, None, needed)
-    few, many = 0, 8 * math.ceil((configurations + 1) / 8)
+    few = 8 * (configurations // 8)
+    many = few + 8
     while not settles(many):
         few, many = many, 2 * many
     while many - few > 8:

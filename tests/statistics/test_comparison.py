@@ -1,0 +1,355 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from archtrial.statistics import clopper_pearson, comparison, holm
+from archtrial.statistics.comparison import (
+    equal_compute,
+    expectation,
+    gain,
+    gate,
+    gate_by_signs,
+    resample_counts,
+    searches_won,
+    seeds_won,
+)
+from archtrial.statistics.search import Reading
+from archtrial.statistics.tuning import Ranking
+
+
+def studentised(challenger, baseline, k, paired):
+    """The gain over its standard error, step 6 word by word."""
+
+    def gained(b, a):
+        return (
+            Ranking(b.validation).expected(b.score, [k])[0]
+            - Ranking(a.validation).expected(a.score, [k])[0]
+        )
+
+    n = len(baseline.score)
+    everyone = np.arange(n)
+    full = gained(challenger, baseline)
+
+    def pseudo(without_b, without_a):
+        return n * full - (n - 1) * gained(without_b, without_a)
+
+    if paired:
+        values = [
+            pseudo(
+                challenger.take(np.delete(everyone, i)),
+                baseline.take(np.delete(everyone, i)),
+            )
+            for i in range(n)
+        ]
+        return full / (np.std(values, ddof=1) / math.sqrt(n))
+    b = [pseudo(challenger.take(np.delete(everyone, i)), baseline) for i in everyone]
+    a = [pseudo(challenger, baseline.take(np.delete(everyone, i))) for i in everyone]
+    return full / math.sqrt(np.var(b, ddof=1) / n + np.var(a, ddof=1) / n)
+
+
+def swapped(first, second, swaps):
+    return Reading(
+        np.where(swaps, second.validation, first.validation),
+        np.where(swaps, second.score, first.score),
+        None,
+        first.diverged,
+        first.worst,
+    )
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("n", [4, 8])
+def test_gate_enumerates_all_swaps(make_reading, tied, n):
+    a, b = make_reading(1, n, tied), make_reading(2, n, tied, shift=0.05)
+    observed = abs(studentised(b, a, n // 4, True))
+    reached = []
+    for flips in itertools.product([False, True], repeat=n):
+        swaps = np.array(flips)
+        ratio = studentised(swapped(b, a, swaps), swapped(a, b, swaps), n // 4, True)
+        reached.append(abs(ratio) >= observed * (1 - 1e-9))
+    p = gate(b, a, n // 4, paired=True, permutations=9999, seed=0)
+    assert p == pytest.approx(np.mean(reached), abs=1e-12)
+    # Drawn at random it is the same within four standard deviations.
+    drawn = gate(b, a, n // 4, paired=True, permutations=2**n - 2, seed=0)
+    assert drawn == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 2**n) + 2 / 2**n)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_gate_shuffles_labels_where_nothing_is_paired(make_reading, tied):
+    n = 4
+    a, b = make_reading(1, n, tied), make_reading(5, n, tied, shift=0.1)
+    pool = Reading(
+        np.concatenate([b.validation, a.validation]),
+        np.concatenate([b.score, a.score]),
+        None,
+        np.zeros(2 * n, dtype=bool),
+        0.1,
+    )
+    observed = abs(studentised(b, a, 1, False))
+    reached = []
+    for chosen in itertools.combinations(range(2 * n), n):
+        mine = np.array(chosen)
+        others = np.setdiff1d(np.arange(2 * n), mine)
+        ratio = studentised(pool.take(mine), pool.take(others), 1, False)
+        reached.append(abs(ratio) >= observed * (1 - 1e-9))
+    exact = np.mean(reached)
+    p = gate(b, a, 1, paired=False, permutations=9999, seed=0)
+    assert p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 9999))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("sizes", [(12, 12), (12, 20), (20, 12)])
+def test_gate_does_not_depend_on_who_comes_first(make_reading, tied, sizes):
+    a, b = make_reading(1, sizes[0], tied), make_reading(2, sizes[1], tied, shift=0.05)
+    given = {"paired": False, "permutations": 500, "seed": 3}
+    assert gate(a, b, 2, **given) == gate(b, a, 2, **given)
+
+
+def test_the_fast_path_without_ties_is_the_general_one(make_reading):
+    a, b = make_reading(1, 12), make_reading(2, 10)
+    pool = comparison._Pool(b, a, 3, False)
+    labels = np.random.default_rng(0).permuted(np.tile(pool.labels, (40, 1)), axis=1).T
+    for fast, slow in zip(pool._untied(labels), pool._tied(labels), strict=True):
+        np.testing.assert_allclose(fast, slow, atol=1e-13)
+
+
+def test_gate_between_scores_without_any_variation(make_reading):
+    plain = make_reading(0, 8)
+    flat = Reading(plain.validation, np.full(8, 0.5), None, plain.diverged, 0.1)
+    higher = Reading(plain.validation, np.full(8, 0.6), None, plain.diverged, 0.1)
+    given = {"paired": True, "permutations": 9999, "seed": 0}
+    assert gate(flat, flat, 1, **given) == 1.0
+    # Only the data as they are and the data turned round are as extreme.
+    assert gate(higher, flat, 1, **given) == 2 / 2**8
+
+
+def counts_of(a, b, paired, resamples=400):
+    return resample_counts(
+        0, len(a.score), len(b.score), paired=paired, resamples=resamples
+    )
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_standard_error_is_that_of_the_pseudo_values(make_reading, paired, tied):
+    a, b = make_reading(1, 12, tied), make_reading(2, 12, tied)
+    counts = counts_of(a, b, paired)
+    found = gain(
+        expectation(b, [3], counts[1]),
+        expectation(a, [3], counts[0]),
+        alpha=0.05,
+        paired=paired,
+    )
+    ratio = found.estimate[0] / found.standard_error[0]
+    assert ratio == pytest.approx(studentised(b, a, 3, paired))
+
+
+def test_interval_is_the_hull_of_percentile_and_jackknife(make_reading):
+    a, b = make_reading(1), make_reading(2)
+    counts = counts_of(a, b, True, resamples=1000)
+    k = 4
+    of_b, of_a = expectation(b, [k], counts[1]), expectation(a, [k], counts[0])
+    found = gain(of_b, of_a, alpha=0.1, paired=True)
+    ordered = np.sort((of_b.resampled - of_a.resampled)[:, 0])
+    reach = stats.t(2 * 16 / k - 1).ppf(0.95) * found.standard_error[0]
+    # 5 % of 1,001: the 50th from either end.
+    assert found.low[0] == min(ordered[49], found.estimate[0] - reach)
+    assert found.high[0] == max(ordered[-50], found.estimate[0] + reach)
+
+
+def test_test_examples_widen_the_interval_in_squares(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.05)
+    readings = [s.reading("configuration") for s in (a, b)]
+    bare = [Reading(r.validation, r.score, None, r.diverged, r.worst) for r in readings]
+    counts = counts_of(*bare, True)[0]
+    narrow, wide = (
+        gain(
+            *(expectation(r, [4], counts) for r in (pair[1], pair[0])),
+            alpha=0.05,
+            paired=True,
+        )
+        for pair in (bare, readings)
+    )
+    difference = sum(
+        sign * s.examples.T @ Ranking(s.validation).weights([4])[:, 0]
+        for s, sign in ((b, 1), (a, -1))
+    )
+    variance = difference.var(ddof=1) / 200
+    assert wide.test_variance[0] == pytest.approx(variance)
+    assert narrow.test_variance is None
+    reach = math.hypot(
+        narrow.high[0] - narrow.estimate[0], stats.norm.ppf(0.975) * math.sqrt(variance)
+    )
+    assert wide.high[0] - wide.estimate[0] == pytest.approx(reach)
+
+
+def test_rare_divergence_lowers_the_arm_that_it_happened_to(make_reading):
+    n, k, f = 16, 4, 2
+    calm, fragile = make_reading(1, n), make_reading(1, n, diverged=f)
+    counts = counts_of(calm, fragile, True)[0]
+    found = expectation(fragile, [k], counts)
+    share = special.betaincinv(f + 1, n - f, 0.9)
+    allowance = share**k * (fragile.score.max() - 0.1)
+    assert found.fall[0] == pytest.approx(allowance)
+    assert expectation(calm, [k], counts).fall[0] == 0
+    none = Reading(
+        fragile.validation, fragile.score, None, np.zeros(n, dtype=bool), 0.1
+    )
+    plain = gain(expectation(none, [k], counts), found, alpha=0.05, paired=True)
+    still = gain(
+        expectation(none, [k], counts), expectation(none, [k], counts), alpha=0.05
+    )
+    assert plain.high[0] - plain.estimate[0] >= allowance
+    assert still.estimate[0] == 0
+
+
+def test_where_everything_or_nearly_everything_diverged(make_reading):
+    counts = np.ones((2, 16), dtype=int)
+    assert expectation(make_reading(1, diverged=16), [4], counts).fall[0] == 0
+    most = make_reading(1, diverged=12)
+    counted = math.comb(12, 4) / math.comb(16, 4)
+    share = special.betaincinv(13, 4, 0.9) ** 4
+    expected = (share - counted) * (most.score.max() - 0.1)
+    assert expectation(most, [4], counts).fall[0] == pytest.approx(expected)
+
+
+def test_every_resample_draws_as_many_as_there_are():
+    baseline, challenger = resample_counts(0, 20, 16, paired=True, resamples=50)
+    assert (baseline[:, :16] == challenger).all()
+    assert (challenger.sum(axis=1) == 16).all()
+    assert (baseline[:, 16:].sum(axis=1) == 4).all()
+    one, other = resample_counts(0, 16, 16, paired=False, resamples=50)
+    assert (one[:25] == other[25:]).all()
+    assert (one != other).any()
+    few, many = resample_counts(0, 8, 16, paired=False, resamples=50)
+    assert few.shape == (50, 8)
+    assert many.shape == (50, 16)
+    swapped_back = resample_counts(0, 16, 8, paired=False, resamples=50)
+    assert (swapped_back[0] == many).all()
+    mean = np.mean(resample_counts(0, 8, 8, paired=True, resamples=4000)[0], axis=0)
+    np.testing.assert_allclose(mean, 1, atol=0.08)
+
+
+def test_trials_without_a_partner_are_units_of_their_own(make_reading):
+    a, b = make_reading(1, 20), make_reading(2, 16)
+    counts = counts_of(a, b, True)
+    of_a, of_b = expectation(a, [4], counts[0]), expectation(b, [4], counts[1])
+    found = gain(of_b, of_a, alpha=0.05, paired=True)
+    pairs = of_b.influence - of_a.influence[:16]
+    alone = of_a.influence[16:]
+    assert found.standard_error[0] ** 2 == pytest.approx(
+        np.sum(pairs**2) + np.sum(alone**2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("effort", "trials", "costs", "efforts"),
+    [
+        (4, 32, (1.0, 1.0), (4, 4)),
+        (4, 32, (1.0, 2.0), (8, 4)),
+        (4, 32, (2.0, 1.0), (4, 8)),
+        (4, 16, (1.0, 2.0), (4, 2)),
+        (4, 16, (1.0, 4.4), (4, 1)),
+        (4, 16, (1.0, 5.0), None),
+    ],
+)
+def test_equal_compute_gives_the_cheaper_arm_more_trials(
+    effort, trials, costs, efforts
+):
+    assert equal_compute(effort, trials, *costs) == efforts
+
+
+def test_sign_flips_agree_with_their_enumeration(make_reading):
+    a, b = make_reading(1, 10), make_reading(2, 10, shift=0.06)
+    counts = counts_of(a, b, True)
+    of_a, of_b = expectation(a, [2], counts[0]), expectation(b, [1], counts[1])
+    n = 10
+    full = of_b.estimate[0] - of_a.estimate[0]
+    without = (
+        Ranking(b.validation).leave_one_out(b.score, [1])
+        - Ranking(a.validation).leave_one_out(a.score, [2])
+    )[:, 0]
+    pseudo = n * full - (n - 1) * without
+
+    def ratio(values):
+        return abs(values.mean()) / values.std(ddof=1)
+
+    reached = [
+        ratio(pseudo * signs) >= ratio(pseudo) * (1 - 1e-9)
+        for signs in itertools.product([-1, 1], repeat=n)
+    ]
+    exact = np.mean(reached)
+    given = {"paired": True, "permutations": 9999, "seed": 0}
+    p = gate_by_signs(of_b, of_a, **given)
+    assert p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 9999))
+    assert gate_by_signs(of_a, of_b, **given) == p
+
+
+def test_unpaired_arms_at_two_efforts_are_compared_with_students_t(make_reading):
+    a, b = make_reading(1), make_reading(2, shift=0.1)
+    counts = counts_of(a, b, False)
+    of_a, of_b = expectation(a, [4], counts[0]), expectation(b, [2], counts[1])
+    found = gain(of_b, of_a, alpha=0.05)
+    p = gate_by_signs(of_b, of_a, paired=False, permutations=9, seed=0)
+    ratio = found.estimate[0] / found.standard_error[0]
+    assert p == pytest.approx(2 * stats.t(2 * 16 / 4 - 1).sf(abs(ratio)))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_two_efforts_without_any_variation(make_reading, paired):
+    plain = make_reading(0)
+    flat = Reading(plain.validation, np.zeros(16), None, plain.diverged, 0.0)
+    one = Reading(plain.validation, np.ones(16), None, plain.diverged, 0.0)
+    counts = np.ones((2, 16), dtype=int)
+    given = {"paired": paired, "permutations": 99, "seed": 0}
+    nothing, something = expectation(flat, [4], counts), expectation(one, [2], counts)
+    assert gate_by_signs(nothing, nothing, **given) == 1
+    assert gate_by_signs(something, nothing, **given) <= 0.01
+
+
+def test_holm_on_a_known_table():
+    # Holm (1979) as worked through for m = 4: .005 x 4, .01 x 3, .03 x 2, .04 x 1.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.7]) == [0.7]
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("x", "n"), [(0, 7), (3, 10), (10, 10)])
+def test_clopper_pearson_agrees_with_scipy(x, n):
+    theirs = stats.binomtest(x, n).proportion_ci(0.9, method="exact")
+    assert clopper_pearson(x, n, 0.1) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_ties_between_seeds_count_half():
+    won = seeds_won(
+        np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 5.0, 3.0]), 0.05
+    )
+    assert won.estimate == 2.5 / 4
+    assert (won.low, won.high) == clopper_pearson(2.5, 4, 0.05)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_searches_won_is_the_mean_over_all_pairs_of_searches(make_reading, tied):
+    a, b = make_reading(1, 8, tied), make_reading(2, 8, tied, shift=0.05)
+    b = Reading(
+        b.validation, np.append(b.score[:-1], a.score[0]), None, b.diverged, 0.1
+    )
+    w = [Ranking(r.validation).weights([2])[:, 0] for r in (b, a)]
+    wins = np.sign(b.score[:, None] - a.score) / 2 + 0.5
+    found = searches_won(b, a, 2, alpha=0.05, paired=True)
+    assert found.estimate == pytest.approx(w[0] @ wins @ w[1])
+    other = searches_won(a, b, 2, alpha=0.05, paired=True)
+    assert other.estimate == pytest.approx(1 - found.estimate)
+    assert other.low == pytest.approx(1 - found.high)
+
+
+def test_a_clean_sweep_is_no_certainty(make_reading):
+    a = make_reading(1)
+    b = Reading(a.validation, a.score + 1, None, a.diverged, 0.1)
+    found = searches_won(b, a, 4, alpha=0.05, paired=True)
+    assert found.estimate == 1
+    # As sure as four searches make it, which is how many 16 trials are.
+    assert found.low == pytest.approx(clopper_pearson(4, 4, 0.05)[0])

@@ -1,0 +1,116 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from archtrial.statistics.comparison import expectation, gain, resample_counts
+from archtrial.statistics.matching import match
+from archtrial.statistics.search import Reading
+
+
+def matched(baseline, challenger, effort=4, **given):
+    terms = {
+        "margin": 0.01,
+        "max_multiple": 4.0,
+        "cost_ratio": 1.0,
+        "alpha": 0.05,
+        "paired": True,
+    } | given
+    counts = resample_counts(
+        0,
+        len(baseline.score),
+        len(challenger.score),
+        paired=terms["paired"],
+        resamples=400,
+    )
+    return match(challenger, baseline, effort, counts=counts, **terms)
+
+
+def climbing(n, gain=0.0, spread=1.0, seed=0):
+    """Trials whose score is spread evenly, so the tuning curve climbs far."""
+    score = (
+        np.random.default_rng(seed).permutation(np.linspace(0, 1, n)) * spread + gain
+    )
+    return Reading(score, score, None, np.zeros(n, dtype=bool), 0.0)
+
+
+def test_an_arm_catches_itself_up_at_the_same_effort():
+    arm = climbing(64)
+    found = matched(arm, arm)
+    # Within .01 of the best of 4 of a uniform score, 4 / 5.
+    assert found.trials.estimate == 4
+    assert found.multiple.estimate == 1.0
+    assert found.reportable_up_to == 4.0
+    assert found.trials.low <= 4 <= found.trials.high
+
+
+def test_the_estimate_is_the_first_effort_that_reaches_the_target():
+    found = matched(climbing(64), climbing(64, gain=0.1), margin=0.001)
+    # E[best of k] = k / (k + 1) >= .8 + .1 - .001 at k = 9, for a large sample.
+    assert found.trials.estimate == 9
+    assert found.multiple.estimate == 9 / 4
+
+
+def test_limits_scan_from_both_ends():
+    a, b = climbing(64), climbing(64, gain=0.08)
+    counts = resample_counts(0, 64, 64, paired=True, resamples=400)
+    curve = expectation(a, np.arange(1, 17), counts[0])
+    ahead = gain(curve, expectation(b, [4], counts[1]), alpha=0.05, paired=True)
+    found = matched(a, b)
+    low = next(k for k in range(1, 17) if ahead.high[k - 1] + 0.01 >= 0)
+    assert found.trials.low == low > 1
+    if found.trials.high is not None:
+        assert all(ahead.low[k - 1] + 0.01 > 0 for k in range(found.trials.high, 17))
+
+
+def test_yes_when_the_whole_interval_lies_within_the_multiple():
+    found = matched(
+        climbing(64, spread=0.1, gain=1.0), climbing(64, spread=0.1, gain=1.0)
+    )
+    assert found.catch_up == "yes"
+    assert found.multiple.high <= 4
+
+
+def test_cheap_trials_buy_more_of_them():
+    arm = climbing(64, spread=0.1, gain=1.0)
+    dear = matched(arm, arm, cost_ratio=20.0)
+    assert dear.catch_up == "no"
+    assert dear.multiple.low == dear.trials.low * 20 / 4
+    assert dear.reportable_up_to == 80
+
+
+def test_no_when_the_baseline_never_comes_near():
+    found = matched(climbing(64), climbing(64, gain=3.0))
+    assert found.catch_up == "no"
+    assert found.trials.estimate is None
+    assert found.trials.high is None
+    assert found.trials.low == 17
+    assert found.multiple.low > 4
+
+
+def test_few_trials_cannot_tell():
+    found = matched(climbing(16), climbing(16, gain=0.1))
+    assert found.catch_up == "unknown"
+    assert found.reportable_up_to == 1.0
+
+
+def test_without_a_hit_n_is_at_least_a_quarter_of_the_trials():
+    # A curve so uncertain that the scan says nothing; but no run of A reaches B.
+    n = 128
+    rng = np.random.default_rng(0)
+    score = np.where(rng.random(n) < 0.1, 0.9, 0.0)
+    validation = rng.permutation(np.arange(n, dtype=float))
+    a = Reading(validation, score, None, np.zeros(n, dtype=bool), 0.0)
+    b = Reading(validation, np.full(n, 1.0), None, np.zeros(n, dtype=bool), 0.0)
+    found = matched(a, b, margin=0.05)
+    chance = stats.binomtest(0, n).proportion_ci(0.9, method="exact").high
+    assert found.trials.low >= math.log(0.5) / math.log1p(-chance)
+    assert math.log(0.5) / math.log1p(-chance) == pytest.approx(n / 4.32, rel=0.02)
+
+
+def test_trials_that_the_baseline_has_alone_reach_further():
+    found = matched(climbing(64), climbing(16))
+    assert found.reportable_up_to == 4.0
+    unpaired = matched(climbing(64), climbing(16), paired=False)
+    assert unpaired.reportable_up_to == 4.0

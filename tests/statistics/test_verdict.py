@@ -1,0 +1,629 @@
+import dataclasses
+import importlib.resources
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archtrial.errors import ProtocolError, RecordsError
+from archtrial.statistics import Estimate, Search, compare, decide, holm
+
+SCHEMA = json.loads(
+    (
+        importlib.resources.files("archtrial.statistics") / "verdict.schema.json"
+    ).read_text()
+)
+TERMS = {
+    "effort": 4,
+    "margin": 0.005,
+    "metric": "accuracy",
+    "seed": 7,
+    "permutations": 499,
+    "resamples": 800,
+}
+
+
+def judged(baseline, *challengers, **given):
+    return compare(baseline, challengers, **(TERMS | given))
+
+
+def checked(comparison):
+    """The comparison's document, after the schema has seen it."""
+    document = {
+        "schema": 1,
+        "study": {"protocol_hash": "0", "data": "d", "seed": 0},
+        "comparisons": [comparison.to_dict()],
+    }
+    again = json.loads(json.dumps(document, allow_nan=False))
+    jsonschema.Draft202012Validator(SCHEMA).validate(again)
+    return again["comparisons"][0]
+
+
+# --- the table, row by row -----------------------------------------------------
+
+
+def decided(low, estimate, high, p=0.001, **given):
+    terms = {"alpha": 0.05, "margin": 0.01, "catch_up": "unknown"} | given
+    return decide(Estimate(estimate, low, high), p, **terms)
+
+
+@pytest.mark.parametrize(
+    ("effect", "given", "verdict"),
+    [
+        ((0.02, 0.03, 0.04), {"sound": False}, "not_assessable"),
+        ((-0.009, 0.0, 0.009), {"published_gap": 0.01}, "tuning"),
+        ((-0.009, 0.0, 0.009), {"published_gap": 0.009}, "equivalent"),
+        ((-0.009, 0.0, 0.009), {}, "equivalent"),
+        ((0.001, 0.005, 0.009), {}, "equivalent"),
+        ((-0.009, 0.0, 0.01), {}, "inconclusive"),
+        ((-0.01, 0.0, 0.009), {}, "inconclusive"),
+        ((-0.04, -0.03, -0.02), {}, "baseline"),
+        ((-0.04, -0.01, -0.001), {}, "baseline"),
+        ((-0.04, -0.009, -0.001), {}, "inconclusive"),
+        ((-0.04, -0.03, 0.0), {}, "inconclusive"),
+        ((-0.04, -0.03, -0.02), {"p": 0.051}, "inconclusive"),
+        ((-0.04, -0.03, -0.02), {"published_gap": 0.1}, "baseline"),
+        ((0.02, 0.03, 0.04), {"catch_up": "yes"}, "tuning"),
+        ((0.02, 0.03, 0.04), {"catch_up": "no"}, "architecture"),
+        ((0.02, 0.03, 0.04), {}, "architecture"),
+        ((0.02, 0.03, 0.04), {"p": 0.05}, "architecture"),
+        ((0.02, 0.03, 0.04), {"p": 0.051}, "inconclusive"),
+        ((0.0, 0.03, 0.04), {}, "inconclusive"),
+        ((0.001, 0.009, 0.04), {}, "inconclusive"),
+        ((0.02, 0.03, 0.04), {"published_gap": 0.1}, "architecture"),
+    ],
+)
+def test_each_row_of_the_table(effect, given, verdict):
+    assert decided(*effect, **given) == verdict
+
+
+def test_nothing_is_decided_without_numbers():
+    terms = {"alpha": 0.05, "margin": 0.01, "catch_up": "unknown"}
+    assert decide(None, None, **terms) == "not_assessable"
+    assert decide(Estimate(0, 0, 0), None, **terms) == "not_assessable"
+
+
+# --- from searches to verdicts -------------------------------------------------
+
+
+def test_a_clear_gain_is_the_architecture(make_search):
+    (found,) = judged(make_search("mlp", 1), make_search("cnn", 2, gain=0.2))
+    assert (found.verdict, found.strong, found.catch_up) == (
+        "architecture",
+        True,
+        "unknown",
+    )
+    assert found.sentence == (
+        "With the same tuning effort (best of 4 trials), cnn beats mlp by"
+        f" {100 * found.effect.estimate:.1f} points of accuracy (95% interval"
+        f" {100 * found.effect.low:.1f} to {100 * found.effect.high:.1f}): the"
+        " architecture makes the difference. Whether mlp gets there with more tuning"
+        " is not settled: n = 64 configurations would tell up to 4 times."
+    )
+    document = checked(found)
+    assert document["effect"]["low"] > 0.005
+    assert document["tuning_to_match"]["would_settle"] == 64
+    assert document["other_reading"]["verdict"] == "architecture"
+    assert document["would_settle"] is None
+
+
+def test_a_clear_loss_is_the_baselines(make_search):
+    (found,) = judged(make_search("mlp", 1, gain=0.2), make_search("cnn", 2))
+    assert found.verdict == "baseline"
+    assert found.sentence.startswith(
+        "With the same tuning effort (best of 4 trials), mlp beats cnn by"
+    )
+    assert found.sentence.endswith("the change of architecture does harm.")
+    assert not found.strong
+    checked(found)
+
+
+def test_the_same_arm_twice_is_equivalent_within_a_wide_margin(make_search):
+    a, b = (make_search(n, s, examples=4000) for n, s in (("a", 1), ("b", 2)))
+    (found,) = judged(a, b, margin=0.05)
+    assert found.verdict == "equivalent"
+    assert "b and a are equally good" in found.sentence
+    assert "less than 5 points counts as none." in found.sentence
+    assert "ahead" not in found.sentence
+    checked(found)
+
+
+@pytest.mark.parametrize(("gain", "leader"), [(0.03, "b"), (-0.03, "a")])
+def test_a_real_but_small_effect_is_equivalent_and_says_so(make_search, gain, leader):
+    a, b = (
+        make_search("a", 1, examples=4000),
+        make_search("b", 2, gain=gain, examples=4000),
+    )
+    (found,) = judged(a, b, margin=0.06)
+    assert found.verdict == "equivalent"
+    assert f"{leader} is ahead, but by less than is worth having." in found.sentence
+
+
+def test_a_small_study_is_inconclusive_and_says_what_would_settle_it(make_search):
+    (found,) = judged(make_search("a", 1), make_search("b", 2, gain=0.03))
+    assert found.verdict == "inconclusive"
+    assert found.reason is None
+    assert "it remains open which of b and a is better" in found.sentence
+    document = checked(found)
+    settled = document["would_settle"]
+    assert settled["configurations"] or settled["test_examples"]
+    assert document["minimum_detectable_effect"] > 0.03
+
+
+def test_an_inconclusive_study_without_examples_asks_for_configurations(make_search):
+    arms = [
+        dataclasses.replace(make_search(n, s, gain=g), examples=None, examples_run=None)
+        for n, s, g in (("a", 1, 0.0), ("b", 2, 0.02))
+    ]
+    (found,) = judged(*arms)
+    assert found.verdict == "inconclusive"
+    assert (
+        f"About n = {found.would_settle.configurations} would settle it"
+        in found.sentence
+    )
+    assert found.test_set_floor is None
+    assert any("this very test set" in w for w in found.warnings)
+    checked(found)
+
+
+def test_a_baseline_that_gets_there_with_more_trials_makes_it_tuning():
+    # B is always good; A is as good, but only in three trials of ten.
+    n = 256
+    rng = np.random.default_rng(0)
+    good = rng.random(n) < 0.3
+    quality = np.where(good, 0.9, 0.6) + rng.normal(0, 0.005, n)
+    a = plain("a", quality)
+    b = plain("b", np.full(n, 0.9) + rng.normal(0, 0.005, n))
+    (found,) = judged(a, b, margin=0.03, max_multiple=12, estimand="run")
+    assert found.catch_up == "yes"
+    assert found.verdict == "tuning"
+    assert "it is the tuning that makes the difference" in found.sentence
+    assert found.tuning_to_match["multiple"]["high"] <= 12
+    checked(found)
+
+
+def test_a_baseline_that_never_gets_there(make_search):
+    (found,) = judged(
+        make_search("a", 1, n=80, examples=2000),
+        make_search("b", 2, n=80, gain=0.2, examples=2000),
+    )
+    assert found.catch_up == "no"
+    assert found.sentence.endswith(
+        "Even 4 times the tuning does not bring a within 0.5 points of b."
+    )
+    checked(found)
+
+
+def plain(name, score, **given):
+    score = np.asarray(score, dtype=float)
+    n = len(score)
+    fields = {
+        "validation": score,
+        "test": np.full(n, np.nan),
+        "test_run": score,
+        "diverged": np.zeros(n, dtype=bool),
+        "cost": np.ones(n),
+        "worst": 0.0,
+    }
+    return Search(name=name, **(fields | given))
+
+
+def test_published_numbers_that_nobody_tuned_for_are_tuning(make_search):
+    # The user's own case: A as it came, B the best of 20, and no true difference.
+    a, b = (make_search(n, s, examples=4000) for n, s in (("a", 1), ("b", 2)))
+    (found,) = judged(a, b, margin=0.03, published={"a": 0.65, "b": 0.77})
+    assert found.verdict == "tuning"
+    assert found.sentence.startswith(
+        "The published gap of 12 points of accuracy comes from tuning"
+    )
+    parts = checked(found)["published"]
+    total = sum(
+        parts[part]["estimate"] for part in ("tuning", "architecture", "selection_luck")
+    )
+    assert total == pytest.approx(parts["gap"]) == pytest.approx(0.12)
+    assert parts["tuning"]["low"] > 0.05
+    for part in ("tuning", "selection_luck"):
+        assert parts[part]["low"] < parts[part]["estimate"] < parts[part]["high"]
+
+
+def test_published_numbers_of_arms_as_tuned_do_not_hide_a_gain(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
+    (found,) = judged(a, b, published={"a": 0.75, "b": 0.95})
+    assert found.verdict == "architecture"
+
+
+def test_published_numbers_of_others_say_nothing(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
+    (found,) = judged(a, b, published={"a": 0.75})
+    assert found.published is None
+    with pytest.raises(ProtocolError, match="include the baseline's"):
+        judged(a, b, published={"b": 0.75})
+
+
+def test_too_few_configurations_are_not_assessable(make_search):
+    (found,) = judged(make_search("a", 1, n=15), make_search("b", 2, n=15))
+    assert found.verdict == "not_assessable"
+    assert found.effect is None
+    assert found.sentence == (
+        "b and a cannot be compared: an effort of 4 takes 16 configurations of each"
+        " arm at least, and there are 15."
+    )
+    assert checked(found)["effect"] == {"estimate": None, "low": None, "high": None}
+
+
+def test_an_unsound_comparison_has_numbers_but_no_verdict(make_search):
+    (found,) = judged(
+        make_search("a", 1), make_search("b", 2, gain=0.2), unsound=["x piles up"]
+    )
+    assert found.verdict == "not_assessable"
+    assert found.sentence == "b and a cannot be compared: x piles up."
+    assert found.effect.low > 0
+    checked(found)
+
+
+def test_readings_that_disagree_are_inconclusive(make_search):
+    a, b = make_search("a", 1), make_search("b", 2)
+    # The runs that b's search picks are lucky; on fresh seeds it fails.
+    b = dataclasses.replace(
+        b,
+        test=b.test - 0.3,
+        examples=b.examples - 0.3,
+        test_run=b.test_run + 0.2,
+        examples_run=b.examples_run + 0.2,
+    )
+    (found,) = judged(a, b)
+    assert found.verdict == "inconclusive"
+    assert found.reason == (
+        "depends on seed failure: by configuration the verdict is baseline, by run"
+        " architecture"
+    )
+    assert "the answer is open, since it depends on seed failure" in found.sentence
+    assert found.would_settle is None
+    assert checked(found)["other_reading"]["estimand"] == "run"
+    (other,) = judged(a, b, estimand="run")
+    assert other.effect.low > 0
+    assert other.verdict == "inconclusive"
+
+
+def test_several_challengers_share_the_level(make_search):
+    a = make_search("a", 1)
+    arms = [make_search(name, s, gain=0.03) for name, s in (("b", 2), ("c", 3))]
+    both = judged(a, *arms)
+    for found, arm in zip(both, arms, strict=True):
+        (alone,) = judged(a, arm)
+        (halved,) = judged(a, arm, alpha=0.025)
+        assert found.p_value == alone.p_value
+        assert found.effect == halved.effect
+        assert found.effect.low < alone.effect.low
+        assert "97.5% interval" in found.sentence
+        checked(found)
+    assert [f.p_value_adjusted for f in both] == holm([f.p_value for f in both])
+
+
+def test_stand_ins_are_validation_scores_and_never_test_runs(make_search):
+    a, b = make_search("a", 1), make_search("b", 2)
+
+    def unconfirmed(search, **given):
+        lowest = np.argsort(search.validation)[:3]
+        test, examples = search.test.copy(), search.examples.copy()
+        test[lowest] = examples[lowest] = np.nan
+        return dataclasses.replace(search, test=test, examples=examples, **given)
+
+    (found,) = judged(unconfirmed(a), unconfirmed(b))
+    moved = {"test_run": None, "examples_run": None}
+    (without,) = judged(unconfirmed(a, **moved), unconfirmed(b, **moved))
+    assert found.effect == without.effect
+    assert without.other_reading is None
+    checked(found)
+
+
+def test_the_reading_must_be_allowed_by_the_records(make_search):
+    a, b = make_search("a", 1), make_search("b", 2)
+    bare = dataclasses.replace(b, test=np.full(16, np.nan), examples=None)
+    with pytest.raises(ProtocolError, match="reading by configuration") as caught:
+        judged(a, bare)
+    assert "Choose the reading by run." in str(caught.value)
+    (found,) = judged(a, bare, estimand="run")
+    assert any("luck of the seeds" in w for w in found.warnings)
+    neither = dataclasses.replace(bare, test_run=None)
+    with pytest.raises(ProtocolError, match="reading by run") as caught:
+        judged(a, neither, estimand="run")
+    assert "Choose" not in str(caught.value)
+    with pytest.raises(ProtocolError, match="by run needs the test scores"):
+        neither.reading("run")
+
+
+def test_scores_on_validation_are_called_that(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
+    (found,) = judged(a, b, scored_on="validation")
+    assert "points of validation accuracy" in found.sentence
+    assert any("There are no test scores" in w for w in found.warnings)
+    checked(found)
+
+
+def test_a_metric_of_which_less_is_better_keeps_its_units(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
+    (up,) = judged(a, b)
+    # The caller turns scores round, so the arrays are the same.
+    (down,) = judged(a, b, metric="log_loss", higher_is_better=False)
+    assert down.effect == up.effect
+    assert down.baseline_score.estimate == -up.baseline_score.estimate
+    assert down.baseline_score.low == -up.baseline_score.high
+    assert " in log loss (" in down.sentence
+    assert "points" not in down.sentence
+    checked(down)
+
+
+def test_arms_of_different_cost(make_search):
+    a = make_search("a", 1, n=32)
+    b = make_search("b", 2, n=32, gain=0.2, cost=np.full(32, 2.0))
+    (found,) = judged(a, b)
+    equal = checked(found)["effect_at_equal_compute"]
+    assert (equal["baseline_effort"], equal["challenger_effort"]) == (8, 4)
+    assert equal["estimate"] != found.effect.estimate
+    assert found.tuning_to_match["reportable_up_to"] == 1.0
+    assert found.tuning_to_match["would_settle"] == 128
+    (unpaired,) = judged(a, b, paired=False)
+    assert unpaired.effect_at_equal_compute["p_value"] > 0
+    checked(unpaired)
+
+
+def test_arms_that_cannot_be_had_at_equal_compute(make_search):
+    a = make_search("a", 1)
+    b = make_search("b", 2, gain=0.2, cost=np.full(16, 50.0))
+    (found,) = judged(a, b)
+    assert found.effect_at_equal_compute is None
+    assert any("no comparison at equal compute" in w for w in found.warnings)
+    checked(found)
+
+
+def test_a_verdict_that_compute_turns_round_is_warned_of():
+    rng = np.random.default_rng(0)
+    h = rng.random(64)
+    a = plain("a", 0.9 - 0.5 * h)
+    b = plain("b", 0.93 - 0.5 * h, cost=np.full(64, 4.0))
+    (found,) = judged(a, b, estimand="run", margin=0.01)
+    # Sixteen cheap trials cost what four dear ones do, and A is there with them.
+    assert found.verdict == "tuning"
+    assert any(
+        "At equal compute (a best of 16, b best of 4)" in w for w in found.warnings
+    )
+
+
+def test_baseline_trials_without_a_partner_serve_catching_up(make_search):
+    a, b = make_search("a", 1, n=64), make_search("b", 2, gain=0.2)
+    (found,) = judged(a, b)
+    assert found.configurations == 16
+    assert found.tuning_to_match["reportable_up_to"] == 4.0
+    assert found.tuning_to_match["would_settle"] is None
+    first = {
+        f.name: getattr(a, f.name)[:16]
+        for f in dataclasses.fields(a)
+        if isinstance(getattr(a, f.name), np.ndarray) and f.name != "winner_seeds"
+    }
+    (short,) = judged(dataclasses.replace(a, **first), b)
+    assert (found.effect, found.p_value) == (short.effect, short.p_value)
+    checked(found)
+
+
+def test_challenger_trials_without_a_partner_are_left_out_aloud(make_search):
+    (found,) = judged(make_search("a", 1), make_search("b", 2, n=20))
+    assert any("last 4 trials of b" in w for w in found.warnings)
+    assert found.configurations == 16
+
+
+def test_unpaired_searches(make_search):
+    a, b = make_search("a", 1, n=20), make_search("b", 2, n=16, gain=0.2, draws=1)
+    (found,) = judged(a, b, paired=False)
+    assert found.verdict == "architecture"
+    assert any("not paired" in w for w in found.warnings)
+    checked(found)
+
+
+def test_divergence_is_told(make_search):
+    (found,) = judged(make_search("a", 1, diverged=3), make_search("b", 2))
+    assert any("3 of 16 trials of a diverged" in w for w in found.warnings)
+    checked(found)
+
+
+def test_winners_without_extra_seeds(make_search):
+    a = make_search("a", 1, winner_seeds=None)
+    (found,) = judged(a, make_search("b", 2))
+    assert found.probability_better["seeds"] is None
+    checked(found)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"effort": 0},
+        {"margin": 0.0},
+        {"margin": float("nan")},
+        {"alpha": 0.0},
+        {"alpha": 0.5},
+        {"max_multiple": 0.0},
+    ],
+)
+def test_impossible_terms_are_refused(make_search, given):
+    with pytest.raises(ProtocolError, match=next(iter(given))):
+        judged(make_search("a", 1), make_search("b", 2), **given)
+
+
+def test_a_comparison_needs_a_challenger(make_search):
+    with pytest.raises(ProtocolError, match="at least one challenger"):
+        judged(make_search("a", 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"test": np.ones(3)}, "one value of each kind"),
+        ({"validation": np.full(16, np.nan)}, "validation scores of a are finite"),
+        ({"test": np.full(16, np.inf)}, "test scores of a are finite"),
+        ({"cost": np.zeros(16)}, "positive number"),
+    ],
+)
+def test_scores_that_are_none_are_refused(make_search, given, message):
+    with pytest.raises(RecordsError, match=message):
+        make_search("a", 1, **given)
+
+
+# --- laws ----------------------------------------------------------------------
+
+ARMS = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 10_000),
+        "n": st.integers(8, 12),
+        "tied": st.booleans(),
+        "paired": st.booleans(),
+        "diverged": st.integers(0, 2),
+    }
+)
+QUICK = {"effort": 2, "permutations": 99, "resamples": 400, "estimand": "run"}
+
+
+def two_arms(terms):
+    rng = np.random.default_rng(terms["seed"])
+    n = terms["n"]
+    arms = []
+    for name, gain in (("a", 0.0), ("b", rng.normal(0, 0.1))):
+        score = rng.normal(0.6, 0.1, n) + gain
+        validation = np.round(score + rng.normal(0, 0.02, n), 1 if terms["tied"] else 9)
+        stopped = np.arange(n) < terms["diverged"]
+        validation[stopped] = score[stopped] = 0.1
+        arms.append(
+            plain(
+                name,
+                validation,
+                test_run=score,
+                diverged=stopped,
+                worst=0.1,
+                cost=rng.uniform(1, 2, n),
+                examples_run=score[:, None] + rng.normal(0, 0.1, (n, 20)),
+            )
+        )
+    return arms
+
+
+@settings(max_examples=40, deadline=None)
+@given(ARMS)
+def test_swapping_the_labels_turns_everything_round(terms):
+    a, b = two_arms(terms)
+    there = judged(a, b, paired=terms["paired"], **QUICK)[0]
+    back = judged(b, a, paired=terms["paired"], **QUICK)[0]
+    assert back.effect == Estimate(
+        -there.effect.estimate, -there.effect.high, -there.effect.low
+    )
+    assert back.p_value == there.p_value
+    assert back.baseline_score == there.challenger_score
+    mirrored = {"baseline": "architecture", "architecture": "baseline"}
+    if "tuning" not in (there.verdict, back.verdict):
+        assert back.verdict == mirrored.get(there.verdict, there.verdict)
+    assert back.effect_at_equal_compute["p_value"] == pytest.approx(
+        there.effect_at_equal_compute["p_value"]
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(ARMS, st.randoms(use_true_random=False))
+def test_the_order_of_the_trials_changes_nothing(terms, random):
+    a, b = two_arms(terms)
+    there = judged(a, b, paired=terms["paired"], **QUICK)[0]
+    n = terms["n"]
+    order = np.array(random.sample(range(n), n))
+
+    def reordered(search):
+        return dataclasses.replace(
+            search,
+            **{
+                f.name: getattr(search, f.name)[order]
+                for f in dataclasses.fields(search)
+                if isinstance(getattr(search, f.name), np.ndarray)
+            },
+        )
+
+    again = judged(reordered(a), reordered(b), paired=terms["paired"], **QUICK)[0]
+    assert again.effect.estimate == pytest.approx(there.effect.estimate, abs=1e-12)
+    assert again.effect.low == pytest.approx(there.effect.low, abs=1e-12)
+    assert again.p_value == there.p_value
+    assert again.verdict == there.verdict
+    assert again.catch_up == there.catch_up
+
+
+@settings(max_examples=30, deadline=None)
+@given(ARMS, st.integers(-6, 6))
+def test_the_unit_of_the_score_changes_nothing(terms, exponent):
+    a, b = two_arms(terms)
+    unit = 2.0**exponent
+
+    def scaled(search):
+        return dataclasses.replace(
+            search,
+            validation=search.validation * unit,
+            test_run=search.test_run * unit,
+            examples_run=search.examples_run * unit,
+            worst=search.worst * unit,
+        )
+
+    there = judged(a, b, paired=terms["paired"], **QUICK)[0]
+    other = judged(
+        scaled(a),
+        scaled(b),
+        paired=terms["paired"],
+        **(QUICK | {"margin": 0.005 * unit}),
+    )[0]
+    assert other.verdict == there.verdict
+    assert other.p_value == there.p_value
+    assert other.effect.low == pytest.approx(there.effect.low * unit)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ARMS, st.integers(0, 7), st.floats(0, 1))
+def test_better_runs_never_lower_the_effect(terms, which, gain):
+    a, b = two_arms(terms)
+    score, examples = b.test_run.copy(), b.examples_run.copy()
+    score[which] += gain
+    examples[which] += gain
+    better = dataclasses.replace(b, test_run=score, examples_run=examples)
+    there = judged(a, b, paired=terms["paired"], **QUICK)[0]
+    then = judged(a, better, paired=terms["paired"], **QUICK)[0]
+    assert then.effect.estimate >= there.effect.estimate - 1e-12
+    everywhere = dataclasses.replace(
+        b,
+        test_run=b.test_run + gain,
+        examples_run=b.examples_run + gain,
+        worst=0.1 + gain,
+    )
+    shifted = judged(a, everywhere, paired=terms["paired"], **QUICK)[0]
+    assert shifted.effect.low == pytest.approx(there.effect.low + gain)
+    assert shifted.effect.high == pytest.approx(there.effect.high + gain)
+
+
+@settings(max_examples=10, deadline=None)
+@given(ARMS)
+def test_the_same_seed_gives_the_same_bytes_and_names_do_not_matter(terms):
+    a, b = two_arms(terms)
+    there, again = (
+        json.dumps(judged(a, b, paired=terms["paired"], **QUICK)[0].to_dict())
+        for _ in range(2)
+    )
+    assert there == again
+    renamed = [dataclasses.replace(s, name=n) for s, n in ((a, "z"), (b, "y"))]
+    other = judged(*renamed, paired=terms["paired"], **QUICK)[0]
+    assert other.effect == judged(a, b, paired=terms["paired"], **QUICK)[0].effect
+
+
+def test_another_seed_gives_other_draws(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.01)
+    one, other = (judged(a, b, seed=seed)[0] for seed in (1, 2))
+    assert one.p_value != other.p_value
+    assert one.effect.estimate == other.effect.estimate
+
+
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate({"schema": 2})
