@@ -134,10 +134,9 @@ def settlement(
 
     normal = float(special.ndtri(1 - alpha / 2) + special.ndtri(POWER))
     floor = normal * math.sqrt(test_variance)
-    if floor >= room:
-        # At least so many examples that half the variance is left for the rest.
-        needed = None if room == 0 else 2 * (floor / room) ** 2
-        return Settlement(None, None, needed)
+    if floor >= 0.99 * room:
+        # So many examples that half the variance is left for the configurations.
+        return Settlement(None, None, 2 * (floor / room) ** 2)
     few = 8 * (configurations // 8)
     many = few + 8
     while not settles(many):

@@ -211,13 +211,11 @@ def _settling(
     if settlement is None:
         return words
     if settlement.configurations is None:
-        if settlement.test_examples is None:
-            return f"{words} The gap is as wide as the margin, so no n would settle it."
         return (
             f"{words} It takes at least {settlement.test_examples:.2g} times as many"
             " test examples to settle it."
         )
     return (
-        f"{words} About n = {settlement.configurations} would settle it, at"
-        f" {settlement.times_cost:.2g} times the cost."
+        f"{words} About n = {settlement.configurations:,} would settle it, at"
+        f" {settlement.times_cost:,.3g} times the cost."
     )

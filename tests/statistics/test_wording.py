@@ -1,0 +1,93 @@
+import pytest
+
+from archtrial.statistics import Estimate, Settlement
+from archtrial.statistics.matching import Limits, Matching
+from archtrial.statistics.wording import Units, sentence
+
+POINTS = Units("accuracy")
+
+
+def said(verdict, effect=(0.02, 0.03, 0.04), **given):
+    low, estimate, high = effect
+    terms = {
+        "baseline": "mlp",
+        "challenger": "cnn",
+        "units": POINTS,
+        "effort": 4,
+        "configurations": 16,
+        "margin": 0.005,
+        "alpha": 0.05,
+        "effect": Estimate(estimate, low, high),
+    } | given
+    return sentence(verdict, **terms)
+
+
+@pytest.mark.parametrize(
+    ("units", "difference", "reach", "text"),
+    [
+        (POINTS, 0.2412, 0.038, "24.1"),
+        (POINTS, 0.2412, 0.138, "24"),
+        (POINTS, 0.24123, 0.0012, "24.12"),
+        (POINTS, -0.00001, 0.01, "0.0"),
+        (POINTS, 0.005, None, "0.5"),
+        (POINTS, 0.03, 0.0, "3.00"),
+        (Units("rmse"), 23456.78, 1200.0, "23,457"),
+        (Units("log_loss"), -0.03141, 0.0024, "-0.0314"),
+        (Units("my score", fraction=True), 0.1, 0.05, "10.0"),
+        (Units("accuracy", fraction=False), 0.1, 0.05, "0.100"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_interval_supports(
+    units, difference, reach, text
+):
+    assert units.number(difference, reach) == text
+
+
+def test_units_are_written_out():
+    assert POINTS.gap(0.05, 0.02) == "5.0 points of accuracy"
+    assert Units("log_loss").gap(0.05, 0.02) == "0.050 in log loss"
+    assert Units("macro_f1", scored_on="validation").name == "validation macro f1"
+    assert POINTS.size(0.005) == "0.5 points"
+    assert Units("mae").size(12.0) == "12"
+
+
+def test_more_tuning_may_be_open_for_other_reasons_than_n():
+    assert said("architecture").endswith(
+        "Whether mlp gets there with more tuning is not settled."
+    )
+    assert "best of 4 trials" in said("architecture")
+    assert "(1 trial)" in said("architecture", effort=1)
+
+
+def test_tuning_says_how_much_of_it():
+    limits = Limits(1.5, 1.0, 2.25)
+    words = said("tuning", matching=Matching(limits, limits, 4.0, "yes"))
+    assert (
+        "mlp comes within 0.5 points of that with at most 2.2 times the tuning" in words
+    )
+
+
+def test_published_numbers_may_favour_either_arm():
+    assert "cnn is 0.10 points of accuracy worse than mlp" in said(
+        "tuning", (-0.004, -0.001, 0.002), published_gap=0.03
+    )
+
+
+def test_inconclusive_says_as_much_as_is_known():
+    open_question = (
+        "With the same tuning effort (best of 4 trials), it remains open which of cnn"
+        " and mlp is better: cnn is 3.0 points of accuracy better than mlp (95% interval"
+        " -1.0 to 7.0)."
+    )
+    wide = (-0.01, 0.03, 0.07)
+    assert said("inconclusive", wide) == open_question
+    assert said("inconclusive", wide, detectable=0.06) == (
+        f"{open_question} With n = 16 configurations an effect below 6 points is easily"
+        " missed."
+    )
+    assert said("inconclusive", wide, settlement=Settlement(64, 4.0, None)) == (
+        f"{open_question} About n = 64 would settle it, at 4 times the cost."
+    )
+    assert said("inconclusive", wide, settlement=Settlement(None, None, 2.5)) == (
+        f"{open_question} It takes at least 2.5 times as many test examples to settle it."
+    )
