@@ -15,7 +15,7 @@ from archtrial.space import Choice, Integer, Real
 class Score:
     name: str = "accuracy"
     higher_is_better: bool = True
-    task: str = "classification"
+    bounded: bool = True
 
 
 SHARED = {

@@ -88,7 +88,7 @@ def test_tuning_curves_say_who_leads(mlp, cnn, half, message):
 
 def test_less_is_better_where_it_is():
     curves = {"mlp": curve([3.0, 2.0]), "cnn": curve([2.0, 1.0])}
-    metric = Score("rmse", False, "regression")
+    metric = Score("rmse", False, False)
     figure = figures.tuning_curves(ARMS, curves, metric, 2)
     assert figure.get_label().startswith("cnn is ahead of mlp")
     svg = figures.to_svg(figure)
@@ -127,7 +127,7 @@ def test_an_effort_beyond_the_curves_is_not_marked():
         (
             [0.5, 0.6],
             [0.7, 0.8],
-            "The tuned cnn beats the tuned mlp on all 2 fresh seeds",
+            "The tuned cnn beats the tuned mlp on both fresh seeds",
         ),
         (
             [0.5, 0.6, 0.9],
@@ -278,7 +278,7 @@ def test_the_tuned_configuration_is_the_best_of_the_search_or_the_winners():
         run("a", score, stage="search", pair=i, seed=0)
         for i, score in enumerate([0.2, 0.9, 0.5])
     ]
-    less = Score("rmse", False)
+    less = Score("rmse", False, False)
     assert tuned_pair(runs, "a", Score()) == 1
     assert tuned_pair(runs, "a", less) == 0
     assert tuned_pair(runs, "b", Score()) is None
@@ -362,16 +362,32 @@ def test_hostile_names_are_only_text():
         assert "$" in words or "…" in words
 
 
+def test_a_dollar_is_a_dollar():
+    arms = figures.colors("$x^2$", ["$\\alpha$ and $"])
+    runs = [
+        dataclasses.replace(run(arm, 0.5, s, stage), configuration={"$w$": "$z_1$"})
+        for arm in arms
+        for s in range(3)
+        for stage in ("search", "confirm")
+    ]
+    spaces = {arm: {"$w$": Choice(("$z_1$", "$z_2$"))} for arm in arms}
+    drawn = figures.to_svg(figures.fresh_seeds(arms, runs, Score())) + figures.to_svg(
+        figures.search_positions(arms, runs, spaces, Score(), 1, {})
+    )
+    for words in ("$x^2$", "$\\alpha$ and $", "$w$", "$z_1$", "$z_2$"):
+        assert f"{words}</text>" in drawn
+
+
 def test_a_name_like_a_colour_stays_a_name():
     arms = figures.colors("#ffffff", ["sans-serif"])
     runs = [run(arm, 0.5, s) for arm in arms for s in range(3)]
-    words = "".join(
-        ElementTree.fromstring(
-            figures.to_svg(figures.fresh_seeds(arms, runs, Score()))
-        ).itertext()
+    root = ElementTree.fromstring(
+        figures.to_svg(figures.fresh_seeds(arms, runs, Score()))
     )
+    words = "".join(root.itertext())
     assert "tuned #ffffff" in words
     assert "tuned sans-serif" in words
+    assert root.get("aria-label") == ("The tuned #ffffff and sans-serif score the same")
 
 
 def test_figures_are_saved_as_svg_and_png(evidence, tmp_path):

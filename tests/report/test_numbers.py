@@ -9,7 +9,7 @@ from archtrial.report import numbers
 from .conftest import Score
 
 ACCURACY = Score()
-RMSE = Score("rmse", False, "regression")
+RMSE = Score("rmse", False, False)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ RMSE = Score("rmse", False, "regression")
         (12.3456, RMSE, (12.31, 12.38), "12.346"),
         (0.00123456, RMSE, None, "0.00123"),
         (123456.7, RMSE, (110000.0, 140000.0), "123,457"),
-        (-0.5, Score("r2"), None, "\u22120.500"),
+        (-0.5, Score("r2", bounded=False), None, "\u22120.500"),
         (0.0, RMSE, None, "0.00"),
         (None, ACCURACY, None, "not known"),
         (math.nan, RMSE, None, "not known"),

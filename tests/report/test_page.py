@@ -106,8 +106,8 @@ def test_the_sentence_comes_first_and_details_last(rendered):
         "The tuned configuration",
         "To load the tuned cnn",
         "Warnings",
-        "Notes on the data",
-        "The protocol, declared before the first run",
+        "Notes",
+        "The protocol",
         "Where it ran",
         "What the words mean",
         "How to cite",
@@ -166,10 +166,11 @@ def test_what_was_not_passed_has_no_section():
         "Where it ran",
         "To load",
         "Warnings",
-        "Notes on the data",
+        "Notes",
         "The tuned configuration",
         "parameters",
         "equal compute",
+        "floating-point operations of training",
         "not known",
     ):
         assert words not in text, words

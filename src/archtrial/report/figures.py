@@ -561,17 +561,20 @@ def _seeds_message(
     ahead, behind = (baseline, challenger) if losses > wins else (challenger, baseline)
     if len(gains) == 0:
         return f"The tuned {name[baseline]} and {name[challenger]} on fresh seeds"
+    if wins == losses == 0:
+        return f"The tuned {name[baseline]} and {name[challenger]} score the same"
     if wins == losses:
         return (
             f"The tuned {name[baseline]} and {name[challenger]} each win on"
             f" {wins} of {numbers.count(len(gains), 'fresh seed')}"
         )
-    won = max(wins, losses)
-    which = f"all {len(gains)}" if won == len(gains) > 1 else f"{won} of {len(gains)}"
-    return (
-        f"The tuned {name[ahead]} beats the tuned {name[behind]} on {which}"
-        f" fresh {'seed' if len(gains) == 1 else 'seeds'}"
-    )
+    won, count = max(wins, losses), len(gains)
+    which = f"{won} of {count} fresh seeds"
+    if won == count:
+        which = {1: "the one fresh seed", 2: "both fresh seeds"}.get(
+            count, f"all {count} fresh seeds"
+        )
+    return f"The tuned {name[ahead]} beats the tuned {name[behind]} on {which}"
 
 
 def _effects_message(comparisons: Sequence[Mapping[str, Any]], metric: Metric) -> str:

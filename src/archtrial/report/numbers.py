@@ -1,6 +1,6 @@
 """How numbers are written, the same on the page and in the terminal.
 
-A number has the digits that its interval supports. Scores that are shares are
+A number has the digits that its interval supports. Scores between 0 and 1 are
 written as percentages, and differences between them as points; all others stay
 in their own units.
 """
@@ -25,8 +25,6 @@ __all__ = [
     "value",
 ]
 
-# Metrics that are shares of something, so that "points" means something.
-_SHARES = frozenset({"accuracy", "balanced_accuracy", "macro_f1", "auroc"})
 _LABELS = {
     "auroc": "AUROC",
     "macro_f1": "macro F1",
@@ -50,8 +48,8 @@ class Metric(Protocol):
         """Whether a larger score is the better one."""
 
     @property
-    def task(self) -> str:
-        """What is predicted: "classification" or "regression"."""
+    def bounded(self) -> bool:
+        """Whether scores lie between 0 and 1, so that there are points of them."""
 
 
 def label(metric: Metric) -> str:
@@ -73,11 +71,11 @@ def score(
         within: The score's interval, which decides the number of digits.
 
     Returns:
-        Such as "83.4%" for a share, "0.127" for another metric.
+        Such as "83.4%" for accuracy, "0.127" for another metric.
     """
     if number is None or not math.isfinite(number):
         return _UNKNOWN
-    if metric.name in _SHARES:
+    if metric.bounded:
         return _fixed(100 * number, _decimals(100, number, within)) + "%"
     return _fixed(number, _decimals(1, number, within))
 
@@ -100,11 +98,11 @@ def difference(
     The arguments are those of `score`.
 
     Returns:
-        Such as "+24.1 points" for a share, "+0.031" for another metric.
+        Such as "+24.1 points" for accuracy, "+0.031" for another metric.
     """
     if number is None or not math.isfinite(number):
         return _UNKNOWN
-    factor, unit = (100, " points") if metric.name in _SHARES else (1, "")
+    factor, unit = (100, " points") if metric.bounded else (1, "")
     written = _fixed(factor * number, _decimals(factor, number, within))
     return (written if written.startswith(_MINUS) else f"+{written}") + unit
 
@@ -119,7 +117,7 @@ def differences(low: float | None, high: float | None, metric: Metric) -> str:
 
 def size(number: float, metric: Metric) -> str:
     """Writes a declared or estimated size, which has no sign: "0.5 points"."""
-    if metric.name not in _SHARES:
+    if not metric.bounded:
         return f"{number:.3g}"
     written = f"{100 * number:.3g}"
     return f"{written} point" if written == "1" else f"{written} points"
@@ -182,7 +180,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 def tick(number: float, metric: Metric, *, signed: bool = False) -> str:
     """Writes a number beside an axis: "60%", or a difference's "+5" points."""
-    if metric.name not in _SHARES:
+    if not metric.bounded:
         return _minus(f"{number:.4g}")
     shown = round(100 * number, 6) + 0.0
     if signed:

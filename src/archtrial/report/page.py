@@ -361,7 +361,8 @@ def _chance(term: str, found: Mapping[str, Any], note: str) -> _Fact:
     estimate, low, high = (
         numbers.probability(found[end]) for end in ("estimate", "low", "high")
     )
-    return _Fact(term, f"{estimate} ({low} to {high})", note)
+    interval = "" if low == high else f" ({low} to {high})"
+    return _Fact(term, f"{estimate}{interval}", note)
 
 
 def _arms(colors: Mapping[str, str]) -> list[dict[str, str]]:
