@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.stats
 
 from archtrial.errors import DataError, ProtocolError
 
@@ -247,17 +246,22 @@ def _auroc(ranking: Array, y: Array) -> Array:
                 " such as accuracy.",
             )
         values = columns[:, index]
-        overall = scipy.stats.rankdata(values)
-        # How many of the other side lie below, ties counted half: the rank among
-        # all less the rank among one's own.
-        below = np.empty(len(y))
-        below[positive] = overall[positive] - scipy.stats.rankdata(values[positive])
-        below[~positive] = overall[~positive] - scipy.stats.rankdata(values[~positive])
-        placement = np.where(positive, below / outside, 1 - below / inside)
+        placement = np.empty(len(y))
+        placement[positive] = _share_below(values[positive], values[~positive])
+        placement[~positive] = 1 - _share_below(values[~positive], values[positive])
         area[index] = placement[positive].mean()
         own = np.where(positive, inside, outside)
         influence += (placement - area[index]) * len(y) / own
     shares: Array = area.mean() + influence / len(classes)
+    return shares
+
+
+def _share_below(values: Array, others: Array) -> Array:
+    """Returns for each value the share of the others below it, ties counted half."""
+    others = np.sort(others)
+    strictly = np.searchsorted(others, values, "left")
+    at_most = np.searchsorted(others, values, "right")
+    shares: Array = (strictly + at_most) / (2 * len(others))
     return shares
 
 

@@ -30,7 +30,12 @@ def texts(values):
         (labels(100).astype(bool), "array", "classification", ("False", "True")),
         (labels(100).astype(float) + 3, "table", "classification", ("3", "4")),
         (np.array(["dog", "cat"] * 50), "array", "classification", ("cat", "dog")),
-        (np.array([b"dog", b"cat"] * 50), "array", "classification", ("cat", "dog")),
+        (
+            np.array([b"dog", b"caf\xe9"] * 50),
+            "array",
+            "classification",
+            ("café", "dog"),
+        ),
         (labels(1000, 100), "image", "classification", None),
         (labels(1000, 100), "table", "regression", None),
         (labels(100, 21), "array", "regression", None),
