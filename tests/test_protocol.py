@@ -93,7 +93,7 @@ def test_a_protocol_is_frozen():
         ({"steps": 0}, ["steps"]),
         ({"top": 33}, ["top = 33"]),
         ({"challengers": []}, ["at least one challenger"]),
-        ({"challengers": ["mlp"]}, ["name of its own", "a=mlp"]),
+        ({"challengers": ["mlp"]}, ["name of its own", "first=mlp"]),
         ({"baseline": "a=mlp", "challengers": ["a=cnn"]}, ["'a' twice"]),
         ({"baseline": " =mlp"}, ["name"]),
         ({"baseline": {"name": "x" * 61, "architecture": "mlp"}}, ["60 printable"]),

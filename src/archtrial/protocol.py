@@ -279,10 +279,12 @@ class Protocol(_Declared):
         names = [arm.name for arm in self.arms]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
+            spec = next(arm for arm in self.arms if arm.name == twice[0]).describe()
+            same = spec["architecture"]
             raise ProtocolError(
                 "every arm has a name of its own",
                 f"{twice[0]!r} twice",
-                f"Name them apart: a={twice[0]} and b={twice[0]}.",
+                f"Name them apart, as in first={same} and second={same}.",
             )
         if self.effort * 4 > self.configurations:
             raise ProtocolError(

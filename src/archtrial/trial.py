@@ -73,6 +73,7 @@ class Zoo:
     has_defaults = True
 
     def __init__(self, declared: Declared) -> None:
+        _check_device(declared.device)
         dataset = data.load(declared.data, target=declared.target, task=declared.task)
         self.split = dataset.split(declared.splits, declared.seed)
         self.metric = (
@@ -292,6 +293,21 @@ class OwnTrainer:
             "options": dict(arm.options),
             "configuration": dict(configuration),
         }
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise ProtocolError("a device is cpu or cuda", repr(device))
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ProtocolError(
+            "a device is one that torch finds here",
+            f"{device!r}, but there is no GPU, or this torch is built without CUDA",
+            "Leave device out, or install a torch with CUDA.",
+        )
 
 
 def _settings(

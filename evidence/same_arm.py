@@ -1,0 +1,101 @@
+"""An arm against itself, a thousand whole studies: how often is a difference claimed?
+
+Two arms of one architecture under two names differ in their seeds alone. Each study
+is a real one, with store, confirm runs and the opening of the test set; only the
+training is `testing.KnownTruth`, which takes no time. Published in evidence/README.md:
+
+    python evidence/same_arm.py --studies 1000
+"""
+
+import argparse
+import collections
+import json
+import logging
+import math
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+
+from archtrial import Protocol, Study
+from archtrial.statistics import clopper_pearson
+from archtrial.testing import KnownTruth, Surface
+
+# Half of the settings are the method's own worst: seeds that fail, draws that diverge.
+SETTINGS = {
+    "plain": Surface(),
+    "narrow optimum": Surface(width=1.0),
+    "3 in 10 seeds fail": Surface(failing_seeds=0.3),
+    "2 in 10 draws diverge": Surface(diverging=0.2),
+}
+CLAIMS = ("architecture", "baseline")
+
+
+def study(task: tuple[str, int]) -> tuple[str, str]:
+    """Carries out one study and returns its setting and verdict."""
+    setting, seed = task
+    surface = SETTINGS[setting]
+    trainer = KnownTruth({"a": surface, "b": surface})
+    protocol = Protocol(
+        data="known truth",
+        baseline="a=mlp",
+        challengers=["b=mlp"],
+        space=dict(trainer.space),
+        configurations=16,
+        effort=4,
+        margin=0.005,
+        steps=1000,
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = Study(protocol, Path(folder), trainer=trainer).run()
+    return setting, verdict.comparisons[0]["verdict"]
+
+
+def main() -> None:
+    """Runs the studies, a quarter of them in each setting, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("same_arm.json")
+    )
+    options = parser.parse_args()
+    logging.getLogger().setLevel(logging.ERROR)
+    names = list(SETTINGS)
+    tasks = [(names[seed % len(names)], seed) for seed in range(options.studies)]
+    start = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        found = collections.Counter(pool.imap_unordered(study, tasks, chunksize=10))
+    rows = []
+    for name in [*names, "all"]:
+        verdicts = collections.Counter()
+        for (setting, verdict), count in found.items():
+            if name in (setting, "all"):
+                verdicts[verdict] += count
+        total = verdicts.total()
+        false = sum(verdicts[claim] for claim in CLAIMS)
+        low, high = clopper_pearson(false, total, 0.05)
+        rows.append(
+            {
+                "setting": name,
+                "studies": total,
+                "false_claims": false,
+                "rate": false / total,
+                "monte_carlo_error": math.sqrt(false * (total - false) / total**3),
+                "low": low,
+                "high": high,
+                "verdicts": dict(sorted(verdicts.items())),
+            }
+        )
+        print(
+            f"{name:24} {false:4} false of {total:5}  {false / total:.3f}"
+            f"  (95 % {low:.3f} to {high:.3f})  {dict(verdicts)}"
+        )
+    seconds = time.perf_counter() - start
+    print(f"{seconds:.0f} s with {options.workers} workers")
+    options.output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
