@@ -330,7 +330,7 @@ def pictures(root, count=10, size=(6, 5), mode="RGB", seed=0):
 
 def test_a_folder_for_each_class(tmp_path):
     pictures(tmp_path / "pets")
-    (tmp_path / "pets" / "cat" / "list.txt").write_text("x")
+    (tmp_path / "pets" / "cat" / "._00.png").write_text("x")
     data = load(tmp_path / "pets")
     assert data.name == "pets"
     assert data.classes == ("cat", "dog")
@@ -370,8 +370,8 @@ def test_given_folders_are_used_as_given(tmp_path):
 
 def test_classes_that_happen_to_be_called_test(tmp_path):
     pictures(tmp_path / "data")
-    (tmp_path / "data" / "cat").rename(tmp_path / "data" / "test")
-    assert load(tmp_path / "data").classes == ("dog", "test")
+    (tmp_path / "data" / "cat").rename(tmp_path / "data" / "train")
+    assert load(tmp_path / "data").classes == ("dog", "train")
 
 
 def test_folders_that_cannot_be_used(tmp_path):
