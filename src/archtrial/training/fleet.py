@@ -86,8 +86,7 @@ def _train(
     data = run.Data(problem)
     # Counted before the modules are stacked: a stacked module no longer runs alone.
     flops = cost.training(modules[0], data.x_train[: data.batch_size], problem.steps)
-    stack = Stack(modules, [job.noise_seed for job in jobs], problem.device)
-    optimizer, smoothing = settings(problem, jobs, stack.values)
+    stack = Stack(problem, jobs, modules)
     orders = [
         recipe.batches(
             problem.recipe, len(data.x_train), data.batch_size, job.order_seed
@@ -102,11 +101,7 @@ def _train(
     for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
         rows = torch.from_numpy(np.stack([next(order) for order in orders]))
         rows = rows.to(problem.device)  # (runs, batch)
-        outputs = stack.forward(data.x_train[rows])
-        run.check_outputs(outputs[0], data.batch_size, problem.num_outputs)
-        losses = recipe.loss(outputs, data.y_train[rows], smoothing)
-        optimizer.step(stack.gradient(losses), rate)
-        total_losses += losses.detach()
+        total_losses += stack.step(data.x_train[rows], data.y_train[rows], rate)
         if step in evaluations:
             scores = data.presented(stack.predict(data.x_validation))
             for account, total, score in zip(
@@ -129,30 +124,11 @@ def _train(
     ]
 
 
-def settings(
-    problem: run.Problem, jobs: Sequence[run.Job], values: torch.Tensor
-) -> tuple[recipe.Optimizer, torch.Tensor]:
-    """Returns the optimiser of stacked values (runs, P), and label smoothing (runs, 1)."""
-    chosen = [recipe.settled(problem.recipe, job.hyperparameters) for job in jobs]
-    per_run = {
-        name: recipe.column([own[name] for own in chosen], values.device)
-        for name in recipe.SEARCHABLE
-    }
-    optimizer = recipe.Optimizer(
-        problem.recipe,
-        values,
-        per_run["learning_rate"],
-        per_run["weight_decay"],
-        per_run["momentum"],
-    )
-    return optimizer, per_run["label_smoothing"]
-
-
 def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None:
     """Says why a module cannot be trained in a fleet, by trying it.
 
-    Two modules with different weights go through one step on two examples,
-    stacked and each on its own; outputs, gradients, buffers and evaluation must
+    Two modules with different weights go through one step on a few examples,
+    stacked and each on its own; losses, gradients, buffers and evaluation must
     agree.
 
     Returns:
@@ -172,53 +148,61 @@ def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None
 
 def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
     data = run.Data(problem)
-    x, y = data.x_train[:2], data.y_train[:2]
-    seeds = [job.noise_seed for job in jobs]
+    # With fewer, batch normalisation leaves little but rounding in the gradient.
+    x, y = data.x_train[:16], data.y_train[:16]
     modules = [run.build(problem, job) for job in jobs]
     if cost.structure(modules[0]) != cost.structure(modules[1]):
         return "two modules made alike differ"
-    stack = Stack([run.build(problem, job) for job in jobs], seeds, problem.device)
-    outputs = stack.forward(torch.stack([x, x]))
-    smoothing = torch.zeros(2, 1, device=problem.device)
-    gradients = stack.gradient(recipe.loss(outputs, torch.stack([y, y]), smoothing))
-    evaluated = stack.predict(x)
-    for index, module in enumerate(modules):
-        _, gradient = run.flatten(module)
-        with run.own_noise(seeds[index], problem.device) as noise:
-            with noise:
-                own = module(x)
-            loss = recipe.loss(own.unsqueeze(0), y.unsqueeze(0), smoothing[:1])
-            torch.autograd.backward(loss)
-        with torch.no_grad():
-            own_evaluated = module.eval()(x)
-        buffers = dict(module.named_buffers())
+    stack = Stack(problem, jobs, modules)
+    losses = stack.step(torch.stack([x, x]), torch.stack([y, y]), rate=1.0)
+    outputs = stack.predict(x)
+    for index, job in enumerate(jobs):
+        loop = run.Loop(problem, job)
+        with run.own_noise(job.noise_seed, problem.device):
+            loss = loop.step(x, y, rate=1.0)
+            gradient = loop.optimizer.state[0, 0]
+            # The same trained values, so that evaluation is compared alone.
+            loop.values.copy_(stack.values[index : index + 1])
+            output = loop.predict(x)
         pairs = {
-            "outputs": (outputs[index], own),
-            "gradients": (gradients[index], gradient[0]),
-            "outputs in evaluation": (evaluated[index], own_evaluated),
-            **{name: (stack.buffers[name][index], buffers[name]) for name in buffers},
+            "loss": (losses[index], loss[0]),
+            "output in evaluation": (outputs[index], output),
+            # What the optimiser remembers of the gradient is linear in it; its
+            # update is not, and would blow up rounding.
+            "gradient": (stack.optimizer.state[0, index], gradient),
+            **{
+                name: (stack.buffers[name][index], buffer)
+                for name, buffer in loop.module.named_buffers()
+            },
         }
         for name, (mine, theirs) in pairs.items():
             if not torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5, equal_nan=True):
-                return f"stacked, its {name} differ from its own"
+                return f"stacked, its {name} differs from its own"
     return None
 
 
 class Stack:
-    """Modules of one structure as one, with a leading axis of runs.
+    """Modules of one structure in training, with a leading axis of runs.
 
     Args:
-        modules: At least one; the first lends its forward pass.
-        noise_seeds: One for each.
-        device: Where they are.
+        problem: What all runs share.
+        jobs: One for each run.
+        modules: What the jobs built. The first lends its forward pass; none is of
+            use until `unstack`.
 
     Attributes:
         values: (runs, P), all trainable values; parameters are views of it.
         buffers: By name, (runs, ...).
+        optimizer: Of `values`.
+        smoothing: Of the labels, (runs, 1).
+        generators: Of each run, the source of dropout's masks.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], noise_seeds: Sequence[int], device: str
+        self,
+        problem: run.Problem,
+        jobs: Sequence[run.Job],
+        modules: Sequence[nn.Module],
     ) -> None:
         self._modules = modules
         self._module = modules[0]
@@ -243,29 +227,43 @@ class Stack:
         for layers in zip(*map(run.dropouts, modules), strict=True):
             each = tuple(layer.p for layer in layers)
             layers[0].p = each if any(each) else 0.0
-        generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]
-        self._redirected = _Redirected(generators)
+        self.generators = [
+            torch.Generator(problem.device).manual_seed(job.noise_seed) for job in jobs
+        ]
+        self._redirected = _Redirected(self.generators)
+        self.optimizer, self.smoothing = recipe.settings(
+            problem.recipe, [job.hyperparameters for job in jobs], self.values
+        )
+        self._num_outputs = problem.num_outputs
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns outputs (runs, batch, num_outputs) of inputs (runs, batch, ...)."""
+    def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
+        """Takes one step of every run on its own batch.
+
+        Args:
+            x: (runs, batch, ...).
+            y: (runs, batch).
+            rate: The schedule's share of the learning rates.
+
+        Returns:
+            The losses before the step, (runs,).
+        """
         self._module.train()
         with self._redirected:
             outputs, buffers = torch.vmap(self._call, randomness="error")(
                 self._parameters, self._frozen, self.buffers, x
             )
+        run.check_outputs(outputs[0], x.shape[1], self._num_outputs)
         self.buffers = {name: buffer.detach() for name, buffer in buffers.items()}
-        stacked_outputs: torch.Tensor = outputs
-        return stacked_outputs
-
-    def gradient(self, losses: torch.Tensor) -> torch.Tensor:
-        """Returns each run's gradient (runs, P) of its own loss, from losses (runs,)."""
+        losses = recipe.loss(outputs, y, self.smoothing)
         pieces = torch.autograd.grad(
             losses,
             list(self._parameters.values()),
             torch.ones_like(losses),
             materialize_grads=True,
         )
-        return torch.cat([piece.flatten(1) for piece in pieces], 1)
+        gradient = torch.cat([piece.flatten(1) for piece in pieces], 1)
+        self.optimizer.step(gradient, rate)
+        return losses.detach()
 
     @torch.no_grad()
     def predict(self, x: torch.Tensor) -> torch.Tensor:
@@ -394,8 +392,8 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,
     functional.batch_norm: stacked.batch_norm,
-    torch.gru: functools.partial(stacked.recurrent, stacked.GRU),
-    torch.lstm: functools.partial(stacked.recurrent, stacked.LSTM),
-    torch.rnn_tanh: functools.partial(stacked.recurrent, stacked.Tanh),
-    torch.rnn_relu: functools.partial(stacked.recurrent, stacked.ReLU),
+    **{
+        function: functools.partial(stacked.recurrent, cell)
+        for function, cell in stacked.CELLS.items()
+    },
 }

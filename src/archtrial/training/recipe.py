@@ -13,7 +13,15 @@ import torch
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe
 
-__all__ = ["SEARCHABLE", "Optimizer", "batches", "column", "loss", "rates", "settled"]
+__all__ = [
+    "SEARCHABLE",
+    "Optimizer",
+    "batches",
+    "loss",
+    "rates",
+    "settings",
+    "settled",
+]
 
 SEARCHABLE = (
     "learning_rate",
@@ -56,11 +64,6 @@ def settled(recipe: Recipe, hyperparameters: Mapping[str, float]) -> dict[str, f
                 str(value),
             )
     return values
-
-
-def column(values: Sequence[float], device: str | torch.device) -> torch.Tensor:
-    """Returns one value for each run as a float32 column of shape (runs, 1)."""
-    return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
 
 
 def rates(recipe: Recipe, steps: int) -> np.ndarray:
@@ -218,3 +221,33 @@ class Optimizer:
         denominator = torch.sqrt(second, out=self._scratch).add_(_EPSILON * correction)
         update = torch.div(first, denominator, out=self._scratch)
         self.values.addcmul_(update, rate, value=-1)
+
+
+def settings(
+    recipe: Recipe, hyperparameters: Sequence[Mapping[str, float]], values: torch.Tensor
+) -> tuple[Optimizer, torch.Tensor]:
+    """Returns the optimiser of many runs, and their label smoothing.
+
+    Args:
+        recipe: Says what a run does not.
+        hyperparameters: Of each run.
+        values: (runs, P).
+
+    Returns:
+        The optimiser of `values`, and (runs, 1) smoothing.
+    """
+    chosen = [settled(recipe, own) for own in hyperparameters]
+    columns = {
+        name: torch.tensor(
+            [[own[name]] for own in chosen], dtype=torch.float32, device=values.device
+        )
+        for name in SEARCHABLE
+    }
+    optimizer = Optimizer(
+        recipe,
+        values,
+        columns["learning_rate"],
+        columns["weight_decay"],
+        columns["momentum"],
+    )
+    return optimizer, columns["label_smoothing"]

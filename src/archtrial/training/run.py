@@ -110,49 +110,76 @@ def train(problem: Problem, job: Job) -> Outcome:
 
 def _train(problem: Problem, job: Job, account: "Account") -> Outcome:
     data = Data(problem)
-    module = build(problem, job)
-    values, gradient = flatten(module)
-    chosen = recipe.settled(problem.recipe, job.hyperparameters)
-    per_run = {name: recipe.column([chosen[name]], problem.device) for name in chosen}
-    optimizer = recipe.Optimizer(
-        problem.recipe,
-        values,
-        per_run["learning_rate"],
-        per_run["weight_decay"],
-        per_run["momentum"],
-    )
+    loop = Loop(problem, job)
     order = recipe.batches(
         problem.recipe, len(data.x_train), data.batch_size, job.order_seed
     )
-    account.parameters = cost.parameters(module)
+    account.parameters = cost.parameters(loop.module)
     account.flops = cost.training(
-        module, data.x_train[: data.batch_size], problem.steps
+        loop.module, data.x_train[: data.batch_size], problem.steps
     )
     evaluations = evaluation_steps(problem)
     total_loss = torch.zeros(1, device=problem.device)
-    module.train()
-    with own_noise(job.noise_seed, problem.device) as noise:
+    with own_noise(job.noise_seed, problem.device):
         for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
             rows = torch.from_numpy(next(order)).to(problem.device)
-            with noise:
-                outputs = module(data.x_train[rows])
-            check_outputs(outputs, len(rows), problem.num_outputs)
-            loss = recipe.loss(
-                outputs.unsqueeze(0),
-                data.y_train[rows].unsqueeze(0),
-                per_run["label_smoothing"],
-            )
-            gradient.zero_()
-            torch.autograd.backward(loss)
-            optimizer.step(gradient, rate)
-            total_loss += loss.detach()
+            total_loss += loop.step(data.x_train[rows], data.y_train[rows], rate)
             if step in evaluations:
-                scores = data.predict(module, data.x_validation)
+                scores = data.presented(loop.predict(data.x_validation))
                 if not account.evaluated(step, float(total_loss), scores):
                     break
                 total_loss.zero_()
-        predictions = data.predict(module, data.x_test)
-    return account.finished(predictions, module if job.keep_weights else None)
+        predictions = data.presented(loop.predict(data.x_test))
+    return account.finished(predictions, loop.module if job.keep_weights else None)
+
+
+class Loop:
+    """One module in training.
+
+    Attributes:
+        module: Its trainable parameters are views of `values`.
+        values: (1, P).
+        gradient: (1, P).
+        optimizer: Of `values`.
+        smoothing: Of the labels, (1, 1).
+        noise: The source of dropout's masks.
+    """
+
+    def __init__(self, problem: Problem, job: Job) -> None:
+        self.module = build(problem, job)
+        self.values, self.gradient = flatten(self.module)
+        self.optimizer, self.smoothing = recipe.settings(
+            problem.recipe, [job.hyperparameters], self.values
+        )
+        self.noise = Noise(torch.Generator(problem.device).manual_seed(job.noise_seed))
+        self._num_outputs = problem.num_outputs
+
+    def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
+        """Takes one step on a batch.
+
+        Args:
+            x: (batch, ...).
+            y: (batch,).
+            rate: The schedule's share of the learning rate.
+
+        Returns:
+            The loss before the step, (1,).
+        """
+        self.module.train()
+        with self.noise:
+            outputs = self.module(x)
+        check_outputs(outputs, len(x), self._num_outputs)
+        loss = recipe.loss(outputs.unsqueeze(0), y.unsqueeze(0), self.smoothing)
+        self.gradient.zero_()
+        torch.autograd.backward(loss)
+        self.optimizer.step(self.gradient, rate)
+        return loss.detach()
+
+    @torch.no_grad()
+    def predict(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (N, num_outputs) in evaluation mode."""
+        self.module.eval()
+        return torch.cat([self.module(chunk) for chunk in torch.split(x, 1000)])
 
 
 class Data:
@@ -190,14 +217,6 @@ class Data:
             return probabilities
         values: np.ndarray = outputs.squeeze(-1).double().cpu().numpy()
         return values * self.scale + self.center
-
-    @torch.no_grad()
-    def predict(self, module: nn.Module, x: torch.Tensor) -> np.ndarray:
-        """Returns a module's predictions for many inputs, in evaluation mode."""
-        module.eval()
-        outputs = torch.cat([module(chunk) for chunk in torch.split(x, 1000)])
-        module.train()
-        return self.presented(outputs)
 
 
 def evaluation_steps(problem: Problem) -> frozenset[int]:
@@ -355,18 +374,15 @@ def draw(empty: torch.Tensor, p: float, generator: torch.Generator) -> torch.Ten
 
 
 @contextmanager
-def own_noise(noise_seed: int, device: str) -> Iterator[Noise]:
-    """Makes all chance inside a module a run's own.
+def own_noise(noise_seed: int, device: str) -> Iterator[None]:
+    """Makes a run's own whatever else a module draws from the global generators.
 
-    Dropout is redirected while the context's value is entered. Whatever else a
-    module draws comes from the global generators, which are seeded here and put
-    back at the end.
+    They are seeded here and put back at the end.
     """
-    generator = torch.Generator(device).manual_seed(noise_seed)
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(noise_seed)
-        yield Noise(generator)
+        yield
 
 
 # --------------------------------------------------------------- what becomes of it

@@ -7,22 +7,13 @@ enter another's, so one that has become NaN stays alone with it.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "ReLU",
-    "Tanh",
-    "batch_norm",
-    "convolution",
-    "linear",
-    "recurrent",
-]
+__all__ = ["CELLS", "batch_norm", "convolution", "linear", "recurrent"]
 
 
 def linear(
@@ -337,7 +328,7 @@ def recurrent(
     """Applies `torch.gru`, `lstm`, `rnn_tanh` or `rnn_relu`.
 
     Args:
-        cell: `GRU`, `LSTM`, `Tanh` or `ReLU`.
+        cell: One of `CELLS`.
         x: (runs, batch, T, inputs), or T before batch.
         hx: (runs, layers x directions, batch, H); of an LSTM state and memory.
         parameters: For each layer and direction weight_ih, weight_hh and, if
@@ -410,7 +401,7 @@ def _weights(
     """
     if bias_ih is None or bias_hh is None:
         bias_ih = bias_hh = weight_ih.new_zeros(weight_ih.shape[:2])
-    if cell is GRU:
+    if cell is _Gru:
         # r multiplies what the candidate n takes from h, not what it takes from x.
         r_z = slice(0, 2 * weight_hh.shape[2])
         n = slice(r_z.stop, None)
@@ -424,10 +415,10 @@ def _weights(
         bias = torch.cat([2 * bias_hh[:, n], both, 2 * bias_ih[:, n]], 1)
         return torch.cat([weight_ih, weight_hh, bias.unsqueeze(2)], 2)
     weights = torch.cat([weight_ih, weight_hh, (bias_ih + bias_hh).unsqueeze(2)], 2)
-    if cell is LSTM:
+    if cell is _Lstm:
         i, f, g, o = weights.chunk(4, 1)
         return torch.cat([i, f, o, 2 * g], 1)
-    return 2 * weights if cell is Tanh else weights
+    return 2 * weights if cell is _Tanh else weights
 
 
 def _read(x: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
@@ -461,7 +452,7 @@ def _tanh_of_half(doubled: torch.Tensor) -> torch.Tensor:
     return doubled.sigmoid_().mul_(2).sub_(1)
 
 
-class GRU(torch.autograd.Function):
+class _Gru(torch.autograd.Function):
     """h' = n + z (h - n), with r, z = sigmoid(...), n = tanh(x's part + r (h's part)).
 
     Gates: twice what n takes from h, r, z, and twice what n takes from x, which
@@ -514,7 +505,7 @@ class GRU(torch.autograd.Function):
         return for_x, _weight_gradient(gates, read), for_h
 
 
-class LSTM(torch.autograd.Function):
+class _Lstm(torch.autograd.Function):
     """c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid(...), g = tanh(...).
 
     Gates: i, f, o, and twice what g is the tanh of, which becomes g.
@@ -575,7 +566,7 @@ class LSTM(torch.autograd.Function):
         return for_x, _weight_gradient(gates, read), for_h, for_c
 
 
-class Tanh(torch.autograd.Function):
+class _Tanh(torch.autograd.Function):
     """h' = tanh(...); its one gate is twice what h' is the tanh of."""
 
     @staticmethod
@@ -598,7 +589,7 @@ class Tanh(torch.autograd.Function):
         return _elman_backward(weights, read, slope, gradients[0])
 
 
-class ReLU(torch.autograd.Function):
+class _Relu(torch.autograd.Function):
     """h' = relu(...)."""
 
     @staticmethod
@@ -635,3 +626,12 @@ def _elman_backward(
         for_x[t] = for_read[:, :inputs]
         carried = for_read[:, inputs:-1]
     return for_x, _weight_gradient(gates, read), carried
+
+
+CELLS: dict[Callable[..., Any], type[torch.autograd.Function]] = {
+    torch.gru: _Gru,
+    torch.lstm: _Lstm,
+    torch.rnn_tanh: _Tanh,
+    torch.rnn_relu: _Relu,
+}
+"""The cell of each of torch's recurrent functions."""
