@@ -9,6 +9,22 @@ turned so that higher is better.
 - `matching`: how much more tuning the baseline needs.
 - `planning`: what a study will see, and what would settle it.
 - `verdict`: the rules, and all of it put together; `wording`: the sentence.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> drawn = rng.random(16)
+    >>> def search(name, gain):
+    ...     score = 0.8 - (drawn - 0.5) ** 2 + gain + rng.normal(0, 0.01, (2, 16))
+    ...     return Search(
+    ...         name, validation=score[0], test=score[1], test_run=None,
+    ...         diverged=np.zeros(16, dtype=bool), cost=np.ones(16), worst=0.1,
+    ...     )
+    >>> (found,) = compare(
+    ...     search("mlp", 0.0), [search("cnn", 0.1)],
+    ...     effort=4, margin=0.005, metric="accuracy", seed=0,
+    ... )
+    >>> found.verdict
+    'architecture'
 """
 
 from archtrial.statistics.comparison import (

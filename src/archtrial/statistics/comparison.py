@@ -524,6 +524,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Returns:
         Adjusted values in the same order; claiming those that are at most alpha
         makes any false claim with probability at most alpha.
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
@@ -545,6 +549,11 @@ def clopper_pearson(
         successes: From 0 to `trials`; ties may count half.
         trials: More than 0.
         alpha: Split evenly between both sides.
+
+    Examples:
+        >>> low, high = clopper_pearson(9, 10, 0.05)
+        >>> round(low, 3), round(high, 3)
+        (0.555, 0.997)
     """
     failures = trials - successes
     low, high = 0.0, 1.0

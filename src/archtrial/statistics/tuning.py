@@ -59,6 +59,12 @@ def rank_weights(n: int, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
 
     Returns:
         (n, K) float64, ranks ascending; every column sums to 1.
+
+    Examples:
+        Of the six pairs among four trials the best is the best of three:
+
+        >>> rank_weights(4, [2])[:, 0] * 6
+        array([0., 1., 2., 3.])
     """
     return np.stack([np.diff(subset_chance(n, int(k))) for k in efforts], axis=1)
 
