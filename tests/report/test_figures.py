@@ -86,6 +86,43 @@ def test_tuning_curves_say_who_leads(mlp, cnn, half, message):
     assert figure.get_label() == message
 
 
+def test_one_arm_or_many_have_their_own_messages():
+    arms = figures.colors("a", ["b", "c"])
+    curves = {"a": curve([0.5] * 3), "b": curve([0.7] * 3), "c": curve([0.6] * 3)}
+
+    def message(*names):
+        chosen = {name: arms[name] for name in names}
+        return figures.tuning_curves(chosen, curves, Score(), 1).get_label()
+
+    assert message("a") == "What more tuning gains for a"
+    assert message("a", "b", "c") == (
+        "b is ahead of all others at every effort up to 3 trials"
+    )
+    curves["b"].low, curves["b"].high = np.array([[0, 0.6, 0], [0.8, 0.8, 0.8]])
+    assert message("a", "b").endswith("; the bands part at 2 trials")
+    runs = [run("a", 0.5, seed) for seed in range(3)]
+    alone = figures.fresh_seeds({"a": arms["a"]}, runs, Score())
+    assert alone.get_label() == "Seeds alone move the tuned a this far"
+
+
+def test_long_curves_have_a_logarithmic_axis():
+    curves = {"mlp": curve([0.5] * 64), "cnn": curve([0.7] * 64)}
+    axes = figures.tuning_curves(ARMS, curves, Score(), 8).axes[0]
+    assert axes.get_xscale() == "log"
+    assert ">32</text>" in figures.to_svg(axes.figure)
+
+
+def test_a_thousand_seeds_stay_in_their_rows():
+    scores = np.random.default_rng(0).normal(0.7, 0.01, 1000)
+    runs = [run(a, s, i) for a in ARMS for i, s in enumerate(scores)]
+    axes = figures.fresh_seeds(ARMS, runs, Score()).axes[0]
+    rows = [points.get_offsets()[:, 1] for points in axes.collections]
+    assert [len(row) for row in rows] == [1000, 1000]
+    assert rows[0].max() < axes.get_ylim()[0] / 2 < rows[1].min()
+    # One above the other where there is room, not all on one line.
+    assert len(np.unique(rows[0])) > 8
+
+
 def test_less_is_better_where_it_is():
     curves = {"mlp": curve([3.0, 2.0]), "cnn": curve([2.0, 1.0])}
     metric = Score("rmse", False, False)

@@ -307,6 +307,35 @@ def test_catching_up_is_told_in_words(catch_up, multiple, words):
     assert words in Reader(page.render(evidence)).text
 
 
+def test_nested_protocols_are_laid_flat():
+    evidence = dataclasses.replace(
+        judged(),
+        protocol={
+            "arms": [{"name": "a", "space": {}}, {"name": "b"}],
+            "margin": None,
+            "fixed": True,
+            "sizes": [1, 2.5, "x"],
+            "source": "def f():\n    pass",
+        },
+    )
+    text = Reader(page.render(evidence)).text
+    for words in (
+        "arms.0.name a arms.0.space {} arms.1.name b",
+        "margin null fixed true",
+        "sizes 1, 2.5, x",
+        "source show 17 characters def f(): pass",
+    ):
+        assert words in text
+
+
+def test_one_seed_has_no_interval():
+    evidence = judged()
+    run = next(run for run in evidence.runs if run.arm == "mlp")
+    default = dataclasses.replace(run, stage="default", pair=-1, test=0.5)
+    evidence = dataclasses.replace(evidence, runs=[*evidence.runs, default])
+    assert "score as it comes 50.0% \u2013" in Reader(page.render(evidence)).text
+
+
 def test_a_published_gap_is_taken_apart():
     part = {"estimate": 0.01, "low": 0.0, "high": 0.02}
     evidence = judged(

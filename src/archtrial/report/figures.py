@@ -276,10 +276,9 @@ def effects(
     for comparison in drawn:
         effect = comparison["effect"]
         within = (effect["low"], effect["high"])
-        written = numbers.difference(effect["estimate"], metric, within)
-        if None not in within:
-            bounds = numbers.differences(*within, metric).removesuffix(" points")
-            written = f"{written.removesuffix(' points')} ({bounds})"
+        gain = numbers.difference(effect["estimate"], metric, within)
+        bounds = numbers.differences(*within, metric).removesuffix(" points")
+        written = f"{gain.removesuffix(' points')} ({bounds})"
         rows.append(
             _Row(
                 names[comparison["challenger"]],
@@ -287,7 +286,7 @@ def effects(
                 arms[comparison["challenger"]],
                 np.array([]),
                 effect["estimate"],
-                within if None not in within else None,
+                within,
             )
         )
     margin = max(c["margin"] for c in drawn)

@@ -242,7 +242,7 @@ def _catch_up(comparison: Mapping[str, Any]) -> dict[str, str] | None:
             f"; the best guess is that {baseline} needs {_times(estimate)} of it, at"
             f" least {_times(low)} and {limit}"
         )
-    elif low is not None:
+    else:
         detail += f"; {baseline} needs at least {_times(low)} of it"
     if found["would_settle"] is not None:
         detail += f". {found['would_settle']:,} configurations of each arm would tell"
