@@ -380,7 +380,12 @@ def _workers(declared: "Protocol") -> int:
     """As many trainings at once as there are cores for; one on a GPU."""
     if declared.device != "cpu":
         return 1
-    return max(1, len(os.sched_getaffinity(0)) // declared.threads)
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
+    return max(1, cores // declared.threads)
 
 
 def _seconds(budget: str) -> float:
@@ -452,6 +457,7 @@ def _indented(text: str) -> str:
     return inspect.cleandoc(text)
 
 
+_INTERRUPTED = 130
 # typer carries a copy of click in some versions and imports it in others.
 _UsageError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -476,7 +482,8 @@ def main() -> None:
         print(f"archtrial: {error}", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:  # so says typer, too, where it is the first to know
         again = shlex.join(["archtrial", *arguments])
         print(f"\nInterrupted. To go on: {again}", file=sys.stderr)
-        status = 130
     sys.exit(status or 0)

@@ -85,7 +85,8 @@ class Crew:
                 yield task, result
             return
         try:
-            waiting = {self._pool.submit(_carry_out, task): task for task in tasks}
+            with _uninterrupted():  # submitting is what starts the processes
+                waiting = {self._pool.submit(_carry_out, task): task for task in tasks}
             while waiting:
                 finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -97,6 +98,19 @@ class Crew:
                 "What had finished is recorded. Give the same command again, with"
                 " fewer --workers.",
             ) from error
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts an interruption off: a process that is half made would complain of it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

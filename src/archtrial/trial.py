@@ -81,6 +81,7 @@ class Zoo:
             if declared.metric is None
             else metrics.get(declared.metric, self.split.task)
         )
+        self.split.check(self.metric)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.architectures = {
             arm.name: anybody.find(arm.architecture, arm.options, arm.space or None)

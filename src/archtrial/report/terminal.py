@@ -40,14 +40,20 @@ def show(evidence: Evidence, console: Console) -> None:
 def _arms(evidence: Evidence, arms: Any) -> Table:
     metric = evidence.metric
     scored = evidence.document["comparisons"][0].get("scored_on", "test")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=f"{scored} {numbers.label(metric)}, mean over fresh seeds",
+        title_justify="left",
+        title_style="",
+    )
     table.add_column("arm", overflow="fold")
     known = any(arm["parameters"] for arm in arms)
     for heading in (
         *(["parameters"] if known else []),
-        f"{scored} {numbers.label(metric)}, default",
-        "tuned (95 % interval over seeds)",
-        *(["FLOPs a run"] if any(arm["flops_per_run"] for arm in arms) else []),
+        *(["default"] if any(arm["default"] for arm in arms) else []),
+        "tuned (95 % interval)",
+        *(["cost of a run"] if any(arm["flops_per_run"] for arm in arms) else []),
         "diverged",
     ):
         table.add_column(heading, justify="right")
@@ -56,7 +62,8 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
         cells = [Text(arm["name"])]
         if known:
             cells.append(Text(f"{arm['parameters']:,}"))
-        cells.append(Text(_scored(default, metric, interval=False)))
+        if any(other["default"] for other in arms):
+            cells.append(Text(_scored(default, metric, interval=False)))
         cells.append(Text(_scored(tuned, metric, interval=True)))
         if any(other["flops_per_run"] for other in arms):
             cells.append(Text(numbers.flops(arm["flops_per_run"])))

@@ -1,0 +1,297 @@
+"""Studies of real modules on real data, small."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import archtrial
+from archtrial import trial
+from archtrial.errors import ArmError, DataError, ProtocolError, UserError
+from archtrial.protocol import Protocol
+from archtrial.records.store import Store
+from archtrial.study import Study
+
+SMALL = Protocol(
+    data="digits",
+    baseline={"architecture": "mlp", "space": {"width": [8, 16], "dropout": [0.0, 0.3]}},
+    challengers=[{"architecture": "cnn", "space": {"width": [4]}}],
+    configurations=4,
+    effort=1,
+    steps=12,
+    margin=0.05,
+)
+
+NET = """
+import torch
+
+class Net(torch.nn.Module):
+    space = {"width": [4, 8]}
+
+    def __init__(self, input_shape, num_outputs, width=4, skip=False):
+        super().__init__()
+        inputs = input_shape.numel() if hasattr(input_shape, "numel") else 1
+        for side in input_shape:
+            inputs *= side
+        self.hidden = torch.nn.Linear(inputs, width)
+        self.drop = torch.nn.Dropout(0.1)
+        self.out = torch.nn.Linear(width, num_outputs)
+        self.skip = skip
+
+    def forward(self, x):
+        h = torch.relu(self.hidden(x.flatten(1)))
+        return self.out(self.drop(h + 1 if self.skip else h))
+
+
+class Branching(Net):
+    def forward(self, x):
+        return super().forward(x) * (2 if float(x.sum()) > 0 else 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    study = Study(SMALL, tmp_path_factory.mktemp("digits"))
+    study.run()
+    return study
+
+
+def test_two_workers_give_the_same_bytes(finished, tmp_path):
+    two = Study(SMALL, tmp_path).run(workers=2)
+    assert two.to_json() == finished.verdict.to_json()
+
+
+def test_torch_threads_outside_change_nothing(finished, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = Study(SMALL, tmp_path).run()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert again.to_json() == finished.verdict.to_json()
+
+
+def test_global_generators_are_left_as_they_were(tmp_path):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002 - what is looked at
+    Study(SMALL.replace(steps=2), tmp_path).run()
+    assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_no_path_clock_or_machine_stands_in_the_verdict(finished, tmp_path):
+    text = (finished.folder / "verdict.json").read_text()
+    assert str(finished.folder) not in text
+    assert "seconds" not in text
+    assert time.strftime("%Y-%m") not in text
+
+
+def test_test_labels_are_opened_by_the_study_alone(finished):
+    # What is sent to those who train has no test targets.
+    sent = [field.name for field in dataclasses.fields(finished.trial.problem)]
+    assert "x_test" in sent
+    assert "y_test" not in sent
+    with Store(finished.folder, read_only=True) as store:
+        runs, sealed = store.runs(), store.sealed()
+    assert len(runs) == len(sealed)
+    for run in runs:
+        assert run.test == pytest.approx(np.mean(run.per_example))
+    assert finished.judgement.verdict.to_dict()["study"]["arms"][0]["default"]
+
+
+def test_the_tuned_model_is_kept_and_loads(finished):
+    for arm in ("mlp", "cnn"):
+        model = archtrial.load_tuned(finished.folder, arm)
+        with Store(finished.folder, read_only=True) as store:
+            runs = store.runs()
+        kept = json.loads((finished.folder / "tuned" / f"{arm}.json").read_text())
+        (run,) = (
+            r
+            for r in runs
+            if (r.arm, r.seed, r.stage) == (arm, kept["seed"], "confirm")
+            and r.configuration == kept["configuration"]
+        )
+        outputs = model(torch.from_numpy(finished.trial.split.x_validation))
+        right = outputs.argmax(1).numpy() == finished.trial.split.y_validation
+        assert right.mean() == pytest.approx(run.validation)
+    assert sorted(p.name for p in (finished.folder / "tuned").iterdir()) == [
+        "cnn.json",
+        "cnn.safetensors",
+        "mlp.json",
+        "mlp.safetensors",
+    ]
+
+
+def test_loading_what_is_not_there(finished, tmp_path):
+    with pytest.raises(UserError, match="tuned model of 'rnn'"):
+        archtrial.load_tuned(finished.folder, "rnn")
+    with pytest.raises(ArmError, match="fit its architecture"):
+        archtrial.load_tuned(finished.folder, "mlp", "cnn")
+
+
+def test_a_users_module_its_source_and_its_tweak(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    spec = f"{tmp_path}/net.py:Net"
+    protocol = SMALL.replace(baseline=f"plain={spec}", challengers=[f"skip={spec}(skip=true)"])
+    study = Study(protocol, tmp_path / "study")
+    assert study.trial.trainer.stacks == {"plain": True, "skip": True}
+    study.run(workers=2)
+    resolved = json.loads((tmp_path / "study" / "protocol.json").read_text())
+    assert "self.hidden" in resolved["baseline"]["source"]
+    assert resolved["baseline"]["architecture"] == "net.py:Net"
+    assert str(tmp_path) not in json.dumps(resolved)
+    model = archtrial.load_tuned(study.folder, "skip")
+    assert model.skip
+    # A changed source is another protocol.
+    (tmp_path / "net.py").write_text(NET.replace("h + 1", "h + 2"))
+    with pytest.raises(UserError, match="source"):
+        Study(protocol, tmp_path / "study").run()
+
+
+def test_a_module_that_cannot_stack_trains_alone_and_says_why(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    protocol = SMALL.replace(
+        baseline=f"{tmp_path}/net.py:Net", challengers=[f"{tmp_path}/net.py:Branching"]
+    )
+    study = Study(protocol, tmp_path / "study")
+    assert study.trial.trainer.stacks == {"Net": True, "Branching": False}
+    assert any("Branching trains one run at a time" in note for note in study.notes)
+    study.run()
+
+
+def test_classes_given_in_python(tmp_path):
+    class Plain(torch.nn.Module):
+        def __init__(self, input_shape, num_outputs, width=4):
+            super().__init__()
+            self.layers = torch.nn.Sequential(
+                torch.nn.Flatten(), torch.nn.LazyLinear(width), torch.nn.ReLU(),
+                torch.nn.Linear(width, num_outputs),
+            )  # fmt: skip
+
+        def forward(self, x):
+            return self.layers(x)
+
+    protocol = SMALL.replace(
+        baseline=Plain, challengers=[archtrial.Arm(name="wide", architecture=Plain, options={"width": 8})]
+    )  # fmt: skip
+    study = Study(protocol, tmp_path)
+    study.run()
+    assert "LazyLinear" in study.trial.resolved["baseline"]["source"]
+    loaded = archtrial.load_tuned(tmp_path, "wide", Plain)
+    assert loaded.layers[1].out_features == 8
+
+
+def test_runs_of_one_structure_share_a_fleet_whatever_their_rates(finished):
+    tasks = finished.trial.trainer.divide(finished._plan_search())
+    for task in tasks:
+        assert len({item.arm for item in task}) == 1
+        assert len({item.configuration.get("width") for item in task}) == 1
+    mlp = [task for task in tasks if task[0].arm == "mlp"]
+    assert any(len({i.configuration.get("dropout") for i in task}) > 1 for task in mlp)
+
+
+def test_fleets_are_divided_evenly(finished):
+    items = [
+        item
+        for item in finished._plan_search() * 10
+        if item.arm == "cnn" and item.stage == "search"
+    ]
+    assert [len(t) for t in finished.trial.trainer.divide(items)] == [13, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        ({"device": "cuda"}, ProtocolError, "no GPU"),
+        ({"device": "tpu"}, ProtocolError, "cpu or cuda"),
+        ({"device": "mps"}, ProtocolError, "cpu or cuda"),
+        ({"metric": "r2"}, ProtocolError, "metric of regression"),
+        ({"metric": "acuracy"}, ProtocolError, "accuracy"),
+        ({"data": "digts"}, DataError, "digits"),
+        ({"space": {"widht": [1, 2]}}, ArmError, "'widht'"),
+        ({"baseline": "mpl"}, ArmError, "mlp"),
+    ],
+)
+def test_mistakes_come_before_anything_is_trained(changes, kind, says):
+    if changes.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(kind) as caught:
+        trial.prepare(SMALL.replace(**changes))
+    assert says in str(caught.value)
+
+
+def test_a_shared_dimension_is_searched_where_it_is_taken(tmp_path):
+    protocol = SMALL.replace(
+        baseline="linear",
+        space={
+            "learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
+            "dropout": {"low": 0.0, "high": 0.5},
+            "momentum": {"low": 0.5, "high": 0.95},
+        },
+    )
+    study = Study(protocol, tmp_path)
+    assert set(study.trial.spaces["linear"]) == {"learning_rate", "momentum"}
+    assert set(study.trial.spaces["cnn"]) == {
+        "learning_rate", "dropout", "momentum", "width",
+    }  # fmt: skip
+    assert any("linear does not take dropout" in note for note in study.notes)
+
+
+def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
+    program = os.path.join(os.path.dirname(sys.executable), "archtrial")
+    command = [program, "run", "--data", "digits", "--baseline", "linear", "--challenger",
+               "mlp", "--configurations", "16", "--steps", "40", "--workers", "2",
+               "--study"]  # fmt: skip
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    # The moments are those at which something new has been recorded.
+    for records in (0, 12, 50):
+        process = subprocess.Popen(
+            [*command, tmp_path / "parts"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None:
+            time.sleep(0.05)
+            if recorded(tmp_path / "parts") >= records:
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL
+    subprocess.run([*command, tmp_path / "parts"], check=True, capture_output=True)
+    whole, parts = (tmp_path / n / "verdict.json" for n in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def recorded(folder):
+    try:
+        with Store(folder, read_only=True) as store:
+            return len(store.runs(per_example=False))
+    except UserError:
+        return -1
+
+
+def test_interrupted_it_says_how_to_go_on(tmp_path):
+    program = os.path.join(os.path.dirname(sys.executable), "archtrial")
+    process = subprocess.Popen(
+        [program, "run", "--data", "digits", "--steps", "4000", "--workers", "2",
+         "--study", tmp_path / "study"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    while recorded(tmp_path / "study") < 0:
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "To go on: archtrial run --data digits" in errors
+    assert "Traceback" not in errors
