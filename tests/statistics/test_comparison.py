@@ -353,3 +353,43 @@ def test_a_clean_sweep_is_no_certainty(make_reading):
     assert found.estimate == 1
     # As sure as four searches make it, which is how many 16 trials are.
     assert found.low == pytest.approx(clopper_pearson(4, 4, 0.05)[0])
+
+
+def won_by(b, a, k):
+    weights = [Ranking(r.validation).weights([k])[:, 0] for r in (b, a)]
+    return weights[0] @ (np.sign(b.score[:, None] - a.score) / 2 + 0.5) @ weights[1]
+
+
+def test_the_chance_of_a_search_has_the_interval_of_its_jackknife(make_reading):
+    n, k = 24, 3
+    a, b = make_reading(1, n), make_reading(2, n, shift=0.02)
+    rest = [np.delete(np.arange(n), i) for i in range(n)]
+    variance = sum(
+        (n - 1) / n * np.sum((np.array(without) - won_by(b, a, k)) ** 2)
+        for without in (
+            [won_by(b.take(i), a, k) for i in rest],
+            [won_by(b, a.take(i), k) for i in rest],
+        )
+    )
+    found = searches_won(b, a, k, alpha=0.05, paired=False)
+    searches = found.estimate * (1 - found.estimate) / variance
+    assert searches > n / k
+    expected = clopper_pearson(found.estimate * searches, searches, 0.05)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_pairs_that_are_alike_make_the_chance_more_certain(make_reading):
+    n, k = 64, 2
+    a = make_reading(1, n)
+    own = np.random.default_rng(2).normal(0.01, 0.05, n)
+    b = Reading(a.validation + own, a.score + own, None, a.diverged, 0.1)
+    rest = [np.delete(np.arange(n), i) for i in range(n)]
+    without = np.array([won_by(b.take(i), a.take(i), k) for i in rest])
+    variance = (n - 1) / n * np.sum((without - without.mean()) ** 2)
+    found = searches_won(b, a, k, alpha=0.05, paired=True)
+    searches = found.estimate * (1 - found.estimate) / variance
+    expected = clopper_pearson(found.estimate * searches, searches, 0.05)
+    # Leaving out a pair alters both arms at once: equal to first order in 1 / n.
+    assert found.high - found.low == pytest.approx(expected[1] - expected[0], rel=0.1)
+    apart = searches_won(b, a, k, alpha=0.05, paired=False)
+    assert apart.high - apart.low > 1.3 * (found.high - found.low)

@@ -307,7 +307,7 @@ def test_stand_ins_are_validation_scores_and_never_test_runs(make_search):
     a, b = make_search("a", 1), make_search("b", 2)
 
     def unconfirmed(search, **given):
-        lowest = np.argsort(search.validation)[:3]
+        lowest = np.argsort(search.validation)[:6]
         test, examples = search.test.copy(), search.examples.copy()
         test[lowest] = examples[lowest] = np.nan
         return dataclasses.replace(search, test=test, examples=examples, **given)
