@@ -44,6 +44,8 @@ def _plain_attributes(layer: nn.Module) -> tuple[tuple[str, Hashable], ...]:
             continue
         if isinstance(value, types.FunctionType):
             found.append((name, value.__code__))
+        elif isinstance(value, types.BuiltinFunctionType):  # such as torch.relu
+            found.append((name, value))
         elif _is_plain(value):
             found.append((name, repr(value)))
     return tuple(found)
@@ -87,10 +89,10 @@ def training(module: nn.Module, batch: torch.Tensor, steps: int) -> float:
 
 
 def _count(module: nn.Module, batch: torch.Tensor) -> int:
-    try:
-        return _step(copy.deepcopy(module).to("meta"), batch.to("meta"))
-    except Exception:  # what a user's module raises on meta tensors is anything
-        with torch.random.fork_rng([d for d in [batch.device] if d.type == "cuda"]):
+    with torch.random.fork_rng([batch.device] if batch.is_cuda else []):
+        try:
+            return _step(copy.deepcopy(module).to("meta"), batch.to("meta"))
+        except Exception:  # what a user's module raises on meta tensors is anything
             return _step(copy.deepcopy(module), batch)
 
 

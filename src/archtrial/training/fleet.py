@@ -386,6 +386,18 @@ def _convolution(
     return stacked.convolution(x, weight, *args, **kwargs)
 
 
+def _per_example(function: Callable[..., Any], sides: int) -> Callable[..., Any]:
+    """Returns the rule of a function without weights, to which runs are examples."""
+
+    def rule(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if x.dim() < sides + 3:  # one example without an axis of batch
+            return function(x, *args, **kwargs)
+        results = function(x.flatten(0, 1), *args, **kwargs)
+        return torch.unflatten(results, 0, x.shape[:2])
+
+    return rule
+
+
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.linear: stacked.linear,
     functional.conv1d: _convolution,
@@ -396,4 +408,19 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
         function: functools.partial(stacked.recurrent, cell)
         for function, cell in stacked.CELLS.items()
     },
+    **{
+        function: _per_example(function, sides)
+        for function, sides in (
+            (functional.max_pool1d, 1),
+            (functional.max_pool2d, 2),
+            (functional.max_pool3d, 3),
+            (functional.avg_pool1d, 1),
+            (functional.avg_pool2d, 2),
+            (functional.avg_pool3d, 3),
+            (functional.adaptive_avg_pool1d, 1),
+            (functional.adaptive_avg_pool2d, 2),
+            (functional.adaptive_avg_pool3d, 3),
+        )
+    },
 }
+"""From a function of torch to its form for all runs at once."""

@@ -1,0 +1,122 @@
+import pytest
+import torch
+from torch import nn
+
+from archtrial.training import cost
+
+BATCH = 6
+
+
+def test_linear_layers():
+    module = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+    # Forward, weights' gradient, and the second layer's input gradient.
+    multiply_adds = BATCH * (2 * 5 * 7 + 3 * 7 * 3)
+    assert cost.training(module, torch.zeros(BATCH, 5), 10) == 2 * multiply_adds * 10
+
+
+def test_a_convolution():
+    module = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+    # 8 x 8 -> 4 x 4; forward and the weights' gradient.
+    multiply_adds = 2 * BATCH * 8 * 4 * 4 * 3 * 3 * 3
+    assert cost.training(module, torch.zeros(BATCH, 3, 8, 8), 1) == 2 * multiply_adds
+
+
+class States(nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x):
+        return self.cell(x)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "gates"),
+    [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)],
+    ids=["rnn", "gru", "lstm"],
+)
+def test_recurrent_layers(kind, gates):
+    inputs, width, steps = 5, 4, 9
+    module = States(kind(inputs, width, batch_first=True))
+    counted = cost.training(module, torch.zeros(BATCH, steps, inputs), 1)
+    recurrent = BATCH * steps * gates * width * width
+    projected = BATCH * steps * gates * width * inputs
+    # Forward, weights' gradient and, of the states alone, input gradient; torch
+    # may leave out the first step's, whose state is no parameter.
+    most = 2 * (3 * recurrent + 2 * projected)
+    least = most - 2 * BATCH * gates * width * width
+    assert least <= counted <= most
+
+
+def test_steps_and_batch_multiply():
+    module = nn.Linear(5, 7)
+    one = cost.training(module, torch.zeros(4, 5), 1)
+    assert cost.training(module, torch.zeros(8, 5), 3) == 6 * one
+
+
+def test_counting_leaves_module_and_global_generator_alone():
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
+    before = torch.get_rng_state()
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    cost.training(module, torch.zeros(3, 4), 1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not module.training
+    assert all(p.grad is None for p in module.parameters())
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
+class LooksAtValues(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x):
+        if float(x.sum()) > 0:
+            x = x + torch.rand_like(x)
+        return self.linear(x)
+
+
+def test_a_module_that_looks_at_values_is_counted_where_it_is():
+    module = LooksAtValues()
+    before = torch.get_rng_state()
+    counted = cost.training(module, torch.ones(3, 4), 1)
+    assert counted == 2 * 2 * 3 * 4 * 2
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_shared_parameters_count_once():
+    first = nn.Linear(4, 4, bias=False)
+    assert cost.parameters(nn.Sequential(first, first)) == 16
+
+
+def test_structure_tells_what_computes_differently():
+    def made(**options):
+        return cost.structure(
+            nn.Sequential(nn.Conv1d(2, 4, 3, **options), nn.Dropout(0.1))
+        )
+
+    assert made() == made()
+    assert made() != made(stride=2)
+    assert made() != made(bias=False)
+    assert cost.structure(nn.ReLU()) != cost.structure(nn.GELU())
+
+
+def test_structure_leaves_out_dropouts_probability():
+    assert cost.structure(nn.Dropout(0.1)) == cost.structure(nn.Dropout(0.4))
+
+
+class WithFunction(nn.Module):
+    def __init__(self, activation):
+        super().__init__()
+        self.activation = activation
+
+
+def test_structure_sees_functions_and_numbers_of_a_users_module():
+    assert cost.structure(WithFunction(lambda x: x + 1)) != cost.structure(
+        WithFunction(lambda x: x + 2)
+    )
+    assert cost.structure(WithFunction(0.1)) != cost.structure(WithFunction(0.2))
+    assert cost.structure(WithFunction(torch.relu)) != cost.structure(
+        WithFunction(torch.tanh)
+    )

@@ -1,0 +1,419 @@
+"""A fleet against the loop, which defines what a run is."""
+
+import copy
+import functools
+import importlib
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from archtrial import metrics
+from archtrial.errors import ArmError
+from archtrial.protocol import Recipe
+from archtrial.training import cost, fleet, run
+
+RUNS = 3
+LENGTH = 16
+
+
+def problem(task="classification", recipe=None, shape=(LENGTH,), **changes):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(90, *shape)).astype(np.float32)
+    flat = x.reshape(len(x), -1)
+    if task == "classification":
+        y = np.digitize(flat[:, 0] + flat[:, 1], [-0.6, 0.6]).astype(np.int64)
+    else:
+        y = 7 + 3 * flat[:, 0]
+    values = {
+        "x_train": x[:60],
+        "y_train": y[:60],
+        "x_validation": x[60:75],
+        "y_validation": y[60:75],
+        "x_test": x[75:],
+        "task": task,
+        "num_outputs": 3 if task == "classification" else 1,
+        "metric": metrics.default(task),
+        "recipe": recipe or Recipe(),
+        "steps": 12,
+        "batch_size": 20,
+        "evaluations": 3,
+    }
+    return run.Problem(**(values | changes))
+
+
+def jobs(build, count=RUNS, **hyperparameters):
+    """Runs that differ in all that may differ inside a fleet."""
+    return [
+        run.Job(
+            build,
+            {
+                "learning_rate": 1e-3 * (1 + index),
+                "weight_decay": 0.05 * index,
+                "momentum": 0.9 - 0.2 * index,
+                "label_smoothing": 0.1 * index,
+                **{name: values[index] for name, values in hyperparameters.items()},
+            },
+            initial_seed=index,
+            order_seed=10 + index,
+            noise_seed=20 + index,
+        )
+        for index in range(count)
+    ]
+
+
+class Users(nn.Module):
+    """Layers and habits that the zoo does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Conv1d(1, 6, 3, padding="same", padding_mode="circular")
+        self.depthwise = nn.Conv1d(6, 6, 3, groups=6, bias=False)
+        self.norm = nn.LayerNorm(6)
+        self.scale = nn.Parameter(torch.ones(6))
+        self.offset = nn.Parameter(torch.zeros(6), requires_grad=False)
+        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("smooth", torch.zeros(6))
+        self.tied = nn.Linear(6, 6, bias=False)
+        self.twin = nn.Linear(6, 6, bias=False)
+        self.twin.weight = self.tied.weight
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = functional.gelu(self.encoder(x.unsqueeze(1)))
+        h = functional.max_pool1d(self.depthwise(h), 2)
+        h = self.norm(h.transpose(1, 2)) * self.scale + self.offset
+        if self.training:
+            self.seen += 1
+            self.smooth = 0.9 * self.smooth + 0.1 * h.detach().mean((0, 1))
+        h = functional.dropout(self.twin(torch.tanh(self.tied(h))), 0.2, self.training)
+        weight = torch.softmax(h.sum(-1, keepdim=True), 1)
+        return self.head((weight * h).sum(1))
+
+
+class Image(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 4, 3, stride=(2, 1), padding=1, bias=False),
+            norm(4),
+            nn.ReLU(),
+            nn.Dropout2d(0.3),
+            nn.AvgPool2d(2),
+            nn.Conv2d(4, 6, 3, padding=1, groups=2),
+            nn.BatchNorm2d(6, affine=False),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 3),
+        )
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Sequence(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.cell = kind(2, 5, batch_first=True, **options)
+        width = 10 if self.cell.bidirectional else 5
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x):
+        states, _ = self.cell(x.unflatten(1, (-1, 2)))
+        return self.head(states.mean(1))
+
+
+def zoo(family, name, **options):
+    function = getattr(importlib.import_module(f"archtrial.zoo.{family}"), name)
+    return functools.partial(function, (LENGTH,), 3, **options)
+
+
+MODULES = {
+    "linear": zoo("linear", "linear"),
+    "mlp": zoo("mlp", "mlp", width=8, dropout=0.3),
+    "mlp batch norm": zoo("mlp", "mlp", width=8, norm="batch", dropout=0.3),
+    "mlp layer norm": zoo("mlp", "mlp", width=8, norm="layer"),
+    "cnn": zoo("cnn", "cnn", width=6, dropout=0.3),
+    "cnn batch norm, max": zoo("cnn", "cnn", width=6, norm="batch", pooling="max"),
+    "cnn group norm, average": zoo(
+        "cnn", "cnn", width=6, norm="group", pooling="average", residual=True
+    ),
+    "cnn layer norm": zoo("cnn", "cnn", width=6, norm="layer", residual=True),
+    "gru": zoo("recurrent", "gru", dropout=0.3),
+    "lstm": zoo("recurrent", "lstm"),
+    "rnn": zoo("recurrent", "rnn", bidirectional=False),
+    "deep gru": zoo("recurrent", "gru", depth=2),
+    "image, instance norm": functools.partial(Image, nn.InstanceNorm2d),
+    "image, batch norm": functools.partial(Image, nn.BatchNorm2d),
+    "gru without biases": functools.partial(
+        Sequence, nn.GRU, bidirectional=True, bias=False
+    ),
+    "lstm of two layers": functools.partial(Sequence, nn.LSTM, num_layers=2),
+    "relu rnn": functools.partial(Sequence, nn.RNN, nonlinearity="relu"),
+    "a user's": Users,
+}
+
+
+def shape_for(build):
+    return (2, 8, 8) if getattr(build, "func", None) is Image else (LENGTH,)
+
+
+def stack_in_the_loops_state(given, made, loops):
+    """Returns a fleet whose every run is where its loop is."""
+    stack = fleet.Stack(given, made, [copy.deepcopy(loop.module) for loop in loops])
+    stack.optimizer.state.copy_(torch.cat([loop.optimizer.state for loop in loops], 1))
+    stack.optimizer.steps = loops[0].optimizer.steps
+    for generator, loop in zip(stack.generators, loops, strict=True):
+        generator.set_state(loop.noise.generator.get_state())
+    return stack
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("name", MODULES)
+def test_a_fleets_step_from_the_loops_own_state_is_the_loops_step(name, optimizer):
+    """The oracle of the fleet, never to be skipped.
+
+    Tolerance: relative 1e-3 or absolute 1e-5. Values whose gradient is nothing but
+    rounding (a bias before a normalisation) are left out: Adam divides it by its
+    own size.
+    """
+    build = MODULES[name]
+    given = problem(shape=shape_for(build), recipe=Recipe(optimizer=optimizer))
+    made = jobs(build)
+    data = run.Data(given)
+    loops = [run.Loop(given, job) for job in made]
+    for index, loop in enumerate(loops):
+        for start in (0, 15, 30):
+            rows = slice(start + index, start + index + 20)
+            loop.step(data.x_train[rows], data.y_train[rows], 1.0)
+    stack = stack_in_the_loops_state(given, made, loops)
+    batches = [torch.arange(20) + 7 * index for index in range(RUNS)]
+    rows = torch.stack(batches)
+    losses = stack.step(data.x_train[rows], data.y_train[rows], 0.5)
+    evaluated = stack.predict(data.x_validation)
+    for index, loop in enumerate(loops):
+        own = loop.step(data.x_train[rows[index]], data.y_train[rows[index]], 0.5)
+        near = functools.partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
+        near(losses[index], own[0])
+        near(stack.optimizer.state[:, index], loop.optimizer.state[:, 0])
+        moved = loop.optimizer.state[0, 0].abs() > 1e-6
+        assert moved.any()
+        near(stack.values[index][moved], loop.values[0][moved])
+        for buffer, value in loop.module.named_buffers():
+            near(stack.buffers[buffer][index], value)
+        near(evaluated[index], loop.predict(data.x_validation), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_the_zoo_and_users_build_has_no_obstacle(name):
+    build = MODULES[name]
+    given = problem(shape=shape_for(build))
+    before = torch.get_rng_state()
+    assert fleet.obstacle(given, build) is None
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_regression_has_no_obstacle_and_gives_values():
+    given = problem("regression", steps=150, recipe=Recipe(learning_rate=2e-2))
+    build = functools.partial(nn.Linear, LENGTH, 1)
+    assert fleet.obstacle(given, build) is None
+    made = [run.Job(build, {}, seed, seed, seed) for seed in range(2)]
+    for outcome, job in zip(fleet.train(given, made), made, strict=True):
+        own = run.train(given, job)
+        assert outcome.predictions == pytest.approx(own.predictions, rel=1e-3, abs=1e-3)
+        assert outcome.validation == pytest.approx(own.validation, abs=1e-3)
+
+
+def same(first, second):
+    return (
+        first.validation == second.validation
+        and first.diverged == second.diverged
+        and first.curve == second.curve
+        and np.array_equal(first.predictions, second.predictions)
+    )
+
+
+def stays_a_fleet(caplog):
+    """Whether no fleet fell back to the loop."""
+    return not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn batch norm, max", "gru", "a user's"])
+def test_the_same_fleet_twice_gives_the_same_bytes(name, caplog):
+    given, made = problem(), jobs(MODULES[name])
+    for first, second in zip(
+        fleet.train(given, made), fleet.train(given, made), strict=True
+    ):
+        assert same(first, second)
+        assert first.error is None
+    assert stays_a_fleet(caplog)
+
+
+def test_a_fleet_gives_what_the_loop_gives(caplog):
+    """Over few steps; over many, rounding sets trajectories apart."""
+    given, made = problem(), jobs(MODULES["mlp"], dropout=(0.0, 0.3, 0.6))
+    for outcome, job in zip(fleet.train(given, made), made, strict=True):
+        own = run.train(given, job)
+        assert [point.step for point in outcome.curve] == [4, 8, 12]
+        for mine, theirs in zip(outcome.curve, own.curve, strict=True):
+            assert mine.loss == pytest.approx(theirs.loss, abs=1e-3)
+        assert outcome.flops == own.flops
+        assert outcome.parameters == own.parameters
+    assert stays_a_fleet(caplog)
+
+
+def test_global_generators_are_untouched():
+    before = torch.get_rng_state()
+    fleet.train(problem(), jobs(MODULES["mlp"]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_that_diverges_does_not_disturb_the_others(caplog):
+    recipe = Recipe(optimizer="sgd", gradient_clip=None)
+    given, build = problem(recipe=recipe), MODULES["cnn batch norm, max"]
+    calm = jobs(build, learning_rate=(1e-2, 1e-2, 1e-2))
+    wild = jobs(build, learning_rate=(1e-2, 1e38, 1e-2))
+    alone, beside = fleet.train(given, calm), fleet.train(given, wild)
+    assert same(alone[0], beside[0])
+    assert same(alone[2], beside[2])
+    assert not beside[0].diverged
+    assert beside[1].diverged
+    assert beside[1].error is None
+    assert len(np.unique(beside[1].predictions)) == 1
+    assert all(math.isfinite(point.loss) for point in beside[1].curve)
+    assert stays_a_fleet(caplog)
+
+
+def test_a_fleet_of_diverged_runs_ends():
+    recipe = Recipe(optimizer="sgd", gradient_clip=None, learning_rate=1e38)
+    made = jobs(MODULES["mlp"], learning_rate=(1e38,) * 3)
+    outcomes = fleet.train(problem(recipe=recipe), made)
+    assert all(outcome.diverged for outcome in outcomes)
+
+
+def test_kept_weights_are_a_runs_own(caplog):
+    given = problem()
+    made = [
+        run.Job(Users, {}, seed, seed, seed, keep_weights=seed != 1)
+        for seed in range(3)
+    ]
+    outcomes = fleet.train(given, made)
+    assert outcomes[1].weights is None
+    for outcome in (outcomes[0], outcomes[2]):
+        module = Users()
+        module.load_state_dict(outcome.weights)
+        assert torch.equal(module.tied.weight, outcome.weights["twin.weight"])
+        assert float(module.seen) == given.steps
+        with torch.no_grad():
+            labels = module.eval()(torch.from_numpy(given.x_test)).argmax(1)
+        assert np.array_equal(labels.numpy(), outcome.predictions)
+    assert not torch.equal(
+        outcomes[0].weights["head.weight"], outcomes[2].weights["head.weight"]
+    )
+    assert stays_a_fleet(caplog)
+
+
+def test_jobs_of_other_structure_form_fleets_of_their_own(caplog):
+    given = problem()
+    wide, narrow = (zoo("mlp", "mlp", width=width) for width in (8, 6))
+    mixed = [
+        run.Job(build, {}, seed, seed, seed)
+        for seed, build in enumerate([wide, narrow, wide, narrow])
+    ]
+    outcomes = fleet.train(given, mixed)
+    for apart, kind in zip(
+        fleet.train(given, mixed[0::2]), outcomes[0::2], strict=True
+    ):
+        assert same(apart, kind)
+    assert outcomes[0].parameters != outcomes[1].parameters
+    assert stays_a_fleet(caplog)
+
+
+def breaks_for_one_seed():
+    if torch.initial_seed() == 1:
+        raise RuntimeError("no luck")
+    return nn.Linear(LENGTH, 3)
+
+
+def test_a_builder_that_raises_fails_its_own_run_alone():
+    outcomes = fleet.train(problem(), jobs(breaks_for_one_seed))
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert outcomes[1].error.startswith("RuntimeError: no luck (")
+    assert outcomes[1].diverged
+
+
+class LooksAtValues(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(LENGTH, 3)
+
+    def forward(self, x):
+        return self.linear(x if x.sum() > 0 else -x)
+
+
+class DrawsNoise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(LENGTH, 3)
+
+    def forward(self, x):
+        return self.linear(x + torch.randn_like(x))
+
+
+class KeepsATensorAside(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(LENGTH, 3)
+        self.aside = torch.randn(LENGTH)
+
+    def forward(self, x):
+        return self.linear(x * self.aside)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (LooksAtValues, "data-dependent control flow"),
+        (DrawsNoise, "randomness"),
+        (KeepsATensorAside, "its loss differs from its own"),
+        (functools.partial(Sequence, nn.LSTM, proj_size=2), "proj_size"),
+        (
+            functools.partial(Sequence, nn.GRU, num_layers=2, dropout=0.2),
+            "dropout between the layers",
+        ),
+    ],
+)
+def test_an_obstacle_is_found_by_trying(build, reason):
+    if isinstance(build, functools.partial) and "proj_size" in build.keywords:
+
+        def build_projected():
+            module = Sequence(nn.LSTM, proj_size=2)
+            module.head = nn.Linear(2, 3)
+            return module
+
+        build = build_projected
+    found = fleet.obstacle(problem(), build)
+    assert reason in found
+    assert "\n" not in found
+
+
+def test_a_fleet_that_cannot_go_on_is_trained_by_the_loop(caplog):
+    made = jobs(LooksAtValues)
+    outcomes = fleet.train(problem(), made)
+    assert "goes on as a loop" in caplog.text
+    for outcome, job in zip(outcomes, made, strict=True):
+        assert same(outcome, run.train(problem(), job))
+
+
+def test_outputs_of_the_wrong_shape_are_the_users_mistake():
+    with pytest.raises(ArmError, match=r"\(batch, 3\) outputs: \(20, 5\)"):
+        fleet.train(problem(), jobs(functools.partial(nn.Linear, LENGTH, 5)))
+
+
+def test_structures_of_one_architecture_are_alike():
+    build = MODULES["a user's"]
+    assert cost.structure(build()) == cost.structure(build())

@@ -1,0 +1,352 @@
+import functools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from archtrial import metrics
+from archtrial.errors import ArmError, ProtocolError
+from archtrial.protocol import Recipe
+from archtrial.training import run
+
+
+def problem(task="classification", metric=None, recipe=None, **changes):
+    """120 training examples of 6 numbers; two classes that a line separates."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 6)).astype(np.float32)
+    if task == "classification":
+        y = (x[:, 0] + x[:, 1] > 0).astype(np.int64)
+    else:
+        y = 1000 + 50 * x[:, 0] + generator.normal(size=200)
+    values = {
+        "x_train": x[:120],
+        "y_train": y[:120],
+        "x_validation": x[120:160],
+        "y_validation": y[120:160],
+        "x_test": x[160:],
+        "task": task,
+        "num_outputs": 2 if task == "classification" else 1,
+        "metric": metrics.get(metric) if metric else metrics.default(task),
+        "recipe": recipe or Recipe(learning_rate=3e-2),
+        "steps": 100,
+        "batch_size": 20,
+    }
+    return run.Problem(**(values | changes))
+
+
+def linear(outputs=2):
+    return nn.Linear(6, outputs)
+
+
+def hidden(dropout=0.5):
+    return nn.Sequential(
+        nn.Linear(6, 8),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(8, 2),
+    )
+
+
+def job(build=linear, **changes):
+    values = {
+        "hyperparameters": {},
+        "initial_seed": 1,
+        "order_seed": 2,
+        "noise_seed": 3,
+    }
+    return run.Job(build, **(values | changes))
+
+
+def same(first, second):
+    return (
+        first.validation == second.validation
+        and first.curve == second.curve
+        and np.array_equal(first.predictions, second.predictions)
+    )
+
+
+def test_a_line_is_learnt():
+    outcome = run.train(problem(), job())
+    assert outcome.validation > 0.85
+    assert outcome.predictions.shape == (40,)
+    assert not outcome.diverged
+    assert outcome.error is None
+    assert outcome.parameters == 14
+    assert outcome.flops == 100 * 2 * 2 * 20 * 6 * 2
+    assert outcome.seconds > 0
+    assert outcome.weights is None
+
+
+def test_the_curve_is_evenly_spaced_and_ends_with_the_score():
+    outcome = run.train(problem(steps=95, evaluations=4), job())
+    assert [point.step for point in outcome.curve] == [24, 48, 71, 95]
+    assert outcome.curve[-1].validation == outcome.validation
+    assert outcome.curve[-1].loss < outcome.curve[0].loss
+    few = run.train(problem(steps=3), job())
+    assert [point.step for point in few.curve] == [1, 2, 3]
+
+
+def test_a_regression_is_in_the_targets_own_units():
+    outcome = run.train(problem("regression"), job(functools.partial(linear, 1)))
+    assert outcome.validation > 0.9  # R2
+    assert outcome.predictions.dtype == np.float64
+    assert 900 < outcome.predictions.mean() < 1100
+    assert outcome.curve[0].loss < 3  # of the standardised target
+
+
+def test_a_run_follows_from_its_seeds_alone_and_touches_no_global_generator():
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global state is what is tested
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = run.train(problem(), job(hidden))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+    torch.manual_seed(1)
+    assert same(run.train(problem(), job(hidden)), first)
+
+
+@pytest.mark.parametrize("seed", ["initial_seed", "order_seed", "noise_seed"])
+def test_each_seed_matters(seed):
+    plain = run.train(problem(), job(hidden))
+    assert not same(run.train(problem(), job(hidden, **{seed: 99})), plain)
+
+
+def test_the_number_of_threads_is_the_callers():
+    before = torch.get_num_threads()
+    run.train(problem(steps=2), job())
+    assert torch.get_num_threads() == before
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+
+    def forward(self, x):
+        if self.training:
+            x = x + torch.randn_like(x)
+        return self.linear(x)
+
+
+def test_other_noise_than_dropout_is_the_runs_own_as_well():
+    before = torch.get_rng_state()
+    first = run.train(problem(), job(Noisy))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    assert same(run.train(problem(), job(Noisy)), first)
+    assert not same(run.train(problem(), job(Noisy, noise_seed=99)), first)
+
+
+def test_the_initial_scale_multiplies_weights_and_not_biases():
+    plain = run.build(problem(), job())
+    scaled = run.build(problem(), job(hyperparameters={"initial_scale": 0.5}))
+    assert torch.equal(scaled.weight, 0.5 * plain.weight)
+    assert torch.equal(scaled.bias, plain.bias)
+
+
+def test_dropout_replaces_every_layers_probability():
+    module = run.build(problem(), job(hidden, hyperparameters={"dropout": 0.2}))
+    assert module[3].p == 0.2
+
+
+def test_dropout_needs_something_that_drops_out():
+    with pytest.raises(
+        ArmError, match=r"drops something out: Linear has no nn\.Dropout"
+    ):
+        run.train(problem(), job(hyperparameters={"dropout": 0.2}))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "mask"),
+    [
+        (nn.Dropout, (400, 8, 5), (400, 8, 5)),
+        (nn.Dropout1d, (400, 8, 5), (400, 8, 1)),
+        (nn.Dropout2d, (400, 8, 5, 3), (400, 8, 1, 1)),
+        (nn.Dropout3d, (400, 8, 5, 3, 2), (400, 8, 1, 1, 1)),
+    ],
+)
+def test_masks_are_drawn_from_the_runs_generator(layer, shape, mask):
+    generator = torch.Generator().manual_seed(4)
+    before = torch.get_rng_state()
+    with run.Noise(generator):
+        dropped = layer(0.3)(torch.ones(shape))
+    assert torch.equal(torch.get_rng_state(), before)
+    expected = torch.empty(mask).bernoulli_(
+        0.7, generator=torch.Generator().manual_seed(4)
+    )
+    assert torch.allclose(dropped, (expected / 0.7).expand(shape))
+    assert dropped.mean() == pytest.approx(1, abs=0.1)
+
+
+def test_dropout_of_all_and_in_place():
+    x = torch.ones(4, 3)
+    with run.Noise(torch.Generator().manual_seed(0)):
+        assert (nn.Dropout(1.0)(x) == 0).all()
+        assert nn.Dropout(0.5).eval()(x) is x
+        nn.Dropout(0.5, inplace=True)(x)
+    assert sorted(x.unique().tolist()) == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e38])
+def test_a_run_that_diverges_counts_as_the_constant_predictor(rate):
+    recipe = Recipe(optimizer="sgd", learning_rate=rate, gradient_clip=None)
+    outcome = run.train(problem(recipe=recipe), job(hidden))
+    given = problem()
+    assert outcome.diverged
+    assert outcome.error is None
+    majority = np.bincount(given.y_train).argmax()
+    assert outcome.validation == (given.y_validation == majority).mean()
+    assert (outcome.predictions == majority).all()
+    assert all(math.isfinite(point.loss) for point in outcome.curve)
+
+
+def constant_badly():
+    module = nn.Linear(6, 1)
+    nn.init.constant_(module.bias, 100.0)
+    return module
+
+
+@pytest.mark.parametrize("metric", ["r2", "mae", "rmse"])
+def test_on_a_metric_without_bound_worse_than_constant_is_diverged(metric):
+    given = problem("regression", metric, recipe=Recipe(learning_rate=1e-9), steps=5)
+    outcome = run.train(given, job(constant_badly))
+    guess = given.metric.constant(given.y_train, 40, 1)
+    assert outcome.diverged
+    assert outcome.validation == given.metric.score(guess, given.y_validation)
+    assert np.array_equal(outcome.predictions, guess)
+    assert len(outcome.curve) == 5
+
+
+def test_on_a_bounded_metric_worse_than_constant_is_a_bad_run_and_no_more():
+    given = problem(recipe=Recipe(learning_rate=1e-9))
+    scores = [run.train(given, job(initial_seed=seed)) for seed in range(6)]
+    assert not any(outcome.diverged for outcome in scores)
+    assert min(outcome.validation for outcome in scores) < 0.5
+
+
+class Raises(nn.Module):
+    def __init__(self, error):
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+        self.error = error
+
+    def forward(self, x):
+        if self.training:
+            raise self.error("ran out of luck")
+        return self.linear(x)
+
+
+def test_what_a_run_raises_is_recorded_with_the_users_line():
+    outcome = run.train(problem(), job(functools.partial(Raises, ValueError)))
+    assert outcome.diverged
+    assert outcome.error.startswith("ValueError: ran out of luck (")
+    file, line = outcome.error.split("(")[1].rstrip(")").rsplit(":", 1)
+    assert file == __file__
+    with open(__file__) as source:
+        text = source.read().splitlines()[int(line) - 1]
+    assert text.strip() == 'raise self.error("ran out of luck")'
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_is_not_the_runs_own_fault_passes(error):
+    with pytest.raises(error):
+        run.train(problem(), job(functools.partial(Raises, error)))
+
+
+def test_a_builder_that_raises_is_recorded():
+    outcome = run.train(problem(), job(lambda: nn.Linear(-1, 2)))
+    assert outcome.error.startswith("RuntimeError: ")
+    assert __file__ in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (functools.partial(linear, 3), r"\(batch, 2\) outputs: \(20, 3\)"),
+        (nn.Flatten, "parameters to train: Flatten has none"),
+    ],
+)
+def test_an_architecture_of_the_wrong_kind_is_the_users_mistake(build, message):
+    with pytest.raises(ArmError, match=message):
+        run.train(problem(), job(build))
+
+
+def test_an_unknown_hyperparameter_is_the_users_mistake():
+    with pytest.raises(ProtocolError, match="'widht', which neither knows"):
+        run.train(problem(), job(hyperparameters={"widht": 3}))
+
+
+def test_kept_weights_give_the_predictions_again():
+    given = problem()
+    outcome = run.train(given, job(hidden, keep_weights=True))
+    module = hidden().eval()
+    module.load_state_dict(outcome.weights)
+    with torch.no_grad():
+        labels = module(torch.from_numpy(given.x_test)).argmax(1).numpy()
+    assert np.array_equal(labels, outcome.predictions)
+    assert outcome.weights["0.weight"].is_contiguous()
+    assert outcome.weights["0.weight"].untyped_storage().nbytes() == 6 * 8 * 4
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 6, bias=False)
+        self.second = nn.Linear(6, 6, bias=False)
+        self.second.weight = self.first.weight
+        self.frozen = nn.Linear(6, 6)
+        self.frozen.requires_grad_(False)
+        self.last = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.last(self.frozen(self.second(self.first(x).relu())))
+
+
+def test_tied_parameters_stay_tied_and_frozen_ones_frozen():
+    start = run.build(problem(), job(Tied)).state_dict()
+    end = run.train(problem(), job(Tied, keep_weights=True)).weights
+    assert torch.equal(end["first.weight"], end["second.weight"])
+    assert not torch.equal(end["first.weight"], start["first.weight"])
+    assert torch.equal(end["frozen.weight"], start["frozen.weight"])
+
+
+def test_a_lazy_module_is_determined_by_its_seed():
+    def build():
+        return nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(2))
+
+    first, again = (run.train(problem(), job(build)) for _ in range(2))
+    assert same(first, again)
+    assert first.error is None
+
+
+def test_a_batch_larger_than_the_data_is_all_of_the_data():
+    whole = run.train(problem(batch_size=120), job())
+    assert same(run.train(problem(batch_size=10_000), job()), whole)
+
+
+def test_the_loop_is_the_plain_training_of_torch():
+    """Against the same training written with torch.optim and torch's own loss."""
+    recipe = Recipe(learning_rate=1e-2, weight_decay=0.1, label_smoothing=0.1)
+    given = problem(recipe=recipe, steps=30)
+    outcome = run.train(given, job(keep_weights=True))
+    module = run.build(given, job())
+    optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.1)
+    rates = run.recipe.rates(recipe, 30)
+    order = run.recipe.batches(recipe, 120, 20, order_seed=2)
+    for rate in rates:
+        rows = next(order)
+        loss = nn.functional.cross_entropy(
+            module(torch.from_numpy(given.x_train[rows])),
+            torch.from_numpy(given.y_train[rows]),
+            label_smoothing=0.1,
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = 1e-2 * rate
+        optimizer.step()
+    torch.testing.assert_close(outcome.weights["weight"], module.weight.data)
+    torch.testing.assert_close(outcome.weights["bias"], module.bias.data)
