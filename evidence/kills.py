@@ -17,7 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
-OPTIONS = "--data digits --baseline linear --challenger mlp --configurations 16".split()
+OPTIONS = [
+    "--data=digits",
+    "--baseline=linear",
+    "--challenger=mlp",
+    "--configurations=16",
+]
 
 
 def command(folder: Path, steps: int) -> list[str]:

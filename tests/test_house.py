@@ -36,7 +36,9 @@ def rooms():
 def imports(room):
     """Yields every module that the room's files import, also inside functions."""
     place = ROOT / room
-    for path in [place.with_suffix(".py")] if not place.is_dir() else place.rglob("*.py"):
+    for path in (
+        [place.with_suffix(".py")] if not place.is_dir() else place.rglob("*.py")
+    ):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)

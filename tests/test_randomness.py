@@ -36,7 +36,7 @@ def test_streams_are_the_same_in_another_process():
 def test_seeds_fit_63_bits():
     seeds = [randomness.seed(0, "order", index) for index in range(1000)]
     assert len(set(seeds)) == 1000
-    assert 0 <= min(seeds)
+    assert min(seeds) >= 0
     assert 2**60 < max(seeds) < 2**63
 
 

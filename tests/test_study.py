@@ -102,7 +102,7 @@ def test_seeds_differ_between_arms_configurations_and_repetitions(tmp_path):
     assert max(seen) < 2**31
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -114,10 +114,10 @@ def test_an_interrupted_study_ends_with_the_same_bytes(tmp_path, stopped_after):
     def watch(standing):
         calls.append(standing)
         if len(calls) == stopped_after + 1:
-            raise Stop
+            raise StoppedError
 
     study = Study(PROTOCOL, tmp_path / "parts", trainer=trainer)
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         study.run(watch=watch)
     again = []
 
@@ -190,10 +190,10 @@ def test_the_verdict_can_be_reached_again_from_the_store_alone(tmp_path):
 def test_a_study_that_is_not_done_has_no_verdict(tmp_path):
     def watch(standing):
         if standing.done == 5:
-            raise Stop
+            raise StoppedError
 
     study = Study(PROTOCOL, tmp_path, trainer=trainer)
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         study.run(watch=watch)
     with pytest.raises(archtrial.UserError, match="still sealed"):
         _ = study.verdict
@@ -276,9 +276,9 @@ def test_a_default_margin_is_said_to_be_assumed(tmp_path):
 
 
 COMMAND = (
-    "{python} -c 'import json, sys; print(\"hello\");"
-    ' rate = float(sys.argv[1]); print(json.dumps('
-    "{{\"validation\": rate, \"test\": rate + (sys.argv[2] == \"b\")}}))'"
+    '{python} -c \'import json, sys; print("hello");'
+    " rate = float(sys.argv[1]); print(json.dumps("
+    '{{"validation": rate, "test": rate + (sys.argv[2] == "b")}}))\''
 )
 
 

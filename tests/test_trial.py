@@ -21,7 +21,10 @@ from archtrial.study import Study
 
 SMALL = Protocol(
     data="digits",
-    baseline={"architecture": "mlp", "space": {"width": [8, 16], "dropout": [0.0, 0.3]}},
+    baseline={
+        "architecture": "mlp",
+        "space": {"width": [8, 16], "dropout": [0.0, 0.3]},
+    },
     challengers=[{"architecture": "cnn", "space": {"width": [4]}}],
     configurations=4,
     effort=1,
@@ -141,7 +144,9 @@ def test_loading_what_is_not_there(finished, tmp_path):
 def test_a_users_module_its_source_and_its_tweak(tmp_path):
     (tmp_path / "net.py").write_text(NET)
     spec = f"{tmp_path}/net.py:Net"
-    protocol = SMALL.replace(baseline=f"plain={spec}", challengers=[f"skip={spec}(skip=true)"])
+    protocol = SMALL.replace(
+        baseline=f"plain={spec}", challengers=[f"skip={spec}(skip=true)"]
+    )
     study = Study(protocol, tmp_path / "study")
     assert study.trial.trainer.stacks == {"plain": True, "skip": True}
     study.run(workers=2)

@@ -20,7 +20,6 @@ from archtrial.files import write
 if TYPE_CHECKING:
     from archtrial.judge import Judgement
     from archtrial.protocol import Protocol
-    from archtrial.study import Study
 
 app = typer.Typer(
     name="archtrial",
@@ -426,7 +425,9 @@ class _Progress:
         from rich.live import Live
 
         console = Console(stderr=True)
-        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(console=console, transient=True) if console.is_terminal else None
+        )
         if self._live is not None:
             self._live.start()
         return self

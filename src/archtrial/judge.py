@@ -137,7 +137,9 @@ def judge_study(folder: str | Path, **changes: Any) -> Judgement:
         declared = store.protocol()
         events = store.events()
         opened = [
-            json.loads(detail) for _, name, detail in events if name == "test set opened"
+            json.loads(detail)
+            for _, name, detail in events
+            if name == "test set opened"
         ]
         if declared is None or not opened:
             raise RecordsError(
@@ -160,7 +162,9 @@ def _changed(
     resolved: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Lays changes over a resolved protocol, with a note that says so."""
-    arms = {arm["name"]: arm for arm in (resolved["baseline"], *resolved["challengers"])}
+    arms = {
+        arm["name"]: arm for arm in (resolved["baseline"], *resolved["challengers"])
+    }
 
     def arm(name: str) -> Any:
         return arms[_known(name, list(arms), "the study")]
@@ -230,7 +234,9 @@ def judge_table(
     runs = read_csv(path)
     names = list(dict.fromkeys(run.arm for run in runs))
     if len(names) < 2:
-        raise RecordsError("a comparison needs two arms", f"{path} has {names[0]!r} alone")
+        raise RecordsError(
+            "a comparison needs two arms", f"{path} has {names[0]!r} alone"
+        )
     if baseline is None:
         raise RecordsError(
             "a comparison needs a baseline",
@@ -418,9 +424,7 @@ def search_scores(runs: Sequence[Run], arm: str, sign: int) -> np.ndarray:
     """
     scores = sign * np.array([run.validation for run in _trials(runs, arm).values()])
     finite = scores[np.isfinite(scores)]
-    return np.where(
-        np.isfinite(scores), scores, finite.min() if len(finite) else 0.0
-    )
+    return np.where(np.isfinite(scores), scores, finite.min() if len(finite) else 0.0)
 
 
 def _tested(runs: Sequence[Run]) -> bool:
@@ -497,13 +501,12 @@ def _examples(groups: Sequence[Sequence[Run]], sign: int) -> np.ndarray:
     averaged = np.full((len(groups), length), np.nan, dtype=np.float32)
     for row, group in zip(averaged, groups, strict=True):
         if group:
-            row[:] = sign * np.mean([run.per_example for run in group], axis=0)
+            known = [r.per_example for r in group if r.per_example is not None]
+            row[:] = sign * np.mean(known, axis=0)
     return averaged
 
 
-def _default_margin(
-    runs: Sequence[Run], metric: Any, constant: float | None
-) -> float:
+def _default_margin(runs: Sequence[Run], metric: Any, constant: float | None) -> float:
     """Returns the larger of half a point and one standard deviation over seeds.
 
     The deviation is that of validation scores: the margin stands before the test

@@ -229,7 +229,9 @@ def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Any]:
 def _smallest_effect(
     declared: Protocol, baseline: np.ndarray, challenger: np.ndarray
 ) -> float:
-    spread = float(np.hypot(baseline.std(ddof=1), challenger.std(ddof=1)) / math.sqrt(2))
+    spread = float(
+        np.hypot(baseline.std(ddof=1), challenger.std(ddof=1)) / math.sqrt(2)
+    )
     both = baseline.std() > 0 and challenger.std() > 0
     alike = float(np.corrcoef(baseline, challenger)[0, 1]) if both else 0.0
     n = declared.configurations

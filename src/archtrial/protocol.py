@@ -498,5 +498,3 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _short(value: Any) -> str:
     text = value if value == "(absent)" else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
-
-

@@ -101,7 +101,7 @@ class Integer:
         """Returns the value at a quantile in [0, 1]."""
         low, high = self._edges()
         if self.log:
-            drawn = low * (high / low) ** quantile
+            drawn = low * math.pow(high / low, quantile)
         else:
             drawn = low + quantile * (high - low)
         return min(max(math.floor(drawn + 0.5), self.low), self.high)
@@ -188,7 +188,9 @@ def _parse_range(declared: Mapping[str, Any]) -> Dimension:
             raise ProtocolError("a range has a low and a high end", f"no {key!r}")
         number = declared[key]
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ProtocolError("the ends of a range are numbers", f"{key} = {number!r}")
+            raise ProtocolError(
+                "the ends of a range are numbers", f"{key} = {number!r}"
+            )
     for key in ("log", "integer"):
         if not isinstance(declared.get(key, False), bool):
             raise ProtocolError(f"{key} is true or false", repr(declared[key]))

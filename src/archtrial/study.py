@@ -1,11 +1,11 @@
 """The one loop: plan, search, confirm, open the test set, judge.
 
-    import archtrial
-    study = archtrial.Study(archtrial.Protocol(
-        data="mnist1d", baseline="mlp", challengers=["cnn"]))
-    study.run()
-    study.verdict
-    study.report("report.html")
+import archtrial
+study = archtrial.Study(archtrial.Protocol(
+    data="mnist1d", baseline="mlp", challengers=["cnn"]))
+study.run()
+study.verdict
+study.report("report.html")
 """
 
 import dataclasses
@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -151,7 +150,9 @@ class Study:
             )
         else:
             # The same versions give the same bytes; others may not.
-            (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
+            (began,) = (
+                json.loads(d) for _, name, d in store.events() if name == "began"
+            )
             changed = {
                 name: value
                 for name, value in here.items()
@@ -161,7 +162,7 @@ class Study:
                 store.note("went on elsewhere", json.dumps(changed))
 
     def _plan_search(self) -> list[trainers.Item]:
-        """n configurations of every arm, and its defaults on r seeds."""
+        """Plans n configurations of every arm, and its defaults on r seeds."""
         planned = []
         for arm in self.protocol.arms:
             space = self.trial.spaces[arm.name]
@@ -174,7 +175,7 @@ class Study:
         return planned
 
     def _plan_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
-        """Fresh seeds: r for the top configurations, 1 for the rest that weigh."""
+        """Plans fresh seeds: r for the top configurations, 1 for the rest that weigh."""
         found = {
             arm.name: judge.search_scores(runs, arm.name, self.trial.sign)
             for arm in self.protocol.arms
@@ -187,7 +188,10 @@ class Study:
         for arm in self.protocol.arms:
             space = self.trial.spaces[arm.name]
             winner = int(np.argmax(found[arm.name]))
-            seeds = {**dict.fromkeys(rest.tolist(), 1), **dict.fromkeys(top.tolist(), r)}
+            seeds = {
+                **dict.fromkeys(rest.tolist(), 1),
+                **dict.fromkeys(top.tolist(), r),
+            }
             seeds[winner] = r
             for index in sorted(seeds):
                 drawn = spaces.sample(space, self.protocol.seed, index)
@@ -199,9 +203,7 @@ class Study:
                     )
             drawn = spaces.sample(space, self.protocol.seed, winner)
             for seed in range(r + 1, r + 1 + WINNER_SEEDS):
-                planned.append(
-                    trainers.Item(arm.name, winner, seed, "winner", drawn)
-                )
+                planned.append(trainers.Item(arm.name, winner, seed, "winner", drawn))
         return planned
 
     def _carry_out(
@@ -224,9 +226,7 @@ class Study:
             for task in tasks
             if key(task[0].arm, task[0].pair, task[0].seed) not in recorded
         ]
-        clock = _Clock(
-            stage, planned, list(recorded.values()), watch, self.trial.sign
-        )
+        clock = _Clock(stage, planned, list(recorded.values()), watch, self.trial.sign)
         clock.show()
         for _, finished in crew.carry_out(left):
             for done in finished:

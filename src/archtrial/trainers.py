@@ -58,10 +58,10 @@ class Finished:
 class Trainer(Protocol):
     """What a study needs of whoever trains; it pickles if there are workers."""
 
-    def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+    def divide(self, items: Sequence[Item], /) -> list[tuple[Item, ...]]:
         """Returns the tasks, by a rule that looks at nothing but the items."""
 
-    def __call__(self, task: Sequence[Item]) -> list[Finished]:
+    def __call__(self, task: Sequence[Item], /) -> list[Finished]:
         """Carries out one task."""
 
 
@@ -201,7 +201,8 @@ class Function:
         # Most frameworks take seeds of 31 bits.
         seed = randomness.seed(self.study_seed, "training", *names) >> 32
         start = time.perf_counter()
-        error, scores = None, {}
+        error: str | None = None
+        scores: Mapping[str, float] = {}
         try:
             scores = self.function(
                 self.arms[item.arm], dict(item.configuration), seed, self.steps

@@ -9,44 +9,52 @@ import functools
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
 
 from archtrial import data, metrics, trainers
-from archtrial import space as spaces
 from archtrial.errors import ArmError, ProtocolError
 from archtrial.protocol import HYPERPARAMETERS, Arm, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
+from archtrial.space import Space, Value, sample
 from archtrial.training import fleet
 from archtrial.training.run import Problem
+from archtrial.zoo import Kind
 from archtrial.zoo import arms as anybody
 
 __all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
 
-Opened = tuple[dict[str, tuple[float, np.ndarray | None]], dict[str, Any]]
+Scores: TypeAlias = dict[str, tuple[float, np.ndarray | None]]
+Opened: TypeAlias = tuple[Scores, dict[str, Any]]
 
 
 class Trial(Protocol):
     """What a study needs to know of those who train."""
 
-    resolved: dict[str, Any]
-    spaces: Mapping[str, spaces.Space]
-    """By arm, everything that is searched."""
-    trainer: trainers.Trainer
     sign: int
     """1 where a higher score is better, else -1."""
     has_defaults: bool
     """Whether an arm can be trained without a configuration."""
 
+    @property
+    def resolved(self) -> Mapping[str, Any]:
+        """The resolved protocol, as JSON."""
+
+    @property
+    def spaces(self) -> Mapping[str, Space]:
+        """By arm, everything that is searched."""
+
+    @property
+    def trainer(self) -> trainers.Trainer:
+        """Who trains."""
+
     def open_test(self, store: Store) -> Opened:
         """Returns the test scores of all runs, by key, and what to record with them."""
 
-    def tuned(
-        self, arm: Arm, configuration: Mapping[str, spaces.Value]
-    ) -> dict[str, Any]:
+    def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
         """Returns what is kept of an arm's tuned configuration."""
 
 
@@ -95,7 +103,7 @@ class Zoo:
             x_validation=self.split.x_validation,
             y_validation=self.split.y_validation,
             x_test=self.split.x_test,
-            task=self.split.task,
+            task=cast(Literal["classification", "regression"], self.split.task),
             num_outputs=self.split.num_outputs,
             metric=self.metric,
             recipe=declared.recipe,
@@ -105,9 +113,11 @@ class Zoo:
         )
         for arm in declared.arms:
             architecture = self.architectures[arm.name]
-            first = spaces.sample(self.spaces[arm.name], declared.seed, 0)
+            first = sample(self.spaces[arm.name], declared.seed, 0)
             shape, outputs = self.split.input_shape, self.split.num_outputs
-            anybody.check(architecture, shape, outputs, self.split.kind, first)
+            anybody.check(
+                architecture, shape, outputs, cast(Kind, self.split.kind), first
+            )
             obstacles[arm.name] = fleet.obstacle(
                 self.problem,
                 functools.partial(architecture.build, shape, outputs, first),
@@ -150,9 +160,7 @@ class Zoo:
         for arm in (self.resolved["baseline"], *self.resolved["challengers"]):
             arm["source"] = self.architectures[arm["name"]].source
 
-    def _put_together(
-        self, declared: Declared
-    ) -> tuple[dict[str, spaces.Space], list[str]]:
+    def _put_together(self, declared: Declared) -> tuple[dict[str, Space], list[str]]:
         """Joins the shared space with each arm's own.
 
         Returns:
@@ -162,7 +170,7 @@ class Zoo:
         Raises:
             ArmError: No arm has any use for a shared dimension.
         """
-        joined: dict[str, spaces.Space] = {}
+        joined: dict[str, Space] = {}
         unused: dict[str, list[str]] = {}
         for arm in declared.arms:
             architecture = self.architectures[arm.name]
@@ -195,7 +203,7 @@ class Zoo:
             return True
         if name != "dropout":
             return False
-        drawn = spaces.sample(architecture.space, 0, 0)
+        drawn = sample(architecture.space, 0, 0)
         with torch.random.fork_rng(devices=[]):
             module = architecture.build(
                 self.split.input_shape, self.split.num_outputs, drawn
@@ -212,15 +220,13 @@ class Zoo:
         *examples, floor = self.split.open_test(
             self.metric, [*(sealed[key] for key in keys), constant]
         )
-        scores = {
+        scores: Scores = {
             key: (float(np.mean(scored, dtype=np.float64)), scored)
             for key, scored in zip(keys, examples, strict=True)
         }
         return scores, {"constant": float(np.mean(floor, dtype=np.float64))}
 
-    def tuned(
-        self, arm: Arm, configuration: Mapping[str, spaces.Value]
-    ) -> dict[str, Any]:
+    def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
         """Returns the configuration and what is needed to build its module."""
         spec = self.architectures[arm.name].spec
         place, colon, member = spec.rpartition(":")
@@ -247,7 +253,7 @@ class OwnTrainer:
     ) -> None:
         name = declared.metric or "accuracy"
         self.sign = 1 if metrics.get(name).higher_is_better else -1
-        self.spaces = {
+        self.spaces: dict[str, Space] = {
             arm.name: {
                 dimension: value
                 for dimension, value in {**declared.space, **arm.space}.items()
@@ -267,7 +273,7 @@ class OwnTrainer:
             steps=steps,
             study_seed=declared.seed,
         )
-        self.resolved = {
+        self.resolved: dict[str, Any] = {
             **_settings(declared, self.spaces),
             "data": {"name": declared.data},
             "task": declared.task,
@@ -285,9 +291,7 @@ class OwnTrainer:
             "constant": None
         }
 
-    def tuned(
-        self, arm: Arm, configuration: Mapping[str, spaces.Value]
-    ) -> dict[str, Any]:
+    def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
         """Returns the configuration."""
         return {
             "architecture": str(arm.architecture),
@@ -311,9 +315,7 @@ def _check_device(device: str) -> None:
         )
 
 
-def _settings(
-    declared: Declared, searched: Mapping[str, spaces.Space]
-) -> dict[str, Any]:
+def _settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, Any]:
     """The part of a resolved protocol that the data and the trainer do not change."""
     arms = [
         {

@@ -16,7 +16,8 @@ def write(tmp_path, text):
 
 def test_the_first_row_is_the_search_and_later_ones_are_fresh_seeds(tmp_path):
     path = write(
-        tmp_path, HEAD + "a,p7,42,.8,.7\na,p7,43,.81,.72\nb,p7,42,.6,.5\na,p9,42,.5,.4\n"
+        tmp_path,
+        HEAD + "a,p7,42,.8,.7\na,p7,43,.81,.72\nb,p7,42,.6,.5\na,p9,42,.5,.4\n",
     )
     runs = read_csv(path)
     assert [(r.arm, r.pair, r.seed, r.stage) for r in runs] == [

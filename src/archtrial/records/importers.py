@@ -42,9 +42,9 @@ def read_csv(path: str | Path) -> list[Run]:
     except IsADirectoryError:
         raise RecordsError("runs are read from a file", f"{path} is a folder") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordsError("a table of runs is a CSV in UTF-8", f"{path}: {error}") from (
-            None
-        )
+        raise RecordsError(
+            "a table of runs is a CSV in UTF-8", f"{path}: {error}"
+        ) from (None)
 
 
 def _read(path: Path, rows: "csv.DictReader[str]") -> list[Run]:

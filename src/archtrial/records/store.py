@@ -42,6 +42,12 @@ CREATE TABLE events (
 );
 """
 
+_RUNS = """
+SELECT arm, pair, seed, stage, validation, diverged, error, details,
+    scores.key IS NOT NULL, test, scores.per_example
+FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed
+"""
+
 # Write-ahead logging needs memory shared between processes, which these do not
 # offer; a rollback journal works there, only slower.
 _MOUNTS = Path("/proc/mounts")
@@ -100,7 +106,9 @@ class Store:
         # system knows and that ends with the process, however it ends.
         lock = None
         try:
-            lock = sqlite3.connect(self.folder / "lock", timeout=0, isolation_level=None)
+            lock = sqlite3.connect(
+                self.folder / "lock", timeout=0, isolation_level=None
+            )
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if lock is not None:
@@ -281,14 +289,9 @@ class Store:
         Args:
             per_example: Also read the test scores by example.
         """
-        column = "scores.per_example" if per_example else "NULL"
+        select = _RUNS if per_example else _RUNS.replace("scores.per_example", "NULL")
         with self._explained():
-            rows = self._connection.execute(
-                "SELECT arm, pair, seed, stage, validation, diverged, error, details,"
-                " scores.key IS NOT NULL, test,"
-                f" {column} FROM runs LEFT JOIN scores USING (key)"  # noqa: S608
-                " ORDER BY arm, pair, seed"
-            ).fetchall()
+            rows = self._connection.execute(select).fetchall()
             return [_run(row) for row in rows]
 
     def note(self, name: str, detail: str) -> None:
