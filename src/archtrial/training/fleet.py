@@ -22,7 +22,6 @@ import torch
 from torch import nn
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
-from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -212,7 +211,7 @@ class Stack:
             n: p for n, p in self._module.named_parameters() if p.requires_grad
         }
         pieces = torch.split(self.values, [p.numel() for p in trainable.values()], 1)
-        self._parameters = {
+        self._trainable = {
             name: piece.view(len(modules), *parameter.shape).requires_grad_()
             for (name, parameter), piece in zip(trainable.items(), pieces, strict=True)
         }
@@ -223,6 +222,7 @@ class Stack:
         self._frozen = {n: torch.stack([own[n] for own in frozen]) for n in frozen[0]}
         buffers = [dict(module.named_buffers()) for module in modules]
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
+        self._places = _places(self._module)
         # Every layer's own probability in every run; `_Redirected` reads it.
         for layers in zip(*map(run.dropouts, modules), strict=True):
             each = tuple(layer.p for layer in layers)
@@ -247,17 +247,14 @@ class Stack:
         Returns:
             The losses before the step, (runs,).
         """
-        self._module.train()
-        with self._redirected:
-            outputs, buffers = torch.vmap(self._call, randomness="error")(
-                self._parameters, self._frozen, self.buffers, x
-            )
+        if not self._module.training:
+            self._module.train()
+        outputs = self._forward(x, 0)
         run.check_outputs(outputs[0], x.shape[1], self._num_outputs)
-        self.buffers = {name: buffer.detach() for name, buffer in buffers.items()}
         losses = recipe.loss(outputs, y, self.smoothing)
         pieces = torch.autograd.grad(
             losses,
-            list(self._parameters.values()),
+            list(self._trainable.values()),
             torch.ones_like(losses),
             materialize_grads=True,
         )
@@ -269,37 +266,67 @@ class Stack:
     def predict(self, x: torch.Tensor) -> torch.Tensor:
         """Returns outputs (runs, N, num_outputs) of one input (N, ...) for all runs."""
         self._module.eval()
-        call = torch.vmap(self._call, in_dims=(0, 0, 0, None), randomness="error")
+        # As many examples at once as keep the runs' layers in the cache.
+        chunks = torch.split(x, max(1, 4000 // len(self._modules)))
+        return torch.cat([self._forward(chunk, None) for chunk in chunks], 1)
+
+    def _forward(self, x: torch.Tensor, axis: int | None) -> torch.Tensor:
+        """Carries out the module on all runs; `axis` is that of the runs in x."""
+        call = torch.vmap(self._call, in_dims=(0, axis), randomness="error")
+        tensors = [*self._trainable.values(), *self._frozen.values()]
         with self._redirected:
-            # As many examples at once as keep the runs' layers in the cache.
-            chunks = torch.split(x, max(1, 4000 // len(self._modules)))
-            outputs = [
-                call(self._parameters, self._frozen, self.buffers, chunk)[0]
-                for chunk in chunks
-            ]
-        return torch.cat(outputs, 1)
+            outputs, buffers = call([*tensors, *self.buffers.values()], x)
+        # A module may have replaced them.
+        self.buffers = {
+            name: buffer.detach()
+            for name, buffer in zip(self.buffers, buffers, strict=True)
+        }
+        stacked_outputs: torch.Tensor = outputs
+        return stacked_outputs
 
     def _call(
-        self,
-        parameters: Mapping[str, torch.Tensor],
-        frozen: Mapping[str, torch.Tensor],
-        buffers: Mapping[str, torch.Tensor],
-        x: torch.Tensor,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        # functional_call writes buffers that the module replaces into this dict.
-        tensors = {**parameters, **frozen, **buffers}
-        outputs = functional_call(self._module, tensors, (x,))
-        return outputs, {name: tensors[name] for name in buffers}
+        self, tensors: Sequence[torch.Tensor], x: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        # What torch.func.functional_call does; its bookkeeping takes longer than
+        # the layers of a small network.
+        names = [*self._trainable, *self._frozen, *self.buffers]
+        for name, tensor in zip(names, tensors, strict=True):
+            for owner, key in self._places[name]:
+                owner[key] = tensor
+        outputs = self._module(x)
+        after = [self._places[name][0] for name in self.buffers]
+        return outputs, [owner[key] for owner, key in after]
 
     @torch.no_grad()
     def unstack(self) -> None:
         """Writes what was learnt back into the modules."""
+        learnt = {**self._trainable, **self._frozen, **self.buffers}
         for index, module in enumerate(self._modules):
-            for name, parameter in module.named_parameters():
-                if parameter.requires_grad:
-                    parameter.copy_(self._parameters[name][index])
-            for name, buffer in module.named_buffers():
-                buffer.copy_(self.buffers[name][index])
+            for name, places in _places(module).items():
+                for owner, key in places:
+                    owner[key] = learnt[name][index].detach()
+
+
+def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:
+    """Returns where a module keeps its parameters and buffers.
+
+    By the name under which torch lists a tensor; one that is shared has several
+    places.
+    """
+    owners = [
+        (layer_name, owner, key)
+        for layer_name, layer in module.named_modules()
+        for owner in (layer._parameters, layer._buffers)
+        for key in owner
+        if owner[key] is not None
+    ]
+    names: dict[int, str] = {}
+    places: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    for layer_name, owner, key in owners:
+        full = f"{layer_name}.{key}" if layer_name else key
+        name = names.setdefault(id(owner[key]), full)
+        places.setdefault(name, []).append((owner, key))
+    return places
 
 
 # --------------------------------------------------- inside vmap, and out of it again

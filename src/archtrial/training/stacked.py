@@ -26,12 +26,13 @@ def linear(
         weight: (runs, outputs, inputs).
         bias: (runs, outputs).
     """
-    rows = x.reshape(x.shape[0], -1, x.shape[-1])
+    # With the batch last, the weights' gradient comes out in the weights' own order.
+    rows = x.reshape(x.shape[0], -1, x.shape[-1]).mT
     if bias is None:
-        product = torch.bmm(rows, weight.mT)
+        product = torch.bmm(weight, rows)
     else:
-        product = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
-    return product.view(*x.shape[:-1], weight.shape[1])
+        product = torch.baddbmm(bias.unsqueeze(2), weight, rows)
+    return product.mT.reshape(*x.shape[:-1], weight.shape[1])
 
 
 def batch_norm(
