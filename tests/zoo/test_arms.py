@@ -111,6 +111,11 @@ def test_table_is_refused_by_what_needs_an_order(name):
     check(arms.find(name), kind="array")
 
 
+def test_shape_that_the_zoo_refuses_is_said_in_its_words():
+    said = message(check, arms.find("cnn"), shape=(2,))
+    assert said.startswith("cnn needs sequences")
+
+
 @pytest.mark.parametrize("name", ["linear", "mlp"])
 def test_table_is_taken_by_what_needs_no_order(name):
     check(arms.find(name), kind="table")
