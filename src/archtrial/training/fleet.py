@@ -413,16 +413,26 @@ def _convolution(
     return stacked.convolution(x, weight, *args, **kwargs)
 
 
-def _per_example(function: Callable[..., Any], sides: int) -> Callable[..., Any]:
-    """Returns the rule of a function without weights, to which runs are examples."""
+def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., Any]:
+    rule = stacked.pooling(function, sides)
 
-    def rule(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if x.dim() < sides + 3:  # one example without an axis of batch
-            return function(x, *args, **kwargs)
-        results = function(x.flatten(0, 1), *args, **kwargs)
-        return torch.unflatten(results, 0, x.shape[:2])
+    def pooled(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if x.dim() == sides + 2:  # one example without an axis of batch
+            return torch.squeeze(rule(x.unsqueeze(1), *args, **kwargs), 1)
+        result: torch.Tensor = rule(x, *args, **kwargs)
+        return result
 
-    return rule
+    return pooled
+
+
+def _to_one(x: torch.Tensor, output_size: Any) -> torch.Tensor:
+    """Averages over both sides, the usual end of a convolutional network."""
+    if any(
+        size != 1
+        for size in (output_size if isinstance(output_size, tuple) else [output_size])
+    ):
+        raise NotImplementedError("adaptive_avg_pool2d to more than one position")
+    return x.mean((-2, -1), keepdim=True)
 
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -435,19 +445,10 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
         function: functools.partial(stacked.recurrent, cell)
         for function, cell in stacked.CELLS.items()
     },
-    **{
-        function: _per_example(function, sides)
-        for function, sides in (
-            (functional.max_pool1d, 1),
-            (functional.max_pool2d, 2),
-            (functional.max_pool3d, 3),
-            (functional.avg_pool1d, 1),
-            (functional.avg_pool2d, 2),
-            (functional.avg_pool3d, 3),
-            (functional.adaptive_avg_pool1d, 1),
-            (functional.adaptive_avg_pool2d, 2),
-            (functional.adaptive_avg_pool3d, 3),
-        )
-    },
+    functional.max_pool1d: _pooling(functional.max_pool2d, 1),
+    functional.max_pool2d: _pooling(functional.max_pool3d, 2),
+    functional.avg_pool1d: _pooling(functional.avg_pool2d, 1),
+    functional.avg_pool2d: _pooling(functional.avg_pool3d, 2),
+    functional.adaptive_avg_pool2d: _to_one,
 }
 """From a function of torch to its form for all runs at once."""

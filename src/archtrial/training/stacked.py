@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-__all__ = ["CELLS", "batch_norm", "convolution", "linear", "recurrent"]
+__all__ = ["CELLS", "batch_norm", "convolution", "linear", "pooling", "recurrent"]
 
 
 def linear(
@@ -115,8 +115,8 @@ def convolution(
         groups: Blocks of channels that do not see each other.
 
     Returns:
-        (runs, batch, outputs, *sides); in memory the channels come last, which
-        is the order that the next convolution reads fastest.
+        (runs, batch, outputs, *sides); in memory the batch comes last, which is
+        the order that the next layer of this module reads fastest.
     """
     kernel = weight.shape[3:]
     strides = _each(stride, len(kernel))
@@ -165,10 +165,10 @@ def _each(value: int | Sequence[int], count: int) -> tuple[int, ...]:
 
 
 class _Convolution(torch.autograd.Function):
-    """One matrix product for each run and group: windows of the input by kernels.
+    """One matrix product for each run and group: kernels by windows of the input.
 
     Names of axes: R runs, g groups, B batch, K positions of the kernel, C
-    channels of a group, F filters of a group, N = B x positions of the output.
+    channels of a group, F filters of a group, N = positions of the output x B.
     """
 
     @staticmethod
@@ -185,76 +185,54 @@ class _Convolution(torch.autograd.Function):
     ) -> torch.Tensor:
         R, B, channels, *sides = x.shape
         padded = [side + sum(pad) for side, pad in zip(sides, pads, strict=True)]
-        last = x.movedim(2, -1)  # (R, B, *sides, channels)
+        last = x.movedim(1, -1)  # (R, channels, *sides, B)
         if any(sum(pad) for pad in pads):
-            room = x.new_zeros(R, B, *padded, channels)
+            room = x.new_zeros(R, channels, *padded, B)
             room[_inside(pads, sides)] = last
             last = room
-        kernel = weight.shape[3:]
-        ctx.windows = (kernel, strides, dilations, groups, outputs)
-        windows = _windows(last, *ctx.windows)
-        K, C, F = math.prod(kernel), channels // groups, weight.shape[1] // groups
-        columns = windows.reshape(R * groups, -1, K * C)  # (R g, N, K C)
-        kernels = (  # (R g, K C, F)
-            weight.reshape(R, groups, F, C, K)
-            .permute(0, 1, 4, 3, 2)
-            .reshape(R * groups, K * C, F)
-        )
+        ctx.windows = (weight.shape[3:], strides, dilations, groups, outputs)
+        N = math.prod(outputs) * B
+        columns = _windows(last, *ctx.windows).reshape(
+            R * groups, -1, N
+        )  # (R g, C K, N)
+        kernels = weight.reshape(R * groups, -1, columns.shape[1])  # (R g, F, C K)
         if bias is None:
-            product = torch.bmm(columns, kernels)
+            product = torch.bmm(kernels, columns)
         else:
-            product = torch.baddbmm(
-                bias.reshape(R * groups, 1, F), columns, kernels
-            )  # (R g, N, F)
+            biases = bias.reshape(R * groups, -1, 1)
+            product = torch.baddbmm(biases, kernels, columns)  # (R g, F, N)
         ctx.save_for_backward(columns, kernels)
         ctx.shapes = (x.shape, weight.shape, pads, padded)
-        return (
-            product.view(R, groups, B, *outputs, F)
-            .movedim(1, -2)
-            .reshape(R, B, *outputs, groups * F)
-            .movedim(-1, 2)
-        )
+        return product.view(R, -1, *outputs, B).movedim(-1, 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        (gradient,) = gradients  # (R, B, g F, *outputs)
         columns, kernels = ctx.saved_tensors
         x_shape, weight_shape, pads, padded = ctx.shapes
         kernel, _, _, groups, outputs = ctx.windows
         R, B, channels, *sides = x_shape
-        K, C, F = math.prod(kernel), channels // groups, weight_shape[1] // groups
-        rows = (  # (R g, N, F)
-            gradient.movedim(2, -1)
-            .reshape(R, B, *outputs, groups, F)
-            .movedim(-2, 1)
-            .reshape(R * groups, -1, F)
-        )
+        rows = gradients[0].movedim(1, -1).reshape(R * groups, kernels.shape[1], -1)
         for_x = for_weight = for_bias = None
         if ctx.needs_input_grad[0]:
-            spread = torch.bmm(rows, kernels.mT)  # (R g, N, K C)
-            spread = spread.view(R, groups, B, *outputs, *kernel, C)
-            room = gradient.new_zeros(R, B, *padded, channels)
+            spread = torch.bmm(kernels.mT, rows)  # (R g, C K, N)
+            spread = spread.view(R, groups, -1, *kernel, *outputs, B)
+            room = rows.new_zeros(R, channels, *padded, B)
             windows = _windows(room, *ctx.windows)
             # Windows overlap, but not where they read the same position of the
             # kernel.
             for position in itertools.product(*map(range, kernel)):
-                at: tuple[Any, ...] = (..., *position, slice(None))
+                at: tuple[Any, ...] = (*[slice(None)] * 3, *position)
                 windows[at] += spread[at]
-            for_x = room[_inside(pads, sides)].movedim(-1, 2)
+            for_x = room[_inside(pads, sides)].movedim(-1, 1)
         if ctx.needs_input_grad[1]:
-            for_weight = (
-                torch.bmm(columns.mT, rows)  # (R g, K C, F)
-                .view(R, groups, K, C, F)
-                .permute(0, 1, 4, 3, 2)
-                .reshape(weight_shape)
-            )
+            for_weight = torch.bmm(rows, columns.mT).view(weight_shape)
         if ctx.needs_input_grad[2]:
-            for_bias = rows.sum(1).view(R, groups * F)
+            for_bias = rows.sum(2).view(R, -1)
         return for_x, for_weight, for_bias, None, None, None, None, None
 
 
 def _inside(pads: list[tuple[int, int]], sides: list[int]) -> tuple[Any, ...]:
-    """Returns the index of what is not padding, of (R, B, *sides, channels)."""
+    """Returns the index of what is not padding, of (R, channels, *sides, B)."""
     inside = (
         slice(before, before + side)
         for (before, _), side in zip(pads, sides, strict=True)
@@ -273,7 +251,7 @@ def _windows(
     """Returns what each output position reads, as a view without any copy.
 
     Args:
-        x: (R, B, *sides, channels), padded.
+        x: (R, channels, *sides, B), padded.
         kernel: Its sides.
         strides: Of the convolution.
         dilations: Of the convolution.
@@ -281,23 +259,59 @@ def _windows(
         outputs: Sides of the output.
 
     Returns:
-        (R, g, B, *outputs, *kernel, channels / g).
+        (R, g, C, *kernel, *outputs, B).
     """
-    R, B, *_, channels = x.shape
-    run, example, *position, channel = x.stride()
+    R, channels, *_, B = x.shape
+    run, channel, *position, example = x.stride()
     C = channels // groups
     return x.as_strided(
-        (R, groups, B, *outputs, *kernel, C),
+        (R, groups, C, *kernel, *outputs, B),
         (
             run,
             C * channel,
-            example,
-            *(p * s for p, s in zip(position, strides, strict=True)),
-            *(p * d for p, d in zip(position, dilations, strict=True)),
             channel,
+            *(p * d for p, d in zip(position, dilations, strict=True)),
+            *(p * s for p, s in zip(position, strides, strict=True)),
+            example,
         ),
         x.storage_offset(),
     )
+
+
+# ------------------------------------------------------------------------- pooling
+
+
+def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., Any]:
+    """Returns the stacked form of a pooling function of one or two sides.
+
+    The batch is the last axis in memory wherever a layer of this module came
+    before. So a pooling of one side more does the work, which takes the batch
+    for a side with a window of one.
+
+    Args:
+        function: torch's, of `sides` + 1 sides.
+        sides: Of the function that it stands for.
+    """
+
+    def pooled(
+        x: torch.Tensor,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        kernel = _each(kernel_size, sides)
+        steps = kernel if not stride else _each(stride, sides)
+        pads = _each(padding, sides)
+        if "dilation" in kwargs:
+            kwargs["dilation"] = (*_each(kwargs["dilation"], sides), 1)
+        last = x.movedim(1, -1)
+        return function(
+            last, (*kernel, 1), (*steps, 1), (*pads, 0), *args, **kwargs
+        ).movedim(-1, 1)
+
+    return pooled
 
 
 # ---------------------------------------------------------------- recurrent layers
