@@ -47,7 +47,7 @@ HYPERPARAMETERS = (
 """What training itself understands; all other names are the architecture's."""
 
 DEFAULT_SPACE: Mapping[str, spaces.Dimension] = {
-    "learning_rate": spaces.Real(3e-4, 3e-2, log=True),
+    "learning_rate": spaces.Real(3e-4, 1e-1, log=True),
     "weight_decay": spaces.Real(1e-5, 1e-1, log=True),
 }
 """What every arm searches unless the protocol declares another shared space."""

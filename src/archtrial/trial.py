@@ -21,7 +21,7 @@ from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.space import Space, Value, sample
 from archtrial.training import fleet
-from archtrial.training.run import Problem
+from archtrial.training.run import Problem, dropouts
 from archtrial.zoo import Kind
 from archtrial.zoo import arms as anybody
 
@@ -208,7 +208,7 @@ class Zoo:
             module = architecture.build(
                 self.split.input_shape, self.split.num_outputs, drawn
             )
-        return any(isinstance(part, torch.nn.Dropout) for part in module.modules())
+        return bool(dropouts(module))
 
     def open_test(self, store: Store) -> Opened:
         """Has all stored predictions scored at once, the constant predictor's too."""

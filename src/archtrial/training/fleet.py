@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
+from torch._functorch.vmap import lazy_load_decompositions
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -272,30 +273,19 @@ class Stack:
 
     def _forward(self, x: torch.Tensor, axis: int | None) -> torch.Tensor:
         """Carries out the module on all runs; `axis` is that of the runs in x."""
-        call = torch.vmap(self._call, in_dims=(0, axis), randomness="error")
-        tensors = [*self._trainable.values(), *self._frozen.values()]
-        with self._redirected:
-            outputs, buffers = call([*tensors, *self.buffers.values()], x)
-        # A module may have replaced them.
-        self.buffers = {
-            name: buffer.detach()
-            for name, buffer in zip(self.buffers, buffers, strict=True)
-        }
-        stacked_outputs: torch.Tensor = outputs
-        return stacked_outputs
-
-    def _call(
-        self, tensors: Sequence[torch.Tensor], x: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        # What torch.func.functional_call does; its bookkeeping takes longer than
-        # the layers of a small network.
-        names = [*self._trainable, *self._frozen, *self.buffers]
-        for name, tensor in zip(names, tensors, strict=True):
-            for owner, key in self._places[name]:
-                owner[key] = tensor
-        outputs = self._module(x)
-        after = [self._places[name][0] for name in self.buffers]
-        return outputs, [owner[key] for owner, key in after]
+        tensors = {**self._trainable, **self._frozen, **self.buffers}
+        with self._redirected, _one_run(len(self._modules)) as one:
+            # What functional_call does: the module reads what it finds in its place.
+            for name, tensor in tensors.items():
+                seen = one.of(tensor)
+                for owner, key in self._places[name]:
+                    owner[key] = seen
+            outputs = one.all(self._module(x if axis is None else one.of(x)))
+            # A module may have replaced its buffers.
+            for name in self.buffers:
+                owner, key = self._places[name][0]
+                self.buffers[name] = one.all(owner[key]).detach()
+        return outputs
 
     @torch.no_grad()
     def unstack(self) -> None:
@@ -330,6 +320,36 @@ def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:
 
 
 # --------------------------------------------------- inside vmap, and out of it again
+
+
+class _one_run:  # noqa: N801 - reads as a verb: with one_run(n) as one
+    """Makes tensors of all runs look like one run's, as inside `torch.vmap`.
+
+    `torch.vmap` does no more, but its bookkeeping, like that of
+    `torch.func.functional_call`, takes longer than the layers of a small network.
+
+    Args:
+        runs: How many there are.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+
+    def __enter__(self) -> "_one_run":
+        lazy_load_decompositions()
+        self._level = _functorch._vmap_increment_nesting(self._runs, "error")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _functorch._vmap_decrement_nesting()
+
+    def of(self, stacked: torch.Tensor) -> torch.Tensor:
+        """Returns one run's view of a tensor (runs, ...)."""
+        return _functorch._add_batch_dim(stacked, 0, self._level)
+
+    def all(self, seen: torch.Tensor) -> torch.Tensor:
+        """Returns the tensor (runs, ...) behind one run's view."""
+        return _functorch._remove_batch_dim(seen, self._level, self._runs, 0)
 
 
 class _Redirected(TorchFunctionMode):
@@ -425,14 +445,12 @@ def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[...,
     return pooled
 
 
-def _to_one(x: torch.Tensor, output_size: Any) -> torch.Tensor:
-    """Averages over both sides, the usual end of a convolutional network."""
-    if any(
-        size != 1
-        for size in (output_size if isinstance(output_size, tuple) else [output_size])
-    ):
-        raise NotImplementedError("adaptive_avg_pool2d to more than one position")
-    return x.mean((-2, -1), keepdim=True)
+def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
+    sizes = output_size if isinstance(output_size, tuple) else (output_size,)
+    if all(size == 1 for size in sizes):  # the usual end of a convolutional network
+        return x.mean((-2, -1), keepdim=True)
+    pooled = functional.adaptive_avg_pool2d(x.flatten(0, -4), output_size)
+    return torch.unflatten(pooled, 0, x.shape[:-3])
 
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -449,6 +467,6 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.max_pool2d: _pooling(functional.max_pool3d, 2),
     functional.avg_pool1d: _pooling(functional.avg_pool2d, 1),
     functional.avg_pool2d: _pooling(functional.avg_pool3d, 2),
-    functional.adaptive_avg_pool2d: _to_one,
+    functional.adaptive_avg_pool2d: _adaptive_average,
 }
 """From a function of torch to its form for all runs at once."""
