@@ -227,6 +227,19 @@ def test_runs_that_diverge_count_at_the_worst(tmp_path):
     assert arm["failed"] == 0
 
 
+@pytest.mark.parametrize("limit", [1e-3, 3e-3, 1e-2])
+def test_any_share_of_diverged_draws_can_be_judged(tmp_path, limit):
+    # Whoever carries weight in the verdict must have been confirmed.
+    def diverges(arm, configuration, seed, steps):
+        if configuration["learning_rate"] > limit:
+            return {"validation": math.nan, "test": math.nan}
+        return trainer(arm, configuration, seed, steps)
+
+    for seed in range(4):
+        study = Study(PROTOCOL.replace(seed=seed), tmp_path / str(seed), trainer=diverges)
+        assert study.run().comparisons[0]["estimand"] == "configuration"
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [

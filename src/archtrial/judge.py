@@ -319,7 +319,8 @@ def assess(
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
     names = [arm["name"] for arm in arms]
-    worst = _worst(runs, sign, constant)
+    # Where nobody knows the constant predictor's score, the lowest of the search.
+    worst = _lowest(runs, sign) if constant is None else sign * constant
     searches = [_search(runs, name, sign, worst) for name in names]
     declared = {
         arm["name"]: {
@@ -420,31 +421,20 @@ def _trials(runs: Sequence[Run], arm: str) -> dict[int, Run]:
 def search_scores(runs: Sequence[Run], arm: str, sign: int) -> np.ndarray:
     """Returns an arm's validation scores in search, higher is better, (n,).
 
-    A diverged run without a score stands at the lowest of all.
+    Who is confirmed and what is judged must follow from the same ranks: both use
+    these. A run without a score stands at the lowest that any search run has.
     """
     scores = sign * np.array([run.validation for run in _trials(runs, arm).values()])
-    finite = scores[np.isfinite(scores)]
-    return np.where(np.isfinite(scores), scores, finite.min() if len(finite) else 0.0)
+    return np.where(np.isfinite(scores), scores, _lowest(runs, sign))
+
+
+def _lowest(runs: Sequence[Run], sign: int) -> float:
+    searched = [sign * run.validation for run in runs if run.stage == "search"]
+    return min((score for score in searched if math.isfinite(score)), default=0.0)
 
 
 def _tested(runs: Sequence[Run]) -> bool:
     return all(run.test is not None for run in runs)
-
-
-def _worst(runs: Sequence[Run], sign: int, constant: float | None) -> float:
-    """Returns the score of a run that diverged, higher is better.
-
-    Where nobody knows the constant predictor's, the worst that any run reached.
-    """
-    if constant is not None:
-        return sign * constant
-    known = [
-        sign * score
-        for run in runs
-        for score in (run.validation, run.test)
-        if score is not None and math.isfinite(score)
-    ]
-    return min(known, default=0.0)
 
 
 def _search(
@@ -471,7 +461,7 @@ def _search(
     shares = all(run.per_example is not None for run in runs)
     return statistics.Search(
         name=arm,
-        validation=np.array([score(run.validation) for run in trials.values()]),
+        validation=search_scores(runs, arm, sign),
         test=np.array(
             [
                 np.mean([seen(run) for run in again]) if again else math.nan

@@ -19,7 +19,7 @@ from archtrial.execution import Crew
 from archtrial.protocol import Protocol
 from archtrial.records.store import FILE_NAME, Store
 from archtrial.report import numbers
-from archtrial.trainers import Item, Loops
+from archtrial.trainers import Finished, Item, Loops
 
 __all__ = ["Forecast", "fit", "plan"]
 
@@ -217,12 +217,11 @@ def _pilot(
     return seconds, flops, scores
 
 
-def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Any]:
+def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Finished]:
+    by_pair: dict[int, Finished] = {}
     with Crew(lambda: loops, threads=threads) as crew:
-        results = dict(crew.carry_out(loops.divide(items)))
-    by_pair = {
-        done.run.pair: done for finished in results.values() for done in finished
-    }
+        for _, finished in crew.carry_out(loops.divide(items)):
+            by_pair |= {done.run.pair: done for done in finished}
     return [by_pair[item.pair] for item in items]
 
 

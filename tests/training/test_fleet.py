@@ -106,6 +106,8 @@ class Image(nn.Module):
             nn.AvgPool2d(2),
             nn.Conv2d(4, 6, 3, padding=1, groups=2),
             nn.BatchNorm2d(6, affine=False),
+            nn.AdaptiveAvgPool2d((2, 1)),
+            nn.MaxPool2d((2, 1)),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(6, 3),

@@ -109,6 +109,25 @@ def test_batch_norm(shape, training, affine):
     torch.testing.assert_close(variance, oracle_variance)
 
 
+@pytest.mark.parametrize(
+    ("name", "sides", "options"),
+    [
+        ("max_pool1d", 1, {"kernel_size": 2}),
+        ("max_pool1d", 1, {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}),
+        ("max_pool2d", 2, {"kernel_size": (3, 2), "stride": (1, 2), "ceil_mode": True}),
+        ("avg_pool1d", 1, {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
+        ("avg_pool2d", 2, {"kernel_size": 2, "stride": 1, "padding": (1, 0)}),
+    ],
+    ids=str,
+)
+def test_pooling(name, sides, options):
+    own = getattr(functional, name)
+    more = getattr(functional, name.replace(f"{sides}d", f"{sides + 1}d"))
+    x = random(RUNS, 5, 4, *(9, 8)[:sides])
+    mine = stacked.pooling(more, sides)(x, **options)
+    agree([mine], [torch.stack([own(x[r], **options) for r in range(RUNS)])], [x])
+
+
 KINDS = {
     "gru": nn.GRU,
     "lstm": nn.LSTM,

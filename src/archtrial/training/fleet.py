@@ -22,7 +22,9 @@ import torch
 from torch import nn
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
-from torch._functorch.vmap import lazy_load_decompositions
+from torch._functorch.vmap import (  # type: ignore[attr-defined]
+    lazy_load_decompositions,
+)
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 

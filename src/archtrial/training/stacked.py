@@ -323,9 +323,9 @@ def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., 
 #
 # What a cell reads at a step is one matrix [x; h; 1] of I + H + 1 rows, so that
 # one product with [W_ih, W_hh, b] gives all its gates, and another one the
-# gradients of input and state. tanh(a) is computed as 2 sigmoid(2 a) - 1, with
-# the factor 2 in the weights where possible: torch's own tanh takes three times
-# as long as its sigmoid.
+# gradients of input and state. tanh(a) is 1 - 2 s with s = sigmoid(-2 a), and the
+# factor -2 lies in the weights: torch's own tanh takes three times as long as its
+# sigmoid, and so all gates pass through a single one.
 
 
 def recurrent(
@@ -424,16 +424,16 @@ def _weights(
             torch.zeros_like(weight_ih[:, n]),
             torch.zeros_like(weight_hh[:, n]),
         )
-        weight_ih = torch.cat([no_x, weight_ih[:, r_z], 2 * weight_ih[:, n]], 1)
-        weight_hh = torch.cat([2 * weight_hh[:, n], weight_hh[:, r_z], no_h], 1)
+        weight_ih = torch.cat([no_x, weight_ih[:, r_z], -2 * weight_ih[:, n]], 1)
+        weight_hh = torch.cat([-2 * weight_hh[:, n], weight_hh[:, r_z], no_h], 1)
         both = bias_ih[:, r_z] + bias_hh[:, r_z]
-        bias = torch.cat([2 * bias_hh[:, n], both, 2 * bias_ih[:, n]], 1)
+        bias = torch.cat([-2 * bias_hh[:, n], both, -2 * bias_ih[:, n]], 1)
         return torch.cat([weight_ih, weight_hh, bias.unsqueeze(2)], 2)
     weights = torch.cat([weight_ih, weight_hh, (bias_ih + bias_hh).unsqueeze(2)], 2)
     if cell is _Lstm:
         i, f, g, o = weights.chunk(4, 1)
-        return torch.cat([i, f, o, 2 * g], 1)
-    return 2 * weights if cell is _Tanh else weights
+        return torch.cat([i, f, o, -2 * g], 1)
+    return -2 * weights if cell is _Tanh else weights
 
 
 def _read(x: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
@@ -459,19 +459,12 @@ def _weight_gradient(for_gates: torch.Tensor, read: torch.Tensor) -> torch.Tenso
 
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-_tanh_backward = torch.ops.aten.tanh_backward.grad_input
-
-
-def _tanh_of_half(doubled: torch.Tensor) -> torch.Tensor:
-    """Returns tanh(a), in place of 2 a."""
-    return doubled.sigmoid_().mul_(2).sub_(1)
 
 
 class _Gru(torch.autograd.Function):
     """h' = n + z (h - n), with r, z = sigmoid(...), n = tanh(x's part + r (h's part)).
 
-    Gates: twice what n takes from h, r, z, and twice what n takes from x, which
-    becomes n.
+    Gates: -2 times what n takes from h; r; z; and s, where n = 1 - 2 s.
     """
 
     @staticmethod
@@ -483,13 +476,15 @@ class _Gru(torch.autograd.Function):
         read = _read(x, first)
         h = read[:, :, inputs:-1]
         gates = x.new_empty(T, G, 4 * H, B)
-        from_h, r, z, n = gates.chunk(4, 2)
+        from_h, r, z, s = gates.chunk(4, 2)
         r_z = gates[:, :, H : 3 * H]
+        one = x.new_ones(())
         for t in range(T):
             torch.bmm(weights, read[t], out=gates[t])
             r_z[t].sigmoid_()
-            _tanh_of_half(n[t].addcmul_(r[t], from_h[t]))
-            torch.lerp(n[t], h[t], z[t], out=h[t + 1])
+            s[t].addcmul_(r[t], from_h[t]).sigmoid_()
+            n = torch.sub(one, s[t], alpha=2)
+            torch.lerp(n, h[t], z[t], out=h[t + 1])
         ctx.save_for_backward(weights, read, gates)
         ctx.inputs = inputs
         return h[1:]
@@ -498,22 +493,23 @@ class _Gru(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         weights, read, gates = ctx.saved_tensors
         h = read[:, :, ctx.inputs : -1]
-        from_h, r, z, n = gates.chunk(4, 2)
-        T, G, H, B = n.shape
-        for_x = read.new_empty(T, G, ctx.inputs, B)
-        for_h = torch.zeros_like(n[0])
-        # A step's gates give place to their gradients.
+        from_h, r, z, s = gates.chunk(4, 2)
+        T, G, H, B = s.shape
         r_z = gates[:, :, H : 3 * H]
+        for_x = read.new_empty(T, G, ctx.inputs, B)
+        for_h = torch.zeros_like(s[0])
+        for_r_z = torch.empty_like(r_z[0])
+        one = read.new_ones(())
+        # A step's gates give place to their gradients.
         for t in reversed(range(T)):
             for_h = for_h + gradients[0][t]
             kept = for_h * z[t]
-            for_n = (for_h - kept).mul_(0.5)
-            _tanh_backward(for_n, n[t], grad_input=for_n)
-            for_r_z = torch.cat([for_n * from_h[t], for_h * (h[t] - n[t])], 1)
-            _sigmoid_backward(for_r_z, r_z[t], grad_input=for_r_z)
-            torch.mul(for_n, r[t], out=from_h[t])
-            r_z[t] = for_r_z
-            n[t] = for_n
+            n = torch.sub(one, s[t], alpha=2)
+            torch.mul(for_h, h[t] - n, out=for_r_z[:, H:])
+            _sigmoid_backward((kept - for_h).mul_(2), s[t], grad_input=s[t])
+            torch.mul(s[t], from_h[t], out=for_r_z[:, :H])
+            torch.mul(s[t], r[t], out=from_h[t])
+            _sigmoid_backward(for_r_z, r_z[t], grad_input=r_z[t])
             for_read = torch.bmm(weights.mT, gates[t])
             for_x[t] = for_read[:, : ctx.inputs]
             for_h = kept.add_(for_read[:, ctx.inputs : -1])
@@ -523,7 +519,7 @@ class _Gru(torch.autograd.Function):
 class _Lstm(torch.autograd.Function):
     """c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid(...), g = tanh(...).
 
-    Gates: i, f, o, and twice what g is the tanh of, which becomes g.
+    Gates: i; f; o; and s, where g = 1 - 2 s. Likewise tanh(c') = 1 - 2 s_c.
     """
 
     @staticmethod
@@ -540,41 +536,41 @@ class _Lstm(torch.autograd.Function):
         h = read[:, :, inputs:-1]
         c = x.new_empty(1 + T, G, H, B)
         c[0] = memory
-        tanh_c = x.new_empty(T, G, H, B)
+        s_c = x.new_empty(T, G, H, B)
         gates = x.new_empty(T, G, 4 * H, B)
-        i, f, o, g = gates.chunk(4, 2)
+        i, f, o, s = gates.chunk(4, 2)
         for t in range(T):
             torch.bmm(weights, read[t], out=gates[t]).sigmoid_()
-            g[t].mul_(2).sub_(1)
-            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
-            _tanh_of_half(torch.mul(c[t + 1], 2, out=tanh_c[t]))
-            torch.mul(o[t], tanh_c[t], out=h[t + 1])
-        ctx.save_for_backward(weights, read, gates, c, tanh_c)
+            torch.addcmul(i[t], f[t], c[t], out=c[t + 1])
+            c[t + 1].addcmul_(i[t], s[t], value=-2)
+            torch.mul(c[t + 1], -2, out=s_c[t]).sigmoid_()
+            torch.addcmul(o[t], o[t], s_c[t], value=-2, out=h[t + 1])
+        ctx.save_for_backward(weights, read, gates, c, s_c)
         ctx.inputs = inputs
         return h[1:], c[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         for_states, for_c = gradients
-        weights, read, gates, c, tanh_c = ctx.saved_tensors
-        i, f, o, g = gates.chunk(4, 2)
-        T, G, H, B = g.shape
-        for_x = read.new_empty(T, G, ctx.inputs, B)
+        weights, read, gates, c, s_c = ctx.saved_tensors
+        i, f, o, s = gates.chunk(4, 2)
+        for_x = torch.empty_like(read[1:, :, : ctx.inputs])
         for_h = torch.zeros_like(for_c)
-        # A step's gates give place to their gradients.
-        i_f_o = gates[:, :, : 3 * H]
-        for t in reversed(range(T)):
+        for_gates = torch.empty_like(gates[0])
+        for_i, for_f, for_o, for_s = for_gates.chunk(4, 1)
+        for t in reversed(range(len(for_x))):
             for_h = for_h + for_states[t]
-            for_c = for_c + _tanh_backward(
-                for_h * o[t], tanh_c[t], grad_input=torch.empty_like(for_h)
+            through_c = _sigmoid_backward(
+                for_h * o[t], s_c[t], grad_input=torch.empty_like(for_h)
             )
-            before = torch.cat([for_c * g[t], for_c * c[t], for_h * tanh_c[t]], 1)
-            for_g = (for_c * i[t]).mul_(0.5)
+            for_c = torch.add(for_c, through_c, alpha=4)
+            torch.addcmul(for_c, for_c, s[t], value=-2, out=for_i)
+            torch.mul(for_c, c[t], out=for_f)
+            torch.addcmul(for_h, for_h, s_c[t], value=-2, out=for_o)
+            torch.mul(for_c, i[t], out=for_s).mul_(-2)
             for_c = for_c * f[t]
-            _sigmoid_backward(before, i_f_o[t], grad_input=before)
-            i_f_o[t] = before
-            _tanh_backward(for_g, g[t], grad_input=for_g)
-            g[t] = for_g
+            # The gates give place to their gradients.
+            _sigmoid_backward(for_gates, gates[t], grad_input=gates[t])
             for_read = torch.bmm(weights.mT, gates[t])
             for_x[t] = for_read[:, : ctx.inputs]
             for_h = for_read[:, ctx.inputs : -1]
@@ -582,7 +578,7 @@ class _Lstm(torch.autograd.Function):
 
 
 class _Tanh(torch.autograd.Function):
-    """h' = tanh(...); its one gate is twice what h' is the tanh of."""
+    """h' = tanh(...); its one gate is -2 times what h' is the tanh of."""
 
     @staticmethod
     def forward(
@@ -590,8 +586,10 @@ class _Tanh(torch.autograd.Function):
     ) -> torch.Tensor:
         read = _read(x, first)
         h = read[:, :, x.shape[2] : -1]
+        one = x.new_ones(())
         for t in range(len(x)):
-            h[t + 1] = _tanh_of_half(torch.bmm(weights, read[t]))
+            s = torch.bmm(weights, read[t]).sigmoid_()
+            torch.sub(one, s, alpha=2, out=h[t + 1])
         ctx.save_for_backward(weights, read)
         ctx.inputs = x.shape[2]
         return h[1:]
@@ -600,7 +598,7 @@ class _Tanh(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         weights, read = ctx.saved_tensors
         h = read[:, :, ctx.inputs : -1]
-        slope = (1 - h[1:] * h[1:]).mul_(0.5)
+        slope = (h[1:] * h[1:] - 1).mul_(0.5)
         return _elman_backward(weights, read, slope, gradients[0])
 
 

@@ -1,0 +1,283 @@
+"""The command line: what it prints, where, and with which exit status."""
+
+import json
+import sys
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pytest
+
+from archtrial import cli
+from archtrial.records.store import Store
+
+SMALL = [
+    "--data", "digits", "--baseline", "linear", "--challenger", "mlp",
+    "--configurations", "4", "--effort", "1", "--steps", "10", "--workers", "1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def archtrial(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["archtrial", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "study"
+    arguments, sys.argv = sys.argv, ["archtrial", "run", *SMALL, "--study", str(folder)]
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        sys.argv = arguments
+    assert ended.value.code == 0
+    return folder
+
+
+def schema():
+    text = resources.files("archtrial.statistics").joinpath("verdict.schema.json")
+    return json.loads(text.read_text())
+
+
+def test_run_leaves_everything_in_the_folder(study):
+    assert {
+        "lock", "protocol.json", "report.html", "study.sqlite", "tuned", "verdict.json",
+    } <= {path.name for path in study.iterdir()}  # fmt: skip
+    assert not list(study.glob("**/*.unfinished"))
+    jsonschema.validate(json.loads((study / "verdict.json").read_text()), schema())
+
+
+def test_run_prints_the_sentence_the_arms_and_the_page(archtrial, study):
+    status, out, err = archtrial("run", *SMALL, "--study", study)
+    assert status == 0
+    sentence = json.loads((study / "verdict.json").read_text())["comparisons"][0][
+        "sentence"
+    ]
+    assert " ".join(sentence.split()) in " ".join(out.split())
+    assert "linear" in out
+    assert f"page: {study / 'report.html'}" in out
+    assert out.index(sentence[:20]) < out.index("default") < out.index("page:")
+    assert f"study: {study}" in err
+
+
+def test_json_is_the_only_thing_on_standard_output(archtrial, study):
+    status, out, _ = archtrial("run", *SMALL, "--study", study, "--json")
+    assert status == 0
+    assert out == (study / "verdict.json").read_text()
+
+
+def test_a_study_goes_on_from_its_folder_alone(archtrial, study):
+    status, out, _ = archtrial("run", "--study", study, "--json", "--workers", 1)
+    assert status == 0
+    assert out == (study / "verdict.json").read_text()
+
+
+def test_other_options_on_an_old_study_are_refused(archtrial, study):
+    status, _, err = archtrial("run", *SMALL, "--seed", 3, "--study", study)
+    assert status == 2
+    assert "seed: 0 -> 3" in err
+
+
+def test_a_protocol_file_with_options_laid_over_it(archtrial, study, tmp_path):
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "digits"\nbaseline = "linear"\nchallengers = ["mlp"]\neffort = 1\n'
+        "configurations = 4\nsteps = 99\n"
+    )
+    status, out, _ = archtrial(
+        "run", path, "--steps", 10, "--study", tmp_path / "s", "--json", "--workers", 1
+    )
+    assert status == 0
+    assert out == (study / "verdict.json").read_text()
+
+
+def test_judge_reads_a_study(archtrial, study, tmp_path):
+    status, out, _ = archtrial("judge", study, "--json")
+    assert (status, out) == (0, (study / "verdict.json").read_text())
+    status, out, _ = archtrial(
+        "judge", study, "--margin", 0.9, "--report", tmp_path / "page.html"
+    )
+    assert status == 0
+    assert "equivalent" in out
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    status, _, err = archtrial("judge", study, "--lower-is-better")
+    assert status == 2
+    assert "metric says" in err
+
+
+def test_judge_reads_a_table(archtrial, tmp_path):
+    generator = np.random.default_rng(1)
+    rows = ["arm,pair,seed,validation,test"]
+    for pair in range(16):
+        for arm, peak in (("A", 0.7), ("<b>B</b>", 0.9)):
+            for seed in range(2):
+                score = peak + generator.normal(scale=0.02)
+                rows.append(f"{arm},{pair},{seed},{score},{score}")
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(rows))
+    page = tmp_path / "page.html"
+    status, out, _ = archtrial(
+        "judge", path, "--baseline", "A", "--challenger", "<b>B</b>", "--report", page
+    )
+    assert status == 0
+    assert "architecture" in out
+    assert f"page: {page}" in out
+    assert "<b>B</b>" not in page.read_text()
+    status, out, _ = archtrial("judge", path, "--baseline", "A", "--json")
+    found = json.loads(out)
+    jsonschema.validate(found, schema())
+    assert found["comparisons"][0]["effort"] == 2
+    status, _, err = archtrial("judge", path, "--baseline", "A", "--effort", 5)
+    assert status in (0, 2)
+    status, _, err = archtrial("judge", path)
+    assert status == 2
+    assert "--baseline A" in err
+
+
+def test_report_and_figures(archtrial, study, tmp_path):
+    (study / "report.html").unlink()
+    status, out, _ = archtrial("report", study)
+    assert status == 0
+    assert out.strip() == str(study / "report.html")
+    assert (study / "report.html").exists()
+    for name in ("curves.svg", "curves.png"):
+        status, _, _ = archtrial(
+            "report", study, "--figure", "tuning_curves", "--output", tmp_path / name
+        )
+        assert status == 0
+        assert (tmp_path / name).stat().st_size > 1000
+    status, out, _ = archtrial("report", study, "--json")
+    assert json.loads(out) == {"page": str(study / "report.html")}
+    status, _, err = archtrial("report", study, "--figure", "tunning_curves")
+    assert status == 2
+    assert "tuning_curves" in err
+    status, _, err = archtrial("report", tmp_path / "nope")
+    assert status == 2
+
+
+def test_zoo(archtrial):
+    status, out, _ = archtrial("zoo")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "cnn", "gru", "linear", "lstm", "mlp", "rnn",
+    ]  # fmt: skip
+    status, out, _ = archtrial("zoo", "mlp", "--json")
+    assert json.loads(out)["mlp"]["options"]["width"] == 100
+    status, out, _ = archtrial("zoo", "mlp")
+    assert "width=100" in out
+    assert archtrial("zoo", "mpl")[0] == 2
+
+
+def test_init_writes_a_protocol_that_runs(archtrial, tmp_path):
+    path = tmp_path / "trial.toml"
+    status, out, _ = archtrial("init", path)
+    assert status == 0
+    assert f"archtrial run {path}" in out
+    status, out, _ = archtrial(
+        "plan", path, "--steps", 10, "--configurations", 16, "--workers", 1, "--json"
+    )
+    assert status == 0
+    assert json.loads(out)["configurations"] == 16
+    status, _, err = archtrial("init", path)
+    assert status == 2
+    assert "exists" in err
+    status, out, _ = archtrial("init", tmp_path / "b.toml", "--json")
+    assert json.loads(out) == {"protocol": str(tmp_path / "b.toml")}
+
+
+def test_plan_says_cost_and_smallest_effect(archtrial):
+    status, out, _ = archtrial("plan", *SMALL)
+    assert status == 0
+    assert "runs" in out
+    assert "smallest gain of mlp" in out
+    assert "1 worker" in out
+
+
+def test_a_budget_chooses_n_and_keeps_it(archtrial, tmp_path):
+    options = [
+        "--data", "digits", "--baseline", "linear", "--challenger", "mlp", "--steps", 4,
+        "--workers", 1, "--study", tmp_path / "s",
+    ]  # fmt: skip
+    status, out, err = archtrial("run", *options, "--budget", "20s", "--json")
+    assert status == 0, err
+    chosen = json.loads(out)["study"]["configurations"]
+    assert chosen >= 16
+    assert f"allows {chosen} configurations" in err
+    with Store(tmp_path / "s", read_only=True) as store:
+        assert store.protocol()[1]["configurations"] == chosen
+    # On another day the same command goes on with the same number.
+    status, again, _ = archtrial("run", *options, "--budget", "20s", "--json")
+    assert (status, again) == (0, out)
+
+
+def test_a_budget_that_is_too_small_says_what_it_would_take(archtrial, tmp_path):
+    status, _, err = archtrial("run", *SMALL[:6], "--budget", "1s", "--workers", 1,
+                               "--study", tmp_path / "s")  # fmt: skip
+    assert status == 2
+    assert "16 configurations" in err
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--nope"], "No such option"),
+        (["run", "--effort", "many"], "--effort"),
+        (["run", "--workers", "0"], "--workers"),
+        (["run", "nope.toml"], "no such protocol file"),
+        (["run", "--data", "nope.npz"], "nope.npz"),
+        (["run", "--budget", "soon"], "30m"),
+        (["run", "--budget", "1h", "--configurations", "16"], "both"),
+        (["run", "--margin", "0"], "margin"),
+        (["run", "--effort", "9"], "k <= n / 4"),
+        (["run", "--command", "train {x}", "--challenger", "b"], "declares 'baseline'"),
+        (["judge", "nope.csv", "--baseline", "A"], "no such file"),
+        (["walk"], "walk"),
+    ],
+)
+def test_mistakes_are_one_message_and_status_2(archtrial, arguments, says):
+    status, out, err = archtrial(*arguments)
+    assert status == 2
+    assert says in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_traceback_shows_the_rest(archtrial):
+    _, _, err = archtrial("run", "nope.toml", "--traceback")
+    assert "Traceback" in err
+    assert "no such protocol file" in err
+
+
+def test_what_is_our_fault_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(cli, "_declared", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["archtrial", "run"])
+    # Python ends with a traceback and status 1.
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_data_alone_means_linear_against_mlp():
+    declared = cli._declared(None, None, data="digits")
+    assert [arm.name for arm in declared.arms] == ["linear", "mlp"]
+    assert declared.configurations == 32
+    declared = cli._declared(None, None, challengers=["mlp(depth=3)"])
+    assert [arm.name for arm in declared.arms] == ["mlp", "mlp(depth=3)"]
+    assert declared.data == "mnist1d"
+    declared = cli._declared(None, None)
+    assert [arm.name for arm in declared.arms] == ["mlp", "cnn"]
+    assert declared.configurations == 16
+
+
+def test_results_go_to_standard_output_and_progress_is_quiet(archtrial, tmp_path):
+    _, out, err = archtrial("run", *SMALL, "--study", tmp_path / "s")
+    assert "runs," not in out + err
+    assert "\x1b" not in out + err
