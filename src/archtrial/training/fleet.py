@@ -297,6 +297,7 @@ class Stack:
             for name, places in _places(module).items():
                 for owner, key in places:
                     owner[key] = learnt[name][index].detach()
+        stacked.forget_rooms()
 
 
 def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:

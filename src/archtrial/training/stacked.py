@@ -458,6 +458,31 @@ def _weight_gradient(for_gates: torch.Tensor, read: torch.Tensor) -> torch.Tenso
     return torch.unflatten(each, 0, (len(for_gates), -1)).sum(0)
 
 
+_free: dict[tuple[Any, ...], list[torch.Tensor]] = {}
+
+
+def _room(like: torch.Tensor, *shape: int) -> torch.Tensor:
+    """Returns a tensor with undefined values, one that was given back if possible.
+
+    A fleet's gates take megabytes at each step, and to touch as much fresh memory
+    takes longer than to compute what is written there.
+    """
+    rooms = _free.get((shape, like.device, like.dtype))
+    return rooms.pop() if rooms else like.new_empty(shape)
+
+
+def _give_back(*rooms: torch.Tensor) -> None:
+    """Takes tensors for `_room`, which nobody may hold any more."""
+    for room in rooms:
+        key = (tuple(room.shape), room.device, room.dtype)
+        _free.setdefault(key, []).append(room)
+
+
+def forget_rooms() -> None:
+    """Frees what is kept from one step for the next."""
+    _free.clear()
+
+
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 
 
@@ -475,7 +500,7 @@ class _Gru(torch.autograd.Function):
         H = first.shape[1]
         read = _read(x, first)
         h = read[:, :, inputs:-1]
-        gates = x.new_empty(T, G, 4 * H, B)
+        gates = _room(x, T, G, 4 * H, B)
         from_h, r, z, s = gates.chunk(4, 2)
         r_z = gates[:, :, H : 3 * H]
         one = x.new_ones(())
@@ -513,7 +538,9 @@ class _Gru(torch.autograd.Function):
             for_read = torch.bmm(weights.mT, gates[t])
             for_x[t] = for_read[:, : ctx.inputs]
             for_h = kept.add_(for_read[:, ctx.inputs : -1])
-        return for_x, _weight_gradient(gates, read), for_h
+        for_weights = _weight_gradient(gates, read)
+        _give_back(gates)
+        return for_x, for_weights, for_h
 
 
 class _Lstm(torch.autograd.Function):
@@ -534,10 +561,10 @@ class _Lstm(torch.autograd.Function):
         H = first.shape[1]
         read = _read(x, first)
         h = read[:, :, inputs:-1]
-        c = x.new_empty(1 + T, G, H, B)
+        c = _room(x, 1 + T, G, H, B)
         c[0] = memory
-        s_c = x.new_empty(T, G, H, B)
-        gates = x.new_empty(T, G, 4 * H, B)
+        s_c = _room(x, T, G, H, B)
+        gates = _room(x, T, G, 4 * H, B)
         i, f, o, s = gates.chunk(4, 2)
         for t in range(T):
             torch.bmm(weights, read[t], out=gates[t]).sigmoid_()
@@ -574,7 +601,9 @@ class _Lstm(torch.autograd.Function):
             for_read = torch.bmm(weights.mT, gates[t])
             for_x[t] = for_read[:, : ctx.inputs]
             for_h = for_read[:, ctx.inputs : -1]
-        return for_x, _weight_gradient(gates, read), for_h, for_c
+        for_weights = _weight_gradient(gates, read)
+        _give_back(gates, c, s_c)
+        return for_x, for_weights, for_h, for_c
 
 
 class _Tanh(torch.autograd.Function):
