@@ -185,6 +185,28 @@ def test_arms_are_named_after_what_they_are():
     assert [arm.name for arm in declared.arms] == ["mlp", "Net", "mlp(norm=layer)"]
 
 
+def test_a_table_may_write_its_options_in_either_place():
+    declared = Protocol(
+        data="digits",
+        baseline={"architecture": "a=mlp(depth=3, width=8)", "options": {"width": 9}},
+        challengers=[{"architecture": "mlp(depth=3)", "name": "b"}],
+    )
+    assert declared.baseline == Arm(
+        name="a", architecture="mlp", options={"depth": 3, "width": 9}
+    )
+    assert declared.challengers[0].name == "b"
+
+
+def test_paths_are_taken_as_well(tmp_path):
+    assert Protocol(**{**LEAST, "data": tmp_path / "x.npz"}).data.endswith("x.npz")
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(ProtocolError) as caught:
+        Protocol(**{**LEAST, "effort": "x" * 500})
+    assert len(str(caught.value)) < 200
+
+
 def test_what_is_described_can_be_declared_again():
     declared = Protocol(
         data="digits",
@@ -197,6 +219,8 @@ def test_what_is_described_can_be_declared_again():
     again = Protocol(**json.loads(json.dumps(declared.describe())))
     assert again == declared
     assert again.model_fields_set == declared.model_fields_set
+    plain = Protocol(**LEAST)
+    assert Protocol(**plain.describe()) == plain
 
 
 def test_a_path_stands_in_no_description():

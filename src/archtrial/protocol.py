@@ -135,9 +135,12 @@ class Arm(_Declared):
         if isinstance(declared, Mapping):
             declared = dict(declared)
             architecture = declared.get("architecture")
-            if isinstance(architecture, str) and "(" in architecture:
-                _, declared["architecture"], options = specs.parse_spec(architecture)
+            if isinstance(architecture, str):
+                name, architecture, options = specs.parse_spec(architecture)
+                declared["architecture"] = architecture
                 declared["options"] = {**options, **declared.get("options", {})}
+                if name is not None:
+                    declared.setdefault("name", name)
             if "name" not in declared and architecture is not None:
                 declared["name"] = _default_name(declared)
             if isinstance(declared.get("space"), Mapping):

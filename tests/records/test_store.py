@@ -153,6 +153,26 @@ def test_a_store_cut_off_in_the_middle(tmp_path):
         assert "Restore it" in str(caught.value)
 
 
+def test_a_store_with_a_hole(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        for pair in range(1, 50):
+            store.add([(a_run(pair=pair), np.random.default_rng(pair).random(500))])
+    path = tmp_path / room.FILE_NAME
+    whole = path.read_bytes()
+    # The pages of one table's tree, not those that opening reads.
+    found = set()
+    for page in range(3, len(whole) // 4096):
+        path.write_bytes(
+            whole[: page * 4096] + b"\xff" * 4096 + whole[(page + 1) * 4096 :]
+        )
+        try:
+            Store(tmp_path).close()
+        except RecordsError as error:
+            found.add(str(error).partition("\n")[0].partition(": ")[0])
+    assert found == {"a store is whole"}
+
+
 def test_a_store_that_is_another_file(tmp_path):
     (tmp_path / room.FILE_NAME).write_text("no database at all " * 100)
     with pytest.raises(RecordsError, match="whole"):
