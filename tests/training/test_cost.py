@@ -37,7 +37,7 @@ class States(nn.Module):
 )
 def test_recurrent_layers(kind, gates):
     inputs, width, steps = 5, 4, 9
-    module = States(kind(inputs, width, batch_first=True))
+    module = States(kind(inputs, width, batch_first=True)).eval()
     counted = cost.training(module, torch.zeros(BATCH, steps, inputs), 1)
     recurrent = BATCH * steps * gates * width * width
     projected = BATCH * steps * gates * width * inputs
@@ -64,6 +64,20 @@ def test_counting_leaves_module_and_global_generator_alone():
     assert all(p.grad is None for p in module.parameters())
     for name, value in module.state_dict().items():
         assert torch.equal(value, state[name])
+
+
+class OnlyInTraining(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.linear(self.linear(x)) if self.training else self.linear(x)
+
+
+def test_what_is_counted_is_training():
+    twice = cost.training(OnlyInTraining().eval(), torch.ones(3, 4), 1)
+    assert twice == 2 * 5 * 3 * 4 * 4  # two forward, two for weights, one between
 
 
 class LooksAtValues(nn.Module):

@@ -376,9 +376,19 @@ class KeepsATensorAside(nn.Module):
         return self.linear(x * self.aside)
 
 
+class HasNoRule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(LENGTH, 3)
+
+    def forward(self, x):
+        return self.linear(x).renorm(2, 0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
+        (HasNoRule, "not yet implemented the batching rule for aten::renorm"),
         (LooksAtValues, "data-dependent control flow"),
         (DrawsNoise, "randomness"),
         (KeepsATensorAside, "its loss differs from its own"),

@@ -36,6 +36,7 @@ def test_the_update_is_that_of_torch_optim(name, clip):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(3, 7, generator=generator)
     gradients = torch.randn(20, 3, 7, generator=generator)
+    gradients[::2] *= 0.1  # some below the limit of their norm, some above
     shares = np.linspace(1, 0.1, 20)
     recipe = Recipe(optimizer=name, gradient_clip=clip)
     values = start.clone()

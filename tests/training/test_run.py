@@ -203,6 +203,17 @@ def test_a_run_that_diverges_counts_as_the_constant_predictor(rate):
     assert all(math.isfinite(point.loss) for point in outcome.curve)
 
 
+def test_a_run_that_diverged_once_stays_diverged():
+    given = problem()
+    account = run.Account(given, 0.0)
+    fine = np.full((40, 2), 0.5)
+    assert account.evaluated(1, 0.5, fine)
+    assert not account.evaluated(2, math.inf, fine)
+    assert not account.evaluated(3, 0.5, fine)
+    assert [point.step for point in account.curve] == [1]
+    assert account.finished(fine, None).diverged
+
+
 def constant_badly():
     module = nn.Linear(6, 1)
     nn.init.constant_(module.bias, 100.0)
@@ -234,9 +245,12 @@ class Raises(nn.Module):
         self.error = error
 
     def forward(self, x):
+        self.try_luck()
+        return self.linear(x)
+
+    def try_luck(self):
         if self.training:
             raise self.error("ran out of luck")
-        return self.linear(x)
 
 
 def test_what_a_run_raises_is_recorded_with_the_users_line():

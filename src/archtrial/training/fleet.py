@@ -109,8 +109,7 @@ def _train(
             for account, total, score in zip(
                 accounts, total_losses.tolist(), scores, strict=True
             ):
-                if not account.diverged:
-                    account.evaluated(step, total, score)
+                account.evaluated(step, total, score)
             if all(account.diverged for account in accounts):
                 break
             total_losses.zero_()

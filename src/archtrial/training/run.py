@@ -415,6 +415,7 @@ class Account:
         """
         if not (math.isfinite(total_loss) and np.isfinite(presented).all()):
             self.diverged = True
+        if self.diverged:
             return False
         metric = self.problem.metric
         self.curve.append(
