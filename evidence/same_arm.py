@@ -31,8 +31,12 @@ SETTINGS = {
 CLAIMS = ("architecture", "baseline")
 
 
-def study(task: tuple[str, int]) -> tuple[str, str]:
-    """Carries out one study and returns its setting and verdict."""
+def study(task: tuple[str, int]) -> tuple[str, str, bool]:
+    """Carries out one study; returns setting, verdict, and what one reading claims.
+
+    A verdict needs both readings (by configuration and by run) to agree. The last
+    value says whether the declared one alone would have claimed a difference.
+    """
     setting, seed = task
     surface = SETTINGS[setting]
     trainer = KnownTruth({"a": surface, "b": surface})
@@ -50,7 +54,14 @@ def study(task: tuple[str, int]) -> tuple[str, str]:
     )
     with tempfile.TemporaryDirectory() as folder:
         verdict = Study(protocol, Path(folder), trainer=trainer).run()
-    return setting, verdict.comparisons[0]["verdict"]
+    found = verdict.comparisons[0]
+    effect = found["effect"]
+    alone = (
+        found["p_value"] <= found["alpha"]
+        and (effect["low"] > 0 or effect["high"] < 0)
+        and abs(effect["estimate"]) >= found["margin"]
+    )
+    return setting, found["verdict"], alone
 
 
 def main() -> None:
@@ -70,10 +81,12 @@ def main() -> None:
         found = collections.Counter(pool.imap_unordered(study, tasks, chunksize=10))
     rows = []
     for name in [*names, "all"]:
-        verdicts = collections.Counter()
-        for (setting, verdict), count in found.items():
+        verdicts: collections.Counter[str] = collections.Counter()
+        one_reading = 0
+        for (setting, verdict, alone), count in found.items():
             if name in (setting, "all"):
                 verdicts[verdict] += count
+                one_reading += alone * count
         total = verdicts.total()
         false = sum(verdicts[claim] for claim in CLAIMS)
         low, high = clopper_pearson(false, total, 0.05)
@@ -86,12 +99,14 @@ def main() -> None:
                 "monte_carlo_error": math.sqrt(false * (total - false) / total**3),
                 "low": low,
                 "high": high,
+                "rate_of_one_reading_alone": one_reading / total,
                 "verdicts": dict(sorted(verdicts.items())),
             }
         )
         print(
             f"{name:24} {false:4} false of {total:5}  {false / total:.3f}"
-            f"  (95 % {low:.3f} to {high:.3f})  {dict(verdicts)}"
+            f"  (95 % {low:.3f} to {high:.3f})  {dict(verdicts)};"
+            f" one reading alone {one_reading / total:.3f}"
         )
     seconds = time.perf_counter() - start
     print(f"{seconds:.0f} s with {options.workers} workers")

@@ -236,7 +236,9 @@ def test_any_share_of_diverged_draws_can_be_judged(tmp_path, limit):
         return trainer(arm, configuration, seed, steps)
 
     for seed in range(4):
-        study = Study(PROTOCOL.replace(seed=seed), tmp_path / str(seed), trainer=diverges)
+        study = Study(
+            PROTOCOL.replace(seed=seed), tmp_path / str(seed), trainer=diverges
+        )
         assert study.run().comparisons[0]["estimand"] == "configuration"
 
 

@@ -111,6 +111,15 @@ def test_a_study_has_one_writer_and_any_number_of_readers(tmp_path):
         assert store.events()[0][1:] == ("still", "mine")
 
 
+def test_reading_leaves_no_files_behind(tmp_path):
+    fill(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with Store(tmp_path, read_only=True) as store:
+        assert len(store.runs()) == 1
+        assert sorted(tmp_path.iterdir()) == before
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_the_writer_that_was_killed_does_not_lock_the_next_one_out(tmp_path):
     code = (
         "import os, signal, sys; from archtrial.records.store import Store;"

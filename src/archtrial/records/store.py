@@ -84,7 +84,12 @@ class Store:
                     f"no {FILE_NAME} in {self.folder}",
                     "Name the folder that archtrial run printed.",
                 )
-            self._connection = self._connect(f"{self.path.resolve().as_uri()}?mode=ro")
+            mode = "mode=ro"
+            if not self.path.with_name(f"{FILE_NAME}-wal").exists():
+                # Nobody is writing, and nothing waits to be merged: read the file as
+                # it lies, also in a folder where no file may be made beside it.
+                mode += "&immutable=1"
+            self._connection = self._connect(f"{self.path.resolve().as_uri()}?{mode}")
         else:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
