@@ -4,7 +4,7 @@ Runs of one structure are stacked: each parameter gets a leading axis of runs,
 and one batched program trains them side by side. Every run keeps its own
 hyperparameters, order of batches, noise and weights.
 
-A module needs no change for it. Its forward pass is carried out once under
+A module needs no change for it. Its forward pass is carried out once as under
 `torch.vmap`, which gives every operation the axis of runs; the operations that
 `vmap` knows no fast form of are redirected to `stacked.py`. Gradients are
 torch's own, taken outside of `vmap`.
