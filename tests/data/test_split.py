@@ -198,7 +198,6 @@ def test_the_test_labels_leave_as_scores_alone():
         lambda split: pickle.loads(pickle.dumps(split)),
         copy.copy,
         copy.deepcopy,
-        lambda split: split.without_test_labels(),
     ],
 )
 def test_no_copy_carries_the_test_labels(copied):

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import logging
 import os
 import pathlib
 import random
@@ -25,6 +26,8 @@ __all__ = [
     "mnist1d_shuffled",
 ]
 
+_log = logging.getLogger(__name__)
+
 
 def mnist1d(task: str | None) -> Dataset:
     """MNIST-1D: 4,000 and 1,000 sequences of 40 points, ten classes.
@@ -32,8 +35,8 @@ def mnist1d(task: str | None) -> Dataset:
     Greydanus and Kobak, "Scaling Down Deep Learning with MNIST-1D", ICML 2024. The
     values are those that the `mnist1d` package makes, and so is the test set.
     """
-    x, y, notes = _mnist1d()
-    return _mnist1d_dataset("mnist1d", x, y, task, notes)
+    x, y = _mnist1d()
+    return _mnist1d_dataset("mnist1d", x, y, task)
 
 
 def mnist1d_shuffled(task: str | None) -> Dataset:
@@ -41,9 +44,9 @@ def mnist1d_shuffled(task: str | None) -> Dataset:
 
     What depends on neighbourhood is lost and everything else kept.
     """
-    x, y, notes = _mnist1d()
+    x, y = _mnist1d()
     order = randomness.generator(0, "mnist1d-shuffled").permutation(x.shape[1])
-    return _mnist1d_dataset("mnist1d-shuffled", x[:, order], y, task, notes)
+    return _mnist1d_dataset("mnist1d-shuffled", x[:, order], y, task)
 
 
 def digits(task: str | None) -> Dataset:
@@ -108,9 +111,7 @@ def house_prices(task: str | None, houses: int = 100) -> Dataset:
 # --- MNIST-1D, made once and kept -------------------------------------------------
 
 
-def _mnist1d_dataset(
-    name: str, x: Array, y: Array, task: str | None, notes: list[str]
-) -> Dataset:
+def _mnist1d_dataset(name: str, x: Array, y: Array, task: str | None) -> Dataset:
     return assemble(
         name,
         x,
@@ -118,33 +119,34 @@ def _mnist1d_dataset(
         kind="sequence",
         task=task,
         known_task="classification",
-        notes=tuple(notes),
         given=np.repeat([TRAIN, TEST], [4000, 1000]),
         standardise=False,
     )
 
 
-def _mnist1d() -> tuple[Array, Array, list[str]]:
-    """Returns x (5000, 40) float64 and y (5000,) int64, the 1,000 test rows last."""
+def _mnist1d() -> tuple[Array, Array]:
+    """Returns x (5000, 40) float64 and y (5000,) int64, the 1,000 test rows last.
+
+    Trouble with the cache is logged and is no note of the data set: it is the
+    machine's, and a study's hash and verdict are not.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     version = importlib.metadata.version("mnist1d")
     path = pathlib.Path(cache) / "archtrial" / f"mnist1d-{version}.npz"
-    notes = []
-    kept = None
     try:
         path = path.expanduser()
-        kept = _read_cache(path)
     except RuntimeError:  # nobody's home folder is known
-        notes.append("MNIST-1D is made anew each time: there is no home folder.")
+        _log.warning("MNIST-1D is made anew each time: there is no home folder.")
+        return _generate_mnist1d()
+    kept = _read_cache(path)
     if kept is not None:
-        return *kept, notes
+        return kept
     x, y = _generate_mnist1d()
-    if not notes:
-        try:
-            _write_cache(path, x, y)
-        except OSError as error:
-            notes.append(f"MNIST-1D is made anew each time: {path}: {error.strerror}.")
-    return x, y, notes
+    try:
+        _write_cache(path, x, y)
+    except OSError as error:
+        _log.warning("MNIST-1D is made anew each time: %s: %s.", path, error.strerror)
+    return x, y
 
 
 def _generate_mnist1d() -> tuple[Array, Array]:

@@ -1,6 +1,5 @@
 """Which rows train, choose and test; and the seal on the test labels."""
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -24,9 +23,10 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 class Split:
     """Inputs and targets as every arm receives them, the test labels sealed.
 
-    The test labels leave through `open_test` alone, as scores. A pickled or copied
-    split has none, so no worker process can ever see them: `without_test_labels`
-    is such a copy, which shares the arrays.
+    The test labels leave through `open_test` alone, as scores. Before anything is
+    trained, `check` and the notes look at which classes occur among them and how
+    often, and tell no example's label. A pickled or copied split has none, so no
+    worker process can ever see them.
     """
 
     x_train: Array
@@ -58,10 +58,6 @@ class Split:
         state = dict(self.__dict__)
         state["_Split__labels"] = None
         return state
-
-    def without_test_labels(self) -> "Split":
-        """Returns a copy for workers: it shares the arrays and cannot be opened."""
-        return copy.copy(self)
 
     @property
     def test_size(self) -> int:
