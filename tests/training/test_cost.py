@@ -134,3 +134,19 @@ def test_structure_sees_functions_and_numbers_of_a_users_module():
     assert cost.structure(WithFunction(torch.relu)) != cost.structure(
         WithFunction(torch.tanh)
     )
+
+
+class CopiedAtTheSecondTry(nn.Linear):
+    tries = 0
+
+    def __deepcopy__(self, memo):
+        CopiedAtTheSecondTry.tries += 1
+        if CopiedAtTheSecondTry.tries == 1:
+            raise MemoryError
+        return nn.Linear(6, 2)
+
+
+def test_what_is_counted_never_depends_on_free_memory():
+    """The second way of counting is for modules that cannot run on meta tensors."""
+    with pytest.raises(MemoryError):
+        cost.training(CopiedAtTheSecondTry(6, 2), torch.zeros(5, 6), 1)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from archtrial import metrics
-from archtrial.errors import ArmError
+from archtrial.errors import ArmError, ProtocolError
 from archtrial.protocol import Recipe
 from archtrial.training import cost, fleet, run
 
@@ -335,17 +335,66 @@ def test_jobs_of_other_structure_form_fleets_of_their_own(caplog):
     assert stays_a_fleet(caplog)
 
 
-def breaks_for_one_seed():
+def breaks_for_one_seed(error):
     if torch.initial_seed() == 1:
-        raise RuntimeError("no luck")
+        raise error
     return nn.Linear(LENGTH, 3)
 
 
-def test_a_builder_that_raises_fails_its_own_run_alone():
-    outcomes = fleet.train(problem(), jobs(breaks_for_one_seed))
+@pytest.mark.parametrize(
+    ("error", "recorded"),
+    [
+        (RuntimeError("no luck"), "RuntimeError: no luck ("),
+        (ArmError("it can be built", "no luck", "Try again."), "it can be built: no l"),
+    ],
+)
+def test_a_builder_that_raises_fails_its_own_run_alone(error, recorded):
+    outcomes = fleet.train(
+        problem(), jobs(functools.partial(breaks_for_one_seed, error))
+    )
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
-    assert outcomes[1].error.startswith("RuntimeError: no luck (")
-    assert outcomes[1].diverged
+    assert outcomes[1].error.startswith(recorded)
+    assert "\n" not in outcomes[1].error
+    assert [outcome.diverged for outcome in outcomes] == [False, True, False]
+
+
+class TakesAllMemory(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(LENGTH, 3)
+
+    def forward(self, x):
+        # More than any process can address; on the meta device it costs nothing.
+        return self.linear(x) + torch.zeros(2**50, device=x.device)[0]
+
+
+def beyond_memory():
+    return nn.Linear(2**30, 2**30)
+
+
+@pytest.mark.parametrize("build", [TakesAllMemory, beyond_memory])
+def test_a_result_never_depends_on_free_memory(build, caplog):
+    """Neither that of a run, nor whether runs are trained as a fleet or a loop."""
+    with pytest.raises(MemoryError, match="not enough memory to train: "):
+        fleet.train(problem(), jobs(build))
+    with pytest.raises(MemoryError, match="not enough memory to train: "):
+        fleet.obstacle(problem(), build)
+    assert stays_a_fleet(caplog)
+
+
+def test_an_impossible_hyperparameter_is_the_users_mistake():
+    with pytest.raises(ProtocolError, match="momentum is at least 0 and below 1"):
+        fleet.train(problem(), jobs(MODULES["mlp"], momentum=(0.9, 1.5, 0.9)))
+
+
+def raises_without_a_word():
+    raise ValueError
+
+
+def test_an_obstacle_names_nothing_of_the_machine():
+    """It becomes a note of the study, which its hash covers."""
+    assert "/" not in fleet.obstacle(problem(), HasNoRule)
+    assert fleet.obstacle(problem(), raises_without_a_word) == "ValueError: "
 
 
 class LooksAtValues(nn.Module):
@@ -421,9 +470,11 @@ def test_a_fleet_that_cannot_go_on_is_trained_by_the_loop(caplog):
         assert same(outcome, run.train(problem(), job))
 
 
-def test_outputs_of_the_wrong_shape_are_the_users_mistake():
-    with pytest.raises(ArmError, match=r"\(batch, 3\) outputs: \(20, 5\)"):
-        fleet.train(problem(), jobs(functools.partial(nn.Linear, LENGTH, 5)))
+def test_outputs_of_the_wrong_shape_are_recorded_with_every_run():
+    outcomes = fleet.train(problem(), jobs(functools.partial(nn.Linear, LENGTH, 5)))
+    for outcome in outcomes:
+        assert "(batch, 3) outputs: (20, 5)" in outcome.error
+        assert outcome.diverged
 
 
 def test_structures_of_one_architecture_are_alike():

@@ -153,10 +153,8 @@ def test_dropout_replaces_every_layers_probability():
 
 
 def test_dropout_needs_something_that_drops_out():
-    with pytest.raises(
-        ArmError, match=r"drops something out: Linear has no nn\.Dropout"
-    ):
-        run.train(problem(), job(hyperparameters={"dropout": 0.2}))
+    outcome = run.train(problem(), job(hyperparameters={"dropout": 0.2}))
+    assert outcome.error.endswith("drops something out: Linear has no nn.Dropout")
 
 
 @pytest.mark.parametrize(
@@ -264,10 +262,36 @@ def test_what_a_run_raises_is_recorded_with_the_users_line():
     assert text.strip() == 'raise self.error("ran out of luck")'
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_what_is_not_the_runs_own_fault_passes(error):
-    with pytest.raises(error):
-        run.train(problem(), job(functools.partial(Raises, error)))
+def test_what_is_not_the_runs_own_fault_passes():
+    with pytest.raises(KeyboardInterrupt):
+        run.train(problem(), job(functools.partial(Raises, KeyboardInterrupt)))
+
+
+def beyond_memory():
+    # More than any process can address: torch raises a RuntimeError.
+    return nn.Linear(2**30, 2**30)
+
+
+def blamed_for_memory():
+    try:
+        return beyond_memory()
+    except RuntimeError as error:
+        raise ArmError("it can be built", str(error)) from error
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        functools.partial(Raises, MemoryError),
+        functools.partial(Raises, torch.OutOfMemoryError),
+        beyond_memory,
+        blamed_for_memory,
+    ],
+)
+def test_a_result_never_depends_on_free_memory(build):
+    with pytest.raises(MemoryError, match="not enough memory to train: ") as raised:
+        run.train(problem(), job(build))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_builder_that_raises_is_recorded():
@@ -276,21 +300,48 @@ def test_a_builder_that_raises_is_recorded():
     assert __file__ in outcome.error
 
 
+def cannot_be_built():
+    raise ArmError("width is a multiple of heads", "width = 5", "Take 4 or 8.")
+
+
+class CannotBeCalled(Raises):
+    def try_luck(self):
+        raise ArmError("it can be called", "not on this", "Take another.")
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (functools.partial(linear, 3), r"\(batch, 2\) outputs: \(20, 3\)"),
-        (nn.Flatten, "parameters to train: Flatten has none"),
+        (cannot_be_built, "width is a multiple of heads: width = 5"),
+        (functools.partial(CannotBeCalled, None), "it can be called: not on this"),
+        (
+            functools.partial(linear, 3),
+            "an architecture returns (batch, 2) outputs: (20, 3) for a batch of 20",
+        ),
+        (nn.Flatten, "an architecture has parameters to train: Flatten has none"),
     ],
 )
-def test_an_architecture_of_the_wrong_kind_is_the_users_mistake(build, message):
-    with pytest.raises(ArmError, match=message):
-        run.train(problem(), job(build))
+def test_an_architecture_that_fails_as_configured_is_recorded(build, message):
+    """One configuration that cannot be built must not end the study."""
+    given = problem()
+    outcome = run.train(given, job(build))
+    assert outcome.error == message
+    assert outcome.diverged
+    majority = np.bincount(given.y_train).argmax()
+    assert outcome.validation == (given.y_validation == majority).mean()
+    assert (outcome.predictions == majority).all()
 
 
-def test_an_unknown_hyperparameter_is_the_users_mistake():
-    with pytest.raises(ProtocolError, match="'widht', which neither knows"):
-        run.train(problem(), job(hyperparameters={"widht": 3}))
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"widht": 3}, "'widht', which neither knows"),
+        ({"momentum": 1.5}, "momentum is at least 0 and below 1: 1.5"),
+    ],
+)
+def test_an_impossible_hyperparameter_is_the_users_mistake(hyperparameters, message):
+    with pytest.raises(ProtocolError, match=message):
+        run.train(problem(), job(hyperparameters=hyperparameters))
 
 
 def test_kept_weights_give_the_predictions_again():

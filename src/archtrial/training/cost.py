@@ -89,9 +89,11 @@ def training(module: nn.Module, batch: torch.Tensor, steps: int) -> float:
 
 
 def _count(module: nn.Module, batch: torch.Tensor) -> int:
+    # Outside of `try`: where there is no memory for it, nothing else is counted.
+    aside = copy.deepcopy(module)
     with torch.random.fork_rng([batch.device] if batch.is_cuda else []):
         try:
-            return _step(copy.deepcopy(module).to("meta"), batch.to("meta"))
+            return _step(aside.to("meta"), batch.to("meta"))
         except Exception:  # what a user's module raises on meta tensors is anything
             return _step(copy.deepcopy(module), batch)
 

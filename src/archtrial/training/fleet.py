@@ -28,7 +28,6 @@ from torch._functorch.vmap import (  # type: ignore[attr-defined]
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from archtrial.errors import UserError
 from archtrial.training import cost, recipe, run, stacked
 
 __all__ = ["Stack", "obstacle", "train"]
@@ -52,16 +51,16 @@ def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
         run's `seconds` are its share of its fleet's.
 
     Raises:
-        UserError: As `run.train`.
+        ProtocolError: As `run.train`.
+        MemoryError: As `run.train`.
     """
     outcomes: dict[int, run.Outcome] = {}
     fleets: dict[Any, list[tuple[int, nn.Module]]] = {}
     for index, job in enumerate(jobs):
         try:
             module = run.build(problem, job)
-        except (UserError, MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # a user's builder may raise anything
+            run.pass_on(error)
             outcomes[index] = run.Account(problem, time.perf_counter()).failed(error)
         else:
             fleets.setdefault(cost.structure(module), []).append((index, module))
@@ -69,9 +68,8 @@ def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
         those = [jobs[index] for index, _ in members]
         try:
             trained = _train(problem, those, [module for _, module in members])
-        except (UserError, MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # what a user's module raises is anything
+            run.pass_on(error)
             # Which of the runs raised cannot be told from outside: the loop can.
             _log.warning("a fleet of %d goes on as a loop: %r", len(those), error)
             trained = [run.train(problem, job) for job in those]
@@ -134,6 +132,9 @@ def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None
 
     Returns:
         None if they do, else one line for the log.
+
+    Raises:
+        MemoryError: As `run.train`.
     """
     two = [run.Job(build, {}, seed, seed, seed) for seed in (1, 2)]
     try:
@@ -141,10 +142,11 @@ def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None
             # Where vmap knows no rule for an operation it warns and goes slowly.
             warnings.filterwarnings("error", message="There is a performance drop")
             return _disagreement(problem, two)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # what a user's module raises is anything
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        run.pass_on(error)
+        # Where torch itself was compiled, which its warnings end with, is no reason.
+        said = str(error).partition("\n")[0].partition(" (Triggered internally")[0]
+        return f"{type(error).__name__}: {said}"
 
 
 def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:

@@ -95,16 +95,15 @@ def train(problem: Problem, job: Job) -> Outcome:
     generator nor NumPy's is changed.
 
     Raises:
-        UserError: The job cannot be meant: an unknown hyperparameter, dropout
-            where nothing drops out, outputs of the wrong shape. What else the
-            architecture raises is recorded in the outcome instead.
+        ProtocolError: A hyperparameter is unknown, or its value out of range.
+        MemoryError: There is not enough memory. Whatever else the architecture
+            raises, ArmErrors included, is recorded in the outcome instead.
     """
     account = Account(problem, time.perf_counter())
     try:
         return _train(problem, job, account)
-    except (UserError, MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # a user's module may raise anything
+        pass_on(error)
         return account.failed(error)
 
 
@@ -388,6 +387,41 @@ def own_noise(noise_seed: int, device: str) -> Iterator[None]:
 # --------------------------------------------------------------- what becomes of it
 
 
+def pass_on(error: Exception) -> None:
+    """Raises again what must not be recorded as the failure of a run.
+
+    Returns for all else: such an error follows from the run's own configuration
+    and seeds, and the next run may be spared it.
+
+    Raises:
+        UserError: The error itself, unless it is an ArmError: it is about what
+            all runs share.
+        MemoryError: Memory ran out, whatever class the error has. A machine with
+            more of it would have had another result.
+    """
+    if isinstance(error, UserError) and not isinstance(error, ArmError):
+        raise error
+    # An ArmError, like an error of the user's own, stands before its reason.
+    reason: BaseException | None = error
+    while reason is not None:
+        if _is_out_of_memory(reason):
+            said = _first_line(reason) or type(reason).__name__
+            raise MemoryError(f"not enough memory to train: {said}") from error
+        reason = reason.__cause__ or reason.__context__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # On the CPU torch has no class for it, and says so in these words.
+    words = ("DefaultCPUAllocator", "alloc_cpu", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(w in str(error) for w in words)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
 class Account:
     """Keeps what a run has shown so far, and says whether it diverged.
 
@@ -495,7 +529,12 @@ def _state(module: nn.Module | None) -> dict[str, torch.Tensor] | None:
 
 
 def _described(error: Exception) -> str:
-    """Returns an exception's type and message, and the user's line that raised it."""
+    """Returns an exception's type and message, and the user's line that raised it.
+
+    An ArmError says all that in its first line.
+    """
+    if isinstance(error, ArmError):
+        return _first_line(error)
     not_theirs = tuple(
         str(Path(file).parent) for file in (torch.__file__, cost.__file__)
     )
