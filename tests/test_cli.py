@@ -239,6 +239,34 @@ def test_a_budget_that_is_too_small_says_what_it_would_take(archtrial, tmp_path)
         (["run", "--margin", "0"], "margin"),
         (["run", "--effort", "9"], "k <= n / 4"),
         (["run", "--command", "train {x}", "--challenger", "b"], "declares 'baseline'"),
+        (
+            [
+                "run",
+                "--command",
+                "train",
+                "--budget",
+                "1h",
+                "--baseline",
+                "a",
+                "--challenger",
+                "b",
+            ],
+            "a budget and a command",
+        ),
+        (
+            [
+                "run",
+                "--command",
+                "train",
+                "--device",
+                "cuda",
+                "--baseline",
+                "a",
+                "--challenger",
+                "b",
+            ],
+            "device is declared",
+        ),
         (["judge", "nope.csv", "--baseline", "A"], "no such file"),
         (["walk"], "walk"),
     ],
@@ -266,13 +294,13 @@ def test_what_is_our_fault_is_not_hidden(monkeypatch):
 
 
 def test_data_alone_means_linear_against_mlp():
-    declared = cli._declared(None, None, data="digits")
+    declared = cli._declared(None, data="digits")
     assert [arm.name for arm in declared.arms] == ["linear", "mlp"]
     assert declared.configurations == 32
-    declared = cli._declared(None, None, challengers=["mlp(depth=3)"])
+    declared = cli._declared(None, challengers=["mlp(depth=3)"])
     assert [arm.name for arm in declared.arms] == ["mlp", "mlp(depth=3)"]
     assert declared.data == "mnist1d"
-    declared = cli._declared(None, None)
+    declared = cli._declared(None)
     assert [arm.name for arm in declared.arms] == ["mlp", "cnn"]
     assert declared.configurations == 16
 

@@ -88,6 +88,12 @@ def test_a_protocol_is_frozen():
         ({"margin": 0}, ["margin", "greater than 0"]),
         ({"margin": -0.1}, ["margin"]),
         ({"alpha": 1.0}, ["alpha"]),
+        ({"alpha": 0.5}, ["alpha"]),
+        ({"max_multiple": float("inf")}, ["max_multiple"]),
+        (
+            {"baseline": {"architecture": "mlp", "options": {"x": float("nan")}}},
+            ["x = nan"],
+        ),
         ({"alpha": float("nan")}, ["alpha"]),
         ({"steps": 10, "epochs": 2.0}, ["not in both", "steps = 10"]),
         ({"steps": 0}, ["steps"]),

@@ -102,6 +102,7 @@ def test_draws_of_different_indices_and_names_are_independent():
         ({"low": 0, "high": 1, "log": "yes"}, "true or false"),
         ({"low": 0, "hgih": 1}, "'hgih'"),
         ({"low": 0, "high": math.inf}, "finite"),
+        ({"low": 1, "high": math.inf, "integer": True}, "finite"),
         ([], "at least one"),
         ([1, 1], "differ"),
         ([[1]], "option is a number"),

@@ -3,15 +3,20 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import archtrial
 from archtrial import judge, randomness
+from archtrial import study as study_room
 from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol
-from archtrial.records.store import Store
+from archtrial.records.store import Store, frozen
 from archtrial.study import Study
 
 PROTOCOL = Protocol(
@@ -183,6 +188,16 @@ def test_the_verdict_can_be_reached_again_from_the_store_alone(tmp_path):
     assert turned.verdict.effect["estimate"] == -verdict.effect["estimate"]
     with pytest.raises(archtrial.UserError, match="Did you mean 'tweak'"):
         judge.judge_study(tmp_path / "b", baseline="tweek")
+    with pytest.raises(archtrial.UserError, match="one twice"):
+        judge.judge_study(tmp_path / "b", challengers=["tweak", "tweak"])
+    with pytest.raises(archtrial.UserError, match="effort is at least 1"):
+        judge.judge_study(tmp_path / "b", effort=0)
+    # At another effort other configurations weigh: the records may not allow it.
+    smaller = judge.judge_study(tmp_path / "b", effort=1)
+    assert smaller.verdict.comparisons[0]["estimand"] == "run"
+    assert any(
+        "reading by run" in n for n in smaller.verdict.to_dict()["study"]["notes"]
+    )
     with pytest.raises(TypeError, match="no argument"):
         judge.judge_study(tmp_path / "b", marign=0.2)
 
@@ -249,6 +264,9 @@ def test_any_share_of_diverged_draws_can_be_judged(tmp_path, limit):
         ({"validation": 0.5}, "'test' score"),
         ({"validation": "good", "test": 0.5}, "is a number, not 'good'"),
         ({"validation": True, "test": 0.5}, "is a number, not True"),
+        ({"validation": 83.0, "test": 81.0}, "not per cent"),
+        ({"validation": 0.5, "test": 0.5, "cost": math.nan}, "cost is finite"),
+        ({"validation": 0.5, "test": 0.5, "cost": -1}, "cost is finite"),
     ],
 )
 def test_when_every_run_of_an_arm_fails_the_study_stops_with_one_message(
@@ -272,13 +290,13 @@ def test_several_challengers(tmp_path):
 def test_errors_where_less_is_better(tmp_path):
     def errors(arm, configuration, seed, steps):
         scores = trainer(arm, configuration, seed, steps)
-        return {name: 1 - scores[name] for name in ("validation", "test")}
+        return {name: 100 - scores[name] for name in ("validation", "test")}
 
     protocol = PROTOCOL.replace(metric="rmse", task="regression")
     verdict = Study(protocol, tmp_path, trainer=errors).run()
     assert verdict.comparisons[0]["verdict"] == "architecture"
     assert verdict.effect["estimate"] == pytest.approx(0.03, abs=0.01)
-    assert verdict.comparisons[0]["challenger_score"]["estimate"] < 0.2
+    assert verdict.comparisons[0]["challenger_score"]["estimate"] < 99.2
 
 
 def test_a_default_margin_is_said_to_be_assumed(tmp_path):
@@ -293,13 +311,11 @@ def test_a_default_margin_is_said_to_be_assumed(tmp_path):
 COMMAND = (
     '{python} -c \'import json, sys; print("hello");'
     " rate = float(sys.argv[1]); print(json.dumps("
-    '{{"validation": rate, "test": rate + (sys.argv[2] == "b")}}))\''
+    '{{"validation": rate, "test": rate + .5 * (sys.argv[2] == "b")}}))\''
 )
 
 
 def command(tail):
-    import sys
-
     return COMMAND.replace("{python}", sys.executable) + tail
 
 
@@ -311,7 +327,11 @@ SMALL = Protocol(
 def test_a_command_trains(tmp_path):
     study = Study(SMALL, tmp_path, command=command(" {learning_rate} {arm}"))
     verdict = study.run(workers=2)
-    assert verdict.effect["estimate"] == pytest.approx(1.0)
+    assert verdict.effect["estimate"] == pytest.approx(0.5)
+    # It goes on from its folder, command and all.
+    declared = frozen(tmp_path)[2]
+    assert declared.pop("command") == study.command
+    assert Protocol(**declared) == SMALL
 
 
 @pytest.mark.parametrize(
@@ -343,6 +363,110 @@ def test_a_command_that_fails_is_one_message(tmp_path, template, says):
     with pytest.raises(StudyError) as caught:
         Study(SMALL, tmp_path, command=template).run()
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"device": "cpu"}, "device is declared"),
+        ({"epochs": 2.0}, "epochs is declared"),
+        ({"target": "y"}, "target is declared"),
+        ({"recipe": {"optimizer": "sgd"}}, "recipe is declared"),
+        ({"task": "regression", "metric": "accuracy"}, "metric of classification"),
+    ],
+)
+def test_what_an_own_trainer_cannot_honour_is_refused(tmp_path, changes, says):
+    with pytest.raises(ProtocolError) as caught:
+        Study(PROTOCOL.replace(**changes), tmp_path, trainer=trainer)
+    assert says in str(caught.value)
+
+
+def test_a_trainer_that_cannot_be_sent_is_one_message(tmp_path):
+    study = Study(PROTOCOL, tmp_path, trainer=lambda *_: {"validation": 0, "test": 0})
+    with pytest.raises(StudyError, match="take one worker"):
+        study.run(workers=2)
+
+
+@pytest.mark.parametrize("statement", ["declare", "write"])
+def test_killed_while_declaring_it_still_goes_on(tmp_path, monkeypatch, statement):
+    def stop(*_):
+        raise StoppedError
+
+    whole = Study(PROTOCOL, tmp_path / "whole", trainer=trainer).run()
+    with monkeypatch.context() as patched:
+        if statement == "declare":
+            patched.setattr(Store, "declare", stop)
+        else:
+            patched.setattr(study_room, "write", stop)
+        with pytest.raises(StoppedError):
+            Study(PROTOCOL, tmp_path / "parts", trainer=trainer).run()
+    parts = Study(PROTOCOL, tmp_path / "parts", trainer=trainer).run()
+    assert parts.to_json() == whole.to_json()
+    assert (tmp_path / "parts" / "protocol.json").exists()
+
+
+def test_threads_are_told_to_a_command(tmp_path):
+    told = (
+        f"{sys.executable} -c 'import json, os;"
+        ' n = int(os.environ["OMP_NUM_THREADS"]);'
+        ' print(json.dumps({{"validation": n / 10, "test": n / 10}}))\''
+    )
+    Study(SMALL.replace(threads=3), tmp_path, command=told).run()
+    with Store(tmp_path, read_only=True) as store:
+        assert {run.validation for run in store.runs()} == {0.3}
+
+
+def test_no_command_outlives_its_study(tmp_path):
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    lives_on = (
+        f"{sys.executable} -c 'import os, sys, time;"
+        f' open("{folder}/" + str(os.getpid()), "w").close(); time.sleep(600)\''
+    )
+    code = (
+        "import sys; from archtrial import Study, Protocol\n"
+        "if __name__ == '__main__':\n"
+        "    Study(Protocol(data='x', baseline='a', challengers=['b'], effort=1,\n"
+        "        configurations=4), sys.argv[1], command=sys.argv[2]).run(workers=2)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    process = subprocess.Popen([sys.executable, script, tmp_path / "s", lives_on])
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    for mark in folder.iterdir():
+        for _ in range(100):
+            if not Path("/proc", mark.name).exists():
+                break
+            time.sleep(0.1)
+        assert not Path("/proc", mark.name).exists()
+
+
+def test_seeds_that_diverge_stay_in_the_table_of_arms(tmp_path):
+    def fails_at_times(arm, configuration, seed, steps):
+        scores = trainer(arm, configuration, seed, steps)
+        return {"validation": math.nan, "test": math.nan} if seed % 3 == 0 else scores
+
+    verdict = Study(PROTOCOL, tmp_path, trainer=fails_at_times).run()
+    tuned = verdict.to_dict()["study"]["arms"][1]["tuned"]
+    assert tuned["seeds"] == 13
+    assert tuned["estimate"] < 0.82
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_too_little_memory_is_one_message_and_no_run(tmp_path, workers):
+    study = Study(PROTOCOL, tmp_path, trainer=greedy)
+    with pytest.raises(StudyError, match="fits into memory"):
+        study.run(workers=workers)
+    with Store(tmp_path, read_only=True) as store:
+        assert store.runs() == []
+
+
+def greedy(arm, configuration, seed, steps):
+    raise MemoryError("not enough of it")
 
 
 def test_a_study_has_one_trainer(tmp_path):

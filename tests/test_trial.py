@@ -251,6 +251,67 @@ def test_a_shared_dimension_is_searched_where_it_is_taken(tmp_path):
     assert any("linear does not take dropout" in note for note in study.notes)
 
 
+def test_what_is_declared_nearest_to_an_arm_is_what_it_searches(tmp_path):
+    protocol = SMALL.replace(
+        baseline="mlp",
+        challengers=[{"architecture": "cnn", "space": {"width": [3]}}],
+        space={"width": [5, 6], "learning_rate": [1e-3, 1e-2]},
+    )
+    spaces = trial.prepare(protocol).spaces
+    # mlp: the shared width before its own; depth and dropout are still its own.
+    assert spaces["mlp"]["width"].options == (5, 6)
+    assert set(spaces["mlp"]) == {"width", "learning_rate", "depth", "dropout"}
+    assert spaces["cnn"]["width"].options == (3,)
+    assert set(spaces["cnn"]) == {"width", "learning_rate"}
+    nothing = protocol.replace(baseline={"architecture": "mlp", "space": {}})
+    assert set(trial.prepare(nothing).spaces["mlp"]) == {"width", "learning_rate"}
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ({"learning_rate": {"low": -1.0, "high": 0.1}}, "learning_rate"),
+        ({"learning_rate": ["a", "b"]}, "training, a number"),
+        ({"momentum": {"low": 0.5, "high": 1.5}}, "momentum"),
+        ({"width": [4, 0]}, "width"),
+        ({"dropout": {"low": 0.0, "high": 1.5}}, "dropout"),
+    ],
+)
+def test_every_end_of_a_space_is_tried_before_the_study(space, says):
+    protocol = SMALL.replace(baseline="mlp", challengers=["b=mlp"], space=space)
+    with pytest.raises(UserError) as caught:
+        trial.prepare(protocol)
+    assert says in str(caught.value)
+
+
+def test_paths_of_a_protocol_file_start_at_its_folder(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "digits"\nbaseline = "net.py:Net"\nchallengers = ["mlp"]\neffort = 1\n'
+        "configurations = 4\n"
+    )
+    program = os.path.join(os.path.dirname(sys.executable), "archtrial")
+    done = subprocess.run(
+        [program, "plan", path, "--steps", "2", "--workers", "1"],
+        capture_output=True, text=True, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_arm_called_like_another_ones_seed(tmp_path):
+    protocol = SMALL.replace(
+        baseline="mlp.1=mlp", challengers=["mlp=mlp(width=4)"], steps=2
+    )
+    Study(protocol, tmp_path).run()
+    kept = {p.name for p in (tmp_path / "tuned").iterdir()}
+    assert kept == {"mlp.json", "mlp.safetensors", "mlp.1.json", "mlp.1.safetensors"}
+    assert archtrial.load_tuned(tmp_path, "mlp")
+    (tmp_path / "tuned" / "mlp.safetensors").write_bytes(b"cut")
+    with pytest.raises(ArmError, match="fit its architecture"):
+        archtrial.load_tuned(tmp_path, "mlp")
+
+
 def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
     program = os.path.join(os.path.dirname(sys.executable), "archtrial")
     command = [program, "run", "--data", "digits", "--baseline", "linear", "--challenger",

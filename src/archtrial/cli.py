@@ -122,30 +122,43 @@ def run(
     from archtrial import pilot
     from archtrial.study import Study
 
-    declared = _declared(
-        protocol,
-        study,
-        data=data,
-        target=target,
-        baseline=baseline,
-        challengers=challenger,
-        metric=metric,
-        margin=margin,
-        effort=effort,
-        configurations=configurations,
-        steps=steps,
-        seed=seed,
-        device=device,
-        own=command is not None,
-    )
-    crew = workers or _workers(declared)
+    options: dict[str, Any] = {
+        "data": data,
+        "target": target,
+        "baseline": baseline,
+        "challengers": challenger,
+        "metric": metric,
+        "margin": margin,
+        "effort": effort,
+        "configurations": configurations,
+        "steps": steps,
+        "seed": seed,
+        "device": device,
+    }
+    nothing = all(value is None for value in (protocol, command, *options.values()))
+    begun = _goes_on(study) if nothing and study is not None else None
+    if begun is not None:
+        declared, command = begun
+    else:
+        declared = _declared(protocol, own=command is not None, **options)
+    # Nobody knows what a command takes of the machine: one at a time.
+    crew = workers or (_workers(declared) if command is None else 1)
     if budget is not None:
+        if command is not None:
+            raise ProtocolError(
+                "a budget is measured by short trainings of our own",
+                "a budget and a command",
+                "Declare --configurations instead.",
+            )
         if configurations is not None:
             raise ProtocolError(
                 "a budget takes the place of a number of configurations", "both given"
             )
         declared, study = pilot.fit(declared, _seconds(budget), study, workers=crew)
-        _say(f"The budget allows {declared.configurations} configurations an arm.")
+        _say(
+            f"The budget allows {declared.configurations} configurations of each arm, at"
+            f" effort {declared.effort} and with {declared.confirm_seeds} fresh seeds."
+        )
     trial = Study(declared, study, command=command)
     for note in trial.notes:
         _say(f"note: {note}")
@@ -179,7 +192,6 @@ def plan(
 
     declared = _declared(
         protocol,
-        None,
         data=data,
         target=target,
         baseline=baseline,
@@ -341,27 +353,34 @@ def init(
         print(f"{path}\nEdit it, then: archtrial run {shlex.quote(str(path))}")
 
 
-def _declared(
-    path: Path | None, study: Path | None, *, own: bool = False, **options: Any
-) -> "Protocol":
+def _goes_on(study: Path) -> "tuple[Protocol, str | None] | None":
+    """Returns the protocol and the command of a study that has begun in a folder."""
+    from archtrial import protocol as room
+    from archtrial.records.store import frozen
+
+    begun = frozen(study)
+    if begun is None:
+        return None
+    declared = begun[2]
+    if declared is None or begun[1]["trainer"] not in (
+        "archtrial",
+        declared.get("command"),
+    ):
+        raise StudyError(
+            "a study whose arms or trainer were given in Python goes on from Python",
+            str(study),
+        )
+    own = declared.pop("command", None)
+    return room.Protocol(**declared), own
+
+
+def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Protocol":
     """Lays the options of the command line over a protocol file or a default."""
     from archtrial import protocol as room
-    from archtrial.records.store import FILE_NAME, Store
 
     given = {name: value for name, value in options.items() if value is not None}
     if path is not None:
-        return room.Protocol(**{**room.read(path), **given})
-    frozen = None
-    if not given and study is not None and (study / FILE_NAME).exists():
-        with Store(study, read_only=True) as store:
-            frozen = store.protocol()
-    if frozen is not None:
-        if frozen[2] is None:
-            raise StudyError(
-                "a study whose arms were given in Python goes on from Python",
-                str(study),
-            )
-        return room.Protocol(**frozen[2])
+        return room.load(path, **given)
     if own:
         given = {"data": "the command's own", **given}
     if "data" not in given and not own:

@@ -8,7 +8,9 @@ threads. Only the order in which results come back differs.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -20,11 +22,13 @@ import torch
 
 from archtrial.errors import StudyError
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "ends_with_us"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+# What a process of the crew has started and must not leave behind.
+_children: set[subprocess.Popen[str]] = set()
 # The work of a process of the crew: made once, when the process starts.
 _work: Callable[[Any], Any] | None = None
 
@@ -54,6 +58,7 @@ class Crew:
 
     def __enter__(self) -> "Crew":
         if self._workers > 1:
+            _check_it_pickles(self._setup)
             # A forked process would inherit locked locks of torch's threads.
             context = multiprocessing.get_context("spawn")
             end, self._lifeline = context.Pipe(duplex=False)
@@ -75,15 +80,28 @@ class Crew:
         """Yields (task, result) as they finish; what a task raises is raised.
 
         Raises:
-            StudyError: A worker's process ended without a result.
+            StudyError: A worker's process ended without a result, or a task did not
+                fit into memory.
         """
-        if self._pool is None:
-            work = self._setup()
-            for task in tasks:
-                with _threads(self._threads):
-                    result = work(task)
-                yield task, result
-            return
+        try:
+            yield from self._here(tasks) if self._pool is None else self._there(tasks)
+        except MemoryError as error:
+            raise StudyError(
+                "a task fits into memory",
+                str(error) or "it did not",
+                "What had finished is recorded. Give the same command again with fewer"
+                " --workers, or on a machine with more memory.",
+            ) from error
+
+    def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        work = self._setup()
+        for task in tasks:
+            with _threads(self._threads):
+                result = work(task)
+            yield task, result
+
+    def _there(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        assert self._pool is not None
         try:
             with _uninterrupted():  # submitting is what starts the processes
                 waiting = {self._pool.submit(_carry_out, task): task for task in tasks}
@@ -123,6 +141,29 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _check_it_pickles(setup: Callable[[], Any]) -> None:
+    try:
+        pickle.dumps(setup)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise StudyError(
+            "what several workers carry out can be sent to them",
+            str(error),
+            "Define it at the top of a module that can be imported, or take one worker.",
+        ) from None
+
+
+@contextlib.contextmanager
+def ends_with_us(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends a process that was started here when this one ends, or is told to."""
+    _children.add(process)
+    try:
+        yield
+    finally:
+        _children.discard(process)
+        process.kill()
+        process.wait()
+
+
 def _begin(
     setup: Callable[[], Callable[[Any], Any]], threads: int, lifeline: Connection
 ) -> None:
@@ -137,6 +178,8 @@ def _begin(
 def _end_with(lifeline: Connection) -> None:
     """Ends this process when the coordinator has let go, however it went."""
     lifeline.poll(None)
+    for process in list(_children):
+        process.kill()
     os._exit(0)
 
 

@@ -5,6 +5,7 @@ somebody else's table.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from scipy import special
 
 from archtrial import metrics, statistics
 from archtrial import space as spaces
-from archtrial.errors import RecordsError
+from archtrial.errors import ProtocolError, RecordsError
 from archtrial.protocol import digest
 from archtrial.records.importers import read_csv
 from archtrial.records.store import Store
@@ -184,6 +185,8 @@ def _changed(
     if "baseline" in changes and changes.get("challengers") is None:
         first = changed["baseline"]["name"]
         changed["challengers"] = [a for name, a in arms.items() if name != first]
+    names = [a["name"] for a in (changed["baseline"], *changed["challengers"])]
+    _check_apart(names, "the study")
     different = [name for name in changed if changed[name] != resolved[name]]
     if different:
         changed["notes"] = [
@@ -191,6 +194,14 @@ def _changed(
             f"Exploratory: {' and '.join(different)} differ from what was declared.",
         ]
     return changed
+
+
+def _check_apart(names: Sequence[str], place: str) -> None:
+    if len(set(names)) < len(names):
+        raise RecordsError(
+            f"an arm of {place} is compared with others",
+            f"{', '.join(names)} has one twice",
+        )
 
 
 def _known(name: str, names: Sequence[str], place: str) -> str:
@@ -246,10 +257,7 @@ def judge_table(
     compared = [baseline, *(challengers or [n for n in names if n != baseline])]
     for name in compared:
         _known(name, names, str(path))
-    if len(set(compared)) < len(compared):
-        raise RecordsError(
-            "an arm is compared with others", f"{', '.join(compared)} has one twice"
-        )
+    _check_apart(compared, str(path))
     runs = [run for run in runs if run.arm in compared]
     trials = [_trials(runs, name) for name in compared]
     n = min(len(found) for found in trials)
@@ -273,7 +281,10 @@ def judge_table(
     return assess(
         runs,
         protocol={
-            "data": {"name": Path(path).name},
+            "data": {
+                "name": Path(path).name,
+                "digest": hashlib.sha256(repr(runs).encode()).hexdigest(),
+            },
             "metric": "score",
             "higher_is_better": not lower_is_better,
             "fractions": all(
@@ -329,11 +340,21 @@ def assess(
         }
         for arm in arms
     }
-    edges = _edges(runs, declared, sign, protocol["effort"])
+    effort = protocol["effort"]
+    if effort < 1:
+        raise ProtocolError("effort is at least 1", f"effort = {effort}")
+    edges = _edges(runs, declared, sign, effort)
     margin, assumed = protocol["margin"], False
     if margin is None:
         margin, assumed = _default_margin(runs, metric, constant), True
     notes = list(protocol["notes"])
+    estimand, allowed = protocol["estimand"], [s.readings(effort) for s in searches]
+    if not all(estimand in readings for readings in allowed):
+        estimand = "run" if estimand == "configuration" else "configuration"
+        notes.append(
+            f"The records allow the reading by {estimand} alone at effort {effort}: not"
+            " every configuration that carries weight has the scores of the other."
+        )
     if assumed:
         notes.append(
             f"No margin was declared: {margin:g} is assumed, the larger of half a point"
@@ -346,7 +367,7 @@ def assess(
         margin=margin,
         alpha=protocol["alpha"],
         max_multiple=protocol["max_multiple"],
-        estimand=protocol["estimand"],
+        estimand=estimand,
         paired=paired,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -374,7 +395,7 @@ def assess(
             "configurations": protocol["configurations"],
             "steps": protocol.get("steps"),
             "flops": sum(run.flops for run in runs),
-            "arms": [_summary(runs, name, sign) for name in names],
+            "arms": [_summary(runs, name, sign, worst) for name in names],
             "notes": notes,
         },
         "comparisons": [compared.to_dict() for compared in comparisons],
@@ -387,7 +408,7 @@ def assess(
             metric=metric,
             spaces={name: space for name, space in declared.items() if space},
             curves={
-                search.name: _curve(search, metric, protocol)
+                search.name: _curve(search, metric, estimand, protocol["alpha"])
                 for search in searches
                 # A tuning curve is claimed up to n / 4.
                 if len(search.validation) >= 4
@@ -501,7 +522,7 @@ def _default_margin(runs: Sequence[Run], metric: Any, constant: float | None) ->
 
     The deviation is that of validation scores: the margin stands before the test
     set is opened. Where the score is no fraction, half a point is half a per cent of
-    the constant predictor's score.
+    the constant predictor's score or, where nobody knows it, of the median score.
     """
     groups: dict[tuple[str, int], list[float]] = {}
     for run in runs:
@@ -509,8 +530,12 @@ def _default_margin(runs: Sequence[Run], metric: Any, constant: float | None) ->
             groups.setdefault((run.arm, run.pair), []).append(run.validation)
     spread = statistics.seed_spread(list(groups.values()))
     half_a_point = 0.005
-    if not (metric.bounded or metric.name == "r2") and constant is not None:
-        half_a_point *= abs(constant) or 1.0
+    if not (metric.bounded or metric.name == "r2"):
+        size = constant
+        if size is None:
+            known = [r.validation for r in runs if math.isfinite(r.validation)]
+            size = float(np.median(np.abs(known))) if known else 1.0
+        half_a_point *= abs(size) or 1.0
     # Two digits: the margin is a convention, and so it should look.
     return float(f"{max(half_a_point, spread):.2g}")
 
@@ -567,7 +592,7 @@ def _open_sides(name: str, dimension: spaces.Dimension) -> tuple[bool, bool]:
 # What the document and the page say of an arm.
 
 
-def _summary(runs: Sequence[Run], arm: str, sign: int) -> dict[str, Any]:
+def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str, Any]:
     own = [run for run in runs if run.arm == arm]
     trials = _trials(runs, arm)
     winner = list(trials)[int(np.argmax(search_scores(runs, arm, sign)))]
@@ -579,8 +604,10 @@ def _summary(runs: Sequence[Run], arm: str, sign: int) -> dict[str, Any]:
         "name": arm,
         "parameters": trials[winner].parameters,
         "configuration": dict(trials[winner].configuration),
-        "tuned": _spread(again or [trials[winner]]),
-        "default": _spread([run for run in own if run.stage == "default"]),
+        "tuned": _spread(again or [trials[winner]], sign * worst),
+        "default": _spread(
+            [run for run in own if run.stage == "default"], sign * worst
+        ),
         "runs": len(own),
         "diverged": sum(run.diverged for run in searched),
         "failed": sum(run.error is not None for run in own),
@@ -589,13 +616,13 @@ def _summary(runs: Sequence[Run], arm: str, sign: int) -> dict[str, Any]:
     }
 
 
-def _spread(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Returns mean and 95 % t-interval of test scores over seeds; None without any."""
-    scores = [
-        run.validation if run.test is None else run.test
-        for run in runs
-        if math.isfinite(run.validation)
-    ]
+def _spread(runs: Sequence[Run], worst: float) -> dict[str, Any] | None:
+    """Returns mean and 95 % t-interval of test scores over seeds; None without any.
+
+    A run that diverged stays in, at the worst score.
+    """
+    seen = [run.validation if run.test is None else run.test for run in runs]
+    scores = [score if math.isfinite(score) else worst for score in seen]
     if not scores:
         return None
     mean = float(np.mean(scores))
@@ -615,16 +642,19 @@ def _spread(runs: Sequence[Run]) -> dict[str, Any] | None:
 
 
 def _curve(
-    search: statistics.Search, metric: Any, protocol: Mapping[str, Any]
+    search: statistics.Search,
+    metric: Any,
+    estimand: statistics.Estimand,
+    alpha: float,
 ) -> statistics.TuningCurve:
     """Returns an arm's tuning curve in the metric's own direction."""
     sign = 1 if metric.higher_is_better else -1
     curve = statistics.tuning_curve(
         search.validation,
-        search.reading(protocol["estimand"]).score,
+        search.reading(estimand).score,
         worst=min(search.worst, float(search.validation.min())),
         best=sign * metric.best,
-        alpha=protocol["alpha"],
+        alpha=alpha,
     )
     if sign == 1:
         return curve

@@ -15,9 +15,10 @@ import numpy as np
 
 from archtrial import protocol, statistics, trial
 from archtrial import space as spaces
+from archtrial.errors import ProtocolError
 from archtrial.execution import Crew
 from archtrial.protocol import Protocol
-from archtrial.records.store import FILE_NAME, Store
+from archtrial.records.store import frozen
 from archtrial.report import numbers
 from archtrial.trainers import Finished, Item, Loops
 
@@ -140,15 +141,24 @@ def fit(
     if folder is None:
         resolved = {**trial.Zoo(sound).resolved, "configurations": f"{budget:g} s"}
         folder = Path("studies", protocol.digest(resolved)[:8])
-    if (folder / FILE_NAME).exists():
-        with Store(folder, read_only=True) as store:
-            frozen = store.protocol()
-        if frozen is not None:
-            return sound.replace(configurations=frozen[1]["configurations"]), folder
+    begun = frozen(folder)
+    if begun is not None:
+        return sound.replace(configurations=begun[1]["configurations"]), folder
     seconds, _, _ = _pilot(sound, trial.Zoo(sound))
-    spent = START_SECONDS if workers > 1 else 0.0
+    start = START_SECONDS if workers > 1 else 0.0
+    smallest = sound.replace(configurations=4 * sound.effort)
+    least = _runs(smallest) * sum(seconds.values()) / workers + start
+    if least > budget:
+        raise ProtocolError(
+            "a budget pays for the smallest sound study at least",
+            f"{numbers.duration(budget)} for one that takes about"
+            f" {numbers.duration(least)}",
+            f"That one has {smallest.configurations} configurations of each arm, effort"
+            f" {sound.effort} and {sound.confirm_seeds} fresh seeds. Raise the budget, or"
+            " train for fewer steps.",
+        )
     chosen = statistics.largest_study(
-        (budget - spent) * workers,
+        (budget - start) * workers,
         list(seconds.values()),
         effort=sound.effort,
         confirm_seeds=sound.confirm_seeds,

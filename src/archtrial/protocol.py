@@ -7,6 +7,7 @@ source of the user's modules and a digest of the data, and without any path.
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -159,6 +160,14 @@ class Arm(_Declared):
             )
         return name
 
+    @pydantic.field_validator("options")
+    @classmethod
+    def _can_be_written(cls, options: dict[str, spaces.Value]) -> Any:
+        for name, value in options.items():
+            if not _finite(value):
+                raise ProtocolError("an option is a finite value", f"{name} = {value}")
+        return options
+
     def describe(self) -> dict[str, Any]:
         """Returns the arm as JSON, a file of the user's by its name alone."""
         spec = self.architecture
@@ -178,6 +187,10 @@ class Arm(_Declared):
 def describe_space(space: spaces.Space) -> dict[str, Any]:
     """Returns a space as the JSON that a protocol declares it with."""
     return {name: spaces.describe(space[name]) for name in sorted(space)}
+
+
+def _finite(value: spaces.Value) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _default_name(declared: Mapping[str, Any]) -> str:
@@ -226,7 +239,7 @@ class Protocol(_Declared):
     margin: Positive | None = None
     """The smallest gap worth having, in the metric's units; by default the larger
     of half a point and one standard deviation over seeds."""
-    alpha: Annotated[float, pydantic.Field(gt=0, le=0.5)] = 0.05
+    alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)] = 0.05
     """Intervals hold at 1 - alpha."""
     effort: Count = 4
     """k: the trials that an experimenter spends before picking the best."""
@@ -237,7 +250,7 @@ class Protocol(_Declared):
     top: Count | None = None
     """m: how many top configurations of each arm get all r seeds; by default those
     that carry 70 % of the weight at effort k."""
-    max_multiple: Annotated[float, pydantic.Field(ge=1)] = 4.0
+    max_multiple: Annotated[float, pydantic.Field(ge=1, allow_inf_nan=False)] = 4.0
     """How much more tuning counts as "the baseline would get there too"."""
     estimand: Literal["configuration", "run"] = "configuration"
     """What a search ends with: the configuration on fresh seeds, or the very run."""
@@ -333,7 +346,13 @@ class Protocol(_Declared):
             return None
         described = self.model_dump(include=self.model_fields_set, mode="json")
         arms = [
-            {**arm.model_dump(mode="json"), "space": describe_space(arm.space)}
+            {
+                name: describe_space(arm.space) if name == "space" else value
+                # A space that was declared empty is not one that was left out.
+                for name, value in arm.model_dump(
+                    mode="json", include=arm.model_fields_set
+                ).items()
+            }
             for arm in self.arms
         ]
         described["baseline"], described["challengers"] = arms[0], arms[1:]
@@ -389,19 +408,23 @@ def _model_at(place: Sequence[str]) -> type[pydantic.BaseModel]:
     return rooms[place[0]] if place else Protocol
 
 
-def load(path: str | Path) -> Protocol:
+def load(path: str | Path, **changes: Any) -> Protocol:
     """Reads a protocol from a TOML file; paths inside it start at its folder.
+
+    Args:
+        path: The file.
+        **changes: Fields that take the place of the file's; their paths start at the
+            working folder.
 
     Raises:
         ProtocolError: The file is not there, is no TOML, or declares a protocol
             that cannot be carried out.
     """
     path = Path(path)
-    return Protocol(**_anchor(read(path), path.parent))
+    return Protocol(**{**_anchor(_read_toml(path), path.parent), **changes})
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Returns a TOML file's content as it stands, for options to be laid over it."""
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -471,8 +494,12 @@ def canonical(resolved: Mapping[str, Any]) -> str:
 
 
 def digest(resolved: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of a resolved protocol, in hexadecimal."""
-    return hashlib.sha256(canonical(resolved).encode()).hexdigest()
+    """Returns the SHA-256 of a resolved protocol, in hexadecimal.
+
+    What was noticed on the way ("notes") is no part of it.
+    """
+    declared = {name: value for name, value in resolved.items() if name != "notes"}
+    return hashlib.sha256(canonical(declared).encode()).hexdigest()
 
 
 def differences(

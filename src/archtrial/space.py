@@ -195,6 +195,10 @@ def _parse_range(declared: Mapping[str, Any]) -> Dimension:
         if not isinstance(declared.get(key, False), bool):
             raise ProtocolError(f"{key} is true or false", repr(declared[key]))
     low, high = declared["low"], declared["high"]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ProtocolError(
+            "both ends of a range are finite", f"low = {low}, high = {high}"
+        )
     log = declared.get("log", False)
     if declared.get("integer", False):
         if low != int(low) or high != int(high):

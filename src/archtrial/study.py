@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,9 @@ from archtrial.files import write
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, key
 from archtrial.records.table import Run
+from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]
-
-WINNER_SEEDS = 10
-"""Extra fresh seeds of each arm's tuned configuration (science: P(B > A))."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +77,7 @@ class Study:
         command: str | None = None,
     ) -> None:
         self.protocol = declared
+        self.command = command
         self.trial = trial.prepare(declared, trainer, command)
         self.hash = protocol.digest(self.trial.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
@@ -129,12 +129,8 @@ class Study:
             store.declare(
                 self.hash,
                 protocol.canonical(self.trial.resolved),
-                json.dumps(self.protocol.describe()),
-            )
-            store.note("began", json.dumps(here))
-            write(
-                self.folder / "protocol.json",
-                json.dumps(self.trial.resolved, indent=2, ensure_ascii=False) + "\n",
+                json.dumps(self._declared()),
+                json.dumps(here),
             )
         elif frozen[0] != self.hash:
             different = [
@@ -160,6 +156,16 @@ class Study:
             }
             if changed:
                 store.note("went on elsewhere", json.dumps(changed))
+        if not (self.folder / "protocol.json").exists():
+            text = json.dumps(self.trial.resolved, indent=2, ensure_ascii=False)
+            write(self.folder / "protocol.json", text + "\n")
+
+    def _declared(self) -> dict[str, Any] | None:
+        """Returns all that is needed to go on from the folder alone, as JSON."""
+        described = self.protocol.describe()
+        if described is None or self.command is None:
+            return described
+        return {**described, "command": self.command}
 
     def _plan_search(self) -> list[trainers.Item]:
         """Plans n configurations of every arm, and its defaults on r seeds."""
@@ -260,6 +266,7 @@ class Study:
             )
             described = self.trial.tuned(arm, drawn)
             tuned.keep(self.folder, confirmed, self.trial.sign, described)
+        tuned.tidy(self.folder)
 
     # What was found.
 

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import shlex
 import string
 import subprocess
@@ -24,6 +25,7 @@ import safetensors.torch
 from archtrial import randomness
 from archtrial import space as spaces
 from archtrial.errors import ArmError, ProtocolError
+from archtrial.execution import ends_with_us
 from archtrial.protocol import HYPERPARAMETERS, Arm
 from archtrial.records.table import Run
 from archtrial.training import fleet, run
@@ -181,12 +183,14 @@ class Function:
         arms: By name.
         steps: What the protocol declares.
         study_seed: The protocol's seed.
+        shares: Whether the metric is one of shares, from 0 to 1.
     """
 
     function: Callable[[Arm, Mapping[str, spaces.Value], int, int], Mapping[str, float]]
     arms: Mapping[str, Arm]
     steps: int
     study_seed: int
+    shares: bool
 
     def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
         """Each run is a task."""
@@ -207,6 +211,8 @@ class Function:
             scores = self.function(
                 self.arms[item.arm], dict(item.configuration), seed, self.steps
             )
+        except MemoryError:
+            raise  # what becomes of a run does not depend on what else is running
         except Exception as raised:
             place = traceback.extract_tb(raised.__traceback__)[-1]
             error = (
@@ -214,7 +220,7 @@ class Function:
                 f" ({place.filename.rpartition('/')[2]}, line {place.lineno})"
             )
         else:
-            error = _fault(scores)
+            error = _fault(scores, self.shares)
         if error is not None:
             scores = {"validation": math.nan, "test": math.nan}
         validation, test = float(scores["validation"]), float(scores["test"])
@@ -236,7 +242,7 @@ class Function:
         )
 
 
-def _fault(scores: Any) -> str | None:
+def _fault(scores: Any, shares: bool) -> str | None:
     """Says what is wrong with a trainer's answer, or None."""
     if not isinstance(scores, Mapping):
         return f"a trainer returns a mapping of scores, not {type(scores).__name__}"
@@ -247,6 +253,12 @@ def _fault(scores: Any) -> str | None:
         value = scores[name]
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             return f"a trainer's {name!r} is a number, not {value!r}"
+        if name == "cost" and not 0 <= value < math.inf:
+            return f"a trainer's cost is finite and not negative, not {value}"
+        if name != "cost" and shares and math.isfinite(value) and not 0 <= value <= 1:
+            return (
+                f"a share lies between 0 and 1, but {name!r} is {value}: not per cent"
+            )
     return None
 
 
@@ -258,12 +270,14 @@ class Command:
         template: The command with names in braces: hyperparameters and options,
             `arm`, `seed` and `steps`. It is run without a shell. The last line of
             its output is a JSON object with the scores "validation" and "test".
+        threads: Told to the usual libraries by their environment variables.
 
     Raises:
         ProtocolError: The template cannot be split or filled in.
     """
 
     template: str
+    threads: int = 1
 
     def __post_init__(self) -> None:
         with self._explained():
@@ -313,11 +327,24 @@ class Command:
             "steps": steps,
         }
         words = [word.format_map(values) for word in shlex.split(self.template)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - the user's own command
-        if done.returncode != 0:
-            last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise ArmError(f"the command ended with status {done.returncode}", last)
-        lines = done.stdout.strip().splitlines() or [""]
+        limits = dict.fromkeys(
+            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+            str(self.threads),
+        )
+        process = subprocess.Popen(  # noqa: S603 - the user's own command
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **limits},
+        )
+        with ends_with_us(process):
+            output, complaints = process.communicate()
+        if process.returncode != 0:
+            last = (complaints.strip() or "no message").splitlines()[-1]
+            raise ArmError(f"the command ended with status {process.returncode}", last)
+        lines = output.strip().splitlines() or [""]
         try:
             scores = json.loads(lines[-1])
         except json.JSONDecodeError:

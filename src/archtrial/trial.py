@@ -6,7 +6,7 @@ protocol, whose hash names the study, and a trainer.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast
@@ -19,8 +19,9 @@ from archtrial.errors import ArmError, ProtocolError
 from archtrial.protocol import HYPERPARAMETERS, Arm, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
-from archtrial.space import Space, Value, sample
-from archtrial.training import fleet
+from archtrial.space import Choice, Space, Value, sample
+from archtrial.training import fleet, recipe
+from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem, dropouts
 from archtrial.zoo import Kind
 from archtrial.zoo import arms as anybody
@@ -67,7 +68,7 @@ def prepare(
     if function is not None and command is not None:
         raise ProtocolError("a study has one trainer", "a function and a command")
     if command is not None:
-        return OwnTrainer(declared, trainers.Command(command))
+        return OwnTrainer(declared, trainers.Command(command, declared.threads))
     return Zoo(declared) if function is None else OwnTrainer(declared, function)
 
 
@@ -92,7 +93,11 @@ class Zoo:
         self.split.check(self.metric)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.architectures = {
-            arm.name: anybody.find(arm.architecture, arm.options, arm.space or None)
+            arm.name: anybody.find(
+                arm.architecture,
+                arm.options,
+                arm.space if "space" in arm.model_fields_set else None,
+            )
             for arm in declared.arms
         }
         self.spaces, left_out = self._put_together(declared)
@@ -115,9 +120,13 @@ class Zoo:
             architecture = self.architectures[arm.name]
             first = sample(self.spaces[arm.name], declared.seed, 0)
             shape, outputs = self.split.input_shape, self.split.num_outputs
-            anybody.check(
-                architecture, shape, outputs, cast(Kind, self.split.kind), first
-            )
+            for values in _corners(self.spaces[arm.name], first):
+                # What cannot be trained is said now, not in the middle of a study.
+                given = {k: v for k, v in values.items() if k in SEARCHABLE}
+                recipe.settled(declared.recipe, _numbers(arm.name, given))
+                anybody.check(
+                    architecture, shape, outputs, cast(Kind, self.split.kind), values
+                )
             obstacles[arm.name] = fleet.obstacle(
                 self.problem,
                 functools.partial(architecture.build, shape, outputs, first),
@@ -159,6 +168,7 @@ class Zoo:
         }
         for arm in (self.resolved["baseline"], *self.resolved["challengers"]):
             arm["source"] = self.architectures[arm["name"]].source
+            arm["fleet"] = obstacles[arm["name"]] is None
 
     def _put_together(self, declared: Declared) -> tuple[dict[str, Space], list[str]]:
         """Joins the shared space with each arm's own.
@@ -180,9 +190,15 @@ class Zoo:
                     shared[name] = dimension
                 else:
                     unused.setdefault(name, []).append(arm.name)
+            # What was declared for this arm, for all arms, or for nobody: the nearest.
+            nearest = (
+                {**shared, **architecture.space}
+                if "space" in arm.model_fields_set
+                else {**architecture.space, **shared}
+            )
             joined[arm.name] = {
                 name: dimension
-                for name, dimension in {**shared, **architecture.space}.items()
+                for name, dimension in nearest.items()
                 if name not in arm.options
             }
         for name, arms in unused.items():
@@ -251,8 +267,16 @@ class OwnTrainer:
     def __init__(
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
-        name = declared.metric or "accuracy"
-        self.sign = 1 if metrics.get(name).higher_is_better else -1
+        for field in ("target", "epochs", "batch_size", "recipe", "splits", "device"):
+            if field in declared.model_fields_set:
+                raise ProtocolError(
+                    "data, recipe and device are the business of a study's own trainer",
+                    f"{field} is declared",
+                    f"Remove {field}, and let the trainer see to it.",
+                )
+        metric = metrics.get(declared.metric or "accuracy", declared.task)
+        name = metric.name
+        self.sign = 1 if metric.higher_is_better else -1
         self.spaces: dict[str, Space] = {
             arm.name: {
                 dimension: value
@@ -272,6 +296,7 @@ class OwnTrainer:
             arms={arm.name: arm for arm in declared.arms},
             steps=steps,
             study_seed=declared.seed,
+            shares=metric.bounded,
         )
         self.resolved: dict[str, Any] = {
             **_settings(declared, self.spaces),
@@ -298,6 +323,30 @@ class OwnTrainer:
             "options": dict(arm.options),
             "configuration": dict(configuration),
         }
+
+
+def _corners(space: Space, first: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
+    """Yields a configuration, and it again with every option and end of a range."""
+    yield first
+    for name, dimension in space.items():
+        ends = (
+            dimension.options
+            if isinstance(dimension, Choice)
+            else (dimension.low, dimension.high)
+        )
+        for value in ends:
+            if value != first[name]:
+                yield {**first, name: value}
+
+
+def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
+    for name, value in values.items():
+        if isinstance(value, (str, bool)):
+            raise ProtocolError(
+                f"{name} is a hyperparameter of training, a number",
+                f"{value!r} in the search space of {arm}",
+            )
+    return {name: float(value) for name, value in values.items()}
 
 
 def _check_device(device: str) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 
@@ -15,7 +17,7 @@ from archtrial.files import write
 from archtrial.records.table import Run
 from archtrial.zoo import arms
 
-__all__ = ["keep", "load_tuned", "weights_file"]
+__all__ = ["keep", "load_tuned", "tidy", "weights_file"]
 
 
 def _place(folder: Path, arm: str) -> Path:
@@ -25,8 +27,9 @@ def _place(folder: Path, arm: str) -> Path:
 
 def weights_file(folder: Path, run: Run) -> Path:
     """Returns where the weights of one run are kept until the best is known."""
+    # In a folder of their own: an arm may be called like another one's seed.
     place = _place(folder, run.arm)
-    return place.with_name(f"{place.name}.{run.seed}.safetensors")
+    return place.parent / ".seeds" / f"{place.name}.{run.seed}.safetensors"
 
 
 def keep(
@@ -47,8 +50,11 @@ def keep(
     final = place.with_name(f"{place.name}.safetensors")
     if weights_file(folder, best).exists():
         os.replace(weights_file(folder, best), final)
-    for run in confirmed:
-        weights_file(folder, run).unlink(missing_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Removes the weights that are not kept, when those that are have been."""
+    shutil.rmtree(folder / "tuned" / ".seeds", ignore_errors=True)
 
 
 def load_tuned(
@@ -89,7 +95,7 @@ def load_tuned(
         )
     try:
         module.load_state_dict(safetensors.torch.load(weights))
-    except RuntimeError as error:
+    except (RuntimeError, safetensors.SafetensorError) as error:
         raise ArmError(
             f"the weights of {arm!r} fit its architecture", str(error)
         ) from None

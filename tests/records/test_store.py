@@ -9,7 +9,7 @@ import pytest
 
 from archtrial.errors import RecordsError, StudyError
 from archtrial.records import store as room
-from archtrial.records.store import Store, key
+from archtrial.records.store import Store, frozen, key
 from archtrial.records.table import CurvePoint, Run
 
 
@@ -45,7 +45,7 @@ def test_what_is_added_is_read_back_by_another_store(tmp_path):
         (sealed,) = store.sealed().values()
         np.testing.assert_array_equal(sealed, np.array([1, 0, 2], dtype=np.uint16))
         assert sealed.dtype == np.uint16
-        assert [name for _, name, _ in store.events()] == ["declared"]
+        assert [event[1:] for event in store.events()] == [("began", "{}")]
         assert not store.test_is_open
 
 
@@ -194,8 +194,9 @@ def test_a_store_that_is_another_file(tmp_path):
         Store(tmp_path)
     # An empty file is what a kill at the very start leaves: it can be begun again,
     (tmp_path / room.FILE_NAME).write_bytes(b"")
-    with pytest.raises(RecordsError, match="another database, or an empty one"):
+    with pytest.raises(RecordsError, match="none has begun"):
         Store(tmp_path, read_only=True)
+    assert frozen(tmp_path) is None
     with Store(tmp_path) as store:
         assert store.runs() == []
 
@@ -211,6 +212,21 @@ def test_a_full_disk(tmp_path):
     with Store(tmp_path) as store:
         assert store.runs() == []
         store.add([(a_run(), np.zeros(3))])
+
+
+def test_what_is_frozen_in_a_folder(tmp_path):
+    assert frozen(tmp_path / "nope") is None
+    fill(tmp_path)
+    assert frozen(tmp_path) == ("abc", {"effort": 4}, {"data": "digits"})
+    (tmp_path / room.FILE_NAME).write_text("no database at all " * 100)
+    with pytest.raises(RecordsError, match="whole"):
+        frozen(tmp_path)
+
+
+def test_a_damaged_lock(tmp_path):
+    (tmp_path / "lock").write_text("no database at all " * 100)
+    with pytest.raises(StudyError, match="written to"):
+        Store(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

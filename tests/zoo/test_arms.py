@@ -6,13 +6,14 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from archtrial import zoo
-from archtrial.errors import ArmError, ProtocolError
+from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.space import Choice, Integer, Real
 from archtrial.zoo import arms
 
@@ -255,8 +256,12 @@ def test_changed_file_is_seen_by_find_and_refused_by_build(write):
     assert first.build((40,), 10, {"width": 8}).width == 8  # still loaded
     unpickled = pickle.loads(pickle.dumps(first))
     arms._loaded.clear()
-    assert "has changed since" in message(unpickled.build, (40,), 10, {"width": 8})
+    with pytest.raises(StudyError, match="has changed since"):
+        unpickled.build((40,), 10, {"width": 8})
     assert second.build((40,), 10, {"width": 4}).width == 4
+    Path(path).unlink()
+    with pytest.raises(StudyError, match="file exists"):
+        unpickled.build((40,), 10, {"width": 8})
 
 
 def test_pickled_architecture_is_found_again_in_another_process(write):

@@ -21,7 +21,7 @@ import numpy as np
 from archtrial.errors import RecordsError, StudyError
 from archtrial.records.table import CurvePoint, Run
 
-__all__ = ["FILE_NAME", "SCHEMA", "Store", "key"]
+__all__ = ["FILE_NAME", "SCHEMA", "EmptyStoreError", "Store", "frozen", "key"]
 
 FILE_NAME = "study.sqlite"
 SCHEMA = 1
@@ -58,6 +58,27 @@ _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "lustre", "beegfs", "gpfs", "ceph
 def key(arm: str, pair: int, seed: int) -> str:
     """Returns the name of a run inside its study."""
     return f"{arm}/{pair}/{seed}"
+
+
+class EmptyStoreError(RecordsError):
+    """A store that was killed before anything was declared in it."""
+
+
+def frozen(
+    folder: str | Path,
+) -> tuple[str, dict[str, Any], dict[str, Any] | None] | None:
+    """Returns what `Store.protocol` does, None where no study has begun.
+
+    Raises:
+        RecordsError: There is a store, but it cannot be read.
+    """
+    if not Path(folder, FILE_NAME).exists():
+        return None
+    try:
+        with Store(folder, read_only=True) as store:
+            return store.protocol()
+    except EmptyStoreError:
+        return None
 
 
 class Store:
@@ -115,7 +136,7 @@ class Store:
                 self.folder / "lock", timeout=0, isolation_level=None
             )
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if lock is not None:
                 lock.close()
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
@@ -144,10 +165,14 @@ class Store:
             )
         if version == 0:
             tables = self._connection.execute("SELECT name FROM sqlite_master")
-            if read_only or tables.fetchone():
+            if tables.fetchone():
                 raise RecordsError(
                     "a store was written by archtrial",
-                    f"{self.path} is another database, or an empty one",
+                    f"{self.path} is another database",
+                )
+            if read_only:
+                raise EmptyStoreError(
+                    "a store holds a study", f"{self.path} is empty: none has begun"
                 )
         self.journal = "wal"
         if not read_only:
@@ -213,15 +238,20 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def declare(self, hash_: str, resolved: str, declared: str) -> None:
-        """Freezes the protocol: its hash, its resolved form and what was declared."""
+    def declare(
+        self, hash_: str, resolved: str, declared: str, environment: str = "{}"
+    ) -> None:
+        """Freezes the protocol: its hash, its resolved form and what was declared.
+
+        With it, in one transaction, goes the event of where the study began.
+        """
         with self._transaction():
             self._connection.execute(
                 "INSERT INTO study VALUES (?, ?, ?)", (hash_, resolved, declared)
             )
-            self._event("declared", hash_)
+            self._event("began", environment)
 
-    def protocol(self) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    def protocol(self) -> tuple[str, dict[str, Any], dict[str, Any] | None] | None:
         """Returns (hash, resolved protocol, declared protocol), None before `declare`."""
         with self._explained():
             row = self._connection.execute("SELECT * FROM study").fetchone()

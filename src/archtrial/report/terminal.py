@@ -100,7 +100,8 @@ def _next(comparison: Mapping[str, Any]) -> str:
         f"next: {settled['configurations']} configurations an arm, about"
         f" {settled['times_cost']:.1f} times this study's cost, would probably settle"
         f" {comparison['challenger']} against {comparison['baseline']}:"
-        f" --configurations {settled['configurations']}"
+        f" --configurations {settled['configurations']}. On the same test set that is a"
+        " second look."
     )
 
 

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from archtrial import space as spaces
-from archtrial.errors import ArmError, UserError
+from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import registry
@@ -110,9 +110,13 @@ class Architecture:
             return _Found(self.given, self.source)
         if (self.spec, self.source) in _loaded:
             return _loaded[self.spec, self.source]
-        found = _look_up(self.spec)
+        try:
+            found = _look_up(self.spec)
+        except ArmError as error:
+            # It was there before: not a run that failed, but a study that cannot go on.
+            raise StudyError(error.rule, error.received, error.way_out) from error
         if found.source != self.source:
-            raise ArmError(
+            raise StudyError(
                 f"the source of {self.spec} stays as it was when the study began",
                 "it has changed since",
                 "Undo the change, or start another study with the new version.",
