@@ -248,18 +248,30 @@ def test_trials_without_a_partner_are_units_of_their_own(make_reading):
 @pytest.mark.parametrize(
     ("effort", "trials", "costs", "efforts"),
     [
-        (4, 32, (1.0, 1.0), (4, 4)),
-        (4, 32, (1.0, 2.0), (8, 4)),
-        (4, 32, (2.0, 1.0), (4, 8)),
-        (4, 16, (1.0, 2.0), (4, 2)),
-        (4, 16, (1.0, 4.4), (4, 1)),
-        (4, 16, (1.0, 5.0), None),
+        (4, 32, (1.0, 1.0), [(4, 4), (3, 3), (2, 2), (1, 1)]),
+        (2, 32, (1.0, 2.0), [(4, 2), (2, 1)]),
+        (2, 32, (2.0, 1.0), [(2, 4), (1, 2)]),
+        (4, 16, (1.0, 2.0), [(4, 2), (2, 1)]),
+        (4, 16, (1.0, 4.4), [(4, 1)]),
+        (4, 16, (1.0, 5.0), []),
     ],
 )
 def test_equal_compute_gives_the_cheaper_arm_more_trials(
     effort, trials, costs, efforts
 ):
     assert equal_compute(effort, trials, *costs) == efforts
+
+
+def test_a_stand_in_counts_as_the_same_on_every_example(make_search):
+    search = make_search("a", 1)
+    lowest = np.argsort(search.validation)[:6]
+    for scores in (search.test, search.examples):
+        scores[lowest] = np.nan
+    reading = search.reading("configuration")
+    counts = resample_counts(0, 16, 16, paired=True, resamples=40)[0]
+    found = expectation(reading, [1, 4], counts)
+    # Which is what keeps D(k) the mean of the examples.
+    assert found.examples.mean(axis=0) == pytest.approx(found.estimate, abs=1e-12)
 
 
 def test_sign_flips_agree_with_their_enumeration(make_reading):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -117,3 +118,68 @@ def test_trials_that_the_baseline_has_alone_reach_further():
     assert found.reportable_up_to == 4.0
     unpaired = matched(climbing(64), climbing(16), paired=False)
     assert unpaired.reportable_up_to == 4.0
+
+
+# --- efforts that the scores do not tell of ------------------------------------
+
+
+def unconfirmed(arm, lowest, score=None):
+    """The arm with stand-ins for the test scores of its lowest trials."""
+    stand_in = np.argsort(np.argsort(arm.validation)) < lowest
+    return dataclasses.replace(
+        arm,
+        score=np.where(stand_in, arm.score if score is None else score, arm.score),
+        stand_in=stand_in,
+    )
+
+
+def test_stand_ins_tell_of_the_efforts_that_do_not_pick_them():
+    arm = unconfirmed(climbing(64), 20)
+    efforts = np.arange(1, 17)
+    shares = [math.comb(20, k) / math.comb(64, k) for k in efforts]
+    assert arm.unconfirmed(efforts) == pytest.approx(shares)
+    assert arm.tells(efforts).tolist() == [k >= 4 for k in efforts]
+    assert climbing(64).tells(efforts).all()
+
+
+def test_the_scans_pass_over_efforts_that_rest_on_stand_ins():
+    # So near that one trial is enough, if only its score were known.
+    arm = climbing(64, spread=0.1)
+    assert matched(arm, arm, margin=0.5).trials.high == 1
+    found = matched(unconfirmed(arm, 20), arm, margin=0.5)
+    assert (found.trials.estimate, found.trials.low, found.trials.high) == (4, 1, 4)
+    # Nor do stand-ins beyond every score prove that it catches up.
+    lucky = matched(unconfirmed(climbing(64), 20, score=9.0), climbing(64, gain=3.0))
+    assert lucky.catch_up == "no"
+    assert lucky.trials.low == 17
+
+
+def test_the_lower_limit_climbs_from_the_first_effort_that_is_known():
+    a, b = climbing(64), climbing(64, gain=0.15)
+    plain, found = matched(a, b), matched(unconfirmed(a, 20), b)
+    assert found.trials.low == plain.trials.low > 4
+    # A known effort that may be near says nothing against smaller ones.
+    nearer = climbing(64, gain=-0.1)
+    assert matched(a, nearer).trials.low > 1
+    assert matched(unconfirmed(a, 20), nearer).trials.low == 1
+
+
+def test_nothing_is_reported_beyond_the_efforts_that_are_known():
+    # The best trial carries k / n of the weight.
+    arm = climbing(256)
+    unknown = dataclasses.replace(arm, stand_in=arm.validation == arm.validation.max())
+    found = matched(unknown, arm, effort=2)
+    assert found.reportable_up_to == 1.0
+    assert matched(arm, arm, effort=2).reportable_up_to == 32.0
+
+
+def test_a_stand_in_may_be_a_hit():
+    n = 128
+    good = np.arange(n) < 13
+    validation = np.where(good, 0.94, 0.0) + np.linspace(0, 1e-3, n)
+    score = np.where(good, 0.94, 0.0)
+    a = Reading(validation, score, None, np.zeros(n, dtype=bool), 0.0)
+    b = dataclasses.replace(a, score=np.full(n, 1.0))
+    bound = math.ceil(n / 4.32)
+    assert matched(a, b, margin=0.05).trials.low == pytest.approx(bound, abs=1)
+    assert matched(unconfirmed(a, 10), b, margin=0.05).trials.low < bound - 5

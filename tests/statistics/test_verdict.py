@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archtrial.errors import ProtocolError, RecordsError
-from archtrial.statistics import Estimate, Search, compare, decide, holm
+from archtrial.statistics import Estimate, Search, compare, decide, holm, verdict
 
 SCHEMA = json.loads(
     (
@@ -378,6 +378,57 @@ def test_arms_that_cannot_be_had_at_equal_compute(make_search):
     assert found.effect_at_equal_compute is None
     assert any("no comparison at equal compute" in w for w in found.warnings)
     checked(found)
+
+
+def without_seeds(search, ranks):
+    """The search without fresh seeds at some ranks, 0 the lowest validation."""
+    chosen = np.argsort(search.validation)[ranks]
+    test, examples = search.test.copy(), search.examples.copy()
+    test[chosen] = examples[chosen] = np.nan
+    return dataclasses.replace(search, test=test, examples=examples)
+
+
+def test_no_effect_at_equal_compute_rests_on_stand_ins(make_search):
+    # 15 of 1,820 searches of 4 end among the lowest 6 of 16, but 15 of 120 of 2.
+    a = without_seeds(make_search("a", 1), slice(6))
+    b = without_seeds(make_search("b", 2, gain=0.2, cost=np.full(16, 2.0)), slice(6))
+    for paired in (True, False):
+        (found,) = judged(a, b, paired=paired)
+        assert found.effect.low > 0
+        assert checked(found)["effect_at_equal_compute"] is None
+        assert (
+            "At equal compute (a best of 4, b best of 2) nothing is claimed: 12.5% of"
+            " an arm's expected score would rest on configurations that were not"
+            " trained again on fresh seeds."
+        ) in found.warnings
+    (turned,) = judged(b, a)
+    assert turned.effect_at_equal_compute is None
+    (by_run,) = judged(a, b, estimand="run")
+    assert by_run.effect_at_equal_compute["challenger_effort"] == 2
+
+
+def test_equal_compute_goes_down_to_efforts_that_are_known(make_search):
+    # The best trial carries k / n of the weight: too much at 4, not at 2.
+    a = without_seeds(make_search("a", 1, n=256), [-1])
+    b = make_search("b", 2, n=256, gain=0.1, cost=np.full(256, 2.0))
+    equal = judged(a, b, effort=2)[0].effect_at_equal_compute
+    assert (equal["baseline_effort"], equal["challenger_effort"]) == (2, 1)
+
+
+def test_claims_at_equal_compute_share_the_level(make_search, monkeypatch):
+    monkeypatch.setattr(verdict, "gate_by_signs", lambda *_, **__: 0.04)
+    a = make_search("a", 1, n=32)
+    b, c = (make_search(n, 2, n=32, gain=0.2, cost=np.full(32, 2.0)) for n in "bc")
+    dear = make_search("d", 3, n=32, gain=0.2, cost=np.full(32, 50.0))
+
+    def warned(found):
+        assert found.verdict == "architecture"
+        return any("another one" in warning for warning in found.warnings)
+
+    assert not warned(judged(a, b)[0])
+    assert all(warned(found) for found in judged(a, b, c))
+    # One that cannot be had at equal compute is still one of two.
+    assert warned(judged(a, b, dear)[0])
 
 
 def test_a_verdict_that_compute_turns_round_is_warned_of():

@@ -95,9 +95,11 @@ def expectation(
     without = ranking.leave_one_out(reading.score, efforts)
     examples = None
     if reading.examples is not None:
-        # A stand-in says nothing of single examples; its weight is below 1 %.
-        known = np.nan_to_num(reading.examples.astype(np.float64, copy=False))
-        examples = known.T @ ranking.weights(efforts)
+        # A stand-in says nothing of single examples, so it counts as the same on all.
+        filled = np.where(
+            np.isnan(reading.examples), reading.score[:, None], reading.examples
+        )
+        examples = filled.T @ ranking.weights(efforts)
     return Expectation(
         estimate=estimate,
         influence=(estimate - without) * math.sqrt((n - 1) / n),
@@ -266,8 +268,8 @@ def _variance(challenger: np.ndarray, baseline: np.ndarray, paired: bool) -> np.
 
 def equal_compute(
     effort: int, trials: int, baseline_cost: float, challenger_cost: float
-) -> tuple[int, int] | None:
-    """Chooses efforts of equal cost, the costlier arm's at most k*.
+) -> list[tuple[int, int]]:
+    """Lists efforts of equal cost, the costlier arm's at most k*.
 
     Args:
         effort: k*.
@@ -276,17 +278,16 @@ def equal_compute(
         challenger_cost: The same of the challenger's.
 
     Returns:
-        The baseline's and the challenger's effort, the largest that n allows; None
-        where n allows none.
+        The baseline's and the challenger's effort, from the largest that n allows
+        down to 1 of the costlier arm; empty where n allows none.
     """
     ratio = max(baseline_cost, challenger_cost) / min(baseline_cost, challenger_cost)
-    for costly in range(effort, 0, -1):
-        cheap = round(costly * ratio)
-        if cheap <= trials // 4:
-            return (
-                (cheap, costly) if baseline_cost < challenger_cost else (costly, cheap)
-            )
-    return None
+    pairs = [(round(costly * ratio), costly) for costly in range(effort, 0, -1)]
+    return [
+        (cheap, costly) if baseline_cost < challenger_cost else (costly, cheap)
+        for cheap, costly in pairs
+        if cheap <= trials // 4
+    ]
 
 
 # --- the gate ------------------------------------------------------------------

@@ -24,7 +24,8 @@ class Limits:
     """A number of trials, or a multiple, and between what it lies."""
 
     estimate: float | None
-    """None if more than n / 4 trials, which is as far as n trials can tell."""
+    """None if more than n / 4 trials, which is as far as n trials can tell. At most
+    this many where the scores tell of no smaller effort."""
     low: float
     high: float | None
     """None where no upper limit is proven."""
@@ -39,7 +40,8 @@ class Matching:
     multiple: Limits
     """The same as multiples of what the challenger's k* trials cost."""
     reportable_up_to: float
-    """The multiple that n / 4 of the baseline's trials are."""
+    """The multiple that n / 4 of the baseline's trials are, or the largest effort
+    that their scores tell of."""
     catch_up: CatchUp
     """"yes": within `max_multiple` at the interval's worse end; "no": beyond it even
     at the better end."""
@@ -65,14 +67,21 @@ def match(
     errs only where a pointwise interval at the true N does, so the level holds
     without correction for the number of efforts.
 
+    Efforts at which more than 1 % of A's weight rests on stand-ins for test scores
+    (`Reading.tells`) are passed over by both scans and by the estimate. The upper
+    limit then stays at an effort that is known to do. The lower one leaves such an
+    effort behind only when a larger one, which is known, falls short: no search is
+    taken to end lower than a smaller one.
+
     Runs of A that reach B's score are counted for the lower limit alone: with
-    none among n_A trials, N is at least n_A / 4.32. They never prove that A
-    catches up, since a search picks by noisy validation and misses what it hit.
+    none among n_A trials, N is at least n_A / 4.32; a stand-in counts as one that
+    does. They never prove that A catches up, since a search picks by noisy
+    validation and misses what it hit.
 
     Args:
         challenger: Its trials.
-        baseline: Its trials; if paired, those beyond the challenger's number have
-            no partner.
+        baseline: Its trials, which tell of some effort up to n_A / 4; if paired,
+            those beyond the challenger's number have no partner.
         effort: k*, of the challenger.
         margin: How close is close enough, in units of the score.
         max_multiple: The multiple that `catch_up` is about.
@@ -81,19 +90,20 @@ def match(
         alpha: The limits hold at level 1 - alpha.
         paired: Whether trial i of one arm shares draws with trial i of the other.
     """
-    n = len(baseline.score)
-    furthest = n // 4
-    curve = expectation(baseline, np.arange(1, furthest + 1), counts[0])
+    efforts = np.arange(1, len(baseline.score) // 4 + 1)
+    efforts = efforts[baseline.tells(efforts)]
+    curve = expectation(baseline, efforts, counts[0])
     target = expectation(challenger, [effort], counts[1])
     ahead = gain(curve, target, alpha=alpha, paired=paired)
 
     near = ahead.estimate + margin >= 0
-    estimate = int(np.argmax(near)) + 1 if near.any() else None
-    # The length of the run of efforts, from the left and from the right.
+    estimate = int(efforts[np.argmax(near)]) if near.any() else None
+    # The length of the run of known efforts, from the left and from the right.
     short = int(np.argmin(np.append(ahead.high + margin < 0, False)))
     long = int(np.argmin(np.append((ahead.low + margin > 0)[::-1], False)))
-    low = max(short + 1, _never_hit(baseline, target, margin, alpha))
-    high = furthest - long + 1 if long else None
+    climbed = int(efforts[short - 1]) + 1 if short else 1
+    low = max(climbed, _never_hit(baseline, target, margin, alpha))
+    high = int(efforts[-long]) if long else None
     if high is not None:
         low = min(low, high)
 
@@ -112,7 +122,7 @@ def match(
             multiple(low),
             None if high is None else multiple(high),
         ),
-        reportable_up_to=multiple(furthest),
+        reportable_up_to=multiple(int(efforts[-1])),
         catch_up=catch_up,
     )
 
@@ -123,11 +133,13 @@ def _never_hit(
     """Returns the trials below which a search rather misses than hits the target.
 
     The target is at its lower limit and the chance of a hit at its upper one, one
-    side each at alpha.
+    side each at alpha. A trial whose test score is unknown may be a hit.
     """
     lowest = float(gain(target, alpha=2 * alpha).low[0]) - margin
-    hits = int(np.sum(baseline.score >= lowest))
-    chance = clopper_pearson(hits, len(baseline.score), 2 * alpha)[1]
+    hit = baseline.score >= lowest
+    if baseline.stand_in is not None:
+        hit |= baseline.stand_in
+    chance = clopper_pearson(int(hit.sum()), len(hit), 2 * alpha)[1]
     if chance >= 0.5:
         return 1
     return math.ceil(math.log(0.5) / math.log1p(-chance))

@@ -1,6 +1,7 @@
 """One arm's search, as the statistics see it: arrays, higher is better."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -31,6 +32,27 @@ class Reading:
     diverged: np.ndarray
     """(n,) bool."""
     worst: float
+    stand_in: np.ndarray | None = None
+    """(n,) bool, whose score is a validation score in place of an unknown test score;
+    None if none is."""
+
+    def unconfirmed(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns (K,) the share of D(k)'s weight on trials with a stand-in."""
+        weights = Ranking(self.validation).weights(efforts)
+        if self.stand_in is None:
+            return np.zeros(weights.shape[1])
+        share: np.ndarray = weights[self.stand_in].sum(axis=0)
+        return share
+
+    def tells(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns (K,) bool, at which efforts D(k) rests on test scores.
+
+        The smaller the effort, the more weight lies on trials of low rank, so that
+        a search confirmed for one effort may say nothing of a smaller one.
+        """
+        # A little more than 1 %, for rounding in the sum of the weights.
+        told: np.ndarray = self.unconfirmed(efforts) <= UNCONFIRMED + 1e-9
+        return told
 
     def take(self, trials: np.ndarray) -> "Reading":
         """Returns the reading of some trials alone, in the order of their indices."""
@@ -40,6 +62,7 @@ class Reading:
             None if self.examples is None else self.examples[trials],
             self.diverged[trials],
             self.worst,
+            None if self.stand_in is None else self.stand_in[trials],
         )
 
 
@@ -112,16 +135,10 @@ class Search:
         """The number of trials."""
         return len(self.validation)
 
-    def unconfirmed(self, effort: int) -> float:
-        """Returns the share of D(k)'s weight on trials without a fresh seed."""
-        weights = Ranking(self.validation).weights([effort])[:, 0]
-        return float(weights[np.isnan(self.test)].sum())
-
     def readings(self, effort: int) -> tuple[Estimand, ...]:
         """Returns the readings that the scores allow at an effort."""
         allowed: list[Estimand] = []
-        # A little more than 1 %, for rounding in the sum of the weights.
-        if self.unconfirmed(effort) <= UNCONFIRMED + 1e-9:
+        if self.reading("configuration").tells([effort])[0]:
             allowed.append("configuration")
         if self.test_run is not None:
             allowed.append("run")
@@ -140,14 +157,15 @@ class Search:
                     f"{self.name} has none",
                     "Choose the reading by configuration.",
                 )
-            score, examples = self.test_run, self.examples_run
+            score, examples, stand_in = self.test_run, self.examples_run, None
         else:
             # A configuration that ranks too low to be trained again stands in
             # with its validation score. At that rank it was not selected for
             # being lucky, so the score is not optimistic. The test score of its
             # search run would be as good here, but mixing search runs into this
             # reading is what biases it where seeds fail, so none ever enters.
-            score = np.where(np.isnan(self.test), self.validation, self.test)
+            stand_in = np.isnan(self.test)
+            score = np.where(stand_in, self.validation, self.test)
             examples = self.examples
         return Reading(
             np.asarray(self.validation, dtype=np.float64),
@@ -155,4 +173,5 @@ class Search:
             examples,
             np.asarray(self.diverged, dtype=bool),
             self.worst,
+            stand_in,
         )

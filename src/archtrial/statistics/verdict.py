@@ -248,12 +248,20 @@ def compare(
         reading: holm([measured.p_value for measured in each])
         for reading, each in found.items()
     }
+    # A gain at equal compute that is unknown counts among them without a claim.
+    at_equal_compute = holm(
+        [
+            1.0 if measured.equal_p_value is None else measured.equal_p_value
+            for measured in found[terms.estimand]
+        ]
+    )
     return [
         _report(
             terms,
             baseline,
             challenger,
             {reading: (found[reading][j], adjusted[reading][j]) for reading in found},
+            at_equal_compute[j],
         )
         for j, challenger in enumerate(challengers)
     ]
@@ -293,7 +301,10 @@ class _Measured:
     challenger: Estimate
     searches: Estimate
     equal_efforts: tuple[int, int] | None
-    """The baseline's and the challenger's."""
+    """The baseline's and the challenger's; None where n allows none."""
+    equal_unconfirmed: float
+    """The share of an arm's weight there on configurations without a fresh seed; if
+    it is too large, the effect is None."""
     equal_effect: Estimate | None
     equal_p_value: float | None
     matching: Matching
@@ -366,16 +377,23 @@ def _measure(
         permutations=terms.permutations,
         seed=terms.seed,
     )
-    efforts = equal_compute(
+    affordable = equal_compute(
         terms.effort,
         min(len(a.score), len(b.score)),
         float(np.mean(baseline.cost)),
         float(np.mean(challenger.cost)),
     )
-    equal_effect, equal_p_value = None, None
-    if efforts == same:
+    # A costly arm's smaller effort has weight on configurations of lower ranks,
+    # which need not have been confirmed.
+    known = [e for e in affordable if a.tells([e[0]])[0] and b.tells([e[1]])[0]]
+    efforts = next(iter(known + affordable), None)
+    equal_unconfirmed, equal_effect, equal_p_value = 0.0, None, None
+    if efforts is not None:
+        shares = a.unconfirmed([efforts[0]])[0], b.unconfirmed([efforts[1]])[0]
+        equal_unconfirmed = float(max(shares))
+    if known and efforts == same:
         equal_effect, equal_p_value = effect.at(0), p_value
-    elif efforts is not None:
+    elif known and efforts is not None:
         at_a, at_b = at(efforts)
         equal_effect = gain(at_b, at_a, alpha=terms.level, paired=terms.paired).at(0)
         equal_p_value = gate_by_signs(
@@ -394,6 +412,7 @@ def _measure(
             b, a, terms.effort, alpha=terms.level, paired=terms.paired
         ),
         equal_efforts=efforts,
+        equal_unconfirmed=equal_unconfirmed,
         equal_effect=equal_effect,
         equal_p_value=equal_p_value,
         matching=matching,
@@ -443,8 +462,18 @@ def _report(
     baseline: Search,
     challenger: Search,
     found: Mapping[Estimand, tuple[_Measured, float]],
+    adjusted_at_equal_compute: float,
 ) -> Comparison:
-    """Judges one comparison from its numbers in one or both readings."""
+    """Judges one comparison from its numbers in one or both readings.
+
+    Args:
+        terms: What was declared.
+        baseline: Its search.
+        challenger: Its search.
+        found: For each reading the numbers, and p adjusted for all challengers.
+        adjusted_at_equal_compute: The same p at equal compute; of no meaning where
+            that is unknown.
+    """
     measured, adjusted = found[terms.estimand]
     effect, matching = measured.effect.at(0), measured.matching
     decomposition = _decompose(terms, baseline, challenger, measured)
@@ -509,7 +538,7 @@ def _report(
             alpha=terms.level,
         )
     # As many trials as let n / 4 of them reach the multiple.
-    ratio = matching.reportable_up_to / (baseline.n // 4)
+    ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
     needs = 4 * math.ceil(terms.max_multiple / ratio - 1e-9)
     needed = needs if matching.catch_up == "unknown" and needs > baseline.n else None
     equal = None
@@ -527,7 +556,7 @@ def _report(
             challenger.winner_seeds[:s], baseline.winner_seeds[:s], terms.level
         )
         seeds = {**dataclasses.asdict(won), "pairs": s}
-    at_equal_compute = judged(measured.equal_effect, measured.equal_p_value)
+    at_equal_compute = judged(measured.equal_effect, adjusted_at_equal_compute)
     return Comparison(
         verdict=verdict,
         strong=verdict == "architecture"
@@ -591,7 +620,7 @@ def _report(
             terms,
             baseline,
             challenger,
-            equal=equal,
+            measured=measured,
             differs_at_equal_compute=judged(effect, adjusted) != at_equal_compute,
             examples_known=test_variance is not None,
             readings=len(found),
@@ -678,7 +707,7 @@ def _warnings(
     baseline: Search,
     challenger: Search,
     *,
-    equal: Mapping[str, Any] | None,
+    measured: _Measured,
     differs_at_equal_compute: bool,
     examples_known: bool,
     readings: int,
@@ -717,17 +746,28 @@ def _warnings(
                 f"{count} of {arm.n} trials of {arm.name} diverged; they count at the"
                 " score of the constant predictor."
             )
-    if equal is None:
+    if measured.equal_efforts is None:
         found.append(
             "The arms differ so much in cost that this many configurations allow no"
             " comparison at equal compute."
         )
-    elif differs_at_equal_compute:
-        found.append(
-            f"At equal compute ({baseline.name} best of {equal['baseline_effort']},"
-            f" {challenger.name} best of {equal['challenger_effort']}) the verdict is"
-            " another one: a gain of"
-            f" {terms.units.size(equal['estimate'])}, interval"
-            f" {terms.units.size(equal['low'])} to {terms.units.size(equal['high'])}."
+    else:
+        of_a, of_b = measured.equal_efforts
+        there = (
+            f"At equal compute ({baseline.name} best of {of_a}, {challenger.name} best"
+            f" of {of_b})"
         )
+        equal = measured.equal_effect
+        if equal is None:
+            found.append(
+                f"{there} nothing is claimed: {measured.equal_unconfirmed:.1%} of an"
+                " arm's expected score would rest on configurations that were not"
+                " trained again on fresh seeds."
+            )
+        elif differs_at_equal_compute:
+            found.append(
+                f"{there} the verdict is another one: a gain of"
+                f" {terms.units.size(equal.estimate)}, interval"
+                f" {terms.units.size(equal.low)} to {terms.units.size(equal.high)}."
+            )
     return tuple(found)
