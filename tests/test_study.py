@@ -80,6 +80,21 @@ def test_every_stage_has_its_runs(tmp_path):
     assert drawn[0] == drawn[1]
 
 
+def test_equal_compute_has_its_fresh_seeds(tmp_path):
+    def costly(arm, configuration, seed, steps):
+        scores = trainer(arm, configuration, seed, steps)
+        return {**scores, "cost": 2.0 if arm.name == "tweak" else 1.0}
+
+    protocol = PROTOCOL.replace(configurations=32)
+    (found,) = Study(protocol, tmp_path, trainer=costly).run().comparisons
+    at_equal = found["effect_at_equal_compute"]
+    assert (at_equal["baseline_effort"], at_equal["challenger_effort"]) == (8, 4)
+    protocol = protocol.replace(effort=8)
+    (found,) = Study(protocol, tmp_path / "8", trainer=costly).run().comparisons
+    at_equal = found["effect_at_equal_compute"]
+    assert (at_equal["baseline_effort"], at_equal["challenger_effort"]) == (8, 4)
+
+
 def test_test_scores_stay_sealed_until_all_runs_are_done(tmp_path):
     seen = []
 

@@ -33,6 +33,7 @@ __all__ = [
     "judge_study",
     "judge_table",
     "search_scores",
+    "trial_costs",
 ]
 
 
@@ -449,6 +450,12 @@ def search_scores(runs: Sequence[Run], arm: str, sign: int) -> np.ndarray:
     return np.where(np.isfinite(scores), scores, _lowest(runs, sign))
 
 
+def trial_costs(runs: Sequence[Run], arm: str) -> np.ndarray:
+    """Returns the cost of each of an arm's search runs, (n,); 1 where it is unknown."""
+    trials = _trials(runs, arm).values()
+    return np.array([run.flops if run.flops > 0 else 1.0 for run in trials])
+
+
 def _lowest(runs: Sequence[Run], sign: int) -> float:
     searched = [sign * run.validation for run in runs if run.stage == "search"]
     return min((score for score in searched if math.isfinite(score)), default=0.0)
@@ -491,7 +498,7 @@ def _search(
         ),
         test_run=np.array([seen(run) for run in trials.values()]),
         diverged=np.array([run.diverged for run in trials.values()]),
-        cost=np.array([run.flops if run.flops > 0 else 1.0 for run in trials.values()]),
+        cost=trial_costs(runs, arm),
         worst=worst,
         examples=_examples([fresh[pair] for pair in trials], sign) if shares else None,
         examples_run=_examples([[run] for run in trials.values()], sign)

@@ -29,6 +29,7 @@ from archtrial.files import write
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, key
 from archtrial.records.table import Run
+from archtrial.statistics.comparison import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]
@@ -186,17 +187,24 @@ class Study:
             arm.name: judge.search_scores(runs, arm.name, self.trial.sign)
             for arm in self.protocol.arms
         }
-        top, rest = statistics.confirm_indices(
-            list(found.values()), self.protocol.effort, self.protocol.top
+        scores = list(found.values())
+        top, rest = (
+            set(chosen.tolist())
+            for chosen in statistics.confirm_indices(
+                scores, self.protocol.effort, self.protocol.top
+            )
         )
+        for effort in self._efforts_at_equal_compute(runs):
+            for chosen in statistics.confirm_indices(scores, effort):
+                rest |= set(chosen.tolist()) - top
         r = self.protocol.confirm_seeds
         planned = []
         for arm in self.protocol.arms:
             space = self.trial.spaces[arm.name]
             winner = int(np.argmax(found[arm.name]))
             seeds = {
-                **dict.fromkeys(rest.tolist(), 1),
-                **dict.fromkeys(top.tolist(), r),
+                **dict.fromkeys(sorted(rest), 1),
+                **dict.fromkeys(sorted(top), r),
             }
             seeds[winner] = r
             for index in sorted(seeds):
@@ -211,6 +219,23 @@ class Study:
             for seed in range(r + 1, r + 1 + WINNER_SEEDS):
                 planned.append(trainers.Item(arm.name, winner, seed, "winner", drawn))
         return planned
+
+    def _efforts_at_equal_compute(self, runs: Sequence[Run]) -> set[int]:
+        """Returns the smaller efforts at which arms of unequal cost are compared.
+
+        There configurations of lower ranks carry weight, and need a fresh seed.
+        """
+        declared = self.protocol
+        baseline, *challengers = (
+            judge.trial_costs(runs, arm.name).mean() for arm in declared.arms
+        )
+        pairs = [
+            equal_compute(
+                declared.effort, declared.configurations, baseline, challenger
+            )
+            for challenger in challengers
+        ]
+        return {min(affordable[0]) for affordable in pairs if affordable}
 
     def _carry_out(
         self,

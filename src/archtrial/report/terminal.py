@@ -53,7 +53,7 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
         *(["parameters"] if known else []),
         *(["default"] if any(arm["default"] for arm in arms) else []),
         "tuned (95 % interval)",
-        *(["cost of a run"] if any(arm["flops_per_run"] for arm in arms) else []),
+        *(["cost"] if any(arm["flops_per_run"] for arm in arms) else []),
         "diverged",
     ):
         table.add_column(heading, justify="right")
