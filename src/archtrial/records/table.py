@@ -11,7 +11,12 @@ __all__ = ["STAGES", "CurvePoint", "Run"]
 # What a run was made for. "search": configuration i, once. "confirm": the same
 # configurations on fresh seeds. "winner": ten more seeds of each arm's tuned
 # configuration. "default": the architecture as it comes, for the table of arms.
-STAGES = ("search", "confirm", "winner", "default")
+# "ladder" and "ladder confirm": search and fresh seeds at a longer rung. "probe": a
+# trial of an adaptive tuner, outside all tests, and "probe confirm" its best again.
+STAGES = (
+    "search", "confirm", "winner", "default",
+    "ladder", "ladder confirm", "probe", "probe confirm",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,3 +60,9 @@ class Run:
     parameters: int = 0
     seconds: float = 0.0
     curve: tuple[CurvePoint, ...] = ()
+    rung: int = 1
+    """How many times the protocol's steps it was trained for; 1 but on a ladder."""
+    look: int = 1
+    """At which declared look it was planned, counted from 1."""
+    tuner: str | None = None
+    """Who chose the configuration of a probe, such as "TPE"; None: a random draw."""

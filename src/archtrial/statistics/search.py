@@ -1,7 +1,7 @@
 """One arm's search, as the statistics see it: arrays, higher is better."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -94,6 +94,12 @@ class Search:
     winner_seeds: np.ndarray | None = None
     """(s,) test scores of the tuned configuration on more fresh seeds, paired
     between arms by position."""
+    positions: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """By hyperparameter (n,) where each trial lies in its range, from 0 to 1. Arms
+    that share a dimension have it under the same name, with the same values."""
+    rungs: Mapping[int, "Search"] = dataclasses.field(default_factory=dict)
+    """By rung above 1 the same arm trained that many times as long, retuned: its
+    trial i has the draw of trial i here, and there may be fewer of them."""
 
     def __post_init__(self) -> None:
         n = len(self.validation)
