@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from archtrial import metrics, statistics
+from archtrial import metrics, searches, statistics
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.protocol import digest
@@ -32,8 +32,6 @@ __all__ = [
     "assess",
     "judge_study",
     "judge_table",
-    "search_scores",
-    "trial_costs",
 ]
 
 
@@ -260,7 +258,7 @@ def judge_table(
         _known(name, names, str(path))
     _check_apart(compared, str(path))
     runs = [run for run in runs if run.arm in compared]
-    trials = [_trials(runs, name) for name in compared]
+    trials = [searches.trials(runs, name) for name in compared]
     n = min(len(found) for found in trials)
     paired = all(found.keys() == trials[0].keys() for found in trials)
     notes = []
@@ -268,7 +266,7 @@ def judge_table(
         notes.append(
             "The arms were searched with different pairs: they are compared unpaired."
         )
-    if not _tested(runs):
+    if not searches.tested(runs):
         notes.append(
             "There are no test scores: the verdict is about validation scores, which a"
             " search makes optimistic."
@@ -332,8 +330,7 @@ def assess(
     arms = [protocol["baseline"], *protocol["challengers"]]
     names = [arm["name"] for arm in arms]
     # Where nobody knows the constant predictor's score, the lowest of the search.
-    worst = _lowest(runs, sign) if constant is None else sign * constant
-    searches = [_search(runs, name, sign, worst) for name in names]
+    worst = searches.lowest(runs, sign) if constant is None else sign * constant
     declared = {
         arm["name"]: {
             name: spaces.parse(name, dimension)
@@ -341,15 +338,18 @@ def assess(
         }
         for arm in arms
     }
+    arrays = [
+        searches.search(runs, name, sign, worst, declared[name]) for name in names
+    ]
     effort = protocol["effort"]
     if effort < 1:
         raise ProtocolError("effort is at least 1", f"effort = {effort}")
-    edges = _edges(runs, declared, sign, effort)
+    edges = searches.edges_reached(runs, declared, sign, effort)
     margin, assumed = protocol["margin"], False
     if margin is None:
-        margin, assumed = _default_margin(runs, metric, constant), True
+        margin, assumed = searches.default_margin(runs, metric, constant), True
     notes = list(protocol["notes"])
-    estimand, allowed = protocol["estimand"], [s.readings(effort) for s in searches]
+    estimand, allowed = protocol["estimand"], [s.readings(effort) for s in arrays]
     if not all(estimand in readings for readings in allowed):
         estimand = "run" if estimand == "configuration" else "configuration"
         notes.append(
@@ -362,8 +362,8 @@ def assess(
             " and one standard deviation over seeds."
         )
     comparisons = statistics.compare(
-        searches[0],
-        searches[1:],
+        arrays[0],
+        arrays[1:],
         effort=protocol["effort"],
         margin=margin,
         alpha=protocol["alpha"],
@@ -373,7 +373,7 @@ def assess(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         fraction=bool(metric.bounded),
-        scored_on="test" if _tested(runs) else "validation",
+        scored_on="test" if searches.tested(runs) else "validation",
         seed=protocol["seed"],
         unsound=[
             f"the best configurations of {arm} pile up at the {side} end of {name}"
@@ -410,7 +410,7 @@ def assess(
             spaces={name: space for name, space in declared.items() if space},
             curves={
                 search.name: _curve(search, metric, estimand, protocol["alpha"])
-                for search in searches
+                for search in arrays
                 # A tuning curve is claimed up to n / 4.
                 if len(search.validation) >= 4
             },
@@ -434,175 +434,13 @@ def _metric(protocol: Mapping[str, Any]) -> Any:
     )
 
 
-def _trials(runs: Sequence[Run], arm: str) -> dict[int, Run]:
-    """Returns an arm's search runs by their pair, in the order of the pairs."""
-    found = {r.pair: r for r in runs if r.arm == arm and r.stage == "search"}
-    return {pair: found[pair] for pair in sorted(found)}
-
-
-def search_scores(runs: Sequence[Run], arm: str, sign: int) -> np.ndarray:
-    """Returns an arm's validation scores in search, higher is better, (n,).
-
-    Who is confirmed and what is judged must follow from the same ranks: both use
-    these. A run without a score stands at the lowest that any search run has.
-    """
-    scores = sign * np.array([run.validation for run in _trials(runs, arm).values()])
-    return np.where(np.isfinite(scores), scores, _lowest(runs, sign))
-
-
-def trial_costs(runs: Sequence[Run], arm: str) -> np.ndarray:
-    """Returns the cost of each of an arm's search runs, (n,); 1 where it is unknown."""
-    trials = _trials(runs, arm).values()
-    return np.array([run.flops if run.flops > 0 else 1.0 for run in trials])
-
-
-def _lowest(runs: Sequence[Run], sign: int) -> float:
-    searched = [sign * run.validation for run in runs if run.stage == "search"]
-    return min((score for score in searched if math.isfinite(score)), default=0.0)
-
-
-def _tested(runs: Sequence[Run]) -> bool:
-    return all(run.test is not None for run in runs)
-
-
-def _search(
-    runs: Sequence[Run], arm: str, sign: int, worst: float
-) -> statistics.Search:
-    trials = _trials(runs, arm)
-    fresh: dict[int, list[Run]] = {pair: [] for pair in trials}
-    winner: list[Run] = []
-    for run in runs:
-        if run.arm == arm and run.stage == "confirm" and run.pair in fresh:
-            fresh[run.pair].append(run)
-        elif run.arm == arm and run.stage == "winner":
-            winner.append(run)
-
-    def score(value: float | None) -> float:
-        return sign * value if value is not None and math.isfinite(value) else worst
-
-    tested = _tested(runs)
-
-    def seen(run: Run) -> float:
-        # Without any test score the question is put to validation itself.
-        return score(run.test if tested else run.validation)
-
-    shares = all(run.per_example is not None for run in runs)
-    return statistics.Search(
-        name=arm,
-        validation=search_scores(runs, arm, sign),
-        test=np.array(
-            [
-                np.mean([seen(run) for run in again]) if again else math.nan
-                for again in fresh.values()
-            ]
-        ),
-        test_run=np.array([seen(run) for run in trials.values()]),
-        diverged=np.array([run.diverged for run in trials.values()]),
-        cost=trial_costs(runs, arm),
-        worst=worst,
-        examples=_examples([fresh[pair] for pair in trials], sign) if shares else None,
-        examples_run=_examples([[run] for run in trials.values()], sign)
-        if shares
-        else None,
-        winner_seeds=np.array([seen(run) for run in winner]) if winner else None,
-    )
-
-
-def _examples(groups: Sequence[Sequence[Run]], sign: int) -> np.ndarray:
-    """Returns the mean test score of each example over each group's runs, (n, T)."""
-    length = next(
-        len(run.per_example)
-        for group in groups
-        for run in group
-        if run.per_example is not None
-    )
-    averaged = np.full((len(groups), length), np.nan, dtype=np.float32)
-    for row, group in zip(averaged, groups, strict=True):
-        if group:
-            known = [r.per_example for r in group if r.per_example is not None]
-            row[:] = sign * np.mean(known, axis=0)
-    return averaged
-
-
-def _default_margin(runs: Sequence[Run], metric: Any, constant: float | None) -> float:
-    """Returns the larger of half a point and one standard deviation over seeds.
-
-    The deviation is that of validation scores: the margin stands before the test
-    set is opened. Where the score is no fraction, half a point is half a per cent of
-    the constant predictor's score or, where nobody knows it, of the median score.
-    """
-    groups: dict[tuple[str, int], list[float]] = {}
-    for run in runs:
-        if run.stage in ("confirm", "winner") and math.isfinite(run.validation):
-            groups.setdefault((run.arm, run.pair), []).append(run.validation)
-    spread = statistics.seed_spread(list(groups.values()))
-    half_a_point = 0.005
-    if not (metric.bounded or metric.name == "r2"):
-        size = constant
-        if size is None:
-            known = [r.validation for r in runs if math.isfinite(r.validation)]
-            size = float(np.median(np.abs(known))) if known else 1.0
-        half_a_point *= abs(size) or 1.0
-    # Two digits: the margin is a convention, and so it should look.
-    return float(f"{max(half_a_point, spread):.2g}")
-
-
-def _edges(
-    runs: Sequence[Run],
-    declared: Mapping[str, spaces.Space],
-    sign: int,
-    effort: int,
-) -> dict[str, dict[str, str]]:
-    """Returns arm -> dimension -> side where the best configurations pile up."""
-    sides = [
-        (arm, name, dimension, *_open_sides(name, dimension))
-        for arm, space in declared.items()
-        for name, dimension in space.items()
-    ]
-    tests = sum(low + high for *_, low, high in sides)
-    found: dict[str, dict[str, str]] = {}
-    for arm, name, dimension, low, high in sides:
-        if not (low or high):
-            continue
-        side = statistics.edge_pileup(
-            np.array(
-                [
-                    dimension.position(run.configuration[name])
-                    for run in _trials(runs, arm).values()
-                ]
-            ),
-            search_scores(runs, arm, sign),
-            effort,
-            open_low=low,
-            open_high=high,
-            tests=tests,
-        )
-        if side is not None:
-            found.setdefault(arm, {})[name] = side
-    return found
-
-
-def _open_sides(name: str, dimension: spaces.Dimension) -> tuple[bool, bool]:
-    """Returns whether a range could have been declared wider, below and above.
-
-    A choice has no edge. Nor has a range an edge where its values end (no dropout
-    is less than none), or where going on makes no difference: a weight decay that
-    is smaller still does nothing.
-    """
-    if isinstance(dimension, spaces.Choice):
-        return False, False
-    least = {"dropout": 0, "label_smoothing": 0, "momentum": 0}
-    low = name != "weight_decay" and dimension.low != least.get(name)
-    return low, True
-
-
 # What the document and the page say of an arm.
 
 
 def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str, Any]:
     own = [run for run in runs if run.arm == arm]
-    trials = _trials(runs, arm)
-    winner = list(trials)[int(np.argmax(search_scores(runs, arm, sign)))]
+    trials = searches.trials(runs, arm)
+    winner = list(trials)[int(np.argmax(searches.search_scores(runs, arm, sign)))]
     again = [
         run for run in own if run.pair == winner and run.stage in ("confirm", "winner")
     ]

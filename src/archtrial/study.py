@@ -22,7 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import execution, judge, protocol, statistics, trainers, trial, tuned
+from archtrial import (
+    execution,
+    judge,
+    protocol,
+    searches,
+    statistics,
+    trainers,
+    trial,
+    tuned,
+)
 from archtrial import space as spaces
 from archtrial.errors import StudyError
 from archtrial.files import write
@@ -184,7 +193,7 @@ class Study:
     def _plan_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
         """Plans fresh seeds: r for the top configurations, 1 for the rest that weigh."""
         found = {
-            arm.name: judge.search_scores(runs, arm.name, self.trial.sign)
+            arm.name: searches.search_scores(runs, arm.name, self.trial.sign)
             for arm in self.protocol.arms
         }
         scores = list(found.values())
@@ -227,7 +236,7 @@ class Study:
         """
         declared = self.protocol
         baseline, *challengers = (
-            judge.trial_costs(runs, arm.name).mean() for arm in declared.arms
+            searches.trial_costs(runs, arm.name).mean() for arm in declared.arms
         )
         pairs = [
             equal_compute(
@@ -279,7 +288,7 @@ class Study:
 
     def _keep_tuned(self, runs: Sequence[Run]) -> None:
         for arm in self.protocol.arms:
-            scores = judge.search_scores(runs, arm.name, self.trial.sign)
+            scores = searches.search_scores(runs, arm.name, self.trial.sign)
             winner = int(np.argmax(scores))
             confirmed = [
                 run

@@ -1,0 +1,246 @@
+"""From a table of runs to the arrays that the statistics take.
+
+Scores come out turned so that higher is better, and a run that has none stands at
+the lowest score that is known.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archtrial import space as spaces
+from archtrial import statistics
+from archtrial.records.table import Run
+
+__all__ = [
+    "default_margin",
+    "edges_reached",
+    "lowest",
+    "search",
+    "search_scores",
+    "tested",
+    "trial_costs",
+    "trials",
+]
+
+
+def trials(
+    runs: Sequence[Run], arm: str, stage: str = "search", rung: int = 1
+) -> dict[int, Run]:
+    """Returns an arm's search runs by their pair, in the order of the pairs."""
+    found = {
+        run.pair: run
+        for run in runs
+        if run.arm == arm and run.stage == stage and run.rung == rung
+    }
+    return {pair: found[pair] for pair in sorted(found)}
+
+
+def search_scores(
+    runs: Sequence[Run], arm: str, sign: int, stage: str = "search", rung: int = 1
+) -> np.ndarray:
+    """Returns an arm's validation scores in search, higher is better, (n,).
+
+    Who is confirmed and what is judged must follow from the same ranks: both use
+    these. A run without a score stands at the lowest that any search run has.
+    """
+    searched = trials(runs, arm, stage, rung).values()
+    scores = sign * np.array([run.validation for run in searched])
+    return np.where(np.isfinite(scores), scores, lowest(runs, sign))
+
+
+def trial_costs(runs: Sequence[Run], arm: str) -> np.ndarray:
+    """Returns the cost of each of an arm's search runs, (n,); 1 where it is unknown."""
+    return _costs(trials(runs, arm).values())
+
+
+def _costs(searched: Iterable[Run]) -> np.ndarray:
+    return np.array([run.flops if run.flops > 0 else 1.0 for run in searched])
+
+
+def lowest(runs: Sequence[Run], sign: int) -> float:
+    """Returns the lowest score of any search run; 0 where none has one."""
+    searched = [sign * run.validation for run in runs if run.stage == "search"]
+    return min((score for score in searched if math.isfinite(score)), default=0.0)
+
+
+def tested(runs: Sequence[Run]) -> bool:
+    """Says whether every run has a test score."""
+    return all(run.test is not None for run in runs)
+
+
+def search(
+    runs: Sequence[Run],
+    arm: str,
+    sign: int,
+    worst: float,
+    space: spaces.Space | None = None,
+) -> statistics.Search:
+    """Returns one arm's search, with what it reached when it was trained longer.
+
+    Args:
+        runs: Of all arms.
+        arm: Its name.
+        sign: 1 where a higher score is better, else -1.
+        worst: The constant predictor's score, turned.
+        space: The arm's dimensions, if they are known.
+    """
+    found = _at_rung(runs, arm, sign, worst, space or {}, 1)
+    rungs = sorted({r.rung for r in runs if r.arm == arm and r.stage == "ladder"})
+    return dataclasses.replace(
+        found,
+        rungs={
+            rung: _at_rung(runs, arm, sign, worst, space or {}, rung) for rung in rungs
+        },
+    )
+
+
+def _at_rung(
+    runs: Sequence[Run],
+    arm: str,
+    sign: int,
+    worst: float,
+    space: spaces.Space,
+    rung: int,
+) -> statistics.Search:
+    first, again = ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
+    searched = trials(runs, arm, first, rung)
+    scores = search_scores(runs, arm, sign, first, rung)
+    picked = list(searched)[int(np.argmax(scores))]
+    fresh: dict[int, list[Run]] = {pair: [] for pair in searched}
+    winner: list[Run] = []
+    for run in runs:
+        if run.arm != arm or run.rung != rung:
+            continue
+        if run.stage == again and run.pair in fresh:
+            fresh[run.pair].append(run)
+        elif run.stage == "winner" and run.pair == picked:
+            winner.append(run)
+    scored = tested(runs)
+
+    def seen(run: Run) -> float:
+        # Without any test score the question is put to validation itself.
+        value = run.test if scored else run.validation
+        return sign * value if value is not None and math.isfinite(value) else worst
+
+    shares = all(run.per_example is not None for run in runs)
+    return statistics.Search(
+        name=arm,
+        validation=scores,
+        test=np.array(
+            [
+                np.mean([seen(run) for run in seeds]) if seeds else math.nan
+                for seeds in fresh.values()
+            ]
+        ),
+        test_run=np.array([seen(run) for run in searched.values()]),
+        diverged=np.array([run.diverged for run in searched.values()]),
+        cost=_costs(searched.values()),
+        worst=worst,
+        examples=_examples(list(fresh.values()), sign) if shares else None,
+        examples_run=_examples([[run] for run in searched.values()], sign)
+        if shares
+        else None,
+        winner_seeds=np.array([seen(run) for run in winner]) if winner else None,
+        positions={
+            name: np.array(
+                [
+                    dimension.position(run.configuration[name])
+                    for run in searched.values()
+                ]
+            )
+            for name, dimension in space.items()
+            if all(name in run.configuration for run in searched.values())
+        },
+    )
+
+
+def _examples(groups: Sequence[Sequence[Run]], sign: int) -> np.ndarray:
+    """Returns the mean test score of each example over each group's runs, (n, T)."""
+    length = next(
+        len(run.per_example)
+        for group in groups
+        for run in group
+        if run.per_example is not None
+    )
+    averaged = np.full((len(groups), length), np.nan, dtype=np.float32)
+    for row, group in zip(averaged, groups, strict=True):
+        if group:
+            known = [r.per_example for r in group if r.per_example is not None]
+            row[:] = sign * np.mean(known, axis=0)
+    return averaged
+
+
+def default_margin(runs: Sequence[Run], metric: Any, constant: float | None) -> float:
+    """Returns the larger of half a point and one standard deviation over seeds.
+
+    The deviation is that of validation scores: the margin stands before the test
+    set is opened. Where the score is no fraction, half a point is half a per cent of
+    the constant predictor's score or, where nobody knows it, of the median score.
+    """
+    groups: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        if run.stage in ("confirm", "winner") and math.isfinite(run.validation):
+            groups.setdefault((run.arm, run.pair), []).append(run.validation)
+    spread = statistics.seed_spread(list(groups.values()))
+    half_a_point = 0.005
+    if not (metric.bounded or metric.name == "r2"):
+        size = constant
+        if size is None:
+            known = [r.validation for r in runs if math.isfinite(r.validation)]
+            size = float(np.median(np.abs(known))) if known else 1.0
+        half_a_point *= abs(size) or 1.0
+    # Two digits: the margin is a convention, and so it should look.
+    return float(f"{max(half_a_point, spread):.2g}")
+
+
+def edges_reached(
+    runs: Sequence[Run],
+    declared: Mapping[str, spaces.Space],
+    sign: int,
+    effort: int,
+) -> dict[str, dict[str, str]]:
+    """Returns arm -> dimension -> side where the best configurations pile up."""
+    sides = [
+        (arm, name, dimension, *_open_sides(name, dimension))
+        for arm, space in declared.items()
+        for name, dimension in space.items()
+    ]
+    tests = sum(low + high for *_, low, high in sides)
+    found: dict[str, dict[str, str]] = {}
+    for arm, name, dimension, low, high in sides:
+        if not (low or high):
+            continue
+        side = statistics.edge_pileup(
+            np.array(
+                [
+                    dimension.position(run.configuration[name])
+                    for run in trials(runs, arm).values()
+                ]
+            ),
+            search_scores(runs, arm, sign),
+            effort,
+            open_low=low,
+            open_high=high,
+            tests=tests,
+        )
+        if side is not None:
+            found.setdefault(arm, {})[name] = side
+    return found
+
+
+def _open_sides(name: str, dimension: spaces.Dimension) -> tuple[bool, bool]:
+    """Returns whether a range could have been declared wider, below and above.
+
+    A choice has no edge. Nor has a range an edge where its values end (no dropout
+    is less than none), or where going on makes no difference: a weight decay that
+    is smaller still does nothing.
+    """
+    if isinstance(dimension, spaces.Choice):
+        return False, False
+    least = {"dropout": 0, "label_smoothing": 0, "momentum": 0}
+    low = name != "weight_decay" and dimension.low != least.get(name)
+    return low, True
