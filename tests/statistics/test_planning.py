@@ -2,11 +2,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import (
+    configurations_for,
     confirm_indices,
+    detectable_effects,
     effect_spread,
     largest_study,
     minimum_detectable_effect,
@@ -124,3 +128,48 @@ def test_too_small_a_budget_says_what_the_smallest_study_takes():
         largest_study(smallest.runs * 2 - 1, [1.0, 1.0])
     assert "16 configurations" in str(caught.value)
     assert largest_study(smallest.runs * 2, [1.0, 1.0]) == smallest
+
+
+def test_a_table_of_sizes_is_the_detectable_effect_at_each():
+    terms = {"margin": 0.01, "test_variance": 0.004**2, "alpha": 0.01}
+    found = detectable_effects([16, 24, 64], 0.08, 4, **terms)
+    assert found == [
+        minimum_detectable_effect(0.08 / math.sqrt(n), n, 4, **terms)
+        for n in (16, 24, 64)
+    ]
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_size_without_claims_detects_nothing():
+    with pytest.raises(ProtocolError, match="16 configurations"):
+        detectable_effects([32, 15], 0.08, 4)
+
+
+@given(
+    spread=st.floats(0.001, 1),
+    times=st.floats(1.05, 50),
+    effort=st.integers(1, 16),
+    margin=st.sampled_from([0.0, 0.005]),
+    test=st.sampled_from([0.0, 0.004**2]),
+)
+def test_the_size_for_an_effect_is_the_first_that_detects_it(
+    spread, times, effort, margin, test
+):
+    terms = {"margin": margin, "test_variance": test}
+    (beyond_all,) = detectable_effects([10**9], spread, effort, **terms)
+    effect = times * beyond_all
+    n = configurations_for(effect, spread, effort, **terms)
+    assert n % 8 == 0
+    assert n >= 4 * effort
+    assert detectable_effects([n], spread, effort, **terms)[0] <= effect
+    if n - 8 >= 4 * effort:
+        assert detectable_effects([n - 8], spread, effort, **terms)[0] > effect
+
+
+def test_no_size_is_enough_for_less_than_the_margin_or_a_small_test_set():
+    assert configurations_for(0.01, 0.05, 4, margin=0.01) is None
+    assert configurations_for(0.02, 0.05, 4, margin=0.01) is not None
+    assert configurations_for(0.02, 0.05, 4, test_variance=0.01**2) is None
+    # However little the configurations spread.
+    assert configurations_for(0.02, 0.0, 4) == 16
+    assert configurations_for(0.02, 0.0, 4, test_variance=0.01**2) is None

@@ -7,7 +7,7 @@ and "inconclusive" comes with the number of configurations that would settle it.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import special
@@ -18,6 +18,8 @@ from archtrial.statistics.tuning import rank_weights
 __all__ = [
     "Plan",
     "Settlement",
+    "configurations_for",
+    "detectable_effects",
     "effect_spread",
     "largest_study",
     "minimum_detectable_effect",
@@ -137,14 +139,19 @@ def settlement(
     if floor >= 0.99 * room:
         # So many examples that half the variance is left for the configurations.
         return Settlement(None, None, 2 * (floor / room) ** 2)
-    few = 8 * (configurations // 8)
-    many = few + 8
-    while not settles(many):
+    enough = _fewest(settles, 8 * (configurations // 8))
+    return Settlement(enough, enough / configurations, None)
+
+
+def _fewest(enough: Callable[[int], bool], above: int) -> int:
+    """Returns the smallest multiple of 8 above a multiple of 8 that is enough."""
+    few, many = above, above + 8
+    while not enough(many):
         few, many = many, 2 * many
     while many - few > 8:
         middle = 8 * ((few + many) // 16)
-        few, many = (few, middle) if settles(middle) else (middle, many)
-    return Settlement(many, many / configurations, None)
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return many
 
 
 def seed_spread(fresh: Sequence[Sequence[float] | np.ndarray]) -> float:
@@ -256,3 +263,98 @@ def largest_study(
             (middle, many) if study(middle).runs * total <= budget else (few, middle)
         )
     return study(few)
+
+
+# --- what sizes see, and what size sees ----------------------------------------
+
+
+def detectable_effects(
+    sizes: Sequence[int],
+    spread: float,
+    effort: int,
+    *,
+    margin: float = 0.0,
+    test_variance: float = 0.0,
+    alpha: float = 0.05,
+) -> list[float]:
+    """Returns the smallest gain that studies of several sizes claim four times in five.
+
+    Args:
+        sizes: n, the configurations of each arm; each at least 4 k.
+        spread: Standard deviation of the gain's pseudo-values: of `effect_spread`,
+            or from a study, its standard error times the root of its n.
+        effort: k.
+        margin: The smallest gap worth having.
+        test_variance: The part of the gain's variance that stems from the test
+            examples, the same at every size.
+        alpha: The level of the claim.
+
+    Returns:
+        The minimum detectable effect at each size, in units of the score.
+
+    Raises:
+        ProtocolError: A size is below 4 k, where no study claims anything.
+
+    Examples:
+        >>> [round(effect, 3) for effect in detectable_effects([16, 32, 64], 0.1, 4)]
+        [0.082, 0.053, 0.036]
+    """
+    for n in sizes:
+        if n < 4 * effort:
+            raise ProtocolError(
+                f"an effort of {effort} takes {4 * effort} configurations of each arm"
+                " at least",
+                str(n),
+            )
+    return [
+        minimum_detectable_effect(
+            spread / math.sqrt(n),
+            n,
+            effort,
+            margin=margin,
+            test_variance=test_variance,
+            alpha=alpha,
+        )
+        for n in sizes
+    ]
+
+
+def configurations_for(
+    effect: float,
+    spread: float,
+    effort: int,
+    *,
+    margin: float = 0.0,
+    test_variance: float = 0.0,
+    alpha: float = 0.05,
+) -> int | None:
+    """Returns the size of the smallest study that claims a gain four times in five.
+
+    Args:
+        effect: The true gain, more than 0, in units of the score.
+        spread: As in `detectable_effects`.
+        effort: k.
+        margin: The smallest gap worth having.
+        test_variance: As in `detectable_effects`.
+        alpha: The level of the claim.
+
+    Returns:
+        n, a multiple of 8 and at least 4 k. None where no number of configurations
+        is enough: the gain does not exceed the margin, or the test set is too small
+        to show it. `detectable_effects` of a huge n, with and without the test
+        variance, tells which.
+    """
+
+    def claimed(n: int) -> bool:
+        (detectable,) = detectable_effects(
+            [n], spread, effort, margin=margin, test_variance=test_variance, alpha=alpha
+        )
+        return detectable <= effect
+
+    # What infinitely many configurations would leave; what is nearer to it than a
+    # hundredth would take more of them than anybody has.
+    left = math.sqrt(test_variance)
+    critical, reserve = special.ndtri(1 - alpha / 2), special.ndtri(POWER)
+    if max(critical * left, margin) + reserve * left >= 0.99 * effect:
+        return None
+    return _fewest(claimed, 8 * (math.ceil(4 * effort / 8) - 1))
