@@ -180,7 +180,7 @@ class Study:
     def _plan_search(self) -> list[trainers.Item]:
         """Plans n configurations of every arm, and its defaults on r seeds."""
         planned = []
-        for arm in self.protocol.arms:
+        for arm in self.trial.arms:
             space = self.trial.spaces[arm.name]
             for index in range(self.protocol.configurations):
                 drawn = spaces.sample(space, self.protocol.seed, index)
@@ -194,7 +194,7 @@ class Study:
         """Plans fresh seeds: r for the top configurations, 1 for the rest that weigh."""
         found = {
             arm.name: searches.search_scores(runs, arm.name, self.trial.sign)
-            for arm in self.protocol.arms
+            for arm in self.trial.arms
         }
         scores = list(found.values())
         top, rest = (
@@ -208,7 +208,7 @@ class Study:
                 rest |= set(chosen.tolist()) - top
         r = self.protocol.confirm_seeds
         planned = []
-        for arm in self.protocol.arms:
+        for arm in self.trial.arms:
             space = self.trial.spaces[arm.name]
             winner = int(np.argmax(found[arm.name]))
             seeds = {
@@ -276,7 +276,7 @@ class Study:
             clock.finished([done.run for done in finished])
 
     def _stop_if_an_arm_failed(self, runs: Sequence[Run]) -> None:
-        for arm in self.protocol.arms:
+        for arm in self.trial.arms:
             searched = [r for r in runs if r.arm == arm.name and r.stage == "search"]
             if all(run.error is not None for run in searched):
                 raise StudyError(
@@ -287,7 +287,7 @@ class Study:
                 )
 
     def _keep_tuned(self, runs: Sequence[Run]) -> None:
-        for arm in self.protocol.arms:
+        for arm in self.trial.arms:
             scores = searches.search_scores(runs, arm.name, self.trial.sign)
             winner = int(np.argmax(scores))
             confirmed = [

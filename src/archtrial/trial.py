@@ -39,6 +39,8 @@ class Trial(Protocol):
     """1 where a higher score is better, else -1."""
     has_defaults: bool
     """Whether an arm can be trained without a configuration."""
+    arms: tuple[Arm, ...]
+    """All that are trained: the protocol's, and a matched baseline where asked for."""
 
     @property
     def resolved(self) -> Mapping[str, Any]:
@@ -92,6 +94,7 @@ class Zoo:
         )
         self.split.check(self.metric)
         self.sign = 1 if self.metric.higher_is_better else -1
+        self.arms = declared.arms
         self.architectures = {
             arm.name: anybody.find(
                 arm.architecture,
@@ -277,6 +280,7 @@ class OwnTrainer:
         metric = metrics.get(declared.metric or "accuracy", declared.task)
         name = metric.name
         self.sign = 1 if metric.higher_is_better else -1
+        self.arms = declared.arms
         self.spaces: dict[str, Space] = {
             arm.name: {
                 dimension: value
