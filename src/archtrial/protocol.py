@@ -84,6 +84,57 @@ class Recipe(_Declared):
     label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
     initial_scale: Positive = 1.0
     """Factor on each weight of two or more dimensions at initialisation."""
+    augmentation: tuple[Literal["shift", "flip", "scale", "noise"], ...] = ()
+    """How each training example is changed whenever it is met: "shift" moves it by up
+    to an eighth of its sides, "flip" mirrors half of all images left to right (which
+    harms digits and letters), "scale" multiplies it by 1 with a deviation of .1,
+    "noise" adds normal numbers with a deviation of .05."""
+    weight_averaging: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    """What is evaluated is a moving average of the weights whose memory is this share
+    of the steps, a decay of 1 - 1 / (share x steps); 0 for the last step's weights."""
+    length: Positive = 1.0
+    """Factor on the steps of every training; it costs as much more."""
+
+    @pydantic.field_validator("augmentation", mode="before")
+    @classmethod
+    def _may_be_a_list(cls, names: Any) -> Any:
+        return tuple(names) if isinstance(names, list) else names
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the recipe as JSON, without what later releases added and none uses.
+
+        So a protocol keeps its hash from one release to the next.
+        """
+        later = ("augmentation", "weight_averaging", "length")
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name not in later or getattr(self, name) != getattr(Recipe(), name)
+        }
+
+
+MODERN: Mapping[str, Any] = {
+    "label_smoothing": 0.1,
+    "weight_averaging": 0.1,
+    "length": 2.0,
+}
+"""What an arm's recipe "modern" changes, besides the augmentation.
+
+In small what brought the ResNet of 2015 level with its successors: augmentation,
+label smoothing, an average of the weights and a longer cosine ("Revisiting ResNets",
+arXiv 2103.07579, table 1, whose decay of .9999 remembers a tenth of its steps; "ResNet
+strikes back", arXiv 2110.00476). Optimiser, schedule and whatever is searched stay
+those of all arms.
+"""
+
+MODERN_AUGMENTATION: Mapping[str, tuple[str, ...]] = {
+    "image": ("shift",),
+    "sequence": ("shift", "scale"),
+}
+"""By the kind of input. No flips: who knows that left and right are alike in his
+images declares them. The columns of tables and plain arrays have no order to shift
+along, and values no common scale."""
+
 
 
 class Splits(_Declared):
@@ -122,6 +173,10 @@ class Arm(_Declared):
     class or function itself."""
     options: dict[str, spaces.Value] = {}
     space: dict[str, Any] = {}
+    recipe: Any = "plain"
+    """"plain": the protocol's; "modern": that with `MODERN` over it; or a table of the
+    fields in which it differs from the protocol's, or with `base = "modern"` from
+    that. Among the options in brackets `recipe` is reserved for it."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -142,6 +197,10 @@ class Arm(_Declared):
                 declared["options"] = {**options, **declared.get("options", {})}
                 if name is not None:
                     declared.setdefault("name", name)
+            options = declared.get("options")
+            if isinstance(options, Mapping) and "recipe" in options:
+                declared["options"] = {k: options[k] for k in options if k != "recipe"}
+                declared.setdefault("recipe", options["recipe"])
             if "name" not in declared and architecture is not None:
                 declared["name"] = _default_name(declared)
             if isinstance(declared.get("space"), Mapping):
@@ -159,6 +218,25 @@ class Arm(_Declared):
                 "an arm's name has 1 to 60 printable characters", repr(name)
             )
         return name
+
+    @pydantic.field_validator("recipe")
+    @classmethod
+    def _can_be_followed(cls, declared: Any) -> Any:
+        table = {"base": declared} if isinstance(declared, str) else declared
+        rule = "an arm's recipe is plain, modern or a table of a recipe's fields"
+        if not isinstance(table, Mapping):
+            raise ProtocolError(rule, repr(declared))
+        base = table.get("base", "plain")
+        if base not in ("plain", "modern"):
+            near = get_close_matches(str(base), ("plain", "modern"), 1)
+            way_out = f"Did you mean {near[0]!r}?" if near else ""
+            raise ProtocolError(rule, repr(base), way_out)
+        fields = {name: value for name, value in table.items() if name != "base"}
+        try:
+            Recipe.model_validate(fields)
+        except pydantic.ValidationError as error:
+            raise _explain(error, Recipe) from None
+        return declared
 
     @pydantic.field_validator("options")
     @classmethod
@@ -199,7 +277,9 @@ def _default_name(declared: Mapping[str, Any]) -> str:
         name = getattr(architecture, "__name__", type(architecture).__name__)
     else:
         name = architecture.rpartition(":")[2]
-    options = declared.get("options") or {}
+    options = dict(declared.get("options") or {})
+    if isinstance(declared.get("recipe"), str):
+        options["recipe"] = declared["recipe"]
     if not options:
         return str(name)
     inside = ", ".join(f"{key}={_as_text(value)}" for key, value in options.items())
@@ -254,6 +334,18 @@ class Protocol(_Declared):
     """How much more tuning counts as "the baseline would get there too"."""
     estimand: Literal["configuration", "run"] = "configuration"
     """What a search ends with: the configuration on fresh seeds, or the very run."""
+    ladder: tuple[Count, ...] = (1,)
+    """Multiples of the steps at which every arm is retuned: 1 and longer rungs, each
+    a full schedule. It tells whether the baseline gets there by training longer."""
+    ladder_configurations: Count | None = None
+    """m: the configurations retuned at each longer rung, the first m of the search;
+    by default the larger of 8 and 4 k."""
+    probes: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Trials of each adaptive tuner that searches the baseline further, outside all
+    tests; 0 for none."""
+    looks: tuple[Count, ...] = ()
+    """Numbers of configurations at which the study is judged and may stop early; the
+    last is `configurations`. Empty: one look, at the end."""
     splits: Splits = Splits()
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
     threads: Count = 1
@@ -264,7 +356,7 @@ class Protocol(_Declared):
         try:
             super().__init__(**declared)
         except pydantic.ValidationError as error:
-            raise _explain(error, declared) from None
+            raise _explain(error, Protocol) from None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -277,6 +369,12 @@ class Protocol(_Declared):
             declared["challengers"] = tuple(challengers)
         if isinstance(declared.get("data"), Path):
             declared["data"] = str(declared["data"])
+        for name in ("ladder", "looks"):
+            if isinstance(declared.get(name), list):
+                declared[name] = tuple(declared[name])
+        match declared.get("looks"):
+            case (*_, int(last)):
+                declared.setdefault("configurations", last)
         if isinstance(declared.get("space"), Mapping):
             declared["space"] = {
                 name: spaces.parse(name, dimension)
@@ -325,12 +423,87 @@ class Protocol(_Declared):
                 "top is at most the number of configurations",
                 f"top = {self.top}, configurations = {self.configurations}",
             )
+        self._check_looks()
+        self._check_ladder()
         return self
+
+    def _check_looks(self) -> None:
+        if not self.looks:
+            return
+        if list(self.looks) != sorted(set(self.looks)) or len(self.looks) < 2:
+            raise ProtocolError(
+                "looks are two or more numbers of configurations, each larger than the"
+                " one before",
+                f"looks = {list(self.looks)}",
+                "Leave looks out to judge once, at the end.",
+            )
+        if self.looks[0] < 4 * self.effort:
+            raise ProtocolError(
+                "the first look has at least 4 times the effort (n >= 4 k); before"
+                " that no interval holds",
+                f"looks = {list(self.looks)}, effort = {self.effort}",
+                f"Begin with {4 * self.effort}, or lower the effort.",
+            )
+        if self.looks[-1] != self.configurations:
+            raise ProtocolError(
+                "the last look is at all configurations",
+                f"looks = {list(self.looks)}, configurations = {self.configurations}",
+                f"Set configurations = {self.looks[-1]}.",
+            )
+
+    def _check_ladder(self) -> None:
+        if self.ladder[:1] != (1,) or list(self.ladder) != sorted(set(self.ladder)):
+            raise ProtocolError(
+                "a ladder begins with 1, and each rung is longer than the one before",
+                f"ladder = {list(self.ladder)}",
+                "Write ladder = [1, 2, 4].",
+            )
+        if len(self.ladder) == 1:
+            if self.ladder_configurations is not None:
+                raise ProtocolError(
+                    "ladder_configurations are retuned at the longer rungs of a ladder",
+                    f"ladder_configurations = {self.ladder_configurations}, no ladder",
+                    "Add ladder = [1, 2, 4], or remove ladder_configurations.",
+                )
+            return
+        least, most = max(8, 4 * self.effort), self.sizes[0]
+        if not least <= self.retuned <= most:
+            raise ProtocolError(
+                "a ladder retunes at least 8 configurations and 4 times the effort, at"
+                " most those of the search (of its first look)",
+                f"ladder_configurations = {self.retuned} outside {least} to {most}",
+                f"Set ladder_configurations = {least}."
+                if least <= most
+                else f"Set configurations = {least} at least, or leave the ladder out.",
+            )
+
+    @property
+    def retuned(self) -> int:
+        """m: how many configurations each longer rung of the ladder has."""
+        return self.ladder_configurations or max(8, 4 * self.effort)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The configurations of each arm at each look; without looks there is one."""
+        return self.looks or (self.configurations,)
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The baseline, then the challengers."""
         return (self.baseline, *self.challengers)
+
+    def recipe_of(self, arm: Arm, kind: str) -> Recipe:
+        """Returns what an arm is trained by.
+
+        Args:
+            arm: Its recipe is laid over the protocol's.
+            kind: Of the inputs: "table", "sequence", "image" or "array".
+        """
+        table = {"base": arm.recipe} if isinstance(arm.recipe, str) else dict(arm.recipe)
+        if table.pop("base", "plain") == "modern":
+            augmentation = MODERN_AUGMENTATION.get(kind, ())
+            table = {**MODERN, "augmentation": augmentation, **table}
+        return Recipe.model_validate({**self.recipe.model_dump(), **table})
 
     def replace(self, **changes: Any) -> "Protocol":
         """Returns a protocol with some fields changed, validated anew."""
@@ -369,7 +542,8 @@ class Protocol(_Declared):
 
 
 def _explain(
-    error: pydantic.ValidationError, declared: Mapping[str, Any]
+    error: pydantic.ValidationError,
+    root: type[pydantic.BaseModel],
 ) -> ProtocolError:
     """Turns pydantic's first finding into one message of ours."""
     finding = error.errors(include_url=False)[0]
@@ -379,10 +553,10 @@ def _explain(
     if len(received) > 80:
         received = received[:77] + "..."
     if finding["type"] == "extra_forbidden":
-        model = _model_at(place[:-1])
+        model = _model_at(place[:-1], root)
         near = get_close_matches(place[-1], model.model_fields, 1)
         return ProtocolError(
-            "a protocol has no such key",
+            f"a {root.__name__.lower()} has no such key",
             repr(key),
             f"Did you mean {near[0]!r}?"
             if near
@@ -398,14 +572,16 @@ def _explain(
     return ProtocolError(f"{key}: {finding['msg']}", received)
 
 
-def _model_at(place: Sequence[str]) -> type[pydantic.BaseModel]:
+def _model_at(
+    place: Sequence[str], root: type[pydantic.BaseModel]
+) -> type[pydantic.BaseModel]:
     rooms: Mapping[str, type[pydantic.BaseModel]] = {
         "recipe": Recipe,
         "splits": Splits,
         "baseline": Arm,
         "challengers": Arm,
     }
-    return rooms[place[0]] if place else Protocol
+    return rooms[place[0]] if place else root
 
 
 def load(path: str | Path, **changes: Any) -> Protocol:

@@ -171,6 +171,13 @@ def stack_in_the_loops_state(given, made, loops):
     stack.optimizer.steps = loops[0].optimizer.steps
     for generator, loop in zip(stack.generators, loops, strict=True):
         generator.set_state(loop.noise.generator.get_state())
+    if stack.average is not None:
+        own = [loop.average for loop in loops]
+        stack.average.steps = own[0].steps
+        stack.average.values.copy_(torch.cat([average.values for average in own]))
+        for name in stack.average.buffers:
+            means = [average.buffers[name] for average in own]
+            stack.average.buffers[name] = torch.stack(means)
     return stack
 
 
@@ -208,6 +215,44 @@ def test_a_fleets_step_from_the_loops_own_state_is_the_loops_step(name, optimize
         for buffer, value in loop.module.named_buffers():
             near(stack.buffers[buffer][index], value)
         near(evaluated[index], loop.predict(data.x_validation), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["cnn batch norm, max", "gru", "a user's"])
+def test_a_fleet_averages_weights_as_the_loop_does(name):
+    """From the loop's own state and at the tolerance of the step itself."""
+    build = MODULES[name]
+    given = problem(recipe=Recipe(optimizer="sgd", weight_averaging=0.3))
+    made = jobs(build)
+    data = run.Data(given)
+    loops = [run.Loop(given, job) for job in made]
+    for loop in loops:
+        for start in (0, 15, 30):
+            rows = slice(start, start + 20)
+            loop.step(data.x_train[rows], data.y_train[rows], 1.0)
+    stack = stack_in_the_loops_state(given, made, loops)
+    rows = torch.stack([torch.arange(20) + 7 * index for index in range(RUNS)])
+    stack.step(data.x_train[rows], data.y_train[rows], 0.5)
+    evaluated = stack.predict(data.x_validation)
+    last = stack.values.clone()
+    stack.unstack()  # now with the averages in their place
+    near = functools.partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
+    for index, loop in enumerate(loops):
+        loop.step(data.x_train[rows[index]], data.y_train[rows[index]], 0.5)
+        near(evaluated[index], loop.predict(data.x_validation), atol=1e-3)
+        near(last[index], loop.values[0])
+        loop.exchange()
+        near(stack.values[index], loop.values[0])
+        assert not torch.allclose(last[index], loop.values[0])
+        for buffer, value in loop.module.named_buffers():
+            near(stack.buffers[buffer][index], value)
+            near(dict(stack._modules[index].named_buffers())[buffer], value)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_averaging_is_no_obstacle(name):
+    build = MODULES[name]
+    given = problem(shape=shape_for(build), recipe=Recipe(weight_averaging=0.5))
+    assert fleet.obstacle(given, build) is None
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -297,8 +342,9 @@ def test_a_fleet_of_diverged_runs_ends():
     assert all(outcome.diverged for outcome in outcomes)
 
 
-def test_kept_weights_are_a_runs_own(caplog):
-    given = problem()
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(weight_averaging=0.5)])
+def test_kept_weights_are_a_runs_own(recipe, caplog):
+    given = problem(recipe=recipe)
     made = [
         run.Job(Users, {}, seed, seed, seed, keep_weights=seed != 1)
         for seed in range(3)
@@ -309,7 +355,8 @@ def test_kept_weights_are_a_runs_own(caplog):
         module = Users()
         module.load_state_dict(outcome.weights)
         assert torch.equal(module.tied.weight, outcome.weights["twin.weight"])
-        assert float(module.seen) == given.steps
+        averaged = recipe.weight_averaging > 0  # buffers of real numbers are, too
+        assert (float(module.seen) == given.steps) != averaged
         with torch.no_grad():
             labels = module.eval()(torch.from_numpy(given.x_test)).argmax(1)
         assert np.array_equal(labels.numpy(), outcome.predictions)

@@ -148,3 +148,53 @@ def test_a_run_overrides_the_recipe():
     settled = recipes.settled(Recipe(momentum=0.7), {"learning_rate": 0.2})
     assert settled["learning_rate"] == 0.2
     assert settled["momentum"] == 0.7
+
+
+@pytest.mark.parametrize("memory", [1.0, 4.0, 50.0])
+def test_an_average_of_weights_is_the_closed_form(memory):
+    generator = torch.Generator().manual_seed(0)
+    visited = [torch.randn(2, 5, generator=generator) for _ in range(12)]
+    seen = {"mean": torch.zeros(3), "mask": torch.full((2,), -math.inf), "count": None}
+    average = recipes.WeightAverage(
+        memory,
+        torch.full((2, 5), 100.0),  # where it begins has no weight
+        {**seen, "count": torch.tensor(0)},
+    )
+    for step, values in enumerate(visited, 1):
+        seen = {
+            **seen,
+            "mean": torch.full((3,), float(step)),
+            "count": torch.tensor(step),
+        }
+        average.add(values, seen)
+    decay, steps = 1 - 1 / memory, len(visited)
+    shares = np.array(
+        [decay ** (steps - s) * (1 - decay) for s in range(1, steps + 1)]
+    ) / (1 - decay**steps)
+    assert shares.sum() == pytest.approx(1)
+    expected = sum(
+        share * values for share, values in zip(shares, visited, strict=True)
+    )
+    torch.testing.assert_close(
+        average.values.double(), expected.double(), atol=1e-5, rtol=1e-5
+    )
+    assert average.buffers["mean"][0] == pytest.approx(
+        (shares * np.arange(1, steps + 1)).sum(), rel=1e-5
+    )
+    assert average.buffers["mask"].tolist() == [-math.inf] * 2
+    assert average.buffers["count"] == steps
+
+
+def test_an_average_changes_places_with_the_last_weights_and_back():
+    average = recipes.WeightAverage(4.0, torch.zeros(1, 2), {"mean": torch.zeros(1)})
+    for value in (1.0, 3.0):
+        average.add(torch.full((1, 2), value), {"mean": torch.full((1,), value)})
+    values, buffers = torch.full((1, 2), 3.0), {"mean": torch.full((1,), 3.0)}
+    parameter = values[0, :1]  # as a module sees it
+    average.exchange(values, buffers)
+    mean = (0.75 * 1 + 3) / 1.75
+    assert parameter.item() == pytest.approx(mean)
+    assert buffers["mean"].item() == pytest.approx(mean)
+    average.exchange(values, buffers)
+    assert (parameter.item(), buffers["mean"].item()) == (3.0, 3.0)
+    assert average.values[0, 0] == pytest.approx(mean)

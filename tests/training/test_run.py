@@ -415,3 +415,49 @@ def test_the_loop_is_the_plain_training_of_torch():
         optimizer.step()
     torch.testing.assert_close(outcome.weights["weight"], module.weight.data)
     torch.testing.assert_close(outcome.weights["bias"], module.bias.data)
+
+
+def normed():
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def test_averaging_changes_what_is_evaluated_and_not_the_training():
+    plain = run.train(problem(), job(normed))
+    averaged = run.train(
+        problem(recipe=Recipe(learning_rate=3e-2, weight_averaging=0.3)), job(normed)
+    )
+    assert [p.loss for p in averaged.curve] == [p.loss for p in plain.curve]
+    assert [p.validation for p in averaged.curve] != [p.validation for p in plain.curve]
+    # After one step the average is that step's weights.
+    short, once = (
+        run.train(
+            problem(steps=1, recipe=Recipe(learning_rate=3e-2, weight_averaging=share)),
+            job(normed, keep_weights=True),
+        )
+        for share in (0.0, 0.5)
+    )
+    for name, weight in short.weights.items():
+        assert torch.equal(weight, once.weights[name])
+
+
+def test_the_weights_that_are_kept_are_those_that_were_scored():
+    given = problem(recipe=Recipe(learning_rate=3e-2, weight_averaging=0.5))
+    outcome = run.train(given, job(normed, keep_weights=True))
+    module = normed()
+    module.load_state_dict(outcome.weights)
+    with torch.no_grad():
+        outputs = module.eval()(torch.from_numpy(given.x_validation))
+    right = outputs.argmax(1).numpy() == given.y_validation
+    assert outcome.validation == right.mean()
+    loop, data = run.Loop(given, job(normed)), run.Data(given)
+    order = run.recipe.batches(given.recipe, 120, 20, 2)
+    visited = []
+    with run.own_noise(3, "cpu"):
+        for rate in run.recipe.rates(given.recipe, given.steps):
+            rows = torch.from_numpy(next(order))
+            loop.step(data.x_train[rows], data.y_train[rows], rate)
+            visited.append(loop.module[1].running_mean.clone())
+    decay = 1 - 1 / 50  # half of 100 steps
+    shares = torch.tensor([decay**age for age in reversed(range(100))])
+    mean = (shares[:, None] * torch.stack(visited)).sum(0) / shares.sum()
+    torch.testing.assert_close(outcome.weights["1.running_mean"], mean)

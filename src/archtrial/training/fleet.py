@@ -10,6 +10,7 @@ A module needs no change for it. Its forward pass is carried out once as under
 torch's own, taken outside of `vmap`.
 """
 
+import dataclasses
 import functools
 import logging
 import time
@@ -29,6 +30,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from archtrial.training import cost, recipe, run, stacked
+from archtrial.training.augmentation import Augmentation
 
 __all__ = ["Stack", "obstacle", "train"]
 
@@ -93,6 +95,9 @@ def _train(
         )
         for job in jobs
     ]
+    augmentation = Augmentation(
+        problem.recipe.augmentation, [job.order_seed for job in jobs]
+    )
     for account in accounts:
         account.parameters = cost.parameters(modules[0])
         account.flops = flops
@@ -101,7 +106,8 @@ def _train(
     for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
         rows = torch.from_numpy(np.stack([next(order) for order in orders]))
         rows = rows.to(problem.device)  # (runs, batch)
-        total_losses += stack.step(data.x_train[rows], data.y_train[rows], rate)
+        x = augmentation(data.x_train[rows])
+        total_losses += stack.step(x, data.y_train[rows], rate)
         if step in evaluations:
             scores = data.presented(stack.predict(data.x_validation))
             for account, total, score in zip(
@@ -150,6 +156,9 @@ def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None
 
 
 def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
+    # What happens to batches before a step, and to weights after it, stacks anyhow.
+    bare = problem.recipe.model_copy(update={"weight_averaging": 0.0})
+    problem = dataclasses.replace(problem, recipe=bare)
     data = run.Data(problem)
     # With fewer, batch normalisation leaves little but rounding in the gradient.
     x, y = data.x_train[:16], data.y_train[:16]
@@ -198,6 +207,7 @@ class Stack:
         buffers: By name, (runs, ...).
         optimizer: Of `values`.
         smoothing: Of the labels, (runs, 1).
+        average: Of the weights, where the recipe asks for one.
         generators: Of each run, the source of dropout's masks.
     """
 
@@ -238,6 +248,7 @@ class Stack:
         self.optimizer, self.smoothing = recipe.settings(
             problem.recipe, [job.hyperparameters for job in jobs], self.values
         )
+        self.average = run.weight_average(problem, self.values, self.buffers)
         self._num_outputs = problem.num_outputs
 
     def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
@@ -264,15 +275,27 @@ class Stack:
         )
         gradient = torch.cat([piece.flatten(1) for piece in pieces], 1)
         self.optimizer.step(gradient, rate)
+        if self.average is not None:
+            self.average.add(self.values, self.buffers)
         return losses.detach()
 
     @torch.no_grad()
     def predict(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns outputs (runs, N, num_outputs) of one input (N, ...) for all runs."""
+        """Returns outputs (runs, N, num_outputs) of one input (N, ...) for all runs.
+
+        Those of averaged weights, where there are any.
+        """
         self._module.eval()
         # As many examples at once as keep the runs' layers in the cache.
         chunks = torch.split(x, max(1, 4000 // len(self._modules)))
-        return torch.cat([self._forward(chunk, None) for chunk in chunks], 1)
+        self._exchange()
+        outputs = torch.cat([self._forward(chunk, None) for chunk in chunks], 1)
+        self._exchange()
+        return outputs
+
+    def _exchange(self) -> None:
+        if self.average is not None:
+            self.average.exchange(self.values, self.buffers)
 
     def _forward(self, x: torch.Tensor, axis: int | None) -> torch.Tensor:
         """Carries out the module on all runs; `axis` is that of the runs in x."""
@@ -292,7 +315,8 @@ class Stack:
 
     @torch.no_grad()
     def unstack(self) -> None:
-        """Writes what was learnt back into the modules."""
+        """Writes what was learnt, averaged where it is, back into the modules."""
+        self._exchange()
         learnt = {**self._trainable, **self._frozen, **self.buffers}
         for index, module in enumerate(self._modules):
             for name, places in _places(module).items():

@@ -1,4 +1,4 @@
-"""From declared values to what happens at each step: order, rate, loss, update.
+"""From declared values to what happens at each step: order, rate, loss, update, mean.
 
 Everything here has a leading axis of runs. The loop (`run.py`) passes one run,
 a fleet passes many, and both carry out the same arithmetic.
@@ -16,6 +16,7 @@ from archtrial.protocol import Recipe
 __all__ = [
     "SEARCHABLE",
     "Optimizer",
+    "WeightAverage",
     "batches",
     "loss",
     "rates",
@@ -221,6 +222,58 @@ class Optimizer:
         denominator = torch.sqrt(second, out=self._scratch).add_(_EPSILON * correction)
         update = torch.div(first, denominator, out=self._scratch)
         self.values.addcmul_(update, rate, value=-1)
+
+
+class WeightAverage:
+    """The mean of weights over the steps so far, the latest weighing most.
+
+    After t steps the weights of step s have the share d^(t - s) (1 - d) / (1 - d^t):
+    an exponential moving average without the pull of the weights it began with
+    (Kingma and Ba 2015, section 3). Buffers that training moves, such as those of
+    batch normalisation, are averaged like weights.
+
+    Args:
+        memory: 1 / (1 - d), in steps; at 1 or below the mean is the last step's.
+        values: (runs, P).
+        buffers: By name, of a module or of all runs.
+    """
+
+    def __init__(
+        self,
+        memory: float,
+        values: torch.Tensor,
+        buffers: Mapping[str, torch.Tensor],
+    ) -> None:
+        self.memory = max(memory, 1.0)
+        self.values = values.detach().clone()
+        self.buffers = {name: b.detach().clone() for name, b in buffers.items()}
+        self.steps = 0
+
+    @torch.no_grad()
+    def add(self, values: torch.Tensor, buffers: Mapping[str, torch.Tensor]) -> None:
+        """Takes in what a step has led to."""
+        self.steps += 1
+        share = 1 / self.memory / (1 - (1 - 1 / self.memory) ** self.steps)
+        self.values.lerp_(values, share)
+        for name, buffer in buffers.items():
+            mean = self.buffers[name]
+            if buffer.is_floating_point():
+                # What no step moves stays as it is, the infinities of a mask too.
+                moved = torch.lerp(mean, buffer, share)
+                self.buffers[name] = torch.where(mean == buffer, mean, moved)
+            else:
+                self.buffers[name] = buffer.clone()
+
+    @torch.no_grad()
+    def exchange(
+        self, values: torch.Tensor, buffers: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Swaps the means with what is there now; once more, and all is as before."""
+        last = values.clone()
+        values.copy_(self.values)
+        self.values = last
+        for name, buffer in buffers.items():
+            buffer.data, self.buffers[name] = self.buffers[name], buffer.data
 
 
 def settings(

@@ -24,6 +24,7 @@ from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
 from archtrial.records.table import CurvePoint
 from archtrial.training import cost, recipe
+from archtrial.training.augmentation import Augmentation
 
 __all__ = ["Job", "Outcome", "Problem", "train"]
 
@@ -117,18 +118,21 @@ def _train(problem: Problem, job: Job, account: "Account") -> Outcome:
     account.flops = cost.training(
         loop.module, data.x_train[: data.batch_size], problem.steps
     )
+    augmentation = Augmentation(problem.recipe.augmentation, [job.order_seed])
     evaluations = evaluation_steps(problem)
     total_loss = torch.zeros(1, device=problem.device)
     with own_noise(job.noise_seed, problem.device):
         for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
             rows = torch.from_numpy(next(order)).to(problem.device)
-            total_loss += loop.step(data.x_train[rows], data.y_train[rows], rate)
+            (x,) = augmentation(data.x_train[rows].unsqueeze(0))  # one run
+            total_loss += loop.step(x, data.y_train[rows], rate)
             if step in evaluations:
                 scores = data.presented(loop.predict(data.x_validation))
                 if not account.evaluated(step, float(total_loss), scores):
                     break
                 total_loss.zero_()
         predictions = data.presented(loop.predict(data.x_test))
+        loop.exchange()
     return account.finished(predictions, loop.module if job.keep_weights else None)
 
 
@@ -142,6 +146,7 @@ class Loop:
         optimizer: Of `values`.
         smoothing: Of the labels, (1, 1).
         noise: The source of dropout's masks.
+        average: Of the weights, where the recipe asks for one.
     """
 
     def __init__(self, problem: Problem, job: Job) -> None:
@@ -151,6 +156,7 @@ class Loop:
             problem.recipe, [job.hyperparameters], self.values
         )
         self.noise = Noise(torch.Generator(problem.device).manual_seed(job.noise_seed))
+        self.average = weight_average(problem, self.values, self._buffers())
         self._num_outputs = problem.num_outputs
 
     def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
@@ -172,13 +178,26 @@ class Loop:
         self.gradient.zero_()
         torch.autograd.backward(loss)
         self.optimizer.step(self.gradient, rate)
+        if self.average is not None:
+            self.average.add(self.values, self._buffers())
         return loss.detach()
 
     @torch.no_grad()
     def predict(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns outputs (N, num_outputs) in evaluation mode."""
+        """Returns outputs (N, num_outputs) in evaluation mode, of averaged weights."""
         self.module.eval()
-        return torch.cat([self.module(chunk) for chunk in torch.split(x, 1000)])
+        self.exchange()
+        outputs = torch.cat([self.module(chunk) for chunk in torch.split(x, 1000)])
+        self.exchange()
+        return outputs
+
+    def exchange(self) -> None:
+        """Swaps the last step's weights with averaged ones, where there are any."""
+        if self.average is not None:
+            self.average.exchange(self.values, self._buffers())
+
+    def _buffers(self) -> dict[str, torch.Tensor]:
+        return dict(self.module.named_buffers())
 
 
 class Data:
@@ -222,6 +241,16 @@ def evaluation_steps(problem: Problem) -> frozenset[int]:
     """Returns the steps after which the validation set is scored."""
     count = min(problem.evaluations, problem.steps)
     return frozenset(round(i * problem.steps / count) for i in range(1, count + 1))
+
+
+def weight_average(
+    problem: Problem, values: torch.Tensor, buffers: Mapping[str, torch.Tensor]
+) -> recipe.WeightAverage | None:
+    """Returns the average that a recipe asks for, of many runs' weights."""
+    share = problem.recipe.weight_averaging
+    if share == 0:
+        return None
+    return recipe.WeightAverage(share * problem.steps, values, buffers)
 
 
 # ------------------------------------------------------------ before the first step
