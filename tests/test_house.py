@@ -17,10 +17,10 @@ ROOT = Path(archtrial.__file__).parent
 # In the order of ARCHITECTURE.md: a room imports only from rooms above it.
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records",
-    "statistics", "report", "searches", "judge", "data", "zoo", "training", "execution", "trainers",
-    "trial", "tuned", "study", "pilot", "cli", "testing",
+    "statistics", "report", "searches", "judge", "calibration", "data", "zoo", "training", "execution",
+    "trainers", "trial", "tuned", "study", "pilot", "cli", "testing",
 ]  # fmt: skip
-LAST_WITHOUT_TORCH = "judge"
+LAST_WITHOUT_TORCH = "calibration"
 HEAVY = ("torch", "optuna", "plotly")
 
 

@@ -1,0 +1,43 @@
+"""What the evidence found, as the package carries it: calibration.json.
+
+Written by `python evidence/calibration.py`; docs/calibration.md has the whole of it.
+"""
+
+import importlib.resources
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["published_error"]
+
+
+def published_error(
+    configurations: int, effort: int, paired: bool
+) -> dict[str, Any] | None:
+    """Tells how often simulated studies of about this size claim what is not there.
+
+    Args:
+        configurations: n.
+        effort: k.
+        paired: Whether the arms share their draws.
+
+    Returns:
+        "configurations", "effort" and "paired" of the nearest size that was
+        simulated; "studies" there, all of a true gain of 0; "architecture" and
+        "baseline", the shares that were called so; and "worst", "worst_setting", the
+        larger of the two where it was largest. None where no size is near: n within
+        a factor of 2, and k too.
+    """
+    text = importlib.resources.files("archtrial.calibration") / "calibration.json"
+    sizes = json.loads(text.read_text(encoding="utf-8"))["null"]
+
+    def apart(size: Mapping[str, Any]) -> float:
+        steps = (
+            math.log2(configurations / size["configurations"]),
+            math.log2(effort / size["effort"]),
+        )
+        return max(map(abs, steps)) + sum(map(abs, steps)) / 100
+
+    near = [size for size in sizes if size["paired"] == paired and apart(size) < 1.03]
+    return min(near, key=apart) if near else None
