@@ -6,7 +6,8 @@ turned so that higher is better.
 - `search`: one arm's trials, and the two readings of their test scores.
 - `tuning`: what a search of effort k is expected to find; whom to confirm.
 - `comparison`: the gain of one arm over another, its interval and its p.
-- `matching`: how much more tuning the baseline needs.
+- `matching`: how much more tuning the baseline needs; `ladder`: how much longer a
+  training.
 - `planning`: what a study will see, and what would settle it.
 - `verdict`: the rules, and all of it put together; `wording`: the sentence.
 
@@ -32,6 +33,7 @@ from archtrial.statistics.comparison import (
     clopper_pearson,
     holm,
 )
+from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.planning import (
     Plan,
     Settlement,
@@ -54,6 +56,7 @@ from archtrial.statistics.tuning import (
 from archtrial.statistics.verdict import Comparison, Verdict, compare, decide
 
 __all__ = [
+    "Climb",
     "Comparison",
     "Estimand",
     "Estimate",
@@ -62,6 +65,7 @@ __all__ = [
     "Settlement",
     "TuningCurve",
     "Verdict",
+    "climb",
     "clopper_pearson",
     "compare",
     "configurations_for",
