@@ -6,6 +6,7 @@ source of the user's modules and a digest of the data, and without any path.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import tomllib
@@ -136,7 +137,6 @@ images declares them. The columns of tables and plain arrays have no order to sh
 along, and values no common scale."""
 
 
-
 class Splits(_Declared):
     """How rows become training, validation and test sets."""
 
@@ -213,29 +213,13 @@ class Arm(_Declared):
     @pydantic.field_validator("name")
     @classmethod
     def _can_name_a_file(cls, name: str) -> str:
-        if not name.strip() or len(name) > 60 or not name.isprintable():
-            raise ProtocolError(
-                "an arm's name has 1 to 60 printable characters", repr(name)
-            )
+        _check_name(name)
         return name
 
     @pydantic.field_validator("recipe")
     @classmethod
     def _can_be_followed(cls, declared: Any) -> Any:
-        table = {"base": declared} if isinstance(declared, str) else declared
-        rule = "an arm's recipe is plain, modern or a table of a recipe's fields"
-        if not isinstance(table, Mapping):
-            raise ProtocolError(rule, repr(declared))
-        base = table.get("base", "plain")
-        if base not in ("plain", "modern"):
-            near = get_close_matches(str(base), ("plain", "modern"), 1)
-            way_out = f"Did you mean {near[0]!r}?" if near else ""
-            raise ProtocolError(rule, repr(base), way_out)
-        fields = {name: value for name, value in table.items() if name != "base"}
-        try:
-            Recipe.model_validate(fields)
-        except pydantic.ValidationError as error:
-            raise _explain(error, Recipe) from None
+        _check_recipe(declared)
         return declared
 
     @pydantic.field_validator("options")
@@ -260,6 +244,30 @@ class Arm(_Declared):
             "options": dict(self.options),
             "space": describe_space(self.space),
         }
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > 60 or not name.isprintable():
+        raise ProtocolError(
+            "an arm's name has 1 to 60 printable characters", repr(name)
+        )
+
+
+def _check_recipe(declared: Any) -> None:
+    """Raises a ProtocolError unless it is what `Arm.recipe` says."""
+    rule = "an arm's recipe is plain, modern or a table of a recipe's fields"
+    table = {"base": declared} if isinstance(declared, str) else declared
+    if not isinstance(table, Mapping):
+        raise ProtocolError(rule, repr(declared))
+    base = table.get("base", "plain")
+    if base not in ("plain", "modern"):
+        near = get_close_matches(str(base), ("plain", "modern"), 1)
+        way_out = f"Did you mean {near[0]!r}?" if near else ""
+        raise ProtocolError(rule, repr(base), way_out)
+    try:
+        Recipe.model_validate({k: table[k] for k in table if k != "base"})
+    except pydantic.ValidationError as error:
+        raise _explain(error, Recipe) from None
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:
@@ -303,6 +311,13 @@ class Protocol(_Declared):
     """A built-in data set's name or a path."""
     baseline: Arm
     challengers: tuple[Arm, ...]
+    """Left out where there are factors: they are then the baseline's variations."""
+    factors: dict[str, tuple[spaces.Value, ...]] = {}
+    """By option of the baseline's architecture, or "recipe", the levels that are
+    crossed. Each combination is an arm; that of all first levels is the baseline."""
+    matched_baseline: bool = False
+    """Whether the baseline is also searched at about the number of parameters that
+    the largest challenger has."""
     target: str | None = None
     """The column to predict; by default a table's last."""
     task: Literal["classification", "regression"] | None = None
@@ -367,6 +382,9 @@ class Protocol(_Declared):
             challengers = [challengers]
         if isinstance(challengers, Sequence):
             declared["challengers"] = tuple(challengers)
+        if declared.get("factors"):
+            declared["factors"] = _levels(declared["factors"])
+            declared.update(_crossed(declared))
         if isinstance(declared.get("data"), Path):
             declared["data"] = str(declared["data"])
         for name in ("ladder", "looks"):
@@ -391,6 +409,8 @@ class Protocol(_Declared):
                 'Name one: challengers = ["mlp"].',
             )
         names = [arm.name for arm in self.arms]
+        if self.matched_baseline:
+            names.append(self.matched_name)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             spec = next(arm for arm in self.arms if arm.name == twice[0]).describe()
@@ -492,6 +512,23 @@ class Protocol(_Declared):
         """The baseline, then the challengers."""
         return (self.baseline, *self.challengers)
 
+    @property
+    def levels(self) -> dict[str, dict[str, spaces.Value]]:
+        """By arm, its level of each factor; empty where there are no factors."""
+        if not self.factors:
+            return {}
+        # In the order in which `_crossed` made the arms.
+        every = itertools.product(*self.factors.values())
+        return {
+            arm.name: dict(zip(self.factors, levels, strict=True))
+            for arm, levels in zip(self.arms, every, strict=True)
+        }
+
+    @property
+    def matched_name(self) -> str:
+        """The name of the arm that `matched_baseline` adds."""
+        return f"{self.baseline.name} (matched)"
+
     def recipe_of(self, arm: Arm, kind: str) -> Recipe:
         """Returns what an arm is trained by.
 
@@ -499,7 +536,9 @@ class Protocol(_Declared):
             arm: Its recipe is laid over the protocol's.
             kind: Of the inputs: "table", "sequence", "image" or "array".
         """
-        table = {"base": arm.recipe} if isinstance(arm.recipe, str) else dict(arm.recipe)
+        table = (
+            {"base": arm.recipe} if isinstance(arm.recipe, str) else dict(arm.recipe)
+        )
         if table.pop("base", "plain") == "modern":
             augmentation = MODERN_AUGMENTATION.get(kind, ())
             table = {**MODERN, "augmentation": augmentation, **table}
@@ -508,6 +547,10 @@ class Protocol(_Declared):
     def replace(self, **changes: Any) -> "Protocol":
         """Returns a protocol with some fields changed, validated anew."""
         declared = {name: getattr(self, name) for name in self.model_fields_set}
+        if "challengers" in changes:
+            declared.pop("factors", None)
+        elif {**declared, **changes}.get("factors"):
+            del declared["challengers"]  # they follow
         return Protocol(**{**declared, **changes})
 
     def describe(self) -> dict[str, Any] | None:
@@ -529,16 +572,108 @@ class Protocol(_Declared):
             for arm in self.arms
         ]
         described["baseline"], described["challengers"] = arms[0], arms[1:]
+        if self.factors:
+            del described["challengers"]  # they follow
         if "space" in described:
             described["space"] = describe_space(self.space)
         return described
 
     def length(self, training_rows: int) -> int:
-        """Returns the steps of one training on so many rows."""
+        """Returns the steps of one training on so many rows, by a recipe of length 1."""
         if self.epochs is not None:
             batches = max(1, training_rows // min(self.batch_size, training_rows))
             return max(1, round(self.epochs * batches))
         return self.steps if self.steps is not None else 1500
+
+
+def _levels(declared: Any) -> dict[str, tuple[spaces.Value, ...]]:
+    """Reads the levels of each factor."""
+    if not isinstance(declared, Mapping):
+        raise ProtocolError(
+            "factors are a table of options and their levels",
+            repr(declared),
+            "Write factors = { residual = [false, true] }.",
+        )
+    for name, levels in declared.items():
+        several = isinstance(levels, (list, tuple)) and len(levels) > 1
+        if not several or len({json.dumps(v, default=str) for v in levels}) < len(
+            levels
+        ):
+            raise ProtocolError(
+                "a factor has two or more levels, each once, the baseline's first",
+                f"{name} = {json.dumps(levels, default=str)}",
+                f"Write for example {name} = [false, true].",
+            )
+        for level in levels:
+            if not isinstance(level, (bool, int, float, str)) or not _finite(level):
+                raise ProtocolError(
+                    "a level is a finite number, a text or true or false",
+                    f"{name} = {level!r}",
+                )
+            if name == "recipe":
+                _check_recipe(level)
+    return {name: tuple(levels) for name, levels in declared.items()}
+
+
+def _crossed(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the baseline with the first level of each factor, and all other arms.
+
+    Raises:
+        ProtocolError: Challengers are declared as well, or the baseline has another
+            level than the first.
+    """
+    factors: Mapping[str, Sequence[spaces.Value]] = declared["factors"]
+    if "challengers" in declared:
+        raise ProtocolError(
+            "challengers are declared, or follow from factors",
+            f"challengers and factors ({', '.join(factors)})",
+            "Remove one of the two: a factorial's arms are the baseline's variations.",
+        )
+    try:
+        baseline = Arm.model_validate(declared.get("baseline"))
+    except pydantic.ValidationError:
+        return {"challengers": ()}  # what is wrong with it, its own field says
+    fixed = {**baseline.options}
+    if baseline.recipe != "plain":
+        fixed["recipe"] = baseline.recipe
+    for name, levels in factors.items():
+        if json.dumps(fixed.get(name, levels[0])) != json.dumps(levels[0]):
+            raise ProtocolError(
+                "the baseline has the first level of each factor",
+                f"{name} = {fixed[name]!r} in the baseline, {levels[0]!r} among the levels",
+                f"Take {name} out of the baseline, or write its level first.",
+            )
+    arms = [
+        _varied(baseline, factors, dict(zip(factors, levels, strict=True)))
+        for levels in itertools.product(*factors.values())
+    ]
+    return {"baseline": arms[0], "challengers": tuple(arms[1:])}
+
+
+def _varied(
+    baseline: Arm,
+    factors: Mapping[str, Sequence[spaces.Value]],
+    levels: Mapping[str, spaces.Value],
+) -> Arm:
+    """Returns the arm of one combination, such as "mlp + residual + norm=layer"."""
+    parts = [baseline.name]
+    for factor, level in levels.items():
+        if level == factors[factor][0]:
+            continue
+        if level is True:
+            parts.append(factor)
+        elif factor == "recipe":
+            parts.append(str(level))
+        else:
+            parts.append(f"{factor}={_as_text(level)}")
+    name = " + ".join(parts)
+    _check_name(name)
+    changes: dict[str, Any] = {
+        "name": name,
+        "options": {**baseline.options, **levels},
+    }
+    changes["recipe"] = changes["options"].pop("recipe", baseline.recipe)
+    return baseline.model_copy(update=changes)
 
 
 def _explain(

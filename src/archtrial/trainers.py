@@ -26,7 +26,7 @@ from archtrial import randomness
 from archtrial import space as spaces
 from archtrial.errors import ArmError, ProtocolError
 from archtrial.execution import ends_with_us
-from archtrial.protocol import HYPERPARAMETERS, Arm
+from archtrial.protocol import HYPERPARAMETERS, Arm, Recipe
 from archtrial.records.table import Run
 from archtrial.training import fleet, run
 from archtrial.zoo.arms import Architecture
@@ -44,6 +44,15 @@ class Item:
     stage: str
     configuration: Mapping[str, spaces.Value]
     keep_weights: bool = False
+    rung: int = 1
+    look: int = 1
+    tuner: str | None = None
+
+    @property
+    def names(self) -> tuple[str | int, ...]:
+        """What tells its random numbers from those of all other runs of its arm."""
+        beyond = () if self.rung == 1 else (f"{self.rung}x",)
+        return (self.pair, self.seed, *beyond, *filter(None, [self.tuner]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +86,8 @@ class Loops:
         input_shape: Of one example.
         study_seed: The protocol's seed.
         stacks: By arm, whether its modules train as a fleet.
+        recipes: By arm, in place of the problem's; its length is a factor on the
+            problem's steps.
     """
 
     problem: run.Problem
@@ -84,13 +95,18 @@ class Loops:
     input_shape: tuple[int, ...]
     study_seed: int
     stacks: Mapping[str, bool]
+    recipes: Mapping[str, Recipe]
 
     # Large enough that a step's fixed cost is shared, small enough that both
     # cores have work and a kill costs little.
     most_runs = 16
 
     def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
-        """Runs of one structure share a fleet, in their order, in equal parts."""
+        """Runs of one structure share a fleet, in their order, in equal parts.
+
+        Only those of equal length do, and none that tuners chose: which of those are
+        planned at once is a matter of what was found.
+        """
         alike: dict[str, list[Item]] = {}
         for item in items:
             structure = {
@@ -99,8 +115,10 @@ class Loops:
                 if name not in HYPERPARAMETERS
             }
             name = json.dumps([item.arm, sorted(structure.items())])
-            if not self.stacks[item.arm]:
-                name = json.dumps([name, item.pair, item.seed])
+            if item.rung > 1:
+                name = json.dumps([name, item.rung])
+            if not self.stacks[item.arm] or item.tuner is not None:
+                name = json.dumps([name, item.tuner, item.pair, item.seed])
             alike.setdefault(name, []).append(item)
         tasks = []
         for group in alike.values():
@@ -113,14 +131,21 @@ class Loops:
     def __call__(self, task: Sequence[Item]) -> list[Finished]:
         """Trains the task's runs."""
         jobs = [self._job(item) for item in task]
+        problem = self.problem_of(task[0].arm, task[0].rung)
         if len(jobs) == 1:
-            outcomes = [run.train(self.problem, jobs[0])]
+            outcomes = [run.train(problem, jobs[0])]
         else:
-            outcomes = fleet.train(self.problem, jobs)
+            outcomes = fleet.train(problem, jobs)
         return [
             _finished(item, outcome)
             for item, outcome in zip(task, outcomes, strict=True)
         ]
+
+    def problem_of(self, arm: str, rung: int = 1) -> run.Problem:
+        """Returns the problem with an arm's own recipe and the steps of a rung."""
+        recipe = self.recipes[arm]
+        steps = max(1, round(self.problem.steps * recipe.length)) * rung
+        return dataclasses.replace(self.problem, recipe=recipe, steps=steps)
 
     def _job(self, item: Item) -> run.Job:
         architecture = self.architectures[item.arm]
@@ -130,10 +155,10 @@ class Loops:
             for name in HYPERPARAMETERS
             if name in values and name not in architecture.accepts
         }
-        names = (item.arm, item.pair, item.seed)
+        names = (item.arm, *item.names)
         # The order of batches is the arms' to share: it is part of the pairing.
         # Winners are paired by position, whatever their configurations.
-        shared = ("winner" if item.stage == "winner" else item.pair, item.seed)
+        shared = ("winner", item.seed) if item.stage == "winner" else item.names
         return run.Job(
             build=functools.partial(
                 architecture.build, self.input_shape, self.problem.num_outputs, values
@@ -153,6 +178,9 @@ def _finished(item: Item, outcome: run.Outcome) -> Finished:
             pair=item.pair,
             seed=item.seed,
             stage=item.stage,
+            rung=item.rung,
+            look=item.look,
+            tuner=item.tuner,
             configuration=item.configuration,
             validation=outcome.validation,
             diverged=outcome.diverged,
@@ -201,15 +229,17 @@ class Function:
         return [self._train(item) for item in task]
 
     def _train(self, item: Item) -> Finished:
-        names = (item.arm, item.pair, item.seed)
         # Most frameworks take seeds of 31 bits.
-        seed = randomness.seed(self.study_seed, "training", *names) >> 32
+        seed = randomness.seed(self.study_seed, "training", item.arm, *item.names) >> 32
         start = time.perf_counter()
         error: str | None = None
         scores: Mapping[str, float] = {}
         try:
             scores = self.function(
-                self.arms[item.arm], dict(item.configuration), seed, self.steps
+                self.arms[item.arm],
+                dict(item.configuration),
+                seed,
+                self.steps * item.rung,
             )
         except MemoryError:
             raise  # what becomes of a run does not depend on what else is running
@@ -231,6 +261,9 @@ class Function:
                 pair=item.pair,
                 seed=item.seed,
                 stage=item.stage,
+                rung=item.rung,
+                look=item.look,
+                tuner=item.tuner,
                 configuration=item.configuration,
                 validation=math.nan if diverged else validation,
                 diverged=diverged,

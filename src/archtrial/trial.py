@@ -5,7 +5,9 @@ examples, and their spaces put together. What comes out is the *resolved*
 protocol, whose hash names the study, and a trainer.
 """
 
+import dataclasses
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,14 +18,14 @@ import torch
 
 from archtrial import data, metrics, trainers
 from archtrial.errors import ArmError, ProtocolError
-from archtrial.protocol import HYPERPARAMETERS, Arm, describe_space
+from archtrial.protocol import HYPERPARAMETERS, Arm, Recipe, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.space import Choice, Space, Value, sample
-from archtrial.training import fleet, recipe
+from archtrial.training import augmentation, fleet, recipe
 from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem, dropouts
-from archtrial.zoo import Kind
+from archtrial.zoo import Kind, sizes
 from archtrial.zoo import arms as anybody
 
 __all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
@@ -95,15 +97,11 @@ class Zoo:
         self.split.check(self.metric)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.arms = declared.arms
-        self.architectures = {
-            arm.name: anybody.find(
-                arm.architecture,
-                arm.options,
-                arm.space if "space" in arm.model_fields_set else None,
-            )
-            for arm in declared.arms
-        }
+        self.architectures = {arm.name: _found(arm) for arm in declared.arms}
         self.spaces, left_out = self._put_together(declared)
+        matched = self._match(declared) if declared.matched_baseline else None
+        kind = cast(Kind, self.split.kind)
+        recipes = {arm.name: declared.recipe_of(arm, kind) for arm in self.arms}
         obstacles = {}
         self.problem = Problem(
             x_train=self.split.x_train,
@@ -119,28 +117,30 @@ class Zoo:
             batch_size=declared.batch_size,
             device=declared.device,
         )
-        for arm in declared.arms:
-            architecture = self.architectures[arm.name]
-            first = sample(self.spaces[arm.name], declared.seed, 0)
-            shape, outputs = self.split.input_shape, self.split.num_outputs
-            for values in _corners(self.spaces[arm.name], first):
-                # What cannot be trained is said now, not in the middle of a study.
-                given = {k: v for k, v in values.items() if k in SEARCHABLE}
-                recipe.settled(declared.recipe, _numbers(arm.name, given))
-                anybody.check(
-                    architecture, shape, outputs, cast(Kind, self.split.kind), values
-                )
-            obstacles[arm.name] = fleet.obstacle(
-                self.problem,
-                functools.partial(architecture.build, shape, outputs, first),
-            )
         self.trainer = trainers.Loops(
             problem=self.problem,
             architectures=self.architectures,
             input_shape=self.split.input_shape,
             study_seed=declared.seed,
-            stacks={name: why is None for name, why in obstacles.items()},
+            stacks={},
+            recipes=recipes,
         )
+        for arm in self.arms:
+            architecture = self.architectures[arm.name]
+            augmentation.check(recipes[arm.name].augmentation, kind)
+            first = sample(self.spaces[arm.name], declared.seed, 0)
+            shape, outputs = self.split.input_shape, self.split.num_outputs
+            for values in _corners(self.spaces[arm.name], first):
+                # What cannot be trained is said now, not in the middle of a study.
+                given = {k: v for k, v in values.items() if k in SEARCHABLE}
+                recipe.settled(recipes[arm.name], _numbers(arm.name, given))
+                anybody.check(architecture, shape, outputs, kind, values)
+            obstacles[arm.name] = fleet.obstacle(
+                self.trainer.problem_of(arm.name),
+                functools.partial(architecture.build, shape, outputs, first),
+            )
+        stacks = {name: why is None for name, why in obstacles.items()}
+        self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
         self.resolved = {
             **_settings(declared, self.spaces),
             "data": {
@@ -162,6 +162,8 @@ class Zoo:
             "notes": [
                 *self.split.notes,
                 *left_out,
+                *_notes_on_recipes(declared, recipes, self.problem.steps),
+                *_notes_on_matching(declared, matched),
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
@@ -169,9 +171,22 @@ class Zoo:
                 ),
             ],
         }
-        for arm in (self.resolved["baseline"], *self.resolved["challengers"]):
-            arm["source"] = self.architectures[arm["name"]].source
-            arm["fleet"] = obstacles[arm["name"]] is None
+        described = [self.resolved["baseline"], *self.resolved["challengers"]]
+        if matched is not None:
+            self.resolved["matched"] = {
+                **_described(self.arms[-1], self.spaces[self.arms[-1].name]),
+                "role": "matched",
+                "matches": matched.challenger,
+                "parameters": round(matched.parameters),
+                "parameters_of_challenger": round(matched.target),
+            }
+            described.append(self.resolved["matched"])
+        for arm, own in zip(self.arms, described, strict=True):
+            own["source"] = self.architectures[arm.name].source
+            own["fleet"] = obstacles[arm.name] is None
+            if arm.recipe != "plain":
+                own["recipe"] = recipes[arm.name].describe()
+                own["steps"] = self.trainer.problem_of(arm.name).steps
 
     def _put_together(self, declared: Declared) -> tuple[dict[str, Space], list[str]]:
         """Joins the shared space with each arm's own.
@@ -216,6 +231,34 @@ class Zoo:
             f"{' and '.join(arms)} does not take {name}: it is not searched there."
             for name, arms in unused.items()
         ]
+
+    def _match(self, declared: Declared) -> sizes.Matched | None:
+        """Adds the baseline at the size of the largest challenger, if it is smaller."""
+        baseline, *challengers = (
+            sizes.Sized(arm.name, self.architectures[arm.name], self.spaces[arm.name])
+            for arm in declared.arms
+        )
+        with torch.random.fork_rng(devices=[]):
+            found = sizes.match(
+                baseline,
+                challengers,
+                self.split.input_shape,
+                self.split.num_outputs,
+                declared.seed,
+                declared.configurations,
+            )
+        if found is not None:
+            arm = declared.baseline.model_copy(
+                update={
+                    "name": declared.matched_name,
+                    "options": dict(found.options),
+                    "space": dict(found.space),
+                }
+            )
+            self.arms = (*self.arms, arm)
+            self.architectures[arm.name] = _found(arm)
+            self.spaces[arm.name] = found.space
+        return found
 
     def _takes(self, architecture: anybody.Architecture, name: str) -> bool:
         if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
@@ -270,12 +313,21 @@ class OwnTrainer:
     def __init__(
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
-        for field in ("target", "epochs", "batch_size", "recipe", "splits", "device"):
+        theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
+                  "matched_baseline"]  # fmt: skip
+        for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
                     "data, recipe and device are the business of a study's own trainer",
                     f"{field} is declared",
                     f"Remove {field}, and let the trainer see to it.",
+                )
+        for arm in declared.arms:
+            if arm.recipe != "plain":
+                raise ProtocolError(
+                    "a recipe is the business of a study's own trainer",
+                    f"{arm.name} has one of its own",
+                    "Give the arm an option, which the trainer is told.",
                 )
         metric = metrics.get(declared.metric or "accuracy", declared.task)
         name = metric.name
@@ -353,6 +405,48 @@ def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
+def _found(arm: Arm) -> anybody.Architecture:
+    own_space = arm.space if "space" in arm.model_fields_set else None
+    return anybody.find(arm.architecture, arm.options, own_space)
+
+
+def _notes_on_recipes(
+    declared: Declared, recipes: Mapping[str, Recipe], steps: int
+) -> Iterator[str]:
+    for arm in declared.arms:
+        own = recipes[arm.name]
+        changed = {
+            name: value
+            for name, value in own.model_dump(mode="json").items()
+            if getattr(declared.recipe, name) != getattr(own, name)
+        }
+        if changed:
+            said = ", ".join(f"{name} = {json.dumps(v)}" for name, v in changed.items())
+            yield f"{arm.name} has a recipe of its own: {said}." + (
+                f" It trains for {max(1, round(steps * own.length)):,} steps, and its"
+                " cost counts them."
+                if "length" in changed
+                else ""
+            )
+
+
+def _notes_on_matching(
+    declared: Declared, matched: sizes.Matched | None
+) -> Iterator[str]:
+    if matched is not None:
+        yield (
+            f"{declared.matched_name} is {declared.baseline.name} with its"
+            f" {matched.option} scaled to the size of {matched.challenger}:"
+            f" {matched.parameters:,.0f} parameters for {matched.target:,.0f}"
+            " (geometric means over what is searched)."
+        )
+    elif declared.matched_baseline:
+        yield (
+            f"{declared.baseline.name} has as many parameters as any challenger: there"
+            " is no larger one to match."
+        )
+
+
 def _check_device(device: str) -> None:
     try:
         kind = torch.device(device).type
@@ -370,20 +464,14 @@ def _check_device(device: str) -> None:
 
 def _settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, Any]:
     """The part of a resolved protocol that the data and the trainer do not change."""
-    arms = [
-        {
-            "name": arm.name,
-            "architecture": arm.describe()["architecture"],
-            "options": dict(arm.options),
-            "space": describe_space(searched[arm.name]),
-        }
-        for arm in declared.arms
-    ]
+    arms = [_described(arm, searched[arm.name]) for arm in declared.arms]
+    for arm in arms if declared.factors else []:
+        arm["levels"] = declared.levels[arm["name"]]
     return {
         "archtrial": metadata.version("archtrial"),
         "baseline": arms[0],
         "challengers": arms[1:],
-        "recipe": declared.recipe.model_dump(),
+        "recipe": declared.recipe.describe(),
         "splits": declared.splits.model_dump(),
         **{
             name: getattr(declared, name)
@@ -393,4 +481,32 @@ def _settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, An
                 "device",
             )
         },
+        **_beyond(declared),
     }  # fmt: skip
+
+
+def _described(arm: Arm, searched: Space) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "architecture": arm.describe()["architecture"],
+        "options": dict(arm.options),
+        "space": describe_space(searched),
+    }
+
+
+def _beyond(declared: Declared) -> dict[str, Any]:
+    """What a study does beyond one search of each arm.
+
+    Left out where nothing is: such a protocol has the hash that it always had.
+    """
+    beyond: dict[str, Any] = {}
+    if len(declared.ladder) > 1:
+        beyond["ladder"] = list(declared.ladder)
+        beyond["ladder_configurations"] = declared.retuned
+    if declared.probes:
+        beyond["probes"] = declared.probes
+    if declared.looks:
+        beyond["looks"] = list(declared.looks)
+    if declared.factors:
+        beyond["factors"] = {name: list(v) for name, v in declared.factors.items()}
+    return beyond

@@ -105,6 +105,16 @@ class Architecture:
             )
         return module
 
+    def setting(self, option: str) -> Any:
+        """Returns an option's fixed value, else its default; None without either."""
+        if option in self.options:
+            return self.options[option]
+        parameters = _signature(self.spec, self._found().builder).parameters
+        if option not in parameters:
+            return None
+        default = parameters[option].default
+        return None if default is inspect.Parameter.empty else default
+
     def _found(self) -> "_Found":
         if self.given is not None:
             return _Found(self.given, self.source)
