@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from archtrial import protocol as protocols
 from archtrial import metrics, searches, statistics
+from archtrial import protocol as protocols
 from archtrial.calibration.simulation import Setting, Tally, landscape, simulate_all
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.records.store import Store

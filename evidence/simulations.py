@@ -1,0 +1,252 @@
+"""Simulated studies: false claims, power, planted confounds, coverage.
+
+Every cell is a `Setting` of `archtrial.calibration`, and its studies go through
+`statistics.compare`. Resumable, and the same whatever the order or the interruptions:
+
+    python evidence/simulations.py                 every cell, as often as it should be
+    python evidence/simulations.py --studies 100   a first look at every cell
+"""
+
+import argparse
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterator
+
+from journal import SEED, Found, Journal, digest
+
+from archtrial.calibration import Landscape, Setting, chunk, truth
+
+OFTEN, SELDOM = 10_000, 1_000
+
+_BROAD = Landscape(peak=0.6, fall=(0.3, 0.3))
+_NARROW = Landscape(fall=(3.0, 3.0))
+_APART = (Landscape(optimum=(0.35, 0.6)), Landscape(optimum=(0.45, 0.6)))
+
+# Two arms that come to the same score at effort k, and how they differ otherwise.
+# The first ones are those that the method's design names as dangerous.
+NULL: dict[str, dict[str, object]] = {
+    "an arm against itself": {},
+    "broad against narrow optimum": {"baseline": _BROAD, "challenger": _NARROW},
+    "0 against 50 % of draws diverge": {"challenger": Landscape(diverging=0.5)},
+    "20 against 50 % of draws diverge": {
+        "baseline": Landscape(diverging=0.2),
+        "challenger": Landscape(diverging=0.5),
+    },
+    "0 against 30 % of seeds fail": {
+        "baseline": Landscape(peak=0.55),
+        "challenger": Landscape(failing=0.3),
+    },
+    "0 against 30 % of seeds fail, by run": {
+        "challenger": Landscape(failing=0.3),
+        "estimand": "run",
+    },
+    "30 % of seeds fail in both": {
+        "baseline": Landscape(failing=0.3),
+        "challenger": Landscape(failing=0.3),
+    },
+    "200 test examples": {"test_size": 200},
+    "1,000 test examples": {"test_size": 1000},
+    "unpaired": {"paired": False},
+    "unpaired, broad against narrow": {
+        "baseline": _BROAD,
+        "challenger": _NARROW,
+        "paired": False,
+    },
+    "optima a tenth of the range apart": {
+        "baseline": _APART[0],
+        "challenger": _APART[1],
+    },
+    "optima half the range apart": {
+        "baseline": Landscape(optimum=(0.25, 0.6)),
+        "challenger": Landscape(optimum=(0.75, 0.6)),
+    },
+    "1 against 4 hyperparameters": {
+        "baseline": Landscape(peak=0.7, optimum=(0.4,), fall=(1.0,)),
+        "challenger": Landscape(optimum=(0.4, 0.6, 0.5, 0.5), fall=(1.0,) * 4),
+    },
+    "4 hyperparameters": {
+        "baseline": Landscape(optimum=(0.4, 0.6, 0.5, 0.5), fall=(1.0,) * 4),
+        "challenger": Landscape(optimum=(0.4, 0.6, 0.5, 0.5), fall=(1.0,) * 4),
+    },
+    "accuracies tie (100 validation examples)": {"validation_size": 100},
+    "seeds noisier off the optimum": {
+        "baseline": Landscape(unevenness=9.0),
+        "challenger": Landscape(unevenness=9.0),
+    },
+    "plateau against peak": {"baseline": Landscape(peak=0.7, plateau=0.2)},
+}
+_NAMED = 10  # of them, in the order above, are simulated often
+
+SIZES = ((16, 4), (32, 4))
+# Larger efforts and studies, for the settings that are hardest and the plain one.
+MORE_SIZES = ((32, 8), (64, 8))
+_MORE = (
+    "an arm against itself",
+    "broad against narrow optimum",
+    "0 against 50 % of draws diverge",
+    "0 against 30 % of seeds fail, by run",
+    "200 test examples",
+    "unpaired",
+)
+
+MARGIN = 0.01
+# The multiples of the margin that are planted.
+PLANTED = (0.0, 0.5, 1.0, 2.0, 3.0)
+POWER: dict[str, dict[str, object]] = {
+    "n = 16, k = 4": {"configurations": 16, "effort": 4},
+    "n = 32, k = 4": {"configurations": 32, "effort": 4},
+    "n = 64, k = 8": {"configurations": 64, "effort": 8},
+    "n = 32, k = 4, unpaired": {"configurations": 32, "effort": 4, "paired": False},
+    "n = 32, k = 4, the same optimum": {
+        "configurations": 32,
+        "effort": 4,
+        "baseline": Landscape(),
+        "challenger": Landscape(),
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A setting, with where its results lie and how many studies it shall have."""
+
+    journal: str
+    name: str
+    setting: Setting
+    studies: int
+
+    def fill(self, studies: int) -> None:
+        """Brings the cell to a number of studies."""
+        done = self.found()
+        if done is not None and done.tally.studies >= studies:
+            return
+        known = truth(self.setting)
+        Journal(self.journal).fill(
+            self.name,
+            digest(dataclasses.asdict(self.setting)),
+            studies,
+            lambda number: chunk(self.setting, known, SEED, number),
+            {
+                "gain": known.gain[self.setting.estimand],
+                "gain_error": known.error,
+                "match": known.match[self.setting.estimand],
+            },
+        )
+
+    def found(self) -> Found | None:
+        """Returns what is known of it."""
+        definition = digest(dataclasses.asdict(self.setting))
+        return Journal(self.journal).found(self.name, definition)
+
+
+def _cell(journal: str, name: str, studies: int, **setting: object) -> Cell:
+    return Cell(journal, name, Setting(name, **setting), studies)  # type: ignore[arg-type]
+
+
+def null_cells() -> Iterator[Cell]:
+    """No true gain: who claims one is wrong."""
+    for (n, k), more in ((size, size in MORE_SIZES) for size in SIZES + MORE_SIZES):
+        for i, (name, setting) in enumerate(NULL.items()):
+            if not more or name in _MORE:
+                often = i < _NAMED and not more
+                yield _cell(
+                    "null",
+                    f"{name}, n = {n}, k = {k}",
+                    OFTEN if often else SELDOM,
+                    configurations=n,
+                    effort=k,
+                    **setting,
+                )
+
+
+def power_cells() -> Iterator[Cell]:
+    """Planted gains, between arms whose optima lie a tenth of the range apart."""
+    arms = {"baseline": _APART[0], "challenger": _APART[1]}
+    for (name, design), share in itertools.product(POWER.items(), PLANTED):
+        # One name for all gains: the curve is drawn on the same studies.
+        setting = Setting(
+            f"power, {name}",
+            **{**arms, **design},  # type: ignore[arg-type]
+            margin=MARGIN,
+            effect=share * MARGIN,
+        )
+        yield Cell("power", f"{name}, gain {share:g} margins", setting, SELDOM)
+
+
+def confound_cells() -> Iterator[Cell]:
+    """Published numbers 3 points apart: from tuning alone, and from a true gain."""
+    arms = {"baseline": _APART[0], "challenger": _APART[1]}
+    for published, gain in (("untuned baseline", 0.0), ("tuned baseline", 0.03)):
+        for n, k, design in (
+            *((n, k, {}) for n, k in ((16, 4), (32, 4), (64, 8))),
+            (32, 4, arms),
+        ):
+            where = ", optima a tenth apart" if design else ""
+            yield _cell(
+                "confound",
+                f"{published}, true gain {gain:g}, n = {n}, k = {k}{where}",
+                SELDOM,
+                configurations=n,
+                effort=k,
+                margin=MARGIN,
+                published=published,
+                effect=gain,
+                **design,
+            )
+
+
+def coverage_cells() -> Iterator[Cell]:
+    """The null cells' surfaces with a gain of 3 points, where the two must differ."""
+    for name in (*_MORE, "1 against 4 hyperparameters", "plateau against peak"):
+        yield _cell(
+            "coverage",
+            f"{name}, gain 0.03, n = 16, k = 4",
+            SELDOM,
+            effect=0.03,
+            **NULL[name],
+        )
+
+
+def more_permutations() -> Iterator[Cell]:
+    """One cell with as many permutations as a verdict has: do its rates differ?"""
+    for name in ("an arm against itself", "broad against narrow optimum"):
+        yield _cell(
+            "permutations",
+            # The name of the cell with fewer, so that the studies are the same.
+            f"{name}, n = 16, k = 4",
+            SELDOM,
+            permutations=9999,
+            **NULL[name],
+        )
+
+
+def cells() -> list[Cell]:
+    """Returns all of them."""
+    return [
+        *null_cells(),
+        *power_cells(),
+        *confound_cells(),
+        *coverage_cells(),
+        *more_permutations(),
+    ]
+
+
+def main() -> None:
+    """Fills all cells to a tenth first, so that each is known early."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, help="at most this many of each cell")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    every = cells()
+    most = options.studies or OFTEN
+    for limit in (SELDOM, OFTEN):
+        for cell in every:
+            cell.fill(min(cell.studies, limit, most))
+    for name in {cell.journal for cell in every}:
+        Journal(name).compact()
+    print(f"simulations: {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
