@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from archtrial.files import write
 if TYPE_CHECKING:
     from archtrial.judge import Judgement
     from archtrial.protocol import Protocol
+    from archtrial.space import Value
 
 app = typer.Typer(
     name="archtrial",
@@ -62,6 +64,22 @@ ChallengerArms = Annotated[
     list[str] | None,
     typer.Option("--challenger", help="[NAME=]SPEC; may be given several times."),
 ]
+Factors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--factor",
+        help="OPTION=LEVEL,LEVEL: an option of the baseline's architecture, or recipe,"
+        " in place of challengers; of several, such as residual=false,true and"
+        " norm=none,layer, every combination is an arm.",
+    ),
+]
+MatchedBaseline = Annotated[
+    bool,
+    typer.Option(
+        "--matched-baseline",
+        help="Also search the baseline at the size of the largest challenger.",
+    ),
+]
 MetricName = Annotated[str | None, typer.Option(help="By default accuracy or r2.")]
 Margin = Annotated[
     float | None, typer.Option(help="The smallest gap worth having: .005 is .5 points.")
@@ -97,6 +115,8 @@ def run(
     target: Target = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
+    factor: Factors = None,
+    matched_baseline: MatchedBaseline = False,
     metric: MetricName = None,
     margin: Margin = None,
     effort: Effort = None,
@@ -127,6 +147,8 @@ def run(
         "target": target,
         "baseline": baseline,
         "challengers": challenger,
+        "factors": _factors(factor),
+        "matched_baseline": matched_baseline or None,
         "metric": metric,
         "margin": margin,
         "effort": effort,
@@ -176,6 +198,8 @@ def plan(
     target: Target = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
+    factor: Factors = None,
+    matched_baseline: MatchedBaseline = False,
     metric: MetricName = None,
     margin: Margin = None,
     effort: Effort = None,
@@ -196,6 +220,8 @@ def plan(
         target=target,
         baseline=baseline,
         challengers=challenger,
+        factors=_factors(factor),
+        matched_baseline=matched_baseline or None,
         metric=metric,
         margin=margin,
         effort=effort,
@@ -480,13 +506,32 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
         given = {"data": "the command's own", **given}
     if "data" not in given and not own:
         builtin = room.builtin()
-        if "baseline" in given or "challengers" in given:
+        if "factors" not in given and given.keys() & {"baseline", "challengers"}:
             # Another question on the same data; the arms' spaces are their own.
             given = {"baseline": "mlp", "challengers": ["cnn"], **given}
         return builtin.replace(**given)
-    if not own:
+    if not own and "factors" in given:
+        given = {"baseline": "mlp", **given}
+    elif not own:
         given = {"baseline": "linear", "challengers": ["mlp"], **given}
     return room.Protocol(**given)
+
+
+def _factors(given: Sequence[str] | None) -> "dict[str, list[Value]] | None":
+    """Reads the factors of the command line."""
+    from archtrial.specs import parse_factor
+
+    if not given:
+        return None
+    read = [parse_factor(text) for text in given]
+    names = [name for name, _ in read]
+    if len(set(names)) < len(names):
+        raise ProtocolError(
+            "each factor is given once",
+            ", ".join(names),
+            "Write all its levels at once: depth=2,3,4.",
+        )
+    return dict(read)
 
 
 def _workers(declared: "Protocol") -> int:

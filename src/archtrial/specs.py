@@ -1,9 +1,11 @@
-"""An arm as the command line writes it: `[NAME=]SPEC`, options in brackets.
+"""An arm as the command line writes it: `[NAME=]SPEC`, options in brackets; a factor.
 
 >>> parse_spec("cnn")
 (None, 'cnn', {})
 >>> parse_spec("tweak=net.py:Net(skip=true, depth=20, act='relu')")
 ('tweak', 'net.py:Net', {'skip': True, 'depth': 20, 'act': 'relu'})
+>>> parse_factor("norm=none,layer")
+('norm', ['none', 'layer'])
 """
 
 import re
@@ -11,7 +13,7 @@ import re
 from archtrial.errors import ArmError
 from archtrial.space import Value
 
-__all__ = ["parse_spec"]
+__all__ = ["parse_factor", "parse_spec"]
 
 # A path may hold brackets ("runs (2)/net.py:Net"), so what comes before ".py:"
 # is never taken for options.
@@ -56,6 +58,35 @@ def parse_spec(text: str) -> tuple[str | None, str, dict[str, Value]]:
     if match["options"] is None:
         return name, spec, {}
     return name, spec, _parse_options(text, match.start("options"))
+
+
+def parse_factor(text: str) -> tuple[str, list[Value]]:
+    """Reads `OPTION=LEVEL,LEVEL...`.
+
+    Args:
+        text: "residual=false,true" or "act='relu','gelu'"; a level is written like an
+            option's value.
+
+    Returns:
+        The option and its levels.
+
+    Raises:
+        ArmError: The text has another form; the message says at which character.
+    """
+    way_out = "Write for example residual=false,true or norm=none,layer."
+    named = _OPTION_NAME.match(text)
+    if named is None:
+        raise _unreadable(text, 0, "a factor is written option=level,level", way_out)
+    levels, at = [], named.end()
+    while True:
+        level, at = _parse_value(text, _skip_blanks(text, at))
+        levels.append(level)
+        at = _skip_blanks(text, at)
+        if at == len(text):
+            return named[1], levels
+        if text[at] != ",":
+            raise _unreadable(text, at, "levels are parted by commas", way_out)
+        at += 1
 
 
 def _parse_options(text: str, opening: int) -> dict[str, Value]:
@@ -117,11 +148,12 @@ def _expect_end(text: str, at: int) -> None:
         raise _unreadable(text, at, "nothing follows the closing bracket")
 
 
-def _unreadable(text: str, at: int, rule: str) -> ArmError:
+def _unreadable(
+    text: str,
+    at: int,
+    rule: str,
+    way_out: str = "Write for example tweak=net.py:Net(skip=true, depth=20, act=relu), in"
+    " quotes so that the shell leaves the brackets alone.",
+) -> ArmError:
     found = repr(text[at]) if at < len(text) else "the end"
-    return ArmError(
-        rule,
-        f"{found} at character {at + 1} of {text!r}",
-        "Write for example tweak=net.py:Net(skip=true, depth=20, act=relu), in"
-        " quotes so that the shell leaves the brackets alone.",
-    )
+    return ArmError(rule, f"{found} at character {at + 1} of {text!r}", way_out)
