@@ -379,7 +379,7 @@ def truth():
     ("at_one", "at_two"), [(32, 16), (16, 32)], ids=["short rung", "long rung"]
 )
 def test_the_interval_at_a_rung_covers(truth, at_one, at_two):
-    # Would miss one time in ten: a coverage of 88.4 % instead of at least 93 %. Both
+    # Would miss one time in ten: a coverage of 86.4 % instead of at least 93 %. Both
     # directions: wider and narrower at the rung, with another optimum.
     for here, target in (
         ((0.82, 0.4, 0.7), (0.82, 1.0, 0.5)),

@@ -8,7 +8,8 @@ turned so that higher is better.
 - `comparison`: the gain of one arm over another, its interval and its p.
 - `matching`: how much more tuning the baseline needs; `ladder`: how much longer a
   training.
-- `planning`: what a study will see, and what would settle it.
+- `planning`: what a study will see, and what would settle it; `looks`: when it may
+  stop early.
 - `verdict`: the rules, and all of it put together; `wording`: the sentence.
 
     >>> import numpy as np
@@ -34,6 +35,14 @@ from archtrial.statistics.comparison import (
     holm,
 )
 from archtrial.statistics.ladder import Climb, climb
+from archtrial.statistics.looks import (
+    Decision,
+    Look,
+    decide_look,
+    declare_looks,
+    permutations_needed,
+    spend,
+)
 from archtrial.statistics.planning import (
     Plan,
     Settlement,
@@ -58,8 +67,10 @@ from archtrial.statistics.verdict import Comparison, Verdict, compare, decide
 __all__ = [
     "Climb",
     "Comparison",
+    "Decision",
     "Estimand",
     "Estimate",
+    "Look",
     "Plan",
     "Search",
     "Settlement",
@@ -71,14 +82,18 @@ __all__ = [
     "configurations_for",
     "confirm_indices",
     "decide",
+    "decide_look",
+    "declare_looks",
     "detectable_effects",
     "edge_pileup",
     "effect_spread",
     "holm",
     "largest_study",
     "minimum_detectable_effect",
+    "permutations_needed",
     "plan_runs",
     "seed_spread",
     "settlement",
+    "spend",
     "tuning_curve",
 ]
