@@ -9,7 +9,7 @@ import numpy as np
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.statistics.tuning import Ranking
 
-__all__ = ["Estimand", "Reading", "Search"]
+__all__ = ["Estimand", "Reading", "Search", "order_of_pairs"]
 
 Estimand: TypeAlias = Literal["configuration", "run"]
 """What the score of a search is: of the configuration picked, on fresh seeds; or of
@@ -64,6 +64,34 @@ class Reading:
             self.worst,
             None if self.stand_in is None else self.stand_in[trials],
         )
+
+
+def order_of_pairs(readings: Sequence[Reading]) -> np.ndarray:
+    """Returns an order of paired trials that their content alone decides.
+
+    Random draws belong to places. In this order a place means the same pair however
+    the records list the trials, and whichever arm comes first.
+
+    Args:
+        readings: Of every arm, paired by index; one arm is allowed.
+
+    Returns:
+        (n,) indices of the trials; n is that of the shortest reading.
+    """
+    n = min(len(reading.score) for reading in readings)
+    # Sorted across arms, so that sums do not depend on which comes first.
+    chosen = np.sort([reading.validation[:n] for reading in readings], axis=0)
+    scored = np.sort([reading.score[:n] for reading in readings], axis=0)
+    # Only pairs that agree in both may still differ in which score goes with which.
+    products = np.sort([r.validation[:n] * r.score[:n] for r in readings], axis=0)
+    order: np.ndarray = np.lexsort(
+        (
+            products.sum(axis=0),
+            *scored[::-1],
+            *chosen[::-1],
+        )
+    )
+    return order
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
