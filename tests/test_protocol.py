@@ -98,6 +98,37 @@ def test_a_protocol_is_frozen():
         ({"steps": 10, "epochs": 2.0}, ["not in both", "steps = 10"]),
         ({"steps": 0}, ["steps"]),
         ({"top": 33}, ["top = 33"]),
+        ({"ladder": [2, 4]}, ["begins with 1", "[2, 4]", "[1, 2, 4]"]),
+        ({"ladder": [1, 4, 2]}, ["longer than the one before"]),
+        ({"ladder": [1, 2, 2]}, ["longer than the one before"]),
+        ({"ladder": []}, ["begins with 1"]),
+        ({"ladder": [1, 2.5]}, ["ladder", "2.5"]),
+        ({"ladder": "1,2"}, ["ladder", '"1,2"']),
+        ({"ladder_configurations": 8}, ["no ladder"]),
+        (
+            {"ladder": [1, 2], "ladder_configurations": 15},
+            ["15 outside 16 to 32", "ladder_configurations = 16"],
+        ),
+        ({"ladder": [1, 2], "ladder_configurations": 33}, ["33 outside 16 to 32"]),
+        (
+            {"ladder": [1, 2], "effort": 1, "configurations": 4},
+            ["8 outside 8 to 4", "configurations = 8 at least"],
+        ),
+        (
+            {"ladder": [1, 2], "ladder_configurations": 20, "looks": [16, 32]},
+            ["20 outside 16 to 16", "first look"],
+        ),
+        ({"probes": -1}, ["probes"]),
+        ({"looks": [32, 16]}, ["larger than the one before"]),
+        ({"looks": [16, 16, 32]}, ["larger than the one before"]),
+        ({"looks": [32]}, ["two or more", "Leave looks out"]),
+        ({"looks": [8, 32]}, ["n >= 4 k", "Begin with 16"]),
+        (
+            {"looks": [16, 64], "configurations": 32},
+            ["last look", "Set configurations = 64"],
+        ),
+        ({"looks": 16}, ["looks", "16"]),
+        ({"looks": ["a"]}, ["looks", '"a"']),
         ({"challengers": []}, ["at least one challenger"]),
         ({"challengers": ["mlp"]}, ["name of its own", "first=mlp"]),
         ({"baseline": "a=mlp", "challengers": ["a=cnn"]}, ["'a' twice"]),
@@ -120,6 +151,19 @@ def test_mistakes_name_the_key_the_value_and_the_way_out(changes, says):
         Protocol(**{**LEAST, **changes})
     for part in says:
         assert part in str(caught.value)
+
+
+def test_ladder_and_looks_have_their_numbers():
+    declared = Protocol(**LEAST)
+    assert (declared.ladder, declared.looks, declared.sizes) == ((1,), (), (32,))
+    declared = Protocol(**LEAST, ladder=[1, 2, 4], looks=[16, 64], effort=2)
+    assert declared.retuned == 8
+    assert declared.sizes == (16, 64)
+    # The last look says how many configurations there are.
+    assert declared.configurations == 64
+    described = json.loads(json.dumps(declared.describe()))
+    assert Protocol(**described) == declared
+    assert declared.replace(effort=4).retuned == 16
 
 
 def test_a_file_cut_off_in_the_middle_is_one_message(tmp_path):
@@ -277,3 +321,197 @@ def test_differences_are_shown_key_by_key():
 def test_the_hash_is_of_the_content_alone():
     assert room.digest({"a": 1, "b": 2}) == room.digest({"b": 2, "a": 1})
     assert room.digest({"a": 1}) != room.digest({"a": 2})
+
+
+# Arms that differ in their recipe.
+
+
+def test_an_arm_may_have_a_recipe_in_brackets_or_in_a_table():
+    declared = Protocol(
+        data="digits",
+        baseline="mlp",
+        challengers=[
+            "mlp(recipe='modern')",
+            "b=mlp(width=8, recipe=modern)",
+            {"architecture": "mlp", "name": "c", "recipe": {"length": 3.0}},
+        ],
+    )
+    assert [arm.recipe for arm in declared.arms] == [
+        "plain", "modern", "modern", {"length": 3.0},
+    ]  # fmt: skip
+    assert declared.arms[1].name == "mlp(recipe=modern)"
+    assert [arm.options for arm in declared.arms] == [{}, {}, {"width": 8}, {}]
+    again = Protocol(**json.loads(json.dumps(declared.describe())))
+    assert again == declared
+    assert again.model_fields_set == declared.model_fields_set
+
+
+def test_an_arms_recipe_is_laid_over_the_protocols():
+    declared = Protocol(
+        data="digits",
+        baseline="mlp",
+        challengers=[
+            "modern=mlp(recipe='modern')",
+            {"architecture": "mlp", "name": "own", "recipe": {"length": 3.0}},
+            {
+                "architecture": "mlp",
+                "name": "both",
+                "recipe": {"base": "modern", "augmentation": ["shift", "flip"]},
+            },
+        ],
+        recipe={"optimizer": "sgd", "learning_rate": 0.1},
+    )
+    recipes = {arm.name: declared.recipe_of(arm, "image") for arm in declared.arms}
+    assert recipes["mlp"] == declared.recipe
+    for name in ("modern", "own", "both"):
+        assert (recipes[name].optimizer, recipes[name].learning_rate) == ("sgd", 0.1)
+    assert recipes["own"] == declared.recipe.model_copy(update={"length": 3.0})
+    for name in ("modern", "both"):
+        for field, value in room.MODERN.items():
+            assert getattr(recipes[name], field) == value
+    assert recipes["modern"].augmentation == ("shift",)
+    assert recipes["both"].augmentation == ("shift", "flip")
+
+
+@pytest.mark.parametrize(
+    ("kind", "augmentation"),
+    [("image", ("shift",)), ("sequence", ("shift", "scale")), ("table", ()), ("array", ())],
+)  # fmt: skip
+def test_modern_augments_what_has_neighbours_and_flips_nothing(kind, augmentation):
+    declared = Protocol(**{**LEAST, "challengers": ["cnn(recipe='modern')"]})
+    assert declared.recipe_of(declared.arms[1], kind).augmentation == augmentation
+
+
+def test_a_recipe_keeps_the_hash_that_it_had():
+    described = room.Recipe(optimizer="sgd").describe()
+    assert set(described) == set(room.Recipe.model_fields) - {
+        "augmentation", "weight_averaging", "length",
+    }  # fmt: skip
+    whole = room.Recipe(augmentation=("shift",), length=2.0).describe()
+    assert whole["augmentation"] == ["shift"]
+    assert whole["length"] == 2.0
+    assert "weight_averaging" not in whole
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("moden", ["plain, modern or a table", "'moden'", "Did you mean 'modern'?"]),
+        (3, ["plain, modern or a table", "3"]),
+        ({"base": "old"}, ["'old'"]),
+        ({"lenght": 2.0}, ["a recipe has no such key", "Did you mean 'length'?"]),
+        ({"length": 0}, ["length", "greater than 0"]),
+        ({"weight_averaging": 1.0}, ["weight_averaging", "less than 1"]),
+        ({"augmentation": ["shfit"]}, ["augmentation.0", "'shift'", '"shfit"']),
+    ],
+)
+def test_a_mistake_in_an_arms_recipe(recipe, says):
+    with pytest.raises(ProtocolError) as caught:
+        Protocol(**{**LEAST, "baseline": {"architecture": "mlp", "recipe": recipe}})
+    for part in says:
+        assert part in str(caught.value)
+
+
+# Factorials.
+
+FACTORS = {"residual": [False, True], "norm": ["none", "layer"], "depth": [2, 3]}
+
+
+def test_factors_are_crossed_and_the_first_levels_are_the_baseline():
+    declared = Protocol(data="digits", baseline="mlp(width=8)", factors=FACTORS)
+    assert declared.baseline.name == "mlp(width=8)"
+    assert [arm.name for arm in declared.challengers] == [
+        "mlp(width=8) + depth=3",
+        "mlp(width=8) + norm=layer",
+        "mlp(width=8) + norm=layer + depth=3",
+        "mlp(width=8) + residual",
+        "mlp(width=8) + residual + depth=3",
+        "mlp(width=8) + residual + norm=layer",
+        "mlp(width=8) + residual + norm=layer + depth=3",
+    ]
+    seen = set()
+    for arm in declared.arms:
+        levels = declared.levels[arm.name]
+        assert arm.options == {"width": 8, **levels}
+        assert list(levels) == list(FACTORS)
+        seen.add(tuple(levels.values()))
+    assert len(seen) == 8
+    assert tuple(declared.levels["mlp(width=8)"].values()) == (False, "none", 2)
+    assert Protocol(**LEAST).levels == {}
+
+
+def test_a_recipe_is_a_factor_like_others():
+    declared = Protocol(
+        data="digits",
+        baseline="mlp",
+        factors={"residual": [True, False], "recipe": ["plain", "modern"]},
+    )
+    assert [(arm.name, arm.recipe) for arm in declared.arms] == [
+        ("mlp", "plain"),
+        ("mlp + modern", "modern"),
+        ("mlp + residual=false", "plain"),
+        ("mlp + residual=false + modern", "modern"),
+    ]
+    assert all("recipe" not in arm.options for arm in declared.arms)
+    assert declared.levels["mlp + modern"] == {"residual": True, "recipe": "modern"}
+
+
+def test_a_factorial_is_described_and_replaced(tmp_path):
+    declared = Protocol(data="digits", baseline="mlp", factors=FACTORS)
+    again = Protocol(**json.loads(json.dumps(declared.describe())))
+    assert again == declared
+    assert again.model_fields_set == declared.model_fields_set
+    assert declared.replace(effort=2).arms == declared.arms
+    assert [a.name for a in declared.replace(challengers=["cnn"]).arms] == [
+        "mlp",
+        "cnn",
+    ]
+    crossed = Protocol(**LEAST).replace(factors={"depth": [2, 3]})
+    assert [arm.name for arm in crossed.arms] == ["mlp", "mlp + depth=3"]
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "digits"\nbaseline = "mlp"\n[factors]\nresidual = [false, true]\n'
+        'norm = ["none", "layer"]\ndepth = [2, 3]\n'
+    )
+    assert room.load(path) == declared
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"challengers": ["cnn"]}, ["challengers are declared, or follow from factors"]),
+        ({"factors": {"depth": [2]}}, ["two or more levels", "depth = [2]"]),
+        ({"factors": {"depth": [2, 2]}}, ["two or more levels", "depth = [2, 2]"]),
+        ({"factors": {"depth": 2}}, ["two or more levels", "depth = 2"]),
+        ({"factors": {"depth": [2, None]}}, ["a level is a finite number", "None"]),
+        ({"factors": "depth"}, ["factors are a table", "'depth'"]),
+        ({"factors": {"recipe": ["plain", "modrn"]}}, ["Did you mean 'modern'?"]),
+        ({"factors": {}}, ["'challengers'"]),
+        (
+            {"baseline": "mlp(depth=3)"},
+            ["the first level of each factor", "depth = 3 in the baseline, 2 among"],
+        ),
+        (
+            {"baseline": "mlp(recipe='modern')", "factors": {"recipe": ["plain", "modern"]}},
+            ["recipe = 'modern' in the baseline"],
+        ),
+        ({"baseline": {"architecture": "mlp", "sapce": {}}}, ["baseline.sapce"]),
+        ({"baseline": "x" * 58 + "=mlp"}, ["60 printable"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_factorial(changes, says):
+    given = {"data": "digits", "baseline": "mlp", "factors": {"depth": [2, 3]}}
+    with pytest.raises(UserError) as caught:
+        Protocol(**{**given, **changes})
+    for part in says:
+        assert part in str(caught.value)
+
+
+def test_no_arm_is_called_like_the_matched_baseline():
+    with pytest.raises(ProtocolError, match="name of its own"):
+        Protocol(
+            data="digits",
+            baseline="mlp",
+            challengers=[{"name": "mlp (matched)", "architecture": "cnn"}],
+            matched_baseline=True,
+        )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archtrial.errors import ArmError
-from archtrial.specs import parse_spec
+from archtrial.specs import parse_factor, parse_spec
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,33 @@ def test_reads_or_refuses_any_text(text):
 def test_needs_no_torch():
     code = "import sys, archtrial.specs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("residual=false,true", ("residual", [False, True])),
+        (" depth = 2 , 3,4 ", ("depth", [2, 3, 4])),
+        ("act='re,lu',\"gelu\"", ("act", ["re,lu", "gelu"])),
+        ("scale=0.5,1e-3", ("scale", [0.5, 1e-3])),
+        ("recipe=plain", ("recipe", ["plain"])),
+    ],
+)
+def test_a_factor_is_an_option_and_its_levels(text, read):
+    assert parse_factor(text) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("residual", "a factor is written option=level,level: 'r' at character 1"),
+        ("", "the end at character 1"),
+        ("depth=", "a value is true or false, a number, or a text in quotes: the end"),
+        ("depth=2,", "the end at character 9"),
+        ("depth=2;3 4", "levels are parted by commas: '4' at character 11"),
+    ],
+)
+def test_a_factor_that_cannot_be_read(text, says):
+    with pytest.raises(ArmError) as caught:
+        parse_factor(text)
+    assert says in str(caught.value)

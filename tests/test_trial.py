@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -361,3 +362,209 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert "To go on: archtrial run --data digits" in errors
     assert "Traceback" not in errors
+
+
+# Arms that differ in their recipe, factorials, and a matched baseline.
+
+
+@pytest.fixture(scope="module")
+def modern(tmp_path_factory):
+    """A factorial of recipe and norm, with a matched baseline, trained and judged."""
+    protocol = Protocol(
+        data="digits",
+        baseline={"architecture": "mlp", "space": {"width": [8, 16]}},
+        factors={"norm": ["none", "batch"], "recipe": ["plain", "modern"]},
+        matched_baseline=True,
+        configurations=4,
+        effort=1,
+        steps=12,
+        margin=0.05,
+    )
+    study = Study(protocol, tmp_path_factory.mktemp("modern"))
+    study.run()
+    return study
+
+
+def runs_of(study):
+    with Store(study.folder, read_only=True) as store:
+        return store.runs()
+
+
+def test_a_recipe_is_an_arms_own_and_its_length_is_counted(modern):
+    (plain, longer) = (
+        [r for r in runs_of(modern) if (r.arm, r.stage) == (arm, "search")]
+        for arm in ("mlp", "mlp + modern")
+    )
+    assert plain[0].curve[-1].step == 12
+    assert longer[0].curve[-1].step == 24
+    for one, other in zip(plain, longer, strict=True):
+        assert one.configuration == other.configuration  # searched alike, and paired
+        assert other.flops == 2 * one.flops
+        assert other.validation != one.validation
+    resolved = modern.trial.resolved
+    by_name = {arm["name"]: arm for arm in resolved["challengers"]}
+    assert by_name["mlp + modern"]["steps"] == 24
+    assert by_name["mlp + modern"]["recipe"]["augmentation"] == ["shift"]
+    assert "recipe" not in by_name["mlp + norm=batch"]
+    assert any("It trains for 24 steps" in note for note in modern.notes)
+
+
+def test_an_arm_with_a_recipe_trains_in_fleets_of_its_own(modern):
+    assert set(modern.trial.trainer.stacks.values()) == {True}
+    for task in modern.trial.trainer.divide(modern._plan_search()):
+        assert len({item.arm for item in task}) == 1
+
+
+def test_the_weights_that_are_kept_are_the_averaged_ones(modern):
+    place = modern.folder / "tuned" / "mlp + norm=batch + modern.json"
+    model = archtrial.load_tuned(modern.folder, "mlp + norm=batch + modern")
+    (run,) = (
+        run
+        for run in runs_of(modern)
+        if (run.arm, run.stage) == ("mlp + norm=batch + modern", "confirm")
+        and run.seed == json.loads(place.read_text())["seed"]
+        and run.configuration == json.loads(place.read_text())["configuration"]
+    )
+    split = modern.trial.split
+    outputs = model(torch.from_numpy(split.x_validation))
+    right = outputs.argmax(1).numpy() == split.y_validation
+    assert right.mean() == pytest.approx(run.validation)
+
+
+def test_a_factorial_is_resolved_with_its_levels(modern):
+    resolved = json.loads((modern.folder / "protocol.json").read_text())
+    assert resolved["factors"] == {
+        "norm": ["none", "batch"], "recipe": ["plain", "modern"],
+    }  # fmt: skip
+    assert resolved["baseline"]["levels"] == {"norm": "none", "recipe": "plain"}
+    assert [arm["levels"] for arm in resolved["challengers"]] == [
+        {"norm": "none", "recipe": "modern"},
+        {"norm": "batch", "recipe": "plain"},
+        {"norm": "batch", "recipe": "modern"},
+    ]
+    assert resolved["challengers"][1]["options"] == {"norm": "batch"}
+    assert all("levels" not in arm for arm in (resolved["matched"],))
+
+
+def test_the_matched_baseline_is_trained_like_any_arm_and_is_no_challenger(modern):
+    (name,) = {arm.name for arm in modern.trial.arms} - {
+        arm.name for arm in modern.protocol.arms
+    }
+    assert name == "mlp (matched)"
+    resolved = modern.trial.resolved
+    matched = resolved["matched"]
+    assert (matched["role"], matched["matches"]) == ("matched", "mlp + norm=batch")
+    assert matched["parameters"] >= matched["parameters_of_challenger"]
+    assert matched["space"]["width"] != [8, 16]
+    assert matched["fleet"]
+    assert "class _Hidden" in matched["source"]
+    stages = {stage: set() for stage in ("search", "confirm", "winner", "default")}
+    for run in runs_of(modern):
+        stages[run.stage].add(run.arm)
+    assert all(name in arms for arms in stages.values())
+    names = [
+        compared["challenger"] for compared in modern.verdict.to_dict()["comparisons"]
+    ]
+    assert name not in names
+    assert archtrial.load_tuned(modern.folder, name)
+    assert any("mlp (matched) is mlp with its width scaled" in n for n in modern.notes)
+
+
+def test_a_worker_trains_by_the_same_recipes(modern):
+    """What several workers are sent is a copy of the trainer."""
+    trainer = modern.trial.trainer
+    copy = pickle.loads(pickle.dumps(trainer))  # noqa: S301 - our own
+    (task,) = (
+        task
+        for task in trainer.divide(modern._plan_search())
+        if task[0].arm == "mlp + modern" and task[0].stage == "search"
+        and task[0].configuration["width"] == 8
+    )  # fmt: skip
+    recorded = {run.pair: run for run in runs_of(modern)
+                if (run.arm, run.stage) == ("mlp + modern", "search")}  # fmt: skip
+    for finished in copy(task):
+        assert finished.run.curve == recorded[finished.run.pair].curve
+
+
+def test_a_factor_is_fixed_and_not_searched():
+    protocol = SMALL.replace(
+        baseline="mlp", factors={"depth": [2, 3], "dropout": [0.0, 0.5]}
+    )
+    prepared = trial.prepare(protocol)
+    for arm in protocol.arms:
+        assert set(prepared.spaces[arm.name]) == {
+            "width", "learning_rate", "weight_decay",
+        }  # fmt: skip
+
+
+def test_a_baseline_that_is_as_large_is_not_matched():
+    protocol = SMALL.replace(
+        baseline="mlp", challengers=["mlp(width=9)"], matched_baseline=True
+    )
+    prepared = trial.prepare(protocol)
+    assert prepared.arms == protocol.arms
+    assert "matched" not in prepared.resolved
+    assert any("no larger one to match" in note for note in prepared.resolved["notes"])
+
+
+def test_what_nobody_declares_leaves_the_resolved_protocol_as_it_was():
+    resolved = trial.prepare(SMALL).resolved
+    assert not {"factors", "matched"} & set(resolved)
+    for arm in (resolved["baseline"], *resolved["challengers"]):
+        assert set(arm) == {
+            "name", "architecture", "options", "space", "source", "fleet",
+        }  # fmt: skip
+    assert "augmentation" not in resolved["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"factors": {"residul": [False, True]}}, "Did you mean 'residual'?"),
+        ({"factors": {"norm": ["none", "laier"]}}, "norm of mlp is one of none, batch"),
+        ({"factors": {"learning_rate": [0.1, 0.2]}}, "set it in the recipe"),
+        ({"factors": {"width": [8, 16]}}, "either fixed or searched: 'width' is both"),
+        (
+            {"data": "mnist1d", "recipe": {"augmentation": ["flip"]}},
+            "'flip' suits inputs of the kind image: a sequence",
+        ),
+        (
+            {
+                "data": "diabetes",
+                "baseline": {"architecture": "linear", "recipe": {"augmentation": ["shift"]}},
+                "challengers": ["mlp"],
+            },
+            "'shift' suits inputs of the kind image or sequence or array: a table",
+        ),
+        (
+            {"baseline": "linear", "challengers": ["mlp"], "matched_baseline": True},
+            "linear has none of width, channels",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_in_recipes_and_factors_come_before_anything_is_trained(changes, says):
+    with pytest.raises(UserError) as caught:
+        trial.prepare(SMALL.replace(**changes))
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"matched_baseline": True}, "matched_baseline is declared"),
+        ({"challengers": ["b(recipe='modern')"]}, "b(recipe=modern) has one of its own"),
+        ({"factors": {"recipe": ["plain", "modern"]}}, "a + modern has one of its own"),
+    ],
+)  # fmt: skip
+def test_a_trainer_of_ones_own_has_its_own_recipes(changes, says):
+    declared = Protocol(data="own", baseline="a", challengers=["b"]).replace(**changes)
+    with pytest.raises(ProtocolError) as caught:
+        trial.prepare(declared, function=lambda **_: {})
+    assert says in str(caught.value)
+
+
+def test_a_trainer_of_ones_own_is_told_the_levels():
+    declared = Protocol(data="own", baseline="a", factors={"skip": [False, True]})
+    prepared = trial.prepare(declared, function=lambda **_: {})
+    assert prepared.resolved["factors"] == {"skip": [False, True]}
+    assert [arm.options for arm in prepared.arms] == [{"skip": False}, {"skip": True}]

@@ -22,7 +22,7 @@ __all__ = ["keep", "load_tuned", "tidy", "weights_file"]
 
 def _place(folder: Path, arm: str) -> Path:
     # Any arm's name becomes one that every file system takes.
-    return folder / "tuned" / urllib.parse.quote(arm, safe=" ()=,_-")
+    return folder / "tuned" / urllib.parse.quote(arm, safe=" ()=,+_-")
 
 
 def weights_file(folder: Path, run: Run) -> Path:

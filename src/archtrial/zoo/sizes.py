@@ -104,7 +104,8 @@ def match(
                 module = scaled.build(input_shape, num_outputs, values)
                 counted[structure] = _parameters(module, input_shape)
             drawn.append(counted[structure])
-        return statistics.geometric_mean(drawn)
+        # Equal sizes are equal, in whatever order their logarithms were added.
+        return round(statistics.geometric_mean(drawn), 3)
 
     largest = max(challengers, key=size)
     target = size(largest)
