@@ -45,9 +45,13 @@ def studentised(challenger, baseline, k, paired):
             for i in range(n)
         ]
         return full / (np.std(values, ddof=1) / math.sqrt(n))
-    b = [pseudo(challenger.take(np.delete(everyone, i)), baseline) for i in everyone]
-    a = [pseudo(challenger, baseline.take(np.delete(everyone, i))) for i in everyone]
-    return full / math.sqrt(np.var(b, ddof=1) / n + np.var(a, ddof=1) / n)
+    variance = 0.0
+    for arm in (challenger, baseline):
+        n = len(arm.score)
+        without = [arm.take(np.delete(np.arange(n), i)) for i in range(n)]
+        expected = [Ranking(w.validation).expected(w.score, [k])[0] for w in without]
+        variance += np.var(expected, ddof=0) * (n - 1)
+    return full / math.sqrt(variance)
 
 
 def swapped(first, second, swaps):
@@ -108,12 +112,60 @@ def test_gate_does_not_depend_on_who_comes_first(make_reading, tied, sizes):
     assert gate(a, b, 2, **given) == gate(b, a, 2, **given)
 
 
-def test_the_fast_path_without_ties_is_the_general_one(make_reading):
-    a, b = make_reading(1, 12), make_reading(2, 10)
-    pool = comparison._Pool(b, a, 3, False)
-    labels = np.random.default_rng(0).permuted(np.tile(pool.labels, (40, 1)), axis=1).T
-    for fast, slow in zip(pool._untied(labels), pool._tied(labels), strict=True):
-        np.testing.assert_allclose(fast, slow, atol=1e-13)
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("sizes", [(12, 12), (12, 20), (20, 12)])
+def test_every_permutation_is_studentised_as_if_it_stood_alone(
+    make_reading, tied, sizes
+):
+    paired, k = sizes[0] == sizes[1], 3
+    a, b = make_reading(1, sizes[0], tied), make_reading(2, sizes[1], tied)
+    pool = comparison._Pool(b, a, k, paired)
+    rng = np.random.default_rng(0)
+    swaps = rng.random((sizes[1], 40)) < 0.5
+    order = Ranking(
+        np.concatenate([b.validation, a.validation]), np.concatenate([b.score, a.score])
+    ).order
+    found = pool.swapped(swaps) if paired else None
+    for column in range(40):
+        if paired:
+            arms = swapped(b, a, swaps[:, column]), swapped(a, b, swaps[:, column])
+            slow = studentised(*arms, k, True)
+            assert found[column] == pytest.approx(slow, rel=1e-9)
+            continue
+        labels = rng.permutation(pool.labels)
+        pooled = [
+            np.concatenate([getattr(b, field), getattr(a, field)])[order]
+            for field in ("validation", "score")
+        ]
+        arms = [
+            Reading(*(v[chosen] for v in pooled), None, np.zeros(chosen.sum(), bool), 0)
+            for chosen in (labels, ~labels)
+        ]
+        slow = studentised(*arms, k, False)
+        assert pool.studentised(labels[:, None])[0] == pytest.approx(slow, rel=1e-9)
+
+
+def test_labels_are_dealt_in_every_way_equally_often():
+    dealt = comparison._deal(np.random.default_rng(0), 6, 20_000, 2)
+    assert (dealt.sum(axis=0) == 2).all()
+    _, ways = np.unique(dealt, axis=1, return_counts=True)
+    assert len(ways) == math.comb(6, 2)
+    assert stats.chisquare(ways).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_draws_do_not_depend_on_the_size_of_a_block(make_reading, monkeypatch, paired):
+    a, b = make_reading(1, 20), make_reading(2, 20, shift=0.02)
+    counts = counts_of(a, b, paired)
+    found = expectation(b, [3], counts[1])
+    p = gate(b, a, 3, paired=True, permutations=999, seed=0)
+    monkeypatch.setattr(comparison, "BLOCK", 1)
+    monkeypatch.setattr(comparison, "RESAMPLED", 1)
+    for one, other in zip(counts, counts_of(a, b, paired), strict=True):
+        np.testing.assert_array_equal(one, other)
+    again = expectation(b, [3], counts[1])
+    np.testing.assert_allclose(found.resampled, again.resampled, rtol=1e-14)
+    assert gate(b, a, 3, paired=True, permutations=999, seed=0) == p
 
 
 def test_gate_between_scores_without_any_variation(make_reading):

@@ -28,7 +28,6 @@ from archtrial.statistics.search import Reading
 from archtrial.statistics.tuning import (
     Ranking,
     leave_one_out_table,
-    mean_without,
     rank_weights,
 )
 
@@ -88,26 +87,61 @@ def expectation(
         efforts: (K,) efforts from 1 to n - 1.
         counts: (B, n) how often each trial is drawn in each resample.
     """
+    return expectations(reading, [efforts], counts)[0]
+
+
+# Resampled scores that are looked at together: half a processor's second cache.
+RESAMPLED = 2**15
+
+
+def expectations(
+    reading: Reading,
+    several: Sequence[Sequence[int] | np.ndarray],
+    counts: np.ndarray,
+) -> list[Expectation]:
+    """Estimates D(k) for several lists of efforts, resampling once for all of them.
+
+    Each list is computed as if it stood alone, to the last bit. So where two arms
+    have the same list, their difference turns round exactly with the arms, whatever
+    else is asked of one of them.
+
+    Args:
+        reading: The arm's trials.
+        several: Lists of (K,) efforts from 1 to n - 1.
+        counts: (B, n) how often each trial is drawn in each resample.
+    """
     n = len(reading.validation)
-    efforts = np.asarray(efforts)
+    lists = [np.asarray(efforts) for efforts in several]
     ranking = Ranking(reading.validation, reading.score)
-    estimate = ranking.expected(reading.score, efforts)
-    without = ranking.leave_one_out(reading.score, efforts)
-    examples = None
+    weights = [rank_weights(n, efforts).T for efforts in lists]
+    resampled = [np.empty((len(efforts), len(counts))) for efforts in lists]
+    block = max(RESAMPLED // n, 16)
+    for start in range(0, len(counts), block):
+        rows = slice(start, start + block)
+        ranked = ranking.resampled(reading.score, counts[rows]).T
+        for found, weight in zip(resampled, weights, strict=True):
+            found[:, rows] = weight @ ranked
+    filled = None
     if reading.examples is not None:
         # A stand-in says nothing of single examples, so it counts as the same on all.
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
+        ).T
+    estimated = []
+    for efforts, found in zip(lists, resampled, strict=True):
+        estimate = ranking.expected(reading.score, efforts)
+        without = ranking.leave_one_out(reading.score, efforts)
+        estimated.append(
+            Expectation(
+                estimate=estimate,
+                influence=(estimate - without) * math.sqrt((n - 1) / n),
+                resampled=found.T,
+                examples=None if filled is None else filled @ ranking.weights(efforts),
+                fall=_divergence_allowance(reading, efforts),
+                freedom=2 * n / efforts - 1,
+            )
         )
-        examples = filled.T @ ranking.weights(efforts)
-    return Expectation(
-        estimate=estimate,
-        influence=(estimate - without) * math.sqrt((n - 1) / n),
-        resampled=ranking.resampled(reading.score, counts) @ rank_weights(n, efforts),
-        examples=examples,
-        fall=_divergence_allowance(reading, efforts),
-        freedom=2 * n / efforts - 1,
-    )
+    return estimated
 
 
 def _divergence_allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
@@ -148,13 +182,22 @@ def resample_counts(
         resamples: B, even.
 
     Returns:
-        (B, baseline) and (B, challenger) int64: how often each trial was drawn.
+        (B, baseline) and (B, challenger) uint8: how often each trial was drawn.
     """
 
     def drawn(n: int, rows: int, *names: str) -> np.ndarray:
-        indices = generator(seed, "resample", *names).integers(0, n, (rows, n))
-        flat = indices + n * np.arange(rows)[:, None]
-        return np.bincount(flat.ravel(), minlength=rows * n).reshape(rows, n)
+        stream = generator(seed, "resample", *names)
+        # No trial is drawn more than 255 times: with n > 255, not in this universe.
+        counts = np.empty((rows, n), dtype=np.uint8)
+        block = max(2 * RESAMPLED // n, 1)
+        for start in range(0, rows, block):
+            some = counts[start : start + block]
+            indices = stream.integers(0, n, some.shape)
+            indices += n * np.arange(len(some))[:, None]
+            some[:] = np.bincount(indices.ravel(), minlength=some.size).reshape(
+                some.shape
+            )
+        return counts
 
     if paired:
         pairs = drawn(challenger, resamples, "pairs")
@@ -292,10 +335,10 @@ def equal_compute(
 
 # --- the gate ------------------------------------------------------------------
 
-# Cells of a block of permutations: a dozen such arrays fit into the processor's
-# second cache, and they are handed out again without asking the system for memory.
-# Never a setting: how the draws are divided could alter them.
-BLOCK = 15_000
+# Cells of a block of permutations: few enough for memory, and enough that the work
+# on a row outweighs the call. Never a setting: how the draws are divided could alter
+# them.
+BLOCK = 2**22
 
 
 def gate(
@@ -324,7 +367,8 @@ def gate(
         seed: The protocol's seed.
     """
     pool = _Pool(challenger, baseline, effort, paired)
-    block = max(BLOCK // pool.size, 1)
+    # Whole words of random bits, so that none is lost between two blocks.
+    block = max(BLOCK // pool.size // 32, 1) * 32
     observed = abs(pool.studentised(pool.labels[:, None])[0])
     # Equal values must not be told apart by rounding.
     threshold = observed * (1 - 1e-10)
@@ -343,22 +387,58 @@ def gate(
     for start in range(0, permutations, block):
         rows = min(block, permutations - start)
         if paired:
-            drawn = stream.integers(0, 2, (rows, n), dtype=np.bool_).T
-            reached += int(np.sum(np.abs(pool.swapped(drawn)) >= threshold))
+            drawn = stream.integers(0, 2, (rows, n), dtype=np.bool_)
+            ratios = pool.swapped(np.ascontiguousarray(drawn.T))
         else:
             # The smaller arm's labels are dealt, whichever arm that is.
-            fewer = np.arange(pool.size) < min(n, len(baseline.score))
-            dealt = stream.permuted(np.tile(fewer, (rows, 1)), axis=1).T
-            labels = dealt if n <= len(baseline.score) else ~dealt
-            reached += int(np.sum(np.abs(pool.studentised(labels)) >= threshold))
+            fewer = min(n, len(baseline.score))
+            dealt = _deal(stream, pool.size, rows, fewer)
+            ratios = pool.studentised(dealt if n == fewer else ~dealt)
+        reached += int(np.sum(np.abs(ratios) >= threshold))
     return (1 + reached) / (1 + permutations)
+
+
+def _deal(
+    stream: np.random.Generator, places: int, hands: int, labels: int
+) -> np.ndarray:
+    """Deals a number of labels to places at random, (places, hands) bool.
+
+    Each place gets a label by a coin of its own. Where that makes too many or too
+    few, labels are taken away or added at random until the number is right: of all
+    ways to deal that many, each is as likely, since neither step prefers a place.
+    """
+    dealt = stream.random((places, hands), dtype=np.float32) < labels / places
+    excess = np.sum(dealt, axis=0) - labels
+    wrong = np.flatnonzero(excess)
+    while len(wrong):
+        place = stream.integers(0, places, len(wrong))
+        many = excess[wrong] > 0
+        fitting = dealt[place, wrong] == many
+        place, mended, many = place[fitting], wrong[fitting], many[fitting]
+        dealt[place, mended] = ~many
+        excess[mended] -= np.where(many, 1, -1)
+        wrong = wrong[excess[wrong] != 0]
+    return dealt
 
 
 class _Pool:
     """The trials of both arms in one ranking, to be dealt out anew.
 
-    Sorting once is enough: any subset of a sorted pool is sorted. The columns of
-    all arrays are permutations, so that sums along ranks run over whole rows.
+    Sorting once is enough: any subset of a sorted pool is sorted. Let c of an arm's
+    trials lie at or below a place, t rise there by dt to the next place, and
+
+        f(c) = C(c - 1, k - 1) / C(n - 1, k),    Y = sum of f(c) dt over lower places
+
+    Leaving out a trial lowers D(k) by its Y less the mean of Y over the arm's trials
+    (Abel summation of the leave-one-out sums), and D(k) is the highest score less
+    (n - k) / k times what the highest Y exceeds that mean by. So one running sum for
+    each arm gives the gain and its standard error, and neither needs to know which
+    places are whose before it comes to them. It runs from place to place over all
+    permutations at once; the columns of all arrays are permutations.
+
+    Y_B - Y_A and Y_B + Y_A are kept instead of Y_B and Y_A, since a trial's signed Y
+    is half of their sum or difference. Swapping the arms negates the one and leaves
+    the other, to the last bit.
     """
 
     def __init__(
@@ -368,21 +448,29 @@ class _Pool:
         ranking = Ranking(
             np.concatenate([challenger.validation, baseline.validation]), score
         )
+        self._arms = len(challenger.score), len(baseline.score)
         place = np.argsort(ranking.order)
-        self._challenger, self._baseline = np.split(place, [len(challenger.score)])
+        self._challenger, self._baseline = np.split(place, [self._arms[0]])
         self._paired = paired
-        self._ranking = ranking
-        self._score = score[ranking.order, None]
+        self._effort = effort
+        self._score = score[ranking.order]
         self._spread = float(np.ptp(score))
-        sizes = [len(challenger.score), len(baseline.score)]
-        self._tables = [leave_one_out_table(n, effort) for n in sizes]
-        # From the sum over the first line of `mean_without` to D(k).
-        self._to_mean = [1 - effort / n for n in sizes]
-        # From a deviation of the leave-one-out mean to the influence.
-        self._to_influence = [math.sqrt((n - 1) / n) for n in sizes]
+        self._groups = []
+        for start, m in zip(ranking.first.tolist(), ranking.sizes, strict=True):
+            scores = self._score[start : start + m]
+            mixed = bool(np.ptp(scores) > 0)
+            level = float(np.mean(scores) if mixed else scores[0])
+            self._groups.append((start, start + int(m), level, mixed))
+        self._tables = [leave_one_out_table(n, effort) for n in self._arms]
+        self._steps = [np.diff(table, prepend=0.0) for table in self._tables]
+        # So that the baseline's step can be looked up by the challenger's number:
+        # the more places are the challenger's, the fewer are the baseline's.
+        self._reversed = np.append(np.zeros(self._arms[0]), self._steps[1][::-1])
+        self._unit = (
+            ranking.order % self._arms[0] if paired else np.arange(len(score))
+        ).tolist()
         self.size = len(score)
-        """N, the number of trials in both arms."""
-        self.labels = ranking.order < len(challenger.score)
+        self.labels = ranking.order < self._arms[0]
         """(N,) which places in the ranking the challenger's trials hold."""
 
     def swapped(self, swaps: np.ndarray) -> np.ndarray:
@@ -402,11 +490,7 @@ class _Pool:
         Returns:
             (P,) float64; 0 where the gain is 0, infinite where only its error is.
         """
-        influences = self._tied if self._ranking.tied else self._untied
-        gains, signed = influences(labels)
-        if self._paired:
-            signed = signed[self._challenger] + signed[self._baseline]
-        errors = np.sqrt(np.einsum("ip,ip->p", signed, signed))
+        gains, errors = self._gains(labels)
         # What is left of a difference of equal numbers is rounding.
         nothing = 1e-12 * self._spread
         gains[np.abs(gains) <= nothing] = 0.0
@@ -415,58 +499,140 @@ class _Pool:
         ratios: np.ndarray = np.divide(gains, errors, out=limits, where=~exact)
         return ratios
 
-    def _tied(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the gains (P,), and the influence (N, P) of each place on them."""
-        ranking = self._ranking
-        expected, influence = [], []
-        for arm, members in enumerate((labels, ~labels)):
-            scores = members * self._score
-            counts = np.add.reduceat(members, ranking.first, axis=0, dtype=np.int64)
-            sums = np.add.reduceat(scores, ranking.first, axis=0)
-            ends = np.cumsum(counts, axis=0)
-            table = self._tables[arm]
-            whole, rest, own = mean_without(
-                counts, sums, table[ends], table[np.maximum(ends - 1, 0)]
-            )
-            rest += own * sums
-            without = rest[ranking.group] - own[ranking.group] * scores
-            expected.append(whole * self._to_mean[arm])
-            influence.append((expected[arm] - without) * self._to_influence[arm])
-        return expected[0] - expected[1], np.where(labels, influence[0], -influence[1])
+    def _gains(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the gains (P,) and their standard errors (P,)."""
+        signs = np.where(labels, 1.0, -1.0)
+        # Twice the signed Y of each unit: of a pair, both trials' together.
+        signed = np.zeros(
+            (max(self._arms) if self._paired else self.size, len(signs.T))
+        )
+        count = np.zeros(len(signs.T), dtype=np.intp)
+        difference, total = np.zeros((2, len(signs.T)))
+        level = self._groups[0][2]
+        for start, end, here, mixed in self._groups:
+            if here != level:
+                of_difference, of_total = self._rise(start, here - level)
+                difference += of_difference.take(count)
+                total += of_total.take(count)
+                level = here
+            if mixed:
+                block = slice(start, end)
+                found, (less, fewer) = self._among_ties(
+                    labels[block], self._score[block] - level, start, count
+                )
+                for unit, sign, (apart, both) in zip(
+                    self._unit[block], signs[block], found, strict=True
+                ):
+                    signed[unit] += difference + apart + sign * (total + both)
+                difference -= less
+                total -= fewer
+                count += np.sum(labels[block], axis=0)
+                continue
+            for place in range(start, end):
+                own = signed[self._unit[place]]
+                own += difference
+                own += signs[place] * total
+                np.add(count, labels[place], out=count)
+        if self._paired:
+            n, k = self._arms[0], self._effort
+            mean = np.mean(signed, axis=0)
+            signed -= mean
+            squares = np.einsum("up,up->p", signed, signed) / 4
+            return (n - k) / k * (mean / 2 - difference), np.sqrt(squares * (n - 1) / n)
+        return self._unpaired(signed, signs, difference, total)
 
-    def _untied(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what `_tied` does where no two trials tie, three times as fast.
+    def _rise(self, place: int, rise: float) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what Y_B - Y_A and Y_B + Y_A grow by, by the challenger's number.
 
-        With a and b the weights of a rank below and above the trial left out,
+        Args:
+            place: How many places lie below, c of them the challenger's and the
+                others the baseline's.
+            rise: What the score grows by.
 
-            D without i = sum_j b_j t_j + sum_{j < rho} (a_j - b_j) t_j - b_rho t_rho
-
-        so that both arms fit into the same rows, each place in its own arm's rank.
+        Returns:
+            Two tables, by c = 0, ..., min(place, n).
         """
-        ranks = np.cumsum(labels, axis=0, dtype=np.int32)
-        # The baseline's weights stand behind the challenger's in one table.
-        behind = len(self._tables[0])
-        places = np.arange(1, self.size + 1, dtype=np.int32)[:, None]
-        ranks = np.where(labels, ranks, places - ranks + behind)
-        below = np.concatenate([np.diff(t, prepend=0.0) for t in self._tables])
-        above = np.concatenate(
-            [np.diff(t[:-1], prepend=[0.0, 0.0]) for t in self._tables]
+        own = self._steps[0][: place + 1]
+        others = self._reversed[self.size - place :][: len(own)]
+        return (own - others) * rise, (own + others) * rise
+
+    def _among_ties(
+        self,
+        labels: np.ndarray,
+        deviations: np.ndarray,
+        below: int,
+        count: np.ndarray,
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, np.ndarray]]:
+        """Adds what differs from a single trial where scores differ among ties.
+
+        Tied trials of an arm count at their mean. With mean_g the deviation of that
+        mean from the group's level, R of the arm's trials up to the group and m in
+        it, the Y of a member with deviation d is higher by
+
+            f(R - m) mean_g + [F(R - 1) - F(R - m)] (d - mean_g) / (m - 1)
+
+        with F the running sum of f, and Y above the group is lower by
+        [f(R) - f(R - m)] mean_g.
+
+        Args:
+            labels: (m, P) bool, of the group's places.
+            deviations: (m,) of their scores from the group's level.
+            below: How many places lie below.
+            count: (P,) how many of them are the challenger's.
+
+        Returns:
+            For each place the excess (P,) of the difference and of the sum of both
+            arms' Y, if the place is theirs; and what both are lower by above.
+        """
+        fixed, slopes, losses = [], [], []
+        for arm, chosen in enumerate((labels, ~labels)):
+            before = count if arm == 0 else below - count
+            members = np.sum(chosen, axis=0)
+            after = before + members
+            mean = (deviations @ chosen) / np.maximum(members, 1)
+            step, table = self._steps[arm], self._tables[arm]
+            first = step.take(before)
+            slope = table.take(np.maximum(after - 1, 0)) - table.take(before)
+            slope /= np.maximum(members - 1, 1)
+            fixed.append((first - slope) * mean)
+            slopes.append(slope)
+            losses.append((step.take(after) - first) * mean)
+        (b, a), (of_b, of_a), (less_b, less_a) = fixed, slopes, losses
+        members_found = [
+            (b - a + (of_b - of_a) * d, b + a + (of_b + of_a) * d) for d in deviations
+        ]
+        return members_found, (less_b - less_a, less_b + less_a)
+
+    def _unpaired(
+        self,
+        signed: np.ndarray,
+        signs: np.ndarray,
+        difference: np.ndarray,
+        total: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the gains (P,) and their standard errors (P,), trials being units.
+
+        Args:
+            signed: (N, P) twice the signed Y of each place; overwritten.
+            signs: (N, P) 1 where the challenger's, else -1.
+            difference: (P,) the highest Y_B - Y_A.
+            total: (P,) the highest Y_B + Y_A.
+        """
+        n_b, n_a = self._arms
+        k = self._effort
+        everyone = np.sum(signed, axis=0)
+        by_sign = np.einsum("np,np->p", signed, signs)
+        mean_b, mean_a = (by_sign + everyone) / 4 / n_b, (by_sign - everyone) / 4 / n_a
+        gains = (n_a - k) / k * ((total - difference) / 2 - mean_a) - (n_b - k) / k * (
+            (total + difference) / 2 - mean_b
         )
-        weighted = below[ranks] * self._score
-        after = above[ranks] * self._score
-        step = weighted - after
-        steps = np.where(labels, step, 0.0)
-        upto = np.where(
-            labels, np.cumsum(steps, axis=0), np.cumsum(step - steps, axis=0)
-        )
-        expected, centre = [], []
-        for arm, members in enumerate((labels, ~labels)):
-            total = np.einsum("np,np->p", members, weighted)
-            expected.append(total * self._to_mean[arm])
-            centre.append(expected[arm] - np.einsum("np,np->p", members, after))
-        influence = np.where(labels, *centre) - upto + weighted
-        influence *= np.where(labels, self._to_influence[0], -self._to_influence[1])
-        return expected[0] - expected[1], influence
+        signed -= mean_b - mean_a
+        signed -= signs * (mean_b + mean_a)
+        np.square(signed, out=signed)
+        everyone = np.sum(signed, axis=0)
+        by_sign = np.einsum("np,np->p", signed, signs)
+        of_b, of_a = (everyone + by_sign) / 8, (everyone - by_sign) / 8
+        return gains, np.sqrt(of_b * ((n_b - 1) / n_b) + of_a * ((n_a - 1) / n_a))
 
 
 def gate_by_signs(

@@ -230,9 +230,10 @@ class Ranking:
         Returns:
             (B, n) float64; tied trials of a resample carry their mean.
         """
-        drawn = counts[:, self.order]
+        drawn = counts[:, self.order].astype(np.intp)
         ranked = scores[self.order]
-        if self.tied:
+        # Among equal scores it makes no difference which of them is picked.
+        if np.any(ranked != ranked[self.first][self.group]):
             sums = np.add.reduceat(drawn * ranked, self.first, axis=1)
             drawn = np.add.reduceat(drawn, self.first, axis=1)
             values = sums / np.maximum(drawn, 1)
