@@ -221,3 +221,204 @@ def make_evidence(**changes):
 @pytest.fixture
 def evidence():
     return make_evidence()
+
+
+def estimate(estimate, low, high, **more):
+    return {"estimate": estimate, "low": low, "high": high, **more}
+
+
+LADDER = {
+    # The challenger at 1x less the margin: what the baseline is to reach.
+    "target": estimate(0.8693, 0.838, 0.895),
+    "rungs": [
+        {
+            "rung": 1,
+            "configurations": 16,
+            "baseline_score": estimate(0.6331, 0.601, 0.66),
+            "challenger_score": estimate(0.8743, 0.843, 0.9),
+            "ahead_of_target": estimate(-0.2362, -0.274, -0.198),
+            "reason": None,
+        },
+        {
+            "rung": 2,
+            "configurations": 16,
+            "baseline_score": estimate(0.668, 0.63, 0.7),
+            "challenger_score": estimate(0.889, 0.862, 0.913),
+            "ahead_of_target": estimate(-0.2013, -0.245, -0.157),
+            "reason": None,
+        },
+        {
+            "rung": 4,
+            "configurations": 16,
+            "baseline_score": estimate(0.69, 0.655, 0.72),
+            "challenger_score": None,
+            "ahead_of_target": estimate(-0.1793, -0.223, -0.138),
+            "reason": "cnn has 4 of the 16 trials that effort 4 takes",
+        },
+    ],
+    "reaches": "no",
+    "longest": 4,
+    "rung": {"estimate": None, "low": None, "high": None},
+    "extrapolated": {
+        "rung": 8,
+        "baseline_score": estimate(0.714, 0.66, 0.76),
+        "ahead_of_target": estimate(-0.155, -0.21, -0.1),
+    },
+}
+
+
+def make_row(part, effect, standing="same", n=8, effort=2, p_value=0.004):
+    return {
+        "part": part,
+        "configurations": n,
+        "effort": effort,
+        "effect": effect,
+        "p_value": p_value,
+        "standing": standing,
+    }
+
+
+ROBUSTNESS = {
+    "rows": [
+        make_row("learning_rate, lower half", estimate(0.31, 0.24, 0.39)),
+        make_row("learning_rate, upper half", estimate(0.19, 0.12, 0.25)),
+        make_row("weight_decay, lower half", estimate(0.24, 0.17, 0.31)),
+        make_row("weight_decay, upper half", estimate(0.23, 0.15, 0.3)),
+        make_row("label_smoothing, lower half", estimate(0.25, 0.19, 0.32)),
+        make_row(
+            "label_smoothing, upper half", estimate(0.1, -0.04, 0.23), "lost", 8, 2, 0.1
+        ),
+        make_row("median instead of mean", estimate(0.25, 0.2, 0.29), n=16, effort=4),
+        make_row(
+            "mlp with as many parameters", estimate(0.21, 0.17, 0.25), n=16, effort=4
+        ),
+    ],
+    "opposite": [],
+    "lost": ["label_smoothing, upper half"],
+    # Parts of which too few configurations are known.
+    "skipped": ["norm = batch"],
+}
+PUBLISHED = {
+    "gap": 0.03,
+    "tuning": estimate(0.024, 0.019, 0.029),
+    "architecture": estimate(0.002, -0.004, 0.008),
+    "selection_luck": estimate(0.004, -0.001, 0.009),
+}
+ATTRIBUTION = {
+    "shares": {
+        "architecture": estimate(0.31, 0.22, 0.4),
+        "hyperparameters": estimate(0.55, 0.44, 0.63),
+        "interaction": estimate(0.12, 0.06, 0.2),
+        "seed": estimate(0.02, 0.01, 0.04),
+    },
+    "importance": {
+        "mlp": {
+            "learning_rate": estimate(0.71, 0.5, 0.82),
+            "width": estimate(0.09, 0.0, 0.22),
+            "depth": estimate(0.04, 0.0, 0.15),
+        },
+        "cnn": {
+            "learning_rate": estimate(0.82, 0.66, 0.9),
+            "norm": estimate(0.07, 0.0, 0.19),
+        },
+    },
+}
+FACTORIAL = {
+    "effects": [
+        {
+            "name": name,
+            "factors": name.split(" x "),
+            "effect": effect,
+            "p_value": p_value,
+            "p_value_adjusted": min(1.0, 3 * p_value),
+            "claimed": claimed,
+        }
+        for name, effect, p_value, claimed in (
+            ("residual", estimate(0.031, 0.018, 0.044), 0.0002, True),
+            ("norm", estimate(0.012, -0.002, 0.026), 0.09, False),
+            ("residual x norm", estimate(-0.006, -0.02, 0.008), 0.4, False),
+        )
+    ]
+}
+
+
+def make_whole_evidence(**changes):
+    """Returns evidence of everything that a document may hold."""
+    evidence = make_evidence()
+    (comparison,) = evidence.document["comparisons"]
+    comparison |= {
+        "ladder": LADDER,
+        "robustness": ROBUSTNESS,
+        "published": PUBLISHED,
+        "would_settle": {
+            "configurations": 64,
+            "times_cost": 4.0,
+            "test_examples": None,
+        },
+    }
+    study = evidence.document["study"] | {
+        "attribution": ATTRIBUTION,
+        "factorial": FACTORIAL,
+        "winner": {
+            "arm": "cnn",
+            "among": 5,
+            "score": estimate(0.8743, 0.843, 0.9),
+            "rerun": estimate(0.8661, 0.851, 0.881),
+            "gain": estimate(0.2301, 0.2, 0.26),
+            "luck": estimate(0.0082, -0.004, 0.02),
+        },
+        "looks": [
+            {
+                "configurations": 16,
+                "alpha": 0.0001,
+                "decisions": {"cnn": "go on"},
+            },
+            {
+                "configurations": 32,
+                "alpha": 0.0055,
+                "decisions": {"cnn": "claim: architecture"},
+            },
+        ],
+        "probes": [
+            {
+                "tuner": "TPE",
+                "trials": 32,
+                "best_validation": 0.68,
+                "score": estimate(0.671, 0.655, 0.687, seeds=3),
+                "reaches": False,
+            },
+            {
+                "tuner": "GP",
+                "trials": 32,
+                "best_validation": 0.69,
+                "score": estimate(0.684, 0.66, 0.708, seeds=3),
+                "reaches": False,
+            },
+        ],
+        "ceilings": {
+            "mlp": estimate(0.70, 0.67, 0.75, backtest={"passed": True, "error": 0.01}),
+            "cnn": {"reason": "16 configurations are fewer than 64"},
+        },
+        # What calibration.published_error returns.
+        "calibration": {
+            "configurations": 16,
+            "effort": 4,
+            "paired": True,
+            "studies": 10_000,
+            "architecture": 0.0041,
+            "baseline": 0.0038,
+            "worst": 0.012,
+            "worst_setting": "20 and 50 % of runs diverge",
+        },
+    }
+    return dataclasses.replace(
+        evidence,
+        document=evidence.document | {"study": study},
+        price_per_hour=2.5,
+        **changes,
+    )
+
+
+@pytest.fixture
+def whole():
+    return make_whole_evidence()

@@ -38,6 +38,8 @@ class Evidence:
     configurations pile up."""
     loading: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Of each arm, the lines of Python that load its tuned model."""
+    price_per_hour: float | None = None
+    """What an hour of training costs, in any currency."""
 
 
 def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:

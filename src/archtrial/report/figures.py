@@ -9,7 +9,6 @@ light and dark mode; text stays text.
 All lengths are in CSS pixels at a figure's natural size (one Matplotlib point).
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError, RecordsError
@@ -50,6 +48,8 @@ from archtrial.report.evidence import (
     tuned_pair,
 )
 from archtrial.report.numbers import Metric
+from archtrial.report.rows import Row, draw_rows
+from archtrial.report.scales import above, score_axis, score_ticks, scored
 from archtrial.space import Choice, Dimension, Integer, Space
 
 __all__ = [
@@ -214,7 +214,7 @@ def tuning_curves(
         axes.set_xlabel("effort: search trials spent before picking the best")
         if width < WIDE:
             axes.set_xlabel("effort: search trials spent")
-        _score_axis(axes, metric)
+        score_axis(axes, metric)
         label_ends(axes, ends)
         if effort <= longest:  # more than that, n configurations cannot tell
             _mark_effort(axes, effort, drawn, scores, metric)
@@ -247,12 +247,12 @@ def fresh_seeds(
         if within is not None:
             written += f" ({numbers.scores(*within, metric).removesuffix('%')})"
         rows.append(
-            _Row(f"tuned {names[arm]}", written, arms[arm], tests, tests.mean(), within)
+            Row(f"tuned {names[arm]}", written, arms[arm], tests, tests.mean(), within)
         )
     with matplotlib.rc_context(STYLE):
-        figure, axes = _rows(message, rows, width, height=84)
-        _score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4)
-        axes.set_xlabel(_scored("test", metric))
+        figure, axes = draw_rows(message, rows, width, height=84)
+        score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4)
+        axes.set_xlabel(scored("test", metric))
     return figure
 
 
@@ -280,7 +280,7 @@ def effects(
         bounds = numbers.differences(*within, metric).removesuffix(" points")
         written = f"{gain.removesuffix(' points')} ({bounds})"
         rows.append(
-            _Row(
+            Row(
                 names[comparison["challenger"]],
                 written,
                 arms[comparison["challenger"]],
@@ -293,12 +293,12 @@ def effects(
     baseline = shortened(next(iter(arms)), 24)
     unit = ", points" if numbers.difference(0.0, metric).endswith("points") else ""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _rows(
+        figure, axes = draw_rows(
             _effects_message(drawn, metric), rows, width, height=52, include=(0.0,)
         )
         axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
-        _score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
+        score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
         axes.set_xlabel(f"gain over {baseline} in {numbers.label(metric)}{unit}")
     return figure
 
@@ -353,9 +353,9 @@ def search_positions(
             alone = len(owners) == 1 and sum(name == panel[0] for panel in panels) > 1
             owner = f" ({shortened(owners[0], 10)})" if alone else ""
             title = shortened(name, max(8, int(panel_width / 8) - len(owner)))
-            _above(axes, title + owner, head - 15)
+            above(axes, title + owner, head - 15)
             if i == 0:
-                _above(axes, _scored("validation", metric), head + 6, muted=True)
+                above(axes, scored("validation", metric), head + 6, muted=True)
             for j, arm in enumerate(owners):
                 lane = j - (len(owners) - 1) / 2
                 best = _best(searched[arm], metric, effort)
@@ -365,7 +365,7 @@ def search_positions(
             axes.set_xlim(-0.04, 1.04)
             axes.set_ylim(min(scores) - pad, max(scores) + pad)
             _position_ticks(axes, dimension, panel_width)
-            _score_ticks(axes.yaxis, metric, 3)
+            score_ticks(axes.yaxis, metric, 3)
             axes.grid(axis="y", color=LIGHT["line"], lw=1)
             axes.set_axisbelow(True)
             axes.tick_params(labelleft=column == 0)
@@ -419,7 +419,7 @@ def learning_curves(
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
         axes.set_xlim(left=0)
-        _score_axis(axes, metric, "validation")
+        score_axis(axes, metric, "validation")
         label_ends(axes, ends)
     return figure
 
@@ -649,98 +649,6 @@ def _learning_message(
 # -------------------------------------------------------------------- drawing
 
 
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    """One arm in a figure of rows: names above, points and interval below."""
-
-    left: str
-    right: str
-    color: str
-    points: np.ndarray
-    estimate: float
-    interval: tuple[float, float] | None
-
-
-def _rows(
-    message: str,
-    rows: Sequence[_Row],
-    width: int,
-    height: int,
-    include: tuple[float, ...] = (),
-) -> tuple[Figure, Axes]:
-    """Draws rows of points and intervals over one axis of scores."""
-    figure, top = blank(message, width, height * len(rows) + 46)
-    margin = 18
-    inner = width - 2 * margin
-    axes = axes_at(figure, margin, top + 4, inner, height * len(rows))
-    shown = [*include, *(row.estimate for row in rows)]
-    for row in rows:
-        shown += [*row.points, *(row.interval or ())]
-    low, high = min(shown), max(shown)
-    pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-    axes.set_xlim(low - pad, high + pad)
-    axes.set_ylim(height * len(rows), 0)  # pixels, from the top down
-    per_pixel = (high - low + 2 * pad) / inner
-    for i, row in enumerate(rows):
-        head = height * i + 15
-        # No grid line runs through the words.
-        paper = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
-        style: dict[str, Any] = {"va": "baseline", "bbox": paper}
-        axes.text(low - pad, head, row.left, color=row.color, weight="bold", **style)
-        axes.text(high + pad, head, row.right, ha="right", **style)
-        middle = head + 12 + (height - 40) / 2
-        if len(row.points):
-            offsets, diameter = _swarm(row.points / per_pixel, 7.0, (height - 46) / 2)
-            axes.scatter(
-                row.points,
-                middle - 5 + offsets,
-                s=diameter**2,
-                color=row.color,
-                alpha=0.75 if len(row.points) < 100 else 0.45,
-                lw=0,
-                zorder=3,
-            )
-        under = height * (i + 1) - 14 if len(row.points) else middle
-        if row.interval is not None:
-            axes.plot(row.interval, [under, under], color=row.color, lw=2.4, zorder=4)
-        axes.plot(
-            [row.estimate],
-            [under],
-            "|" if len(row.points) else "o",
-            ms=10 if len(row.points) else 7,
-            mew=2.4 if len(row.points) else 1,
-            color=row.color,
-            markeredgecolor=row.color if len(row.points) else LIGHT["paper"],
-            zorder=5,
-        )
-    axes.set_yticks([])
-    axes.grid(axis="x", color=LIGHT["line"], lw=1)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _swarm(x: np.ndarray, diameter: float, room: float) -> tuple[np.ndarray, float]:
-    """Returns offsets that keep points apart, and the diameter that this needs.
-
-    Args:
-        x: (S,) positions in pixels.
-        diameter: Of a point, in pixels, where there is room.
-        room: The largest offset to either side.
-    """
-    if len(x) > 100:
-        diameter = 4.0
-    column = np.round(x / diameter).astype(int)
-    offsets = np.zeros(len(x))
-    for place in np.unique(column):
-        members = np.flatnonzero(column == place)
-        # 0, 1, -1, 2, -2: each column grows from its middle to both sides.
-        rank = np.arange(len(members))
-        steps = (rank + 1) // 2 * np.where(rank % 2, 1, -1) * diameter
-        highest = np.abs(steps).max()
-        offsets[members] = steps * min(1.0, room / highest if highest else 1.0)
-    return offsets, diameter
-
-
 def _scatter(
     axes: Axes,
     name: str,
@@ -826,38 +734,6 @@ def _panels(
             else:
                 panels.append((name, dimension, [arm]))
     return sorted(panels, key=lambda panel: (-len(panel[2]), panel[0]))
-
-
-def _score_axis(axes: Axes, metric: Metric, which: str = "") -> None:
-    _score_ticks(axes.yaxis, metric, 6)
-    axes.grid(axis="y", color=LIGHT["line"], lw=1)
-    axes.set_axisbelow(True)
-    _above(axes, _scored(which, metric), 8, muted=True)
-
-
-def _score_ticks(
-    axis: Axis, metric: Metric, most: int, *, signed: bool = False
-) -> None:
-    axis.set_major_locator(ticker.MaxNLocator(most, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(lambda at, _: numbers.tick(at, metric, signed=signed))
-
-
-def _scored(which: str, metric: Metric) -> str:
-    text = f"{which} {numbers.label(metric)}".strip()
-    return text if metric.higher_is_better else f"{text} (lower is better)"
-
-
-def _above(axes: Axes, text: str, offset: float, muted: bool = False) -> None:
-    """Writes text above axes, where it is read without turning the head."""
-    axes.annotate(
-        text,
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, offset),
-        textcoords="offset points",
-        color=LIGHT["muted" if muted else "ink"],
-        size=SIZE - muted,
-    )
 
 
 def _mark_effort(
