@@ -22,6 +22,8 @@ ROOMS = [
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "calibration"
 HEAVY = ("torch", "optuna", "plotly")
+# Who may import Optuna, inside a function alone: it is slow, and not everybody's.
+OPTUNA = {"records/optuna_studies.py", "probes.py"}
 
 
 def rooms():
@@ -66,7 +68,19 @@ def test_a_room_imports_only_from_rooms_above_it(room):
             other = rest.split(".")[0]
             assert other == room or other in above or other not in ROOMS, name
         if ROOMS.index(room) <= ROOMS.index(LAST_WITHOUT_TORCH):
-            assert package not in HEAVY, name
+            assert package not in HEAVY or package == "optuna", name
+
+
+def test_optuna_is_imported_by_two_files_and_only_when_it_is_needed():
+    for path in ROOT.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.split(".")[0] == "optuna" for name in names):
+                assert path.relative_to(ROOT).as_posix() in OPTUNA, path
+                assert node not in tree.body, path
 
 
 @pytest.mark.parametrize(

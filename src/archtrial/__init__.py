@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archtrial.errors import UserError
-    from archtrial.judge import Verdict, judge_study, judge_table
+    from archtrial.judge import Verdict, judge_study, judge_sources
     from archtrial.protocol import Arm, Protocol, Recipe, Splits
     from archtrial.space import Choice, Integer, Real
     from archtrial.study import Study
@@ -32,7 +32,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "judge_study",
-    "judge_table",
+    "judge_sources",
     "load_tuned",
 ]
 
@@ -48,7 +48,7 @@ _ROOMS = {
     "UserError": "errors",
     "Verdict": "judge",
     "judge_study": "judge",
-    "judge_table": "judge",
+    "judge_sources": "judge",
     "load_tuned": "tuned",
 }
 

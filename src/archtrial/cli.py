@@ -240,15 +240,91 @@ def plan(
 @app.command()
 def judge(
     source: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            help="A study's folder, or a CSV of runs with the columns arm, pair, seed,"
-            " validation and test."
+            help="[NAME=]PATH of a .csv, .jsonl, .json (also .gz) or .parquet, or"
+            " [NAME=]STORAGE#STUDY of Optuna's (sqlite:///FILE or a journal), or a"
+            " study's folder. With a NAME all its runs are that arm's."
         ),
     ],
     baseline: Annotated[str | None, typer.Option(help="The baseline's name.")] = None,
     challenger: Annotated[
         list[str] | None, typer.Option(help="A challenger's name; several are allowed.")
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the score that picks the best; as every COLUMN, also a path"
+            " such as learning_curve[-1].top_1, or curve[best].acc for the best epoch."
+        ),
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Column of the test score; none: use none.")
+    ] = None,
+    test_examples: Annotated[
+        str | None,
+        typer.Option(help="Column of a list: the score of each test example."),
+    ] = None,
+    test_size: Annotated[
+        int | None,
+        typer.Option(help="How many test examples; bounds the test set's own error."),
+    ] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="Column that tells the arms apart.")
+    ] = None,
+    seed_column: Annotated[str | None, typer.Option(help="Column of seeds.")] = None,
+    configuration: Annotated[
+        str | None,
+        typer.Option(help="Column equal in all runs of one configuration."),
+    ] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option(help="Column equal where two arms have the same draw."),
+    ] = None,
+    hyperparameters: Annotated[
+        str | None, typer.Option(help="Columns that were tuned: A,B,...")
+    ] = None,
+    cost: Annotated[
+        str | None, typer.Option(help="Column of a run's cost, in any unit.")
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="Column of a learning curve's step: the last counts."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Column that tells runs of several rows apart.")
+    ] = None,
+    repeat_column: Annotated[
+        str | None,
+        typer.Option(help="Column of an adaptive tuner's whole repeats; or: source."),
+    ] = None,
+    tuner: Annotated[
+        str | None,
+        typer.Option(help="random: the runs are independent draws; or adaptive."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="COLUMN=VALUE: only such rows; several are allowed."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The score's name; by default its column says.")
+    ] = None,
+    lower_is_better: Annotated[
+        bool | None,
+        typer.Option(
+            "--lower-is-better/--higher-is-better",
+            help="By default what the metric's name says.",
+        ),
+    ] = None,
+    percent: Annotated[
+        bool, typer.Option("--percent", help="Scores are percentages.")
+    ] = False,
+    published_baseline: Annotated[
+        float | None, typer.Option(help="The baseline's score as it was published.")
+    ] = None,
+    published_challenger: Annotated[
+        list[float] | None,
+        typer.Option(help="A challenger's, in the order of the challengers."),
     ] = None,
     margin: Margin = None,
     effort: Annotated[
@@ -257,135 +333,172 @@ def judge(
     alpha: Annotated[
         float | None, typer.Option(help="Intervals hold at 1 - alpha: .05.")
     ] = None,
-    lower_is_better: Annotated[
-        bool, typer.Option("--lower-is-better", help="The scores are errors.")
-    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Of the permutations and resamples.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Stop after what was understood.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Also write the page to this file.")
     ] = None,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
-    """Reach a verdict on runs that exist, without training anything."""
+    """Reach a verdict on runs that exist, without training anything.
+
+    archtrial judge runs.csv --baseline A --challenger B --report page.html
+
+    archtrial judge A=a.jsonl B=b.jsonl --validation 'curve[-1].acc' --baseline A
+    """
     from archtrial import judge as room
 
-    options: dict[str, Any] = {
-        "baseline": baseline,
-        "challengers": challenger,
+    declared: dict[str, Any] = {
         "margin": margin,
         "effort": effort,
         "alpha": alpha,
         "seed": seed,
     }
-    if not source.is_dir():
-        judgement = room.judge_table(source, **options, lower_is_better=lower_is_better)
-    elif lower_is_better:
-        raise ProtocolError(
-            "a study's metric says which scores are better", "--lower-is-better"
+    named: dict[str, Any] = {
+        "arm": arm,
+        "validation": validation,
+        "test": test,
+        "test_examples": test_examples,
+        "seed": seed_column,
+        "configuration": configuration,
+        "pair": pair,
+        "run": run,
+        "step": step,
+        "cost": cost,
+        "repeat": repeat_column,
+        "hyperparameters": None
+        if hyperparameters is None
+        else tuple(name.strip() for name in hyperparameters.split(",")),
+    }
+    reading: dict[str, Any] = {
+        "where": where or (),
+        "tuner": tuner,
+        "metric": metric,
+        "lower_is_better": lower_is_better,
+        "percent": percent,
+    }
+    folders = [place for place in source if Path(place).is_dir()]
+    if folders:
+        told = {
+            **named, **reading, "test_size": test_size, "dry_run": dry_run,
+            "published_baseline": published_baseline,
+            "published_challenger": published_challenger,
+        }  # fmt: skip
+        _check_alone(folders[0], source, told)
+        judgement = room.judge_study(
+            folders[0], baseline=baseline, challengers=challenger, **declared
         )
     else:
-        judgement = room.judge_study(source, **options)
+        from archtrial.records import columns, importers
+
+        imported = importers.read(
+            source,
+            columns.Wanted(**named),
+            baseline=baseline,
+            challengers=challenger,
+            **reading,
+        )
+        if dry_run and as_json:
+            _print_json(imported.understood.to_dict())
+            return
+        _show_understood(imported.understood, to_errors=as_json)
+        if dry_run:
+            return
+        judgement = room.judge_imported(
+            imported,
+            **declared,
+            test_size=test_size,
+            published=_published(
+                imported.arms, published_baseline, published_challenger
+            ),
+        )
     if report is not None:
         write(report, judgement.page())
     _conclude(judgement, report, as_json)
 
 
-@app.command()
-def calibrate(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="PROTOCOL|STUDY",
-            help="A protocol in TOML, or a study's folder, whose records then say how"
-            " scores vary; without either, what the options say.",
-        ),
-    ] = None,
-    configurations: Configurations = None,
-    effort: Effort = None,
-    margin: Margin = None,
-    spread: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="Standard deviation of scores over configurations: .1. Given twice,"
-            " like those below: of the baseline, of the challenger."
-        ),
-    ] = None,
-    seed_spread: Annotated[
-        list[float] | None, typer.Option(help="The same over seeds: .01.")
-    ] = None,
-    diverging: Annotated[
-        list[float] | None, typer.Option(help="The share of draws that diverge: 0.")
-    ] = None,
-    failing_seeds: Annotated[
-        list[float] | None,
-        typer.Option(help="The share of seeds that end at the constant predictor: 0."),
-    ] = None,
-    noise: Annotated[
-        float | None,
-        typer.Option(help="What a validation score adds, standard deviation: .01."),
-    ] = None,
-    correlation: Annotated[
-        float | None,
-        typer.Option(help="Of the arms' scores on shared draws, without noise: .9."),
-    ] = None,
-    test_size: Annotated[
-        int | None,
-        typer.Option(help="Test examples; by default test scores are exact."),
-    ] = None,
-    unpaired: Annotated[
-        bool, typer.Option("--unpaired", help="The arms do not share their draws.")
-    ] = False,
-    effect: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="A true gain to simulate; may be given several times. By default"
-            " multiples of the margin, until one is claimed in 80 % of studies."
-        ),
-    ] = None,
-    studies: Annotated[
-        int, typer.Option(help="Simulated studies of each true gain.", min=1)
-    ] = 400,
-    seed: Seed = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes; the results do not depend on it.", min=1),
-    ] = None,
-    as_json: AsJson = False,
-    show_traceback: Traceback = False,
-) -> None:
-    """How often a study of this design would be wrong, and what it would see."""
-    from archtrial import calibration as room
+def _check_alone(folder: str, sources: list[str], options: "dict[str, Any]") -> None:
+    """Refuses what has no meaning for a study of ours, which declared all of it."""
+    if len(sources) > 1:
+        raise ProtocolError(
+            "a study's folder is judged alone", f"{folder} beside others"
+        )
+    for name, value in options.items():
+        if value not in (None, False, ()):
+            raise ProtocolError(
+                "a study's own records say what its runs are and what its metric says",
+                f"{name} was given for {folder}",
+                "Leave it out.",
+            )
 
-    setting, notes = room.design(
-        source,
-        configurations=configurations,
-        effort=effort,
-        margin=margin,
-        spread=spread,
-        seed_spread=seed_spread,
-        noise=noise,
-        diverging=diverging,
-        failing_seeds=failing_seeds,
-        correlation=correlation,
-        test_size=test_size,
-        unpaired=unpaired,
+
+def _published(
+    arms: "tuple[str, ...]", baseline: float | None, challengers: list[float] | None
+) -> "dict[str, float] | None":
+    """Returns the published score of each arm that has one."""
+    if baseline is None and not challengers:
+        return None
+    if baseline is None or not challengers:
+        raise ProtocolError(
+            "a published gap has two ends",
+            "--published-baseline and --published-challenger go together",
+        )
+    if len(challengers) > len(arms) - 1:
+        raise ProtocolError(
+            "a published score belongs to a challenger",
+            f"{len(challengers)} scores for {', '.join(arms[1:])}",
+        )
+    return dict(zip(arms, [baseline, *challengers], strict=False))
+
+
+def _show_understood(understood: Any, *, to_errors: bool) -> None:
+    """Prints what was made of somebody's table, before anything rests on it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(stderr=to_errors, highlight=False)
+    for place, kind, rows in understood.sources:
+        console.print(
+            Text(_printable(f"{place}: {kind}, {rows:,} rows")), soft_wrap=True
+        )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("what", "column", "how"):
+        table.add_column(heading, overflow="fold")
+    for row in understood.columns:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    console.print(table)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", overflow="fold")
+    headings = ("configurations", "runs", "fresh_seeds", "diverged")
+    for heading in headings:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for arm in understood.arms[:_MOST_ARMS]:
+        table.add_row(
+            Text(arm["name"]), *(Text(f"{arm[heading]:,}") for heading in headings)
+        )
+    console.print(table)
+    if len(understood.arms) > _MOST_ARMS:
+        console.print(Text(f"and {len(understood.arms) - _MOST_ARMS} arms more"))
+    for note in understood.notes:
+        console.print(Text(_printable(f"note: {note}"), style="yellow"))
+
+
+_MOST_ARMS = 20
+
+
+def _printable(text: str) -> str:
+    """Returns a text in which no character from a file commands the terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\ufffd"
+        for character in text
     )
-    found = room.calibrate(
-        setting,
-        effects=effect,
-        studies=studies,
-        seed=0 if seed is None else seed,
-        workers=workers or _cores(),
-        notes=notes,
-    )
-    _say(f"{found.seconds:.0f} seconds")
-    if as_json:
-        _print_json(found.to_dict())
-    else:
-        print(found)
 
 
 @app.command()
@@ -640,7 +753,7 @@ def main() -> None:
     except UserError as error:
         if "--traceback" in arguments:
             traceback.print_exc()
-        print(f"archtrial: {error}", file=sys.stderr)
+        print(f"archtrial: {_printable(str(error))}", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED

@@ -5,13 +5,12 @@ somebody else's table.
 """
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special
@@ -20,7 +19,8 @@ from archtrial import metrics, searches, statistics
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.protocol import digest
-from archtrial.records.importers import read_csv
+from archtrial.records.columns import Wanted
+from archtrial.records.importers import Imported, read
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import Evidence, figures, page
@@ -30,8 +30,9 @@ __all__ = [
     "Score",
     "Verdict",
     "assess",
+    "judge_imported",
+    "judge_sources",
     "judge_study",
-    "judge_table",
 ]
 
 
@@ -214,98 +215,168 @@ def _known(name: str, names: Sequence[str], place: str) -> str:
     )
 
 
-def judge_table(
-    path: str | Path,
+def judge_sources(
+    sources: Sequence[str | Path],
     *,
-    baseline: str | None,
-    challengers: Sequence[str] | None,
+    baseline: str,
+    challengers: Sequence[str] | None = None,
+    columns: Wanted | None = None,
+    where: Sequence[str] = (),
+    tuner: Literal["random", "adaptive"] | None = None,
+    metric: str | None = None,
+    lower_is_better: bool | None = None,
+    percent: bool = False,
+    **declared: Any,
+) -> Judgement:
+    """Judges somebody else's runs: files, trackers' exports, studies of Optuna's.
+
+        judge_sources(["runs.csv"], baseline="mlp", margin=0.01)
+
+    Args:
+        sources: `[NAME=]PATH` each; see `records.importers.read`, also for the
+            arguments up to `percent`.
+        baseline: The arm that the others are compared with.
+        challengers: The others; by default all of them.
+        columns: The columns that are not to be found by their usual names.
+        where: `COLUMN=VALUE` each: only rows that have it count.
+        tuner: "random" declares the runs independent draws.
+        metric: The score's name.
+        lower_is_better: Whether scores are errors.
+        percent: Scores are percentages.
+        **declared: What `judge_imported` takes besides: `margin`, `effort`,
+            `alpha`, `seed`, `test_size` and `published`.
+
+    Raises:
+        RecordsError: The sources cannot be read, or no verdict can rest on them.
+        ProtocolError: An effort or a margin that is impossible.
+    """
+    return judge_imported(
+        read(
+            sources,
+            columns,
+            baseline=baseline,
+            challengers=challengers,
+            where=where,
+            tuner=tuner,
+            metric=metric,
+            lower_is_better=lower_is_better,
+            percent=percent,
+        ),
+        **declared,
+    )
+
+
+def judge_imported(
+    imported: Imported,
+    *,
     margin: float | None = None,
     effort: int | None = None,
     alpha: float | None = None,
-    lower_is_better: bool = False,
     seed: int | None = None,
+    test_size: int | None = None,
+    published: Mapping[str, float] | None = None,
 ) -> Judgement:
-    """Judges the runs of a CSV; `records.read_csv` says what it holds.
+    """Judges runs that were read from other people's tables.
 
     Args:
-        path: The table.
-        baseline: The arm that the others are compared with.
-        challengers: The others; by default all of them.
+        imported: The runs, and what was understood of them.
         margin: The smallest gap worth having, in the units of the scores.
-        effort: k; by default n / 8 rounded down, at least 1.
+        effort: k; by default n / 8 rounded down, at least 1. Of whole repeats of a
+            tuner always 1.
         alpha: Intervals hold at 1 - alpha; by default .05.
-        lower_is_better: The scores are errors.
         seed: Of the permutations and resamples.
+        test_size: How many examples the test set has, where their scores are
+            unknown: adds a bound on the error of the test set itself.
+        published: Published scores by arm, the baseline's among them.
 
     Raises:
-        RecordsError: The table cannot be read, or an arm is not in it.
-        ProtocolError: An effort or a margin that is impossible.
+        RecordsError: The baseline was not named.
+        ProtocolError: An effort, a margin or a published score that is impossible.
     """
-    runs = read_csv(path)
-    names = list(dict.fromkeys(run.arm for run in runs))
-    if len(names) < 2:
-        raise RecordsError(
-            "a comparison needs two arms", f"{path} has {names[0]!r} alone"
-        )
-    if baseline is None:
+    if imported.baseline is None:
         raise RecordsError(
             "a comparison needs a baseline",
-            f"{path} has the arms {', '.join(names)}",
-            f"Name one: --baseline {names[0]}.",
+            f"{imported.name} has the arms {', '.join(imported.arms)}",
+            f"Name one: --baseline {imported.arms[0]}.",
         )
-    compared = [baseline, *(challengers or [n for n in names if n != baseline])]
-    for name in compared:
-        _known(name, names, str(path))
-    _check_apart(compared, str(path))
-    runs = [run for run in runs if run.arm in compared]
-    trials = [searches.trials(runs, name) for name in compared]
-    n = min(len(found) for found in trials)
-    paired = all(found.keys() == trials[0].keys() for found in trials)
-    notes = []
-    if not paired:
-        notes.append(
-            "The arms were searched with different pairs: they are compared unpaired."
+    if imported.repeats and effort not in (None, 1):
+        raise ProtocolError(
+            "of whole repeats of a tuner the effort is one of them",
+            f"effort = {effort}",
         )
+    if imported.scale != 1 and margin is not None and margin > 0.2:
+        raise ProtocolError(
+            "a margin is a fraction, also where scores are percentages",
+            f"margin = {margin:g}",
+            f"Half a point is .005; {margin:g} points are {margin / imported.scale:g}.",
+        )
+    if test_size is not None and test_size < 1:
+        raise ProtocolError("a test set has examples", f"test_size = {test_size}")
+    runs = imported.runs
+    n = min(len(searches.trials(imported.runs, name)) for name in imported.arms)
+    notes = list(imported.understood.notes)
     if not searches.tested(runs):
         notes.append(
             "There are no test scores: the verdict is about validation scores, which a"
             " search makes optimistic."
         )
     fresh = any(run.stage == "confirm" for run in runs)
-    if not fresh:
+    if not fresh and not imported.repeats:
         notes.append(
             "There are no fresh seeds: each score is that of the very run picked, its"
             " seed's luck included."
         )
+    first, *others = imported.arms
+    measure = imported.measure
     return assess(
         runs,
         protocol={
-            "data": {
-                "name": Path(path).name,
-                "digest": hashlib.sha256(repr(runs).encode()).hexdigest(),
-            },
-            "metric": "score",
-            "higher_is_better": not lower_is_better,
-            "fractions": all(
-                0 <= score <= 1
-                for run in runs
-                for score in (run.validation, run.test)
-                if score is not None and math.isfinite(score)
-            ),
-            "baseline": {"name": baseline, "space": {}},
-            "challengers": [{"name": name, "space": {}} for name in compared[1:]],
+            "data": {"name": imported.name, "digest": imported.digest},
+            "metric": measure.name,
+            "higher_is_better": not measure.lower_is_better,
+            "fractions": imported.bounded,
+            "baseline": {"name": first, "space": imported.spaces[first]},
+            "challengers": [
+                {"name": name, "space": imported.spaces[name]} for name in others
+            ],
+            # Ranges that were tried, not declared: nobody knows what lies beyond.
+            "spaces_inferred": True,
             "margin": margin,
             "alpha": 0.05 if alpha is None else alpha,
-            "effort": max(1, n // 8) if effort is None else effort,
+            "effort": (1 if imported.repeats else max(1, n // 8))
+            if effort is None
+            else effort,
             "configurations": n,
             "max_multiple": 4.0,
             "estimand": "configuration" if fresh else "run",
             "seed": 0 if seed is None else seed,
+            "test_size": test_size,
+            "published": _published(imported, published),
             "notes": notes,
         },
         constant=None,
-        paired=paired,
+        paired=imported.paired,
     )
+
+
+def _published(
+    imported: Imported, published: Mapping[str, float] | None
+) -> dict[str, float] | None:
+    """Returns published scores in the units of the table's, which may be percent."""
+    if published is None:
+        return None
+    scaled = {}
+    for name, score in published.items():
+        if imported.scale != 1 and score > 1:
+            score /= imported.scale
+        if not math.isfinite(score) or (imported.bounded and not 0 <= score <= 1):
+            raise ProtocolError(
+                "a published score is in the units of the table's, as fractions",
+                f"{name}: {score:g}",
+                f"Write {score / 100:g}." if 1 < score <= 100 else "",
+            )
+        scaled[name] = score
+    return scaled
 
 
 def assess(
@@ -361,6 +432,15 @@ def assess(
             f"No margin was declared: {margin:g} is assumed, the larger of half a point"
             " and one standard deviation over seeds."
         )
+    crowded = {
+        arm: [
+            f"the best configurations of {arm} pile up at the {side} end of {name}"
+            for name, side in found.items()
+        ]
+        for arm, found in edges.items()
+    }
+    # Where nobody declared a space, its edges are only those of what was tried.
+    inferred = protocol.get("spaces_inferred", False)
     comparisons = statistics.compare(
         arrays[0],
         arrays[1:],
@@ -375,12 +455,13 @@ def assess(
         fraction=bool(metric.bounded),
         scored_on="test" if searches.tested(runs) else "validation",
         seed=protocol["seed"],
-        unsound=[
-            f"the best configurations of {arm} pile up at the {side} end of {name}"
-            for arm, found in edges.items()
-            for name, side in found.items()
-        ],
+        unsound=[]
+        if inferred
+        else [clause for each in crowded.values() for clause in each],
+        published=protocol.get("published"),
     )
+    if inferred:
+        comparisons = [_beware_of_edges(found, crowded) for found in comparisons]
     document = {
         "schema": 1,
         "study": {
@@ -421,6 +502,19 @@ def assess(
             loading=_loading(protocol, arms),
         ),
     )
+
+
+def _beware_of_edges(
+    found: statistics.Comparison, crowded: Mapping[str, Sequence[str]]
+) -> statistics.Comparison:
+    """Returns a comparison with a warning for each edge that its arms crowd at."""
+    warnings = [
+        f"{clause[0].upper()}{clause[1:]} of what was tried: beyond it may lie better"
+        " ones."
+        for arm in (found.baseline, found.challenger)
+        for clause in crowded.get(arm, ())
+    ]
+    return dataclasses.replace(found, warnings=(*found.warnings, *warnings))
 
 
 # From runs to arrays.

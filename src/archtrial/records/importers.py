@@ -1,113 +1,1424 @@
 """Other people's tables, read as runs.
 
-A table has one row for each run. The first row of a configuration is its search
-run; later rows of the same configuration are fresh seeds of it.
+A source is a file or a study of a tuner; several sources are put together. Which
+column is what comes from `columns`, how a file is read from `formats` and
+`optuna_studies`. Here it becomes runs: which rows are one run, which runs are one
+configuration, which of them was its search and which are fresh seeds, and which
+configurations of two arms have the same draw. All of that is said in `Understood`,
+for whoever paid for the runs to check before believing a verdict.
 """
 
-import csv
-import math
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from archtrial import metrics
 from archtrial.errors import RecordsError
+from archtrial.records import columns as naming
+from archtrial.records.columns import Columns, Measure, Wanted
+from archtrial.records.formats import Table, open_file
+from archtrial.records.optuna_studies import is_study, open_study
 from archtrial.records.table import Run
 
-__all__ = ["read_csv"]
+__all__ = ["Imported", "Understood", "read"]
 
-_REQUIRED = ("arm", "pair", "seed", "validation")
+MOST_RUNS = 1_000_000
+"""More are not one comparison's, and would not fit into memory as runs."""
+_COMPACT = 500_000
+"""Rows of learning curves at a time, before all but the last step are let go."""
+_MOST_OPTIONS = 20
+"""A text with more values than this names something; it chooses nothing."""
+_FEW_NUMBERS = 10
+"""Up to so many different numbers are options: a tenth of a range holds none or all."""
+_LOG_RATIO = 100
+_LEAST_REPEATS = 4
 
 
-def read_csv(path: str | Path) -> list[Run]:
-    """Reads runs from a CSV with the columns arm, pair, seed, validation and test.
+@dataclasses.dataclass(frozen=True)
+class Understood:
+    """What was made of somebody's table."""
 
-    `pair` names the configuration; the same pair in two arms means that they were
-    searched with the same draw. An empty, NaN or infinite score means that the run
-    diverged. Without a column `test` the runs have no test score.
+    sources: tuple[tuple[str, str, int], ...]
+    """Of each source its place, its kind and how many rows were read."""
+    columns: tuple[tuple[str, str, str], ...]
+    """Of each role its name, its column and how that was found."""
+    arms: tuple[Mapping[str, Any], ...]
+    """Of each arm "name", "configurations", "runs", "fresh_seeds" and "diverged"."""
+    paired: bool
+    notes: tuple[str, ...]
+    """What is missing or was done to the runs, a sentence each."""
 
-    Returns:
-        The runs, search runs with seed 0 and fresh ones from 1 on, and pairs
-        numbered from 0 in their order of appearance. Scores of diverged runs are
-        NaN.
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        return {
+            "sources": [
+                {"place": place, "kind": kind, "rows": rows}
+                for place, kind, rows in self.sources
+            ],
+            "columns": {
+                role: {"column": column, "found": how}
+                for role, column, how in self.columns
+            },
+            "arms": [dict(arm) for arm in self.arms],
+            "paired": self.paired,
+            "notes": list(self.notes),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """Runs, and what a verdict needs to know of them besides."""
+
+    runs: list[Run]
+    name: str
+    """The sources', without their folders."""
+    arms: tuple[str, ...]
+    """The baseline first."""
+    baseline: str | None
+    """None where it is to be named yet."""
+    digest: str
+    measure: Measure
+    bounded: bool
+    """Whether all scores are fractions."""
+    scale: float
+    """What scores were divided by: 100 where they were percentages."""
+    paired: bool
+    repeats: bool
+    """Whether each unit is one whole repeat of a tuner."""
+    spaces: Mapping[str, Mapping[str, Any]]
+    """Of each arm its hyperparameters with the range that was tried."""
+    understood: Understood
+
+
+def read(
+    sources: Sequence[str | Path],
+    wanted: Wanted | None = None,
+    *,
+    baseline: str | None = None,
+    challengers: Sequence[str] | None = None,
+    where: Sequence[str] = (),
+    tuner: Literal["random", "adaptive"] | None = None,
+    metric: str | None = None,
+    lower_is_better: bool | None = None,
+    percent: bool = False,
+) -> Imported:
+    """Reads runs from files and studies.
+
+    Args:
+        sources: `[NAME=]PATH` each, or `[NAME=]STORAGE#STUDY`: with a name, all its
+            runs are that arm's; a name may come several times.
+        wanted: The columns that are not to be found by their usual names.
+        baseline: The arm that the others are compared with; None: to be named yet.
+        challengers: The others; by default all of them.
+        where: `COLUMN=VALUE` each: only rows that have it are read.
+        tuner: "random" declares the runs independent draws, "adaptive" the
+            opposite; by default what the source says.
+        metric: The score's name; by default what its column says.
+        lower_is_better: Whether scores are errors; by default what the metric's
+            name or the study says.
+        percent: Scores are percentages.
 
     Raises:
-        RecordsError: The file is not there, is empty or cut off, has no such
-            columns, a text where a number belongs, or the same run twice.
+        RecordsError: A source cannot be read, a column is missing or has what does
+            not belong there, or the runs are not what a verdict can rest on.
     """
-    path = Path(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return _read(path, csv.DictReader(file, strict=True))
-    except FileNotFoundError:
-        raise RecordsError("there is no such file", str(path)) from None
-    except IsADirectoryError:
-        raise RecordsError("runs are read from a file", f"{path} is a folder") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    wanted = wanted or Wanted()
+    gathered = [
+        _gather(source, wanted, _condition_list(where), len(sources), number)
+        for number, source in enumerate(sources)
+    ]
+    _check_same_question(gathered)
+    measure = _measured(gathered, metric, lower_is_better)
+    _check_independent(gathered, tuner, wanted)
+    frame = pd.concat([each.frame for each in gathered], ignore_index=True)
+    notes = [note for each in gathered for note in each.notes]
+    place = ", ".join(each.table.place for each in gathered)
+
+    names = _arms(frame, baseline, challengers, place)
+    frame = frame[frame["arm"].isin(names).to_numpy()].reset_index(drop=True)
+    frame, left_out = _finished(frame, place)
+    notes += left_out
+    _check_somewhere(frame, gathered)
+    frame = _picked(frame, measure.lower_is_better)
+    bounded, scale, said = _scaled(frame, measure, percent)
+    notes += said
+    frame = _with_examples(frame)
+    frame, said = _with_tests(frame)
+    notes += said
+    if wanted.repeat is not None:
+        frame, said = _repeats(frame, measure.lower_is_better, place)
+        notes += said
+    hyperparameters, unvarying = _hyperparameters(frame)
+    if wanted.repeat is not None:
+        # Those that a tuner ended with are no draws: their places tell nothing.
+        hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
+    frame, said = _configured(frame, hyperparameters, wanted, place)
+    notes += said
+    _check_searched(frame, names, place)
+    paired, how, said = _paired(frame, names, hyperparameters, wanted, place)
+    notes += said
+    spaces = {arm: _space(frame[frame["arm"] == arm], hyperparameters) for arm in names}
+    runs = _runs(frame, spaces, hyperparameters, measure.lower_is_better)
+    understood = Understood(
+        sources=tuple(
+            (each.table.place, each.table.kind, each.rows) for each in gathered
+        ),
+        columns=_said(gathered, measure, how, hyperparameters, unvarying),
+        arms=tuple(_arm_summary(frame, arm) for arm in names),
+        paired=paired,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    return Imported(
+        runs=runs,
+        name=" + ".join(
+            dict.fromkeys(_place_name(each.table.place) for each in gathered)
+        ),
+        arms=tuple(names),
+        baseline=baseline,
+        digest=_digest(frame, spaces),
+        measure=measure,
+        bounded=bounded,
+        scale=scale,
+        paired=paired,
+        repeats=wanted.repeat is not None,
+        spaces=spaces,
+        understood=understood,
+    )
+
+
+# --- from a source to rows ---------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Gathered:
+    """The rows of one source, one a run, with the columns named by their role."""
+
+    table: Table
+    columns: Columns
+    frame: pd.DataFrame
+    rows: int
+    arm: str | None
+    notes: list[str]
+
+
+# Columns of a hyperparameter carry this before their name, so that none is a role.
+_HYPER = "hyperparameter "
+_TEXTS = (
+    "seed", "configuration", "pair", "run", "repeat", "status", "tuner", "data", "metric",
+)  # fmt: skip
+
+
+def _gather(
+    source: str | Path,
+    wanted: Wanted,
+    conditions: Sequence[tuple[str, str]],
+    count: int,
+    number: int,
+) -> _Gathered:
+    name, place = _split(str(source))
+    table = open_study(place) if is_study(place) else open_file(Path(place))
+    if name is not None and wanted.arm is not None:
         raise RecordsError(
-            "a table of runs is a CSV in UTF-8", f"{path}: {error}"
-        ) from (None)
+            "an arm is a source's name or a column's value",
+            f"{source} and --arm {wanted.arm}",
+            "Give one of the two.",
+        )
+    found = naming.find(table.columns, wanted, place=table.place, arm=name is None)
+    if name is None and "arm" not in found.roles:
+        if count == 1:
+            raise RecordsError(
+                "a table has a column that says which arm a run belongs to",
+                f"{place} has {', '.join(table.columns[:12])}",
+                "Name it: --arm COLUMN; or give one source for each arm:"
+                " NAME=PATH NAME=PATH.",
+            )
+        name = _place_name(place).split(".")[0]
+    filters = [
+        (naming.known(column, table.columns, "--where", table.place), value)
+        for column, value in conditions
+    ]
+    asked = {
+        role: c
+        for role, c in found.roles.items()
+        if c not in (naming.ROW, naming.SOURCE)
+    }
+    needed = list(
+        dict.fromkeys(
+            [*asked.values(), *found.hyperparameters, *(c for c, _ in filters)]
+        )
+    )
+    rows = kept = 0
+    frames: list[pd.DataFrame] = []
+    for batch in table.batches(needed):
+        rows += len(batch)
+        chosen = _chosen(batch, filters)
+        frame = pd.DataFrame({role: chosen[column] for role, column in asked.items()})
+        for column in found.hyperparameters:
+            frame[_HYPER + naming.short(column)] = chosen[column]
+        frame["row"] = frame.index
+        frame["source"] = table.place
+        for role, column in found.roles.items():
+            if column in (naming.ROW, naming.SOURCE):
+                frame[role] = frame[column].astype(str)
+        frame["arm"] = name if name is not None else _texts(frame["arm"], None)
+        for role in _TEXTS:
+            if role in frame:
+                frame[role] = _texts(frame[role], role)
+        frames.append(frame)
+        kept += len(frame)
+        if kept > _COMPACT and "step" in found.roles:
+            frames = [_last_steps(pd.concat(frames))]
+            kept = len(frames[0])
+        if kept > MOST_RUNS:
+            raise RecordsError(
+                f"a comparison has up to {MOST_RUNS:,} runs",
+                f"{table.place} has more",
+                "Read a part of it: --where COLUMN=VALUE; or, if it holds learning"
+                " curves, name their step: --step COLUMN.",
+            )
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if not rows:
+        raise RecordsError(
+            "a table of runs has rows", f"{table.place} has a header alone"
+        )
+    if frame.empty:
+        _no_row_left(table, filters)
+    notes = list(table.notes)
+    if "step" in found.roles:
+        before = len(frame)
+        frame = _last_steps(frame)
+        if len(frame) < before:
+            notes.append(
+                f"{table.place} holds learning curves: of the rows of a run the one of"
+                f" the last {found.roles['step']} counts."
+            )
+    elif "run" in found.roles:
+        _check_one_row_each(frame, found.roles["run"], table.place)
+    return _Gathered(table, found, frame, rows, name, notes)
 
 
-def _read(path: Path, rows: "csv.DictReader[str]") -> list[Run]:
-    columns = list(rows.fieldnames or [])
-    if not columns:
-        raise RecordsError("a table of runs has a header and rows", f"{path} is empty")
-    for name in _REQUIRED:
-        if name not in columns:
-            near = get_close_matches(name, columns, 1)
+def _split(source: str) -> tuple[str | None, str]:
+    """Splits [NAME=]PATH; what is there as a file is a path."""
+    name, equals, place = source.partition("=")
+    if not equals or Path(source).exists() or "/" in name or not name.strip():
+        return None, source
+    return _clean(name.strip()), place
+
+
+def _place_name(place: str) -> str:
+    return place.rpartition("#")[2] if "#" in place else Path(place).name
+
+
+def _condition_list(where: Sequence[str]) -> list[tuple[str, str]]:
+    conditions = []
+    for condition in where:
+        column, equals, value = condition.partition("=")
+        if not equals or not column:
+            raise RecordsError("--where is COLUMN=VALUE", repr(condition))
+        conditions.append((column, value))
+    return conditions
+
+
+def _chosen(batch: pd.DataFrame, filters: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Returns the rows that have all values; equal as text or as numbers."""
+    for column, value in filters:
+        cells = batch[column]
+        same = _texts(cells, None) == value
+        try:
+            number = float(value)
+        except ValueError:
+            pass
+        else:
+            same |= pd.to_numeric(cells, errors="coerce") == number
+        batch = batch[same.to_numpy()]
+    return batch
+
+
+def _no_row_left(table: Table, filters: Sequence[tuple[str, str]]) -> None:
+    """Refuses filters that leave nothing, with what there is to choose from."""
+    column = filters[-1][0]
+    seen: dict[str, None] = {}
+    for batch in table.batches([column]):
+        seen.update(dict.fromkeys(_texts(batch[column], None)))
+    near = get_close_matches(filters[-1][1], list(seen), 1)
+    raise RecordsError(
+        "--where leaves some rows",
+        f"{table.place} has none with "
+        + " and ".join(f"{name}={value}" for name, value in filters),
+        f"Did you mean {column}={near[0]}?"
+        if near
+        else f"{column} is one of {', '.join(itertools.islice(seen, 12))}.",
+    )
+
+
+def _last_steps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row for each run: that of its last step."""
+    identity = ["source", "arm"]
+    identity += [
+        r for r in ("run", "seed", "configuration", "pair", "repeat") if r in frame
+    ]
+    if identity == ["source", "arm"]:
+        identity += [name for name in frame if name.startswith(_HYPER)]
+    if len(identity) == 2:
+        return frame  # nothing tells rows apart: each is a run
+    steps = _numbers(frame, "step")
+    frame = frame.assign(step=steps)
+    order = frame.sort_values("step", kind="stable", na_position="first")
+    keys = order[identity].astype(str)
+    return order[~keys.duplicated(keep="last").to_numpy()].sort_index()
+
+
+def _check_one_row_each(frame: pd.DataFrame, column: str, place: str) -> None:
+    """Refuses a run in several rows, where the column's name says that it is an id."""
+    if "id" not in naming.words(column):
+        return
+    ids = frame["run"]
+    again = ids[ids.duplicated() & (ids != "")]
+    if len(again):
+        one = again.iloc[0]
+        rows = frame.loc[(ids == one).to_numpy(), "row"]
+        raise RecordsError(
+            "every run stands in the table once",
+            f"{place}: {column} {one!r} in row {rows.iloc[0]} and in row {rows.iloc[1]}",
+            "If these are the steps of a learning curve, name theirs: --step COLUMN.",
+        )
+
+
+# --- cells ---------------------------------------------------------------------------
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NO_VALUE = (
+    "",
+    "nan",
+    "none",
+    "null",
+    "na",
+    "n/a",
+    "inf",
+    "-inf",
+    "infinity",
+    "-infinity",
+    "-",
+)
+
+
+def _clean(text: str) -> str:
+    """Returns a text whose control characters a terminal would not obey."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def _texts(cells: pd.Series, role: str | None) -> pd.Series:
+    """Returns cells as text without blanks around it; "" where they are missing."""
+    codes, values = pd.factorize(cells, use_na_sentinel=True)
+    texts = [_clean(_as_text(value)) for value in values]
+    return pd.Series(
+        np.array([*texts, ""], dtype=object)[codes], index=cells.index, dtype=object
+    )
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))  # a column of whole numbers with a gap in it
+    return str(value).strip()
+
+
+def _numbers(frame: pd.DataFrame, role: str) -> np.ndarray:
+    """Returns (N,) float64; NaN where a cell is empty, missing or infinite.
+
+    Raises:
+        RecordsError: A cell is neither a number nor empty.
+    """
+    cells = frame[role]
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(
+        np.float64, na_value=np.nan
+    )
+    unread = np.flatnonzero(np.isnan(numbers))
+    texts = cells.iloc[unread]
+    said = texts.notna() & ~texts.astype(str).str.strip().str.lower().isin(_NO_VALUE)
+    if said.any():
+        first = frame.iloc[unread[said.to_numpy()][0]]
+        shown = _clean(str(first[role]))[:60]
+        score = role in ("validation", "test")
+        raise RecordsError(
+            f"a {'score' if score else role} is a number",
+            f"{first['source']}, row {first['row']}, {role}: {shown!r}",
+            "Write numbers with a point."
+            if re.fullmatch(r"\s*\d+,\d+\s*", shown)
+            else "Leave it empty where the run diverged."
+            if score
+            else "",
+        )
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+# --- checks of the whole -------------------------------------------------------------
+
+
+def _check_same_question(gathered: Sequence[_Gathered]) -> None:
+    """Refuses runs on different data or of different metrics."""
+    for role, rule in (
+        ("data", "all runs are on the same data"),
+        ("metric", "all arms are scored by the same metric"),
+    ):
+        found: dict[str, str] = {}
+        for each in gathered:
+            if role in each.frame:
+                for value in dict.fromkeys(each.frame[role]):
+                    found.setdefault(value, each.columns.roles[role])
+        if len(found) > 1:
+            (value, column), *_ = found.items()
             raise RecordsError(
-                f"a table of runs has a column {name!r}",
-                f"{path} has {', '.join(columns)}",
-                f"Rename {near[0]!r} to {name!r}." if near else "",
+                rule,
+                f"{column} is {', '.join(itertools.islice(found, 8))}",
+                f"Judge one at a time: --where {column}={value}.",
             )
-    runs: list[Run] = []
-    seen: set[tuple[str, str, str]] = set()
-    seeds: dict[tuple[str, str], int] = {}
-    pairs: dict[str, int] = {}
-    for row in rows:
-        line = rows.line_num
-        if None in row or any(row[name] is None for name in columns):
+    seen = {
+        naming.measure(each.columns.roles["validation"]).name: each for each in gathered
+    }
+    if len(seen) > 1:
+        raise RecordsError(
+            "all arms are scored by the same metric",
+            "; ".join(
+                f"{each.table.place} by {each.columns.roles['validation']}"
+                for each in seen.values()
+            ),
+            "Name the column that all of them have: --validation COLUMN.",
+        )
+    for each in gathered:
+        if "test" not in each.columns.roles:
+            continue
+        validation, test = (
+            naming.measure(each.columns.roles[role]).name
+            for role in ("validation", "test")
+        )
+        if "score" not in (validation, test) and validation != test:
             raise RecordsError(
-                "every row has a value for every column",
-                f"{path}, line {line}: not {len(columns)} values",
+                "validation and test are scored by the same metric",
+                f"{each.columns.roles['validation']} and {each.columns.roles['test']}",
+                "Name both: --validation COLUMN --test COLUMN, or --test none.",
             )
-        arm, pair, seed = (row[name].strip() for name in ("arm", "pair", "seed"))
-        if (arm, pair, seed) in seen:
+    tested = {"test" in each.columns.roles for each in gathered}
+    if len(tested) > 1:
+        without = next(e for e in gathered if "test" not in e.columns.roles)
+        raise RecordsError(
+            "all arms have test scores, or none",
+            f"{without.table.place} has none",
+            "Compare validation scores: --test none.",
+        )
+
+
+def _measured(
+    gathered: Sequence[_Gathered], metric: str | None, lower_is_better: bool | None
+) -> Measure:
+    roles = gathered[0].columns.roles
+    if metric is None and "metric" in gathered[0].frame:
+        metric = str(gathered[0].frame["metric"].iloc[0])
+    measure = naming.measure(metric or roles["validation"])
+    if measure.name == "score" and "test" in roles:
+        measure = naming.measure(roles["test"])
+    said = {
+        each.table.lower_is_better
+        for each in gathered
+        if each.table.lower_is_better is not None
+    }
+    if len(said) > 1:
+        raise RecordsError(
+            "all arms are scored by the same metric",
+            "one study minimises what another maximises",
+        )
+    if metric is not None and measure.name == "score":
+        measure = dataclasses.replace(measure, name=metric)
+    by_name = measure.lower_is_better or measure.fraction
+    if measure.name in metrics.names():
+        better = metrics.get(measure.name).higher_is_better
+        measure, by_name = (
+            dataclasses.replace(measure, lower_is_better=not better),
+            True,
+        )
+    if lower_is_better is not None:
+        if by_name and lower_is_better != measure.lower_is_better:
             raise RecordsError(
-                "every run stands in the table once",
-                f"{path}, line {line}: arm {arm}, pair {pair}, seed {seed} again",
+                f"of {measure.name} a {'lower' if measure.lower_is_better else 'higher'}"
+                " score is better",
+                "the opposite was declared",
+                "Give --metric NAME if the column holds something else.",
             )
-        seen.add((arm, pair, seed))
-        number = seeds.get((arm, pair), 0)
-        seeds[arm, pair] = number + 1
-        validation = _score(path, line, "validation", row["validation"])
-        test = _score(path, line, "test", row["test"]) if "test" in columns else None
-        diverged = math.isnan(validation) or (test is not None and math.isnan(test))
-        runs.append(
-            Run(
-                arm=arm,
-                pair=pairs.setdefault(pair, len(pairs)),
-                seed=number,
-                stage="search" if number == 0 else "confirm",
-                configuration={},
-                validation=math.nan if diverged else validation,
-                test=math.nan if diverged and test is not None else test,
-                diverged=diverged,
+        return dataclasses.replace(measure, lower_is_better=lower_is_better)
+    if said:
+        return dataclasses.replace(measure, lower_is_better=said.pop())
+    return measure
+
+
+def _check_independent(
+    gathered: Sequence[_Gathered], tuner: str | None, wanted: Wanted
+) -> None:
+    """Refuses runs of an adaptive tuner, unless they come as whole repeats."""
+    if wanted.repeat is not None or tuner == "random":
+        return
+    why = "--tuner adaptive" if tuner == "adaptive" else None
+    for each in gathered:
+        why = why or each.table.not_random
+        if why is None and "tuner" in each.frame:
+            odd = [
+                name
+                for name in dict.fromkeys(each.frame["tuner"])
+                if name and "random" not in name.lower()
+            ]
+            if odd:
+                why = f"{each.table.place} has runs of {odd[0]!r}"
+    if why is not None:
+        raise RecordsError(
+            "runs are independent random draws: those of an adaptive tuner follow from"
+            " one another, and no interval can be had from them one by one",
+            why,
+            "Give whole repeats of the tuner: --repeat-column COLUMN, or several"
+            f" sources an arm with --repeat-column {naming.SOURCE}; or, if the search"
+            " was random, declare it: --tuner random.",
+        )
+
+
+def _arms(
+    frame: pd.DataFrame,
+    baseline: str | None,
+    challengers: Sequence[str] | None,
+    place: str,
+) -> list[str]:
+    """Returns the arms that are compared, the baseline first if it is known."""
+    if (frame["arm"] == "").any():
+        row = frame.loc[(frame["arm"] == "").to_numpy(), "row"].iloc[0]
+        raise RecordsError("every run belongs to an arm", f"{place}, row {row}: none")
+    there = list(dict.fromkeys(frame["arm"]))
+    if len(there) < 2:
+        raise RecordsError(
+            "a comparison needs two arms", f"{place} has {there[0]!r} alone"
+        )
+    named = [*([] if baseline is None else [baseline]), *(challengers or [])]
+    for name in named:
+        if name not in there:
+            near = get_close_matches(name, there, 1)
+            raise RecordsError(
+                f"{place} has an arm {name!r}",
+                f"it has {', '.join(there[:20])}",
+                f"Did you mean {near[0]!r}?" if near else "",
+            )
+    if len(set(named)) < len(named):
+        raise RecordsError(
+            f"an arm of {place} is compared with others",
+            f"{', '.join(named)} has one twice",
+        )
+    if challengers:
+        return named
+    return [*named, *(name for name in there if name not in named)]
+
+
+def _finished(frame: pd.DataFrame, place: str) -> tuple[pd.DataFrame, list[str]]:
+    """Leaves out runs that have not ended, and marks those that failed."""
+    if "status" not in frame:
+        return frame.assign(failed=False), []
+    status = frame["status"].str.lower()
+    going = status.isin(["running", "waiting", "scheduled", "pending", "queued"])
+    failed = status.isin(
+        ["failed", "fail", "crashed", "killed", "diverged", "error", "preempted"]
+    )
+    notes = []
+    if going.any():
+        notes.append(
+            f"Not ended, and left out: {int(going.sum())} of {len(frame)} runs. Judge"
+            " again when they have."
+        )
+    if failed.any():
+        notes.append(
+            "Failed, and counted as diverged, at the worst score:"
+            f" {int(failed.sum())} of {len(frame)} runs."
+        )
+    frame = frame.assign(failed=failed)[~going.to_numpy()].reset_index(drop=True)
+    if frame.empty:
+        raise RecordsError("a verdict needs runs that have ended", f"{place} has none")
+    return frame, notes
+
+
+def _check_somewhere(frame: pd.DataFrame, gathered: Sequence[_Gathered]) -> None:
+    """Refuses a column, or a path, that holds nothing in any row."""
+    for each in gathered:
+        own = frame[(frame["source"] == each.table.place).to_numpy()]
+        for role in ("validation", "test", "test_examples", "cost"):
+            if role not in own or own.empty:
+                continue
+            empty = own[role].isna() | (own[role].astype(str).str.strip() == "")
+            if empty.all() and not (role == "test" and role not in each.columns.named):
+                raise RecordsError(
+                    f"some row has a {role.replace('_', ' ')} score"
+                    if role != "cost"
+                    else "some row has a cost",
+                    f"{each.columns.roles[role]} of {each.table.place} is empty in every"
+                    " row",
+                    _other_scores(each),
+                )
+
+
+def _other_scores(each: _Gathered) -> str:
+    others = (*each.columns.others, *each.columns.unused)[:8]
+    return f"It also has {', '.join(others)}." if others else ""
+
+
+# --- scores ----------------------------------------------------------------------------
+
+
+def _picked(frame: pd.DataFrame, lower_is_better: bool) -> pd.DataFrame:
+    """Replaces lists along a curve by the value where validation was best."""
+    validation = frame["validation"]
+    lists = validation.map(lambda cell: isinstance(cell, (list, np.ndarray))).to_numpy()
+    if not lists.any():
+        return frame
+    sign = -1 if lower_is_better else 1
+    at: list[int | None] = []
+    for cell in validation:
+        scores = (
+            sign
+            * pd.to_numeric(
+                pd.Series(list(cell), dtype=object), errors="coerce"
+            ).to_numpy(np.float64)
+            if isinstance(cell, (list, np.ndarray))
+            else np.array([])
+        )
+        known = np.isfinite(scores)
+        at.append(
+            int(np.argmax(np.where(known, scores, -np.inf))) if known.any() else None
+        )
+
+    def pick(cell: Any, index: int | None) -> Any:
+        if not isinstance(cell, (list, np.ndarray)):
+            return cell
+        return cell[index] if index is not None and index < len(cell) else None
+
+    picked = {
+        role: pd.Series(
+            [pick(cell, i) for cell, i in zip(frame[role], at, strict=True)],
+            index=frame.index,
+            dtype=object,
+        )
+        for role in ("validation", "test")
+        if role in frame
+    }
+    return frame.assign(**picked)
+
+
+def _scaled(
+    frame: pd.DataFrame, measure: Measure, percent: bool
+) -> tuple[bool, float, list[str]]:
+    """Reads scores as numbers in place, percentages as fractions.
+
+    Returns:
+        Whether all are fractions, what they were divided by, and notes.
+    """
+    roles = [role for role in ("validation", "test") if role in frame]
+    for role in roles:
+        frame[role] = _numbers(frame, role)
+    scores = frame[roles].to_numpy(np.float64)
+    known = scores[np.isfinite(scores)]
+    inside = (known >= 0) & (known <= 1)
+    if percent:
+        _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
+        frame[roles] = scores / 100
+        return True, 100.0, ["Scores are percentages: they are divided by 100."]
+    if inside.all():
+        return not measure.unbounded, 1.0, []
+    if measure.fraction:
+        _check_range(frame, roles, 0, 100, f"{measure.name} lies between 0 and 1")
+        if ((known > 0) & (known <= 1)).any():
+            few = 0.5 if (known > 1).mean() < 0.5 else None
+            _mixed(frame, roles, measure, small=few is None)
+        frame[roles] = scores / 100
+        return (
+            True,
+            100.0,
+            [f"{measure.name} is given in percent: it is divided by 100."],
+        )
+    odd = known[~inside]
+    if (
+        measure.name == "score"
+        and not measure.lower_is_better
+        and inside.mean() >= 0.9
+        and (odd > 1).all()
+        and (odd <= 100).all()
+    ):
+        _mixed(frame, roles, measure, small=False)
+    return False, 1.0, []
+
+
+def _check_range(
+    frame: pd.DataFrame, roles: Sequence[str], low: float, high: float, rule: str
+) -> None:
+    for role in roles:
+        odd = ~(frame[role].isna() | frame[role].between(low, high))
+        if odd.any():
+            first = frame[odd.to_numpy()].iloc[0]
+            raise RecordsError(
+                rule, f"{first['source']}, row {first['row']}, {role}: {first[role]:g}"
+            )
+
+
+def _mixed(
+    frame: pd.DataFrame, roles: Sequence[str], measure: Measure, *, small: bool
+) -> None:
+    """Refuses fractions among percentages, with a row that shows them."""
+    for role in roles:
+        values = frame[role]
+        odd = (values > 0) & (values <= 1) if small else values > 1
+        if odd.any():
+            first = frame[odd.to_numpy()].iloc[0]
+            raise RecordsError(
+                "all scores are fractions, or all are percentages",
+                f"{first['source']}, row {first['row']}, {role}: {first[role]:g} among"
+                f" scores {'above' if small else 'up to'} 1",
+                "Correct it; or say what the scores are: --percent, or --metric NAME if"
+                " they are no shares of anything.",
+            )
+
+
+def _with_examples(frame: pd.DataFrame) -> pd.DataFrame:
+    """Reads the scores by test example, (T,) float32 each, whose mean is the test's."""
+    if "test_examples" not in frame:
+        return frame
+    found: list[np.ndarray | None] = []
+    length = None
+    tests = frame["test"] if "test" in frame else [None] * len(frame)
+    for cell, test, source, row in zip(
+        frame["test_examples"], tests, frame["source"], frame["row"], strict=True
+    ):
+        listed = cell if isinstance(cell, (list, np.ndarray)) else _loaded_list(cell)
+        if listed is None:
+            found.append(None)
+            continue
+        where = f"{source}, row {row}"
+        try:
+            scores = np.asarray(listed, dtype=np.float32)
+        except (TypeError, ValueError):
+            scores = np.empty((0, 0), dtype=np.float32)
+        if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
+            raise RecordsError(
+                "the scores by test example are a list of numbers",
+                f"{where}: {_clean(str(cell))[:60]}",
+            )
+        length = len(scores) if length is None else length
+        if len(scores) != length:
+            raise RecordsError(
+                "all runs are scored on the same test examples",
+                f"{where} has {len(scores)} of them, others {length}",
+            )
+        mean = float(scores.mean())
+        if test is not None and abs(mean - test) > 1e-3 * max(1.0, abs(mean)):
+            raise RecordsError(
+                "the test score is the mean over the test examples",
+                f"{where}: {test:g} against {mean:g}",
+                "Leave the test column out to have it computed: --test none.",
+            )
+        found.append(scores)
+    means = [np.nan if scores is None else float(scores.mean()) for scores in found]
+    return frame.assign(
+        test_examples=pd.Series(found, index=frame.index, dtype=object), test=means
+    )
+
+
+def _loaded_list(cell: Any) -> Any:
+    """Returns the list in a cell of text; None where there is nothing."""
+    if not isinstance(cell, str) or cell.strip().lower() in _NO_VALUE:
+        return None
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
+
+
+def _with_tests(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Settles which runs diverged, and whether test scores can be used at all."""
+    notes = []
+    known = np.isfinite(frame["validation"].to_numpy()) & ~frame["failed"].to_numpy()
+    if "test" in frame:
+        untested = known & ~np.isfinite(frame["test"].to_numpy())
+        if known.any() and untested.sum() > 0.1 * known.sum():
+            notes.append(
+                f"{int(untested.sum())} of {int(known.sum())} runs with a validation"
+                " score have no test score: test scores are set aside."
+            )
+            frame = frame.drop(columns="test")
+        else:
+            if untested.any():
+                notes.append(
+                    "With a validation score and no test score, and counted as diverged:"
+                    f" {int(untested.sum())} of {len(frame)} runs."
+                )
+            known &= ~untested
+    frame = frame.assign(diverged=~known)
+    for role in ("validation", "test"):
+        if role in frame:
+            frame[role] = frame[role].where(known)
+    if not known.any():
+        raise RecordsError("some run has a score", "every run diverged")
+    return frame, notes
+
+
+# --- which runs are one configuration ----------------------------------------------------
+
+
+def _repeats(
+    frame: pd.DataFrame, lower_is_better: bool, place: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Returns one row for each whole repeat of a tuner: its best by validation."""
+    sign = -1 if lower_is_better else 1
+    if (frame["repeat"] == "").any():
+        row = frame.loc[(frame["repeat"] == "").to_numpy(), "row"].iloc[0]
+        raise RecordsError("every run belongs to a repeat", f"{place}, row {row}: none")
+    groups = frame.groupby(["arm", "repeat"], sort=False)
+    turned = (sign * frame["validation"]).fillna(-np.inf)
+    best = turned.groupby([frame["arm"], frame["repeat"]], sort=False).idxmax()
+    trials = groups.size()
+    found = frame.loc[best].reset_index(drop=True)
+    if "cost" in frame:
+        costs = pd.Series(_numbers(frame, "cost"), index=frame.index)
+        found["cost"] = (
+            costs.groupby([frame["arm"], frame["repeat"]], sort=False).sum().to_numpy()
+        )
+    found["configuration"] = found["repeat"]
+    few = found["arm"].value_counts()
+    if (few < _LEAST_REPEATS).any():
+        arm = few.index[few < _LEAST_REPEATS][0]
+        raise RecordsError(
+            f"an arm has at least {_LEAST_REPEATS} whole repeats of its tuner",
+            f"{place}: {arm} has {few[arm]}",
+            "A repeat is one unit, however many trials it had: run the tuner again with"
+            " other seeds.",
+        )
+    spent = sorted(set(trials))
+    return found, [
+        "Each unit is one whole run of a tuner"
+        f" ({_span(spent)} trials), and its score that of its best by validation: effort"
+        " 1 means one such run."
+        + (
+            " Repeats differ in their number of trials, which favours the longer ones."
+            if len(spent) > 1
+            else ""
+        )
+    ]
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _hyperparameters(
+    frame: pd.DataFrame,
+) -> tuple[dict[str, pd.Series], list[str]]:
+    """Returns the columns that vary, as numbers or as texts, and the others' names."""
+    found, others = {}, []
+    for column in [name for name in frame if name.startswith(_HYPER)]:
+        name = column.removeprefix(_HYPER)
+        cells = frame[column]
+        if cells.map(lambda cell: isinstance(cell, (list, dict))).any():
+            others.append(name)
+            continue
+        texts = _texts(cells, None)
+        filled = (texts != "").to_numpy()
+        numbers = pd.to_numeric(texts.where(filled), errors="coerce")
+        if (
+            filled.any()
+            and numbers[filled].notna().all()
+            and np.isfinite(numbers[filled]).all()
+        ):
+            values = numbers.astype(np.float64)
+        else:
+            values = texts.where(filled, None)
+        different = values.nunique()
+        if different < 2 or (
+            not is_numeric_dtype(values) and different > _MOST_OPTIONS
+        ):
+            others.append(name)
+        else:
+            found[name] = values
+    return found, others
+
+
+def _configured(
+    frame: pd.DataFrame,
+    hyperparameters: Mapping[str, pd.Series],
+    wanted: Wanted,
+    place: str,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Says which runs are of one configuration, and which of them is its search."""
+    notes: list[str] = []
+    by = next((r for r in ("configuration", "pair") if r in frame), None)
+    if by is not None:
+        identity = frame[by]
+        if (identity == "").any():
+            row = frame.loc[(identity == "").to_numpy(), "row"].iloc[0]
+            raise RecordsError(f"every run has a {by}", f"{place}, row {row}: none")
+        key = pd.factorize(identity)[0]
+    elif "seed" in frame and hyperparameters:
+        key = (
+            pd.DataFrame(dict(hyperparameters))
+            .groupby(list(hyperparameters), dropna=False, sort=False)
+            .ngroup()
+            .to_numpy()
+        )
+        by = "hyperparameters"
+    else:
+        if "seed" in frame and (frame.groupby("arm")["seed"].nunique() > 1).any():
+            raise RecordsError(
+                "runs with different seeds say which configuration they are of",
+                f"{place} has seeds, and neither a configuration nor hyperparameters",
+                "If only the tuned models were run again, the search behind them is"
+                " gone, and with it the answer: whether the architecture or its tuning"
+                " made the difference cannot be told from seeds alone. Else name"
+                " --configuration COLUMN or --hyperparameters A,B; if every row is a"
+                f" configuration of its own: --configuration {naming.ROW}.",
+            )
+        key = np.arange(len(frame))
+    frame = frame.assign(key=key, by=by)
+    if "repeat" in frame and wanted.repeat is not None:
+        return frame.assign(number=0), notes
+    again = ["arm", "key", "seed"] if "seed" in frame else None
+    if again is not None:
+        _refuse_twice(frame, frame.duplicated(again, keep=False), again[1:], place)
+    scored = [
+        r
+        for r in ("arm", "validation", "test", "configuration", "pair", "run", "seed")
+        if r in frame
+    ]
+    if hyperparameters or by is not None:
+        whole = pd.DataFrame(
+            {**{role: frame[role] for role in scored}, **dict(hyperparameters)}
+        )
+        same = whole.duplicated(keep=False) & ~frame["diverged"]
+        _refuse_twice(frame, same, None, place, whole)
+    frame["number"] = _seed_numbers(frame)
+    return frame, notes
+
+
+def _refuse_twice(
+    frame: pd.DataFrame,
+    twice: pd.Series,
+    by: Sequence[str] | None,
+    place: str,
+    whole: pd.DataFrame | None = None,
+) -> None:
+    if not twice.any():
+        return
+    first = frame[twice.to_numpy()].iloc[0]
+    columns = (
+        ["arm", *by] if by is not None else list(whole if whole is not None else ())
+    )
+    table = frame if whole is None else whole
+    reference = table.loc[first.name, columns]
+    same = (
+        (table[columns] == reference) | (table[columns].isna() & reference.isna())
+    ).all(axis=1)
+    rows = frame.loc[same.to_numpy(), "row"].tolist()
+    what = f"arm {first['arm']}" + (
+        f", seed {first['seed']}" if "seed" in frame else ""
+    )
+    raise RecordsError(
+        "every run stands in the table once",
+        f"{first['source']}: {what} in row {rows[0]} and again in row"
+        f" {rows[1] if len(rows) > 1 else rows[0]}",
+        "Remove the copy; or, if these are different runs, name the column that tells"
+        " them apart: --configuration COLUMN or --seed-column COLUMN.",
+    )
+
+
+def _seed_numbers(frame: pd.DataFrame) -> np.ndarray:
+    """Returns 0 for the search run of each configuration, 1, 2, ... for fresh seeds.
+
+    Where all configurations share a seed, that one was searched with: the winner's
+    further seeds may stand before it in a table that shows the newest first.
+    """
+    late = np.zeros(len(frame))
+    if "seed" in frame:
+        for _, own in frame.groupby("arm", sort=False):
+            counts = own["seed"].value_counts()
+            if counts.iloc[0] > 1:
+                late[own.index] = -own["seed"].map(counts).to_numpy()
+    order = frame.assign(late=late).sort_values("late", kind="stable")
+    numbers: np.ndarray = (
+        order.groupby(["arm", "key"], sort=False).cumcount().sort_index().to_numpy()
+    )
+    return numbers
+
+
+def _check_searched(frame: pd.DataFrame, names: Sequence[str], place: str) -> None:
+    """Refuses arms of which only the winner is reported."""
+    counts = frame[frame["number"] == 0]["arm"].value_counts()
+    for arm in names:
+        n = int(counts.get(arm, 0))
+        if n < 4:
+            runs = int((frame["arm"] == arm).sum())
+            raise RecordsError(
+                "a verdict needs the search of every arm: 4 configurations at least",
+                f"{place}: {arm} has {n}"
+                + (f" with {runs} runs in all" if runs > n else ""),
+                "Where only the winners are reported, the search behind them is gone,"
+                " and nobody can tell any more how much of a score is tuning.",
+            )
+
+
+def _paired(
+    frame: pd.DataFrame,
+    names: Sequence[str],
+    hyperparameters: Mapping[str, pd.Series],
+    wanted: Wanted,
+    place: str,
+) -> tuple[bool, str, list[str]]:
+    """Numbers the configurations, the same in two arms where they have one draw.
+
+    Returns:
+        Whether the arms are paired, by what, and notes.
+    """
+    how = ""
+    if wanted.repeat is None and "pair" in frame:
+        how, keys = "pair", frame["pair"]
+    elif wanted.repeat is None and hyperparameters:
+        shared = pd.DataFrame(dict(hyperparameters))
+        keys = shared.groupby(list(shared), dropna=False, sort=False).ngroup()
+        how = "equal hyperparameters"
+    else:
+        keys = pd.Series(np.arange(len(frame)))
+    searched = (frame["number"] == 0).to_numpy()
+    of_arm = {
+        arm: list(keys[searched & (frame["arm"] == arm).to_numpy()]) for arm in names
+    }
+    sets = {arm: set(found) for arm, found in of_arm.items()}
+    once = all(len(sets[arm]) == len(of_arm[arm]) for arm in names)
+    base, *others = names
+    nested = (
+        all(sets[a] == sets[others[0]] for a in others)
+        and sets[others[0]] <= sets[base]
+    )
+    paired = bool(how) and once and nested
+    notes = []
+    if how == "pair":
+        common = set.intersection(*sets.values())
+        if not common and wanted.pair is not None:
+            raise RecordsError(
+                "a pair has a run in every arm",
+                f"{place}: no value of the pair column stands in both {base} and"
+                f" {others[0]}",
+                "Name the column that says which runs have the same draw, or leave the"
+                " pairs out: --pair none.",
+            )
+        if common:
+            _check_same_draws(frame[searched], names, hyperparameters, place)
+        if not once:
+            raise RecordsError(
+                "a pair is one configuration of each arm",
+                f"{place}: a pair has several in one arm",
+                "Name another column, or leave the pairs out: --pair none.",
+            )
+        if not paired:
+            notes.append(
+                f"{len(common) or 'No'} pairs stand in every arm: the arms are compared"
+                " unpaired, which needs more runs to see the same."
+            )
+    elif not paired and wanted.repeat is None:
+        notes.append(
+            "The arms were searched with different pairs: they are compared unpaired,"
+            " which needs more runs to see the same."
+        )
+    if paired:
+        first = dict.fromkeys(k for k in of_arm[base] if k in sets[others[0]])
+        order = {key: i for i, key in enumerate(dict.fromkeys([*first, *of_arm[base]]))}
+        frame["pair_number"] = keys.map(order).to_numpy()
+    else:
+        frame["pair_number"] = frame.groupby(["arm", "key"], sort=False).ngroup()
+    return paired, how if paired else "", notes
+
+
+def _check_same_draws(
+    searched: pd.DataFrame,
+    names: Sequence[str],
+    hyperparameters: Mapping[str, pd.Series],
+    place: str,
+) -> None:
+    """Refuses pairs whose runs have nothing to do with one another.
+
+    Pairs have equal draws in some hyperparameter: equal values or, where the ranges
+    differ, values in the same order.
+    """
+
+    def rows(arm: str) -> pd.Series:
+        """The row of each pair."""
+        own = searched[searched["arm"] == arm]
+        return (
+            pd.Series(own.index, index=own["pair"]).groupby(level=0, sort=False).first()
+        )
+
+    base = rows(names[0])
+    for arm in names[1:]:
+        other = rows(arm)
+        common = [pair for pair in base.index if pair in other.index]
+        told = []
+        for name, values in hyperparameters.items():
+            one = values.loc[base[common]].reset_index(drop=True)
+            two = values.loc[other[common]].reset_index(drop=True)
+            if (
+                one.isna().any()
+                or two.isna().any()
+                or min(one.nunique(), two.nunique()) < 2
+            ):
+                continue
+            agree = float((one == two).mean())
+            if is_numeric_dtype(values):
+                agree = max(agree, float(one.rank().corr(two.rank())))
+            told.append((agree, name, one.iloc[0], two.iloc[0]))
+        if told and max(told)[0] < 0.5:
+            _, name, here, there = max(told)
+            raise RecordsError(
+                "the runs of a pair have the same draw",
+                f"{place}: in pair {common[0]}, {name} is {here} for {names[0]} and"
+                f" {there} for {arm}",
+                "Name the column that pairs them, or leave the pairs out: --pair none.",
+            )
+
+
+# --- from rows to runs ---------------------------------------------------------------------
+
+
+def _space(
+    own: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
+) -> dict[str, Any]:
+    """Returns the range that was tried of each hyperparameter that an arm has.
+
+    Each is written as a protocol declares it. On a log scale lies what is positive
+    and spans more than a factor of 100.
+    """
+    space: dict[str, Any] = {}
+    for name, values in hyperparameters.items():
+        tried = values.loc[own.index]
+        different = tried.nunique()
+        if tried.isna().any() or different < 2:
+            continue
+        if not is_numeric_dtype(tried):
+            space[name] = sorted(tried.unique())
+        elif different <= _FEW_NUMBERS:
+            space[name] = [_plain_number(v) for v in sorted(tried.unique())]
+        else:
+            low, high = float(tried.min()), float(tried.max())
+            whole = bool((tried % 1 == 0).all())
+            space[name] = {
+                "low": int(low) if whole else low,
+                "high": int(high) if whole else high,
+                **({"log": True} if low > 0 and high > _LOG_RATIO * low else {}),
+                **({"integer": True} if whole else {}),
+            }
+    return space
+
+
+def _plain_number(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def _runs(
+    frame: pd.DataFrame,
+    spaces: Mapping[str, Mapping[str, Any]],
+    hyperparameters: Mapping[str, pd.Series],
+    lower_is_better: bool,
+) -> list[Run]:
+    """Returns the runs, those of diverged ones without a score."""
+    values = {
+        arm: {
+            name: _as_tried(hyperparameters[name].loc[own.index], declared)
+            for name, declared in spaces[arm].items()
+        }
+        for arm, own in frame.groupby("arm", sort=False)
+    }
+    place_in_arm = frame.groupby("arm", sort=False).cumcount().tolist()
+    tests = frame["test"].tolist() if "test" in frame else None
+    costs = _costs(frame)
+    parameters = (
+        np.nan_to_num(_numbers(frame, "parameters")).astype(np.int64).tolist()
+        if "parameters" in frame
+        else [0] * len(frame)
+    )
+    examples = _examples(frame, lower_is_better)
+    return [
+        Run(
+            arm=arm,
+            pair=pair,
+            seed=number,
+            stage="confirm" if number else "search",
+            configuration={name: tried[at] for name, tried in values[arm].items()},
+            validation=validation,
+            test=None if tests is None else tests[i],
+            per_example=None if examples is None else examples[i],
+            diverged=diverged,
+            flops=costs[i],
+            parameters=parameters[i],
+        )
+        for i, (arm, pair, number, validation, diverged, at) in enumerate(
+            zip(
+                frame["arm"].tolist(),
+                frame["pair_number"].tolist(),
+                frame["number"].tolist(),
+                frame["validation"].tolist(),
+                frame["diverged"].tolist(),
+                place_in_arm,
+                strict=True,
             )
         )
-    if not runs:
-        raise RecordsError("a table of runs has rows", f"{path} has a header alone")
-    return runs
+    ]
 
 
-def _score(path: Path, line: int, column: str, text: str) -> float:
-    if not text.strip():
-        return math.nan
-    try:
-        number = float(text)
-    except ValueError:
+def _as_tried(values: pd.Series, declared: Any) -> list[Any]:
+    whole = (
+        is_numeric_dtype(values)
+        and bool((values % 1 == 0).all())
+        and (isinstance(declared, list) or "integer" in declared)
+    )
+    if whole:
+        return [int(value) for value in values]
+    if isinstance(declared, list) and is_numeric_dtype(values):
+        return [_plain_number(value) for value in values]
+    return list(values.tolist())
+
+
+def _costs(frame: pd.DataFrame) -> list[float]:
+    """Returns the cost of each run; that of an unknown one is its arm's median."""
+    if "cost" not in frame:
+        return [0.0] * len(frame)
+    costs = pd.Series(_numbers(frame, "cost"), index=frame.index)
+    if (costs <= 0).any():
+        first = frame[(costs <= 0).to_numpy()].iloc[0]
         raise RecordsError(
-            "a score is a number",
-            f"{path}, line {line}, {column}: {text!r}",
-            "Leave it empty where the run diverged.",
-        ) from None
-    return number if math.isfinite(number) else math.nan
+            "a cost is more than 0",
+            f"{first['source']}, row {first['row']}: {first['cost']}",
+            "Leave it empty where it is unknown.",
+        )
+    usual = costs.groupby(frame["arm"]).transform("median")
+    return [float(cost) for cost in costs.fillna(usual).fillna(costs.median())]
+
+
+def _examples(frame: pd.DataFrame, lower_is_better: bool) -> list[np.ndarray] | None:
+    """Returns each run's scores by test example, (T,) float32; None without any.
+
+    Those of a diverged run are the worst score that any run has.
+    """
+    if "test_examples" not in frame:
+        return None
+    scores = frame["validation"]
+    worst = scores.max() if lower_is_better else scores.min()
+    known = [
+        None if diverged else listed
+        for listed, diverged in zip(
+            frame["test_examples"], frame["diverged"], strict=True
+        )
+    ]
+    length = next(len(listed) for listed in known if listed is not None)
+    stand_in = np.full(length, worst, dtype=np.float32)
+    return [stand_in if listed is None else listed for listed in known]
+
+
+def _digest(frame: pd.DataFrame, spaces: Mapping[str, Any]) -> str:
+    """Returns what tells these runs from others: no path, no order of the columns."""
+    found = hashlib.sha256(json.dumps(spaces, sort_keys=True).encode())
+    for role in ("arm", "pair_number", "number", "validation", "test", "cost"):
+        if role in frame:
+            cells = frame[role]
+            found.update(role.encode())
+            if not is_numeric_dtype(cells):
+                found.update("\0".join(map(str, cells)).encode())
+            else:
+                found.update(np.ascontiguousarray(cells.to_numpy(np.float64)).tobytes())
+    return found.hexdigest()
+
+
+# --- what is said of it ------------------------------------------------------------------------
+
+
+_ROLES = {
+    "arm": "arm", "validation": "validation score", "test": "test score",
+    "test_examples": "test score by example", "seed": "seed",
+    "configuration": "configuration", "pair": "pair", "repeat": "repeat of the tuner",
+    "step": "step of a learning curve", "cost": "cost", "status": "status",
+    "parameters": "parameters", "run": "run", "tuner": "tuner", "data": "data",
+}  # fmt: skip
+
+
+def _said(
+    gathered: Sequence[_Gathered],
+    measure: Measure,
+    paired_by: str,
+    hyperparameters: Mapping[str, Any],
+    unvarying: Sequence[str],
+) -> tuple[tuple[str, str, str], ...]:
+    """Returns of each role its name, its column and how that was found."""
+    said = []
+    for role, title in _ROLES.items():
+        found = {
+            each.columns.roles[role]: role in each.columns.named
+            for each in gathered
+            if role in each.columns.roles
+        }
+        how = "as named" if all(found.values()) else "by its name"
+        if found:
+            said.append((title, ", ".join(found), how))
+        elif role == "arm":
+            said.append((title, "each source", "one arm each"))
+        elif role == "pair" and paired_by:
+            said.append((title, paired_by, "equal in all arms"))
+        elif role == "test" and any(
+            "test_examples" in e.columns.roles for e in gathered
+        ):
+            said.append((title, "the examples' mean", "from their scores"))
+        elif role in ("test", "seed", "configuration", "pair"):
+            said.append((title, "\u2013", _MISSING_MEANS[role]))
+        if role == "validation":
+            better = "lower" if measure.lower_is_better else "higher"
+            said.append(("metric", measure.name, f"{better} is better"))
+            others = list(dict.fromkeys(o for e in gathered for o in e.columns.others))
+            if others:
+                said.append(("", ", ".join(others[:6]), "not chosen"))
+    said.append(
+        (
+            "hyperparameters",
+            ", ".join(hyperparameters) or "\u2013",
+            "vary between runs" if hyperparameters else "none found",
+        )
+    )
+    unused = dict.fromkeys(
+        [*unvarying, *(name for each in gathered for name in each.columns.unused)]
+    )
+    if unused:
+        listed = list(unused)
+        more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
+        said.append(("not used", ", ".join(listed[:12]) + more, ""))
+    return tuple(said)
+
+
+_MISSING_MEANS = {
+    "test": "the verdict is about validation",
+    "seed": "one run of each configuration",
+    "configuration": "each run, or equal hyperparameters",
+    "pair": "unpaired",
+}
+
+
+def _arm_summary(frame: pd.DataFrame, arm: str) -> dict[str, Any]:
+    own = frame[frame["arm"] == arm]
+    searched = own["number"] == 0
+    return {
+        "name": arm,
+        "configurations": int(searched.sum()),
+        "runs": len(own),
+        "fresh_seeds": int((~searched).sum()),
+        "diverged": int(own["diverged"].sum()),
+    }
