@@ -517,15 +517,15 @@ def permutations_section() -> str:
     ]
     if not rows:
         return ""
-    return f"""## Fewer permutations
+    return f"""## Fewer permutations and resamples
 
-A verdict has 9,999 permutations; the simulated studies have 999 (and the 2,000
-resamples that a verdict has, too). On the same studies:
+A verdict has 9,999 permutations and 2,000 resamples; the simulated studies have 999 and
+1,000. On the same studies:
 
 {
         table(
             (
-                "setting, permutations",
+                "setting, permutations and resamples",
                 "studies",
                 "p at most 5 %",
                 "`architecture`",

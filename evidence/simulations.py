@@ -215,16 +215,20 @@ def coverage_cells() -> Iterator[Cell]:
 
 
 def permutation_cells() -> Iterator[Cell]:
-    """The same studies with fewer permutations, and with as many as a verdict has."""
-    for name, permutations in itertools.product(
-        ("an arm against itself", "broad against narrow optimum"), (999, 9999)
+    """The same studies with fewer draws, and with as many as a verdict has."""
+    for name, draws in itertools.product(
+        ("an arm against itself", "broad against narrow optimum"),
+        ((999, 1000), (9999, 2000)),
     ):
         setting = Setting(
             f"permutations, {name}",
             **NULL[name],  # type: ignore[arg-type]
-            permutations=permutations,
+            permutations=draws[0],
+            resamples=draws[1],
         )
-        yield Cell("permutations", f"{name}, {permutations:,}", setting, SELDOM)
+        yield Cell(
+            "permutations", f"{name}, {draws[0]:,} and {draws[1]:,}", setting, SELDOM
+        )
 
 
 def cells() -> list[Cell]:
@@ -242,9 +246,10 @@ def main() -> None:
     """Fills all cells to a tenth first, so that each is known early."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, help="at most this many of each cell")
+    parser.add_argument("--only", help="one journal, such as null")
     options = parser.parse_args()
     start = time.perf_counter()
-    every = cells()
+    every = [cell for cell in cells() if options.only in (None, cell.journal)]
     most = options.studies or OFTEN
     for limit in (SELDOM, OFTEN):
         for cell in every:
