@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from archtrial.statistics.comparison import expectation, gain, resample_counts
-from archtrial.statistics.matching import match
+from archtrial.statistics.matching import efforts_to_scan, match
 from archtrial.statistics.search import Reading
 
 
@@ -25,7 +25,15 @@ def matched(baseline, challenger, effort=4, **given):
         paired=terms["paired"],
         resamples=400,
     )
-    return match(challenger, baseline, effort, counts=counts, **terms)
+    efforts = efforts_to_scan(baseline)
+    return match(
+        expectation(challenger, [effort], counts[1]),
+        expectation(baseline, efforts, counts[0]),
+        efforts,
+        baseline,
+        effort,
+        **terms,
+    )
 
 
 def climbing(n, gain=0.0, spread=1.0, seed=0):

@@ -75,6 +75,8 @@ class Expectation:
     """(K,) how much lower D(k) may be because too few diverged trials were seen."""
     freedom: np.ndarray
     """(K,) degrees of freedom of the jackknife: 2 n / k - 1."""
+    test_size: int | None = None
+    """T, where it is all that is known of the test examples."""
 
 
 def expectation(
@@ -139,6 +141,7 @@ def expectations(
                 examples=None if filled is None else filled @ ranking.weights(efforts),
                 fall=_divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
+                test_size=reading.test_size,
             )
         )
     return estimated
@@ -225,7 +228,8 @@ class Gain:
     standard_error: np.ndarray
     """From the draw of the configurations alone."""
     test_variance: np.ndarray | None
-    """From the draw of the test examples; None if unknown."""
+    """From the draw of the test examples, or the most that it can be where their
+    number alone is known; None if that is unknown as well."""
 
     def at(self, index: int) -> Estimate:
         """Returns one effort's number and interval."""
@@ -260,16 +264,12 @@ def gain(
         estimate, resampled = challenger.estimate, challenger.resampled
         variance = np.sum(challenger.influence**2, axis=0)
         freedom = challenger.freedom
-        examples = challenger.examples
         fall, rise = challenger.fall, np.zeros_like(estimate)
     else:
         estimate = challenger.estimate - baseline.estimate
         resampled = challenger.resampled - baseline.resampled
         variance = _variance(challenger.influence, baseline.influence, paired)
         freedom = np.minimum(challenger.freedom, baseline.freedom)
-        examples = None
-        if challenger.examples is not None and baseline.examples is not None:
-            examples = challenger.examples - baseline.examples
         fall, rise = challenger.fall, baseline.fall
 
     # Order statistics, not interpolated quantiles: they mirror exactly.
@@ -279,9 +279,8 @@ def gain(
     low = np.minimum(ordered[tail - 1], estimate - reach)
     high = np.maximum(ordered[-tail], estimate + reach)
 
-    test_variance = None
-    if examples is not None and len(examples) > 1:
-        test_variance = np.var(examples, axis=0, ddof=1) / len(examples)
+    test_variance = _test_variance(challenger, baseline)
+    if test_variance is not None:
         floor = special.ndtri(1 - alpha / 2) ** 2 * test_variance
         # The two errors are independent, so they add in squares.
         low = estimate - np.sqrt((estimate - low) ** 2 + floor)
@@ -293,6 +292,47 @@ def gain(
         standard_error=np.sqrt(variance),
         test_variance=test_variance,
     )
+
+
+def _test_variance(
+    challenger: Expectation, baseline: Expectation | None
+) -> np.ndarray | None:
+    """Returns the variance (K,) that stems from the draw of the test examples.
+
+    Where the scores x and y of single examples are unknown, it is the largest that
+    any scores from 0 to 1 with the means a and b have. Since |x - y| is at most 1,
+    at most x + y and at most (1 - x) + (1 - y),
+
+        var(x - y) <= E |x - y| - (a - b)^2 <= min(a + b, 2 - a - b) - (a - b)^2
+
+    and var(x) <= a (1 - a) for one arm alone. Right and wrong answers that are as
+    seldom shared as can be attain it, and scores in between never exceed it. For a
+    and b their estimates are put in, as for the variance where examples are known;
+    so on the same records the bound is never below that variance. A score of which
+    less is better comes with its sign turned; the bound is the same for 1 - x.
+    """
+    if baseline is None:
+        if challenger.examples is not None and len(challenger.examples) > 1:
+            alone: np.ndarray = np.var(challenger.examples, axis=0, ddof=1)
+            return alone / len(challenger.examples)
+        if challenger.test_size is None:
+            return None
+        level = np.abs(challenger.estimate)
+        widest: np.ndarray = np.maximum(level * (1 - level), 0.0)
+        return widest / (challenger.test_size - 1)
+    if challenger.examples is not None and baseline.examples is not None:
+        if len(challenger.examples) > 1:
+            apart: np.ndarray = np.var(
+                challenger.examples - baseline.examples, axis=0, ddof=1
+            )
+            return apart / len(challenger.examples)
+        return None
+    if challenger.test_size is None or baseline.test_size is None:
+        return None
+    both = np.abs(challenger.estimate) + np.abs(baseline.estimate)
+    gap = challenger.estimate - baseline.estimate
+    largest: np.ndarray = np.maximum(np.minimum(both, 2 - both) - gap**2, 0.0)
+    return largest / (min(challenger.test_size, baseline.test_size) - 1)
 
 
 def _variance(challenger: np.ndarray, baseline: np.ndarray, paired: bool) -> np.ndarray:

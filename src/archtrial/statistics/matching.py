@@ -9,12 +9,11 @@ import numpy as np
 from archtrial.statistics.comparison import (
     Expectation,
     clopper_pearson,
-    expectation,
     gain,
 )
 from archtrial.statistics.search import Reading
 
-__all__ = ["CatchUp", "Limits", "Matching", "match"]
+__all__ = ["CatchUp", "Limits", "Matching", "efforts_to_scan", "match"]
 
 CatchUp: TypeAlias = Literal["yes", "no", "unknown"]
 
@@ -24,11 +23,13 @@ class Limits:
     """A number of trials, or a multiple, and between what it lies."""
 
     estimate: float | None
-    """None if more than n / 4 trials, which is as far as n trials can tell. At most
-    this many where the scores tell of no smaller effort."""
+    """None if more than n / 4 trials, which is as far as n trials can tell."""
     low: float
     high: float | None
     """None where no upper limit is proven."""
+    at_most: bool = False
+    """Whether the estimate is only known to be enough, since the scores do not tell
+    of the efforts just below it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +48,35 @@ class Matching:
     at the better end."""
 
 
+# As many efforts are looked at one by one; of more, as many in equal ratios.
+EFFORTS = 256
+
+
+def efforts_to_scan(baseline: Reading) -> np.ndarray:
+    """Returns the efforts up to n / 4 at which the baseline's curve is looked at.
+
+    Those of which its scores tell (`Reading.tells`). Of more than a thousand trials,
+    efforts a few per cent apart: the limits are those of the next one looked at, on
+    the safe side.
+    """
+    largest = len(baseline.score) // 4
+    efforts = np.arange(1, largest + 1)
+    if largest > EFFORTS:
+        efforts = np.unique(np.geomspace(1, largest, EFFORTS).round().astype(int))
+    told: np.ndarray = efforts[baseline.tells(efforts)]
+    return told
+
+
 def match(
-    challenger: Reading,
+    target: Expectation,
+    curve: Expectation,
+    efforts: np.ndarray,
     baseline: Reading,
     effort: int,
     *,
     margin: float,
     max_multiple: float,
     cost_ratio: float,
-    counts: tuple[np.ndarray, np.ndarray],
     alpha: float,
     paired: bool,
 ) -> Matching:
@@ -79,25 +100,25 @@ def match(
     validation and misses what it hit.
 
     Args:
-        challenger: Its trials.
-        baseline: Its trials, which tell of some effort up to n_A / 4; if paired,
-            those beyond the challenger's number have no partner.
+        target: The challenger's, at k* alone.
+        curve: The baseline's, at `efforts`, from the same resamples.
+        efforts: Of `efforts_to_scan`, one at least.
+        baseline: Its trials; if paired, those beyond the challenger's number have no
+            partner.
         effort: k*, of the challenger.
         margin: How close is close enough, in units of the score.
         max_multiple: The multiple that `catch_up` is about.
         cost_ratio: Mean cost of one trial of the baseline over the challenger's.
-        counts: Of `resample_counts`, the baseline's and the challenger's.
         alpha: The limits hold at level 1 - alpha.
         paired: Whether trial i of one arm shares draws with trial i of the other.
     """
-    efforts = np.arange(1, len(baseline.score) // 4 + 1)
-    efforts = efforts[baseline.tells(efforts)]
-    curve = expectation(baseline, efforts, counts[0])
-    target = expectation(challenger, [effort], counts[1])
     ahead = gain(curve, target, alpha=alpha, paired=paired)
 
     near = ahead.estimate + margin >= 0
-    estimate = int(efforts[np.argmax(near)]) if near.any() else None
+    first = int(np.argmax(near))
+    estimate = int(efforts[first]) if near.any() else None
+    next_lower = int(efforts[first - 1]) if first else 0
+    at_most = estimate is not None and next_lower < estimate - 1
     # The length of the run of known efforts, from the left and from the right.
     short = int(np.argmin(np.append(ahead.high + margin < 0, False)))
     long = int(np.argmin(np.append((ahead.low + margin > 0)[::-1], False)))
@@ -116,11 +137,12 @@ def match(
     elif multiple(low) > max_multiple:
         catch_up = "no"
     return Matching(
-        trials=Limits(estimate, low, high),
+        trials=Limits(estimate, low, high, at_most),
         multiple=Limits(
             None if estimate is None else multiple(estimate),
             multiple(low),
             None if high is None else multiple(high),
+            at_most,
         ),
         reportable_up_to=multiple(int(efforts[-1])),
         catch_up=catch_up,

@@ -35,6 +35,9 @@ class Reading:
     stand_in: np.ndarray | None = None
     """(n,) bool, whose score is a validation score in place of an unknown test score;
     None if none is."""
+    test_size: int | None = None
+    """T, where the score is known to be a mean over T test examples of scores from 0
+    to 1, and no more is known of them."""
 
     def unconfirmed(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns (K,) the share of D(k)'s weight on trials with a stand-in."""
@@ -63,6 +66,7 @@ class Reading:
             self.diverged[trials],
             self.worst,
             None if self.stand_in is None else self.stand_in[trials],
+            self.test_size,
         )
 
 
@@ -168,6 +172,11 @@ class Search:
     def n(self) -> int:
         """The number of trials."""
         return len(self.validation)
+
+    def knows_examples(self, estimand: Estimand) -> bool:
+        """Tells whether the scores of several single test examples are known."""
+        examples = self.examples_run if estimand == "run" else self.examples
+        return examples is not None and examples.shape[1] > 1
 
     def readings(self, effort: int) -> tuple[Estimand, ...]:
         """Returns the readings that the scores allow at an effort."""

@@ -15,10 +15,9 @@ from scipy import special
 from archtrial.errors import ProtocolError
 from archtrial.statistics.comparison import (
     Estimate,
-    Expectation,
     Gain,
     equal_compute,
-    expectation,
+    expectations,
     gain,
     gate,
     gate_by_signs,
@@ -27,7 +26,12 @@ from archtrial.statistics.comparison import (
     searches_won,
     seeds_won,
 )
-from archtrial.statistics.matching import CatchUp, Matching, match
+from archtrial.statistics.matching import (
+    CatchUp,
+    Matching,
+    efforts_to_scan,
+    match,
+)
 from archtrial.statistics.planning import (
     Settlement,
     minimum_detectable_effect,
@@ -37,6 +41,9 @@ from archtrial.statistics.search import Estimand, Reading, Search
 from archtrial.statistics.wording import Units, sentence
 
 __all__ = ["Comparison", "Verdict", "compare", "decide"]
+
+# Fractions that are no mean over examples of anything between 0 and 1.
+NOT_MEANS = ("balanced_accuracy", "macro_f1", "auroc")
 
 Verdict: TypeAlias = Literal[
     "not_assessable",
@@ -126,7 +133,7 @@ class Comparison:
     catch_up: CatchUp = "unknown"
     test_set_floor: float | None = None
     """No interval is narrower to either side, however many configurations; None
-    where the test examples are unknown."""
+    where neither the test examples nor their number is known."""
     minimum_detectable_effect: float | None = None
     would_settle: Settlement | None = None
     """For `inconclusive`."""
@@ -166,6 +173,7 @@ def compare(
     resamples: int = 2000,
     unsound: Sequence[str] = (),
     published: Mapping[str, float] | None = None,
+    test_size: int | None = None,
 ) -> list[Comparison]:
     """Compares challengers with a baseline after equal tuning effort.
 
@@ -196,6 +204,10 @@ def compare(
         resamples: B of the intervals, at least 2,000 for a result to report.
         unsound: What makes the comparison unsound, a clause each.
         published: Published scores by arm, in the metric's own units.
+        test_size: T, the number of test examples, where their single scores are
+            unknown and the test score is a mean over them of scores from 0 to 1. The
+            interval then allows for the largest error that such a test set can have
+            (`comparison.gain`); where single scores are known, they are used instead.
 
     Returns:
         One comparison for each challenger, in their order.
@@ -219,6 +231,9 @@ def compare(
             ", ".join(published),
             f"Add the published score of {baseline.name}.",
         )
+    units = Units(metric, fraction, scored_on)
+    if test_size is not None:
+        _check_test_size(test_size, units, (baseline, *challengers))
     level = alpha / len(challengers)
     terms = _Terms(
         effort=effort,
@@ -233,17 +248,28 @@ def compare(
         # Each tail of the percentile interval needs some resamples of its own.
         resamples=2 * math.ceil(max(resamples / 2, 20 / level)),
         higher_is_better=higher_is_better,
-        units=Units(metric, fraction, scored_on),
+        units=units,
         unsound=tuple(unsound),
         published=published,
+        test_size=test_size,
     )
     if min(search.n for search in (baseline, *challengers)) < 4 * effort:
         return [_too_few(terms, baseline, challenger) for challenger in challengers]
 
-    found = {
-        reading: [_measure(terms, baseline, arm, reading) for arm in challengers]
-        for reading in _readings(terms, baseline, challengers)
-    }
+    readings = _readings(terms, baseline, challengers)
+    found: dict[Estimand, list[_Measured]] = {reading: [] for reading in readings}
+    for challenger in challengers:
+        counts = resample_counts(
+            terms.seed,
+            baseline.n,
+            min(baseline.n, challenger.n) if paired else challenger.n,
+            paired=paired,
+            resamples=terms.resamples,
+        )
+        for reading in readings:
+            found[reading].append(
+                _measure(terms, baseline, challenger, reading, counts)
+            )
     adjusted = {
         reading: holm([measured.p_value for measured in each])
         for reading, each in found.items()
@@ -289,6 +315,26 @@ class _Terms:
     units: Units
     unsound: tuple[str, ...]
     published: Mapping[str, float] | None
+    test_size: int | None
+
+
+def _check_test_size(test_size: int, units: Units, searches: Sequence[Search]) -> None:
+    """Raises ProtocolError where the bound on the test set's error does not hold."""
+    if test_size < 2:
+        raise ProtocolError("a test set has at least 2 examples", str(test_size))
+    rule = "a test set's size bounds its error where the score is a mean of fractions"
+    way_out = "Leave the size of the test set out."
+    if units.scored_on == "validation":
+        raise ProtocolError(rule, "there are no test scores", way_out)
+    if not units.points or units.metric in NOT_MEANS:
+        raise ProtocolError(rule, f"the metric {units.metric}", way_out)
+    for search in searches:
+        for scores in (search.test, search.test_run):
+            outside = None if scores is None else scores[np.abs(scores) > 1]
+            if outside is not None and len(outside):
+                raise ProtocolError(
+                    rule, f"a test score of {outside[0]:g} in {search.name}", way_out
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,48 +381,23 @@ def _readings(
 
 
 def _measure(
-    terms: _Terms, baseline: Search, challenger: Search, reading: Estimand
+    terms: _Terms,
+    baseline: Search,
+    challenger: Search,
+    reading: Estimand,
+    counts: tuple[np.ndarray, np.ndarray],
 ) -> _Measured:
-    a, b = baseline.reading(reading), challenger.reading(reading)
-    a, b, alone = _in_order_of_content(a, b, terms.paired)
-    counts = resample_counts(
-        terms.seed,
-        len(a.score),
-        len(b.score),
-        paired=terms.paired,
-        resamples=terms.resamples,
+    """Measures one comparison in one reading, resampled as often as `counts` says."""
+    a, b = (
+        dataclasses.replace(arm.reading(reading), test_size=terms.test_size)
+        for arm in (baseline, challenger)
     )
-    matching = match(
-        b,
-        a,
-        terms.effort,
-        margin=terms.margin,
-        max_multiple=terms.max_multiple,
-        cost_ratio=float(np.mean(baseline.cost) / np.mean(challenger.cost)),
-        counts=counts,
-        alpha=terms.level,
-        paired=terms.paired,
-    )
+    everyone, b, alone = _in_order_of_content(a, b, terms.paired)
+    a, of_everyone = everyone, counts[0]
     if alone:
-        a, counts = a.take(np.arange(len(b.score))), (counts[1], counts[1])
-
-    def at(efforts: tuple[int, int]) -> tuple[Expectation, Expectation]:
-        return (
-            expectation(a, [efforts[0]], counts[0]),
-            expectation(b, [efforts[1]], counts[1]),
-        )
+        a, counts = everyone.take(np.arange(len(b.score))), (counts[1], counts[1])
 
     same = (terms.effort, terms.effort)
-    of_a, of_b = at(same)
-    effect = gain(of_b, of_a, alpha=terms.level, paired=terms.paired)
-    p_value = gate(
-        b,
-        a,
-        terms.effort,
-        paired=terms.paired,
-        permutations=terms.permutations,
-        seed=terms.seed,
-    )
     affordable = equal_compute(
         terms.effort,
         min(len(a.score), len(b.score)),
@@ -386,19 +407,52 @@ def _measure(
     # A costly arm's smaller effort has weight on configurations of lower ranks,
     # which need not have been confirmed.
     known = [e for e in affordable if a.tells([e[0]])[0] and b.tells([e[1]])[0]]
-    efforts = next(iter(known + affordable), None)
+    equal = next(iter(known + affordable), None)
+    pairs = [same] if equal == same else [same, *known[:1]]
+
+    # All that is asked of an arm is asked at once.
+    scanned = efforts_to_scan(everyone)
+    of_b = expectations(b, [[e[1]] for e in pairs], counts[1])
+    lists = [[e[0]] for e in pairs]
+    if alone:
+        of_a = expectations(a, lists, counts[0])
+        (curve,) = expectations(everyone, [scanned], of_everyone)
+    else:
+        *of_a, curve = expectations(a, [*lists, scanned], counts[0])
+    matching = match(
+        of_b[0],
+        curve,
+        scanned,
+        everyone,
+        terms.effort,
+        margin=terms.margin,
+        max_multiple=terms.max_multiple,
+        cost_ratio=float(np.mean(baseline.cost) / np.mean(challenger.cost)),
+        alpha=terms.level,
+        paired=terms.paired,
+    )
+    effect = gain(of_b[0], of_a[0], alpha=terms.level, paired=terms.paired)
+    p_value = gate(
+        b,
+        a,
+        terms.effort,
+        paired=terms.paired,
+        permutations=terms.permutations,
+        seed=terms.seed,
+    )
     equal_unconfirmed, equal_effect, equal_p_value = 0.0, None, None
-    if efforts is not None:
-        shares = a.unconfirmed([efforts[0]])[0], b.unconfirmed([efforts[1]])[0]
+    if equal is not None:
+        shares = a.unconfirmed([equal[0]])[0], b.unconfirmed([equal[1]])[0]
         equal_unconfirmed = float(max(shares))
-    if known and efforts == same:
+    if known and equal == same:
         equal_effect, equal_p_value = effect.at(0), p_value
-    elif known and efforts is not None:
-        at_a, at_b = at(efforts)
-        equal_effect = gain(at_b, at_a, alpha=terms.level, paired=terms.paired).at(0)
+    elif known:
+        equal_effect = gain(
+            of_b[1], of_a[1], alpha=terms.level, paired=terms.paired
+        ).at(0)
         equal_p_value = gate_by_signs(
-            at_b,
-            at_a,
+            of_b[1],
+            of_a[1],
             paired=terms.paired,
             permutations=terms.permutations,
             seed=terms.seed,
@@ -406,12 +460,12 @@ def _measure(
     return _Measured(
         effect=effect,
         p_value=p_value,
-        baseline=gain(of_a, alpha=terms.level).at(0),
-        challenger=gain(of_b, alpha=terms.level).at(0),
+        baseline=gain(of_a[0], alpha=terms.level).at(0),
+        challenger=gain(of_b[0], alpha=terms.level).at(0),
         searches=searches_won(
             b, a, terms.effort, alpha=terms.level, paired=terms.paired
         ),
-        equal_efforts=efforts,
+        equal_efforts=equal,
         equal_unconfirmed=equal_unconfirmed,
         equal_effect=equal_effect,
         equal_p_value=equal_p_value,
@@ -622,7 +676,8 @@ def _report(
             challenger,
             measured=measured,
             differs_at_equal_compute=judged(effect, adjusted) != at_equal_compute,
-            examples_known=test_variance is not None,
+            examples_known=baseline.knows_examples(terms.estimand)
+            and challenger.knows_examples(terms.estimand),
             readings=len(found),
         ),
     )
@@ -718,6 +773,12 @@ def _warnings(
         found.append(
             "There are no test scores: all numbers are validation scores, on which the"
             " trials were chosen as well, so they are higher than new data would show."
+        )
+    elif not examples_known and terms.test_size is not None:
+        found.append(
+            "The scores of single test examples are unknown, so the interval allows for"
+            f" the largest error that a test set of {terms.test_size:,} examples can"
+            " have."
         )
     elif not examples_known:
         found.append(
