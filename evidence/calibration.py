@@ -267,7 +267,7 @@ def confound_section(confound: Known) -> str:
         )
     return f"""## Published numbers three points apart
 
-The user's own case. Somebody published a baseline 3 points below its best ("untuned")
+The user's own case. Somebody published a baseline 4 points below its peak ("untuned")
 and a challenger that was the best of 20 runs, and there is no true gain: the right
 verdict is `tuning`. Then the same with a baseline that was the best of 20 as well and a
 true gain of 3 points: the right verdict is `architecture`. The margin is one point. The

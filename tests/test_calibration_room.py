@@ -92,7 +92,7 @@ def test_the_declared_reading_has_the_wanted_gain():
 
 
 def test_the_true_tuning_curve_and_the_trials_that_match():
-    setting = dataclasses.replace(DIFFERENT, configurations=32, effect=0.01)
+    setting = dataclasses.replace(DIFFERENT, configurations=32, effect=0.007)
     known = truth(setting)
     curve = [
         ends(setting, setting.baseline, k, 100_000)["configuration"].mean()
@@ -195,10 +195,11 @@ def test_published_numbers_are_untuned_or_the_best_of_twenty():
     low, high = (
         np.mean([p[arm] for p in untuned]) for arm in ("baseline", "challenger")
     )
-    assert low == pytest.approx(0.77, abs=0.005)
-    assert high > 0.79
+    assert low == pytest.approx(0.76, abs=0.005)
+    # Three points apart without any true gain.
+    assert high - low == pytest.approx(0.03, abs=0.005)
     tuned = [p for *_, p in searches(Setting("p", published="tuned baseline"), 80)]
-    assert np.mean([p["baseline"] for p in tuned]) > 0.79
+    assert np.mean([p["baseline"] for p in tuned]) == pytest.approx(high, abs=0.005)
 
 
 # --- the count -----------------------------------------------------------------
@@ -337,7 +338,7 @@ def test_a_study_says_how_its_scores_vary(tmp_path):
     assert "Estimated from the records of" in notes[0]
     # The golden study is of a surface with a seed spread of .01.
     assert setting.baseline.seed_spread == pytest.approx(0.015, abs=0.008)
-    assert setting.baseline.floor == pytest.approx(0.1, abs=0.01)
+    assert setting.baseline.floor == pytest.approx(0.1, abs=0.03)
     assert design(study, seed_spread=[0.03])[0].baseline.seed_spread == 0.03
 
 

@@ -152,8 +152,8 @@ class Setting:
     """T; None: test scores without any error, single examples unknown."""
     published: Literal["nothing", "untuned baseline", "tuned baseline"] = "nothing"
     """Published beside the study: of the challenger the best of 20 runs by its test
-    score; of the baseline the same or, untuned, a run at a spot 3 points below its
-    peak."""
+    score; of the baseline the same or, untuned, a run at a spot 4 points below its
+    peak, which is about 3 points below the best of 20."""
     permutations: int = 999
     """A tenth of a verdict's; the gate has the same level, and a little less power."""
     resamples: int = 1000
@@ -441,7 +441,7 @@ def _published(
     quality, diverged = arm.quality(stream.random((*shape, len(arm.optimum))))
     luck, chance = stream.standard_normal(shape), stream.random(shape)
     if not tuned:
-        return arm.peak - 0.03 + arm.seed_spread * luck[:, 0]
+        return arm.peak - 0.04 + arm.seed_spread * luck[:, 0]
     run = np.where(diverged, arm.floor, arm.runs(quality, luck, chance))
     best: np.ndarray = run.max(axis=1)
     return best
