@@ -17,10 +17,11 @@ ROOT = Path(archtrial.__file__).parent
 # In the order of ARCHITECTURE.md: a room imports only from rooms above it.
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records",
-    "statistics", "report", "searches", "judge", "calibration", "data", "zoo", "training", "execution",
+    "statistics", "report", "searches", "calibration", "findings", "judge",
+    "data", "zoo", "training", "execution",
     "trainers", "trial", "tuned", "study", "pilot", "cli", "testing",
 ]  # fmt: skip
-LAST_WITHOUT_TORCH = "calibration"
+LAST_WITHOUT_TORCH = "judge"
 HEAVY = ("torch", "optuna", "plotly")
 # Who may import Optuna, inside a function alone: it is slow, and not everybody's.
 OPTUNA = {"records/optuna_studies.py", "probes.py"}

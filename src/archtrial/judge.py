@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special
 
 from archtrial import metrics, searches, statistics
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.findings import findings, options
 from archtrial.protocol import digest
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import Imported, read
@@ -34,6 +34,10 @@ __all__ = [
     "judge_sources",
     "judge_study",
 ]
+
+# Searches larger than this are judged as a whole alone: half a space of so many
+# trials sees what nobody doubts, and takes minutes.
+MANY = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,8 +314,6 @@ def judge_imported(
             f"margin = {margin:g}",
             f"Half a point is .005; {margin:g} points are {margin / imported.scale:g}.",
         )
-    if test_size is not None and test_size < 1:
-        raise ProtocolError("a test set has examples", f"test_size = {test_size}")
     runs = imported.runs
     n = min(len(searches.trials(imported.runs, name)) for name in imported.arms)
     notes = list(imported.understood.notes)
@@ -459,11 +461,15 @@ def assess(
         if inferred
         else [clause for each in crowded.values() for clause in each],
         published=protocol.get("published"),
+        test_size=protocol.get("test_size"),
+        elsewhere=any(declared.values()) and arrays[0].n <= MANY,
+        matched=_matched(runs, protocol, sign, worst),
+        options=options(declared),
     )
     if inferred:
         comparisons = [_beware_of_edges(found, crowded) for found in comparisons]
     document = {
-        "schema": 1,
+        "schema": 2,
         "study": {
             "protocol_hash": digest(protocol),
             "data": protocol["data"]["name"],
@@ -479,6 +485,15 @@ def assess(
             "flops": sum(run.flops for run in runs),
             "arms": [_summary(runs, name, sign, worst) for name in names],
             "notes": notes,
+            **findings(
+                runs,
+                arrays,
+                protocol,
+                declared,
+                sign=sign,
+                estimand=estimand,
+                paired=paired,
+            ),
         },
         "comparisons": [compared.to_dict() for compared in comparisons],
     }
@@ -517,7 +532,16 @@ def _beware_of_edges(
     return dataclasses.replace(found, warnings=(*found.warnings, *warnings))
 
 
-# From runs to arrays.
+def _matched(
+    runs: Sequence[Run], protocol: Mapping[str, Any], sign: int, worst: float
+) -> dict[str, statistics.Search]:
+    """Returns, by challenger, the baseline that was made as large as it."""
+    larger = protocol.get("matched")
+    if larger is None:
+        return {}
+    space = {n: spaces.parse(n, d) for n, d in larger["space"].items()}
+    found = searches.search(runs, larger["name"], sign, worst, space)
+    return {larger["matches"]: found}
 
 
 def _metric(protocol: Mapping[str, Any]) -> Any:
@@ -543,8 +567,8 @@ def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str
         "name": arm,
         "parameters": trials[winner].parameters,
         "configuration": dict(trials[winner].configuration),
-        "tuned": _spread(again or [trials[winner]], sign * worst),
-        "default": _spread(
+        "tuned": searches.over_seeds(again or [trials[winner]], sign * worst),
+        "default": searches.over_seeds(
             [run for run in own if run.stage == "default"], sign * worst
         ),
         "runs": len(own),
@@ -552,31 +576,6 @@ def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str
         "failed": sum(run.error is not None for run in own),
         "flops_per_run": float(np.mean([run.flops for run in searched])),
         "flops": sum(run.flops for run in own),
-    }
-
-
-def _spread(runs: Sequence[Run], worst: float) -> dict[str, Any] | None:
-    """Returns mean and 95 % t-interval of test scores over seeds; None without any.
-
-    A run that diverged stays in, at the worst score.
-    """
-    seen = [run.validation if run.test is None else run.test for run in runs]
-    scores = [score if math.isfinite(score) else worst for score in seen]
-    if not scores:
-        return None
-    mean = float(np.mean(scores))
-    if len(scores) < 2:
-        return {"estimate": mean, "low": None, "high": None, "seeds": 1}
-    reach = float(
-        special.stdtrit(len(scores) - 1, 0.975)
-        * np.std(scores, ddof=1)
-        / math.sqrt(len(scores))
-    )
-    return {
-        "estimate": mean,
-        "low": mean - reach,
-        "high": mean + reach,
-        "seeds": len(scores),
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from archtrial import space as spaces
 from archtrial import statistics
@@ -19,6 +20,7 @@ __all__ = [
     "default_margin",
     "edges_reached",
     "lowest",
+    "over_seeds",
     "search",
     "search_scores",
     "tested",
@@ -244,3 +246,28 @@ def _open_sides(name: str, dimension: spaces.Dimension) -> tuple[bool, bool]:
     least = {"dropout": 0, "label_smoothing": 0, "momentum": 0}
     low = name != "weight_decay" and dimension.low != least.get(name)
     return low, True
+
+
+def over_seeds(runs: Sequence[Run], worst: float) -> dict[str, Any] | None:
+    """Returns mean and 95 % t-interval of test scores over seeds; None without any.
+
+    A run that diverged stays in, at the worst score, in the metric's own units.
+    """
+    seen = [run.validation if run.test is None else run.test for run in runs]
+    scores = [score if math.isfinite(score) else worst for score in seen]
+    if not scores:
+        return None
+    mean = float(np.mean(scores))
+    if len(scores) < 2:
+        return {"estimate": mean, "low": None, "high": None, "seeds": 1}
+    reach = float(
+        special.stdtrit(len(scores) - 1, 0.975)
+        * np.std(scores, ddof=1)
+        / math.sqrt(len(scores))
+    )
+    return {
+        "estimate": mean,
+        "low": mean - reach,
+        "high": mean + reach,
+        "seeds": len(scores),
+    }

@@ -33,7 +33,7 @@ def judged(baseline, *challengers, **given):
 def checked(comparison):
     """The comparison's document, after the schema has seen it."""
     document = {
-        "schema": 1,
+        "schema": 2,
         "study": {"protocol_hash": "0", "data": "d", "seed": 0},
         "comparisons": [comparison.to_dict()],
     }
@@ -241,6 +241,117 @@ def test_published_numbers_of_others_say_nothing(make_search):
     assert found.published is None
     with pytest.raises(ProtocolError, match="include the baseline's"):
         judged(a, b, published={"b": 0.75})
+
+
+def test_published_numbers_keep_the_metrics_own_direction(make_search):
+    # Errors: what was published as .35 and .23 is a gain of .12. The caller turns
+    # scores round, so the searches hold what is left to 0.
+    def errors(name, seed):
+        found = make_search(name, seed, examples=4000)
+        return dataclasses.replace(
+            found,
+            **{
+                field: getattr(found, field) - 1
+                for field in ("validation", "test", "test_run", "worst")
+                + ("examples", "examples_run", "winner_seeds")
+            },
+        )
+
+    (found,) = judged(
+        errors("a", 1),
+        errors("b", 2),
+        margin=0.03,
+        metric="error_rate",
+        fraction=True,
+        higher_is_better=False,
+        published={"a": 0.35, "b": 0.23},
+    )
+    assert found.verdict == "tuning"
+    parts = checked(found)["published"]
+    assert parts["gap"] == pytest.approx(0.12)
+    # Tuned, the baseline's error is lower than published: a gain by tuning.
+    assert found.baseline_score.estimate < 0.3
+    assert parts["tuning"]["estimate"] == pytest.approx(
+        0.35 - found.baseline_score.estimate
+    )
+    assert parts["tuning"]["low"] == pytest.approx(0.35 - found.baseline_score.high)
+    assert parts["selection_luck"]["low"] == pytest.approx(
+        found.challenger_score.low - 0.23
+    )
+    total = sum(parts[p]["estimate"] for p in parts if p != "gap")
+    assert total == pytest.approx(parts["gap"], abs=1e-12)
+
+
+def test_parts_of_a_published_gap_allow_for_the_test_set(make_search):
+    small, large = (
+        judged(
+            *(make_search(n, s, examples=size) for n, s in (("a", 1), ("b", 2))),
+            published={"a": 0.6, "b": 0.8},
+        )[0].published
+        for size in (50, 5000)
+    )
+    for part in ("tuning", "architecture", "selection_luck"):
+        widths = [p[part]["high"] - p[part]["low"] for p in (small, large)]
+        assert widths[0] > 1.5 * widths[1]
+
+
+# --- a test set of which only the size is known --------------------------------
+
+
+def without_examples(search):
+    return dataclasses.replace(search, examples=None, examples_run=None)
+
+
+def test_a_known_size_of_the_test_set_widens_every_interval(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.1)
+    (exact,) = judged(a, b)
+    bare = without_examples(a), without_examples(b)
+    (unknown,) = judged(*bare)
+    (bounded,) = judged(*bare, test_size=200)
+    assert unknown.test_set_floor is None
+    assert bounded.test_set_floor > exact.test_set_floor > 0
+    for score in ("effect", "baseline_score", "challenger_score"):
+        widths = [
+            getattr(found, score).high - getattr(found, score).low
+            for found in (unknown, exact, bounded)
+        ]
+        assert widths == sorted(widths)
+        assert len(set(widths)) == 3
+    assert bounded.minimum_detectable_effect > unknown.minimum_detectable_effect
+    assert not any("this very test set" in w for w in bounded.warnings)
+    assert any("a test set of 200 examples can" in w for w in bounded.warnings)
+    checked(bounded)
+    # What the examples themselves tell is better than a bound.
+    assert judged(a, b, test_size=200)[0].effect == exact.effect
+
+
+def test_a_small_test_set_of_known_size_is_what_an_open_question_hangs_on(make_search):
+    arms = [
+        without_examples(make_search(n, s, gain=g, examples=4000))
+        for n, s, g in (("a", 1, 0.0), ("b", 2, 0.02))
+    ]
+    (found,) = judged(*arms, test_size=300)
+    assert found.verdict == "inconclusive"
+    assert found.would_settle.configurations is None
+    assert found.would_settle.test_examples > 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"test_size": 1}, "a test set has at least 2 examples"),
+        ({"test_size": 100, "metric": "rmse"}, "the metric rmse"),
+        ({"test_size": 100, "metric": "auroc"}, "the metric auroc"),
+        ({"test_size": 100, "scored_on": "validation"}, "there are no test scores"),
+    ],
+)
+def test_where_a_size_bounds_nothing_it_is_refused(make_search, given, message):
+    a, b = make_search("a", 1), make_search("b", 2)
+    with pytest.raises(ProtocolError, match=message):
+        judged(a, b, **given)
+    percent = dataclasses.replace(without_examples(b), test=100 * b.test)
+    with pytest.raises(ProtocolError, match="a test score of .* in b"):
+        judged(a, percent, test_size=100)
 
 
 def test_too_few_configurations_are_not_assessable(make_search):

@@ -10,6 +10,8 @@ turned so that higher is better.
   training.
 - `planning`: what a study will see, and what would settle it; `looks`: when it may
   stop early.
+- `robustness`: the gain in other parts of the space, for the median, at equal size.
+- `attribution`: whence the spread of scores; `factorial`: which tweak did it.
 - `verdict`: the rules, and all of it put together; `wording`: the sentence.
 
     >>> import numpy as np
@@ -29,11 +31,13 @@ turned so that higher is better.
     'architecture'
 """
 
+from archtrial.statistics.attribution import Shares, importance, shares
 from archtrial.statistics.comparison import (
     Estimate,
     clopper_pearson,
     holm,
 )
+from archtrial.statistics.factorial import Effect, Winner, effects, winner
 from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.looks import (
     Decision,
@@ -55,6 +59,7 @@ from archtrial.statistics.planning import (
     seed_spread,
     settlement,
 )
+from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Search
 from archtrial.statistics.tuning import (
     TuningCurve,
@@ -68,14 +73,19 @@ __all__ = [
     "Climb",
     "Comparison",
     "Decision",
+    "Effect",
     "Estimand",
     "Estimate",
     "Look",
     "Plan",
+    "Robustness",
+    "Row",
     "Search",
     "Settlement",
+    "Shares",
     "TuningCurve",
     "Verdict",
+    "Winner",
     "climb",
     "clopper_pearson",
     "compare",
@@ -87,13 +97,18 @@ __all__ = [
     "detectable_effects",
     "edge_pileup",
     "effect_spread",
+    "effects",
     "holm",
+    "importance",
     "largest_study",
     "minimum_detectable_effect",
     "permutations_needed",
     "plan_runs",
+    "robustness",
     "seed_spread",
     "settlement",
+    "shares",
     "spend",
     "tuning_curve",
+    "winner",
 ]

@@ -26,6 +26,7 @@ from archtrial.statistics.comparison import (
     searches_won,
     seeds_won,
 )
+from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.matching import (
     CatchUp,
     Matching,
@@ -37,6 +38,7 @@ from archtrial.statistics.planning import (
     minimum_detectable_effect,
     settlement,
 )
+from archtrial.statistics.robustness import Robustness, robustness
 from archtrial.statistics.search import Estimand, Reading, Search
 from archtrial.statistics.wording import Units, sentence
 
@@ -130,6 +132,8 @@ class Comparison:
     challenger_score: Estimate | None = None
     probability_better: dict[str, Any] | None = None
     tuning_to_match: dict[str, Any] | None = None
+    ladder: dict[str, Any] | None = None
+    """Where both arms stand when trained longer; None where nobody did."""
     catch_up: CatchUp = "unknown"
     test_set_floor: float | None = None
     """No interval is narrower to either side, however many configurations; None
@@ -139,6 +143,8 @@ class Comparison:
     """For `inconclusive`."""
     other_reading: dict[str, Any] | None = None
     """What the other reading finds, where the records allow it."""
+    robustness: dict[str, Any] | None = None
+    """The gain in parts of the space, for the median, and at equal size."""
     published: dict[str, Any] | None = None
     """The published gap, taken apart; the split depends on the path."""
     warnings: tuple[str, ...] = ()
@@ -174,6 +180,9 @@ def compare(
     unsound: Sequence[str] = (),
     published: Mapping[str, float] | None = None,
     test_size: int | None = None,
+    elsewhere: bool = False,
+    matched: Mapping[str, Search] | None = None,
+    options: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Comparison]:
     """Compares challengers with a baseline after equal tuning effort.
 
@@ -208,6 +217,11 @@ def compare(
             unknown and the test score is a mean over them of scores from 0 to 1. The
             interval then allows for the largest error that such a test set can have
             (`comparison.gain`); where single scores are known, they are used instead.
+        elsewhere: Whether the gain is estimated again in other parts of the space
+            (`robustness`). A significant gain of the other sign there makes the
+            verdict inconclusive.
+        matched: By challenger, the baseline made as large as it.
+        options: By hyperparameter that is a choice, what its options are called.
 
     Returns:
         One comparison for each challenger, in their order.
@@ -251,6 +265,9 @@ def compare(
         units=units,
         unsound=tuple(unsound),
         published=published,
+        elsewhere=elsewhere,
+        matched=matched or {},
+        options=options or {},
         test_size=test_size,
     )
     if min(search.n for search in (baseline, *challengers)) < 4 * effort:
@@ -315,6 +332,9 @@ class _Terms:
     units: Units
     unsound: tuple[str, ...]
     published: Mapping[str, float] | None
+    elsewhere: bool
+    matched: Mapping[str, Search]
+    options: Mapping[str, Sequence[str]]
     test_size: int | None
 
 
@@ -354,6 +374,15 @@ class _Measured:
     equal_effect: Estimate | None
     equal_p_value: float | None
     matching: Matching
+    climb: Climb | None
+    """None where the baseline was not trained longer."""
+
+    @property
+    def catch_up(self) -> CatchUp:
+        """Whether the baseline gets there by more tuning or by longer training."""
+        if self.climb is not None and self.climb.reaches == "yes":
+            return "yes"
+        return self.matching.catch_up
 
 
 def _readings(
@@ -470,6 +499,19 @@ def _measure(
         equal_effect=equal_effect,
         equal_p_value=equal_p_value,
         matching=matching,
+        climb=climb(
+            baseline,
+            challenger,
+            effort=terms.effort,
+            estimand=reading,
+            margin=terms.margin,
+            alpha=terms.level,
+            seed=terms.seed,
+            paired=terms.paired,
+            resamples=terms.resamples,
+        )
+        if baseline.rungs
+        else None,
     )
 
 
@@ -545,13 +587,13 @@ def _report(
             published_gap=None if decomposition is None else decomposition["gap"],
         )
 
-    verdict = judged(effect, adjusted, matching.catch_up)
+    verdict = judged(effect, adjusted, measured.catch_up)
     reason = "; ".join(terms.unsound) or None
     other_reading = None
     for reading, (other, p) in found.items():
         if reading == terms.estimand:
             continue
-        elsewhere = judged(other.effect.at(0), p, other.matching.catch_up)
+        elsewhere = judged(other.effect.at(0), p, other.catch_up)
         other_reading = {
             "estimand": reading,
             "verdict": elsewhere,
@@ -564,6 +606,11 @@ def _report(
                 f" {verdict}, by {reading} {elsewhere}"
             )
             verdict = "inconclusive"
+    other_parts = _elsewhere(terms, baseline, challenger)
+    if other_parts is not None and other_parts.opposite and reason is None:
+        names = ", ".join(row.name for row in other_parts.opposite)
+        reason = f"depends on the search space: the sign of the gain turns ({names})"
+        verdict = "inconclusive"
 
     n = min(baseline.n, challenger.n)
     error = float(measured.effect.standard_error[0])
@@ -627,6 +674,7 @@ def _report(
             alpha=terms.level,
             effect=effect,
             matching=matching,
+            climb=measured.climb,
             max_multiple=terms.max_multiple,
             matching_needs=needed,
             detectable=detectable,
@@ -662,19 +710,22 @@ def _report(
             "reportable_up_to": matching.reportable_up_to,
             "would_settle": needed,
         },
-        catch_up=matching.catch_up,
+        ladder=_ladder(measured.climb, terms.higher_is_better),
+        catch_up=measured.catch_up,
         test_set_floor=None
         if test_variance is None
         else float(special.ndtri(1 - terms.level / 2)) * math.sqrt(test_variance),
         minimum_detectable_effect=detectable,
         would_settle=settling,
         other_reading=other_reading,
+        robustness=None if other_parts is None else _described(other_parts),
         published=decomposition,
         warnings=_warnings(
             terms,
             baseline,
             challenger,
             measured=measured,
+            other_parts=other_parts,
             differs_at_equal_compute=judged(effect, adjusted) != at_equal_compute,
             examples_known=baseline.knows_examples(terms.estimand)
             and challenger.knows_examples(terms.estimand),
@@ -733,6 +784,91 @@ def _turned(score: Estimate, higher_is_better: bool) -> Estimate:
     return Estimate(-score.estimate, -score.high, -score.low)
 
 
+def _ladder(found: Climb | None, higher_is_better: bool) -> dict[str, Any] | None:
+    """Returns what training longer does, scores in the metric's own units."""
+    if found is None:
+        return None
+
+    def score(value: Estimate | None) -> dict[str, float] | None:
+        if value is None:
+            return None
+        return dataclasses.asdict(_turned(value, higher_is_better))
+
+    def difference(value: Estimate | None) -> dict[str, float] | None:
+        return None if value is None else dataclasses.asdict(value)
+
+    further = found.extrapolation
+    return {
+        "target": score(found.target),
+        "rungs": [
+            {
+                "rung": rung.rung,
+                "configurations": rung.trials,
+                "multiple": rung.multiple,
+                "reason": rung.reason,
+                "baseline_score": score(rung.baseline_score),
+                "challenger_score": score(rung.challenger_score),
+                "ahead_of_target": difference(rung.ahead),
+                "effect": difference(rung.gain),
+            }
+            for rung in found.rungs
+        ],
+        "reaches": found.reaches,
+        "longest": found.longest,
+        "rung": {"estimate": found.smallest, "low": found.low, "high": found.high},
+        "extrapolated": None
+        if further is None
+        else {
+            "rung": further.rung,
+            "baseline_score": score(further.baseline_score),
+            "ahead_of_target": difference(further.ahead),
+        },
+    }
+
+
+def _elsewhere(
+    terms: _Terms, baseline: Search, challenger: Search
+) -> Robustness | None:
+    """Estimates the gain again from other sides, if that was asked for."""
+    if not terms.elsewhere:
+        return None
+    larger = terms.matched.get(challenger.name)
+    return robustness(
+        baseline,
+        challenger,
+        effort=terms.effort,
+        estimand=terms.estimand,
+        margin=terms.margin,
+        alpha=terms.level,
+        seed=terms.seed,
+        paired=terms.paired,
+        matched=larger,
+        options=terms.options,
+    )
+
+
+def _described(found: Robustness) -> dict[str, Any]:
+    return {
+        "rows": [
+            {
+                "part": row.name,
+                "kind": row.kind,
+                "configurations": row.trials,
+                "effort": row.effort,
+                "estimand": row.estimand,
+                "effect": dataclasses.asdict(row.effect),
+                "p_value": row.p_value,
+                "p_value_adjusted": row.p_value_adjusted,
+                "standing": row.finding,
+            }
+            for row in found.rows
+        ],
+        "opposite": [row.name for row in found.opposite],
+        "lost": [row.name for row in found.lost],
+        "skipped": list(found.skipped),
+    }
+
+
 def _decompose(
     terms: _Terms, baseline: Search, challenger: Search, measured: _Measured
 ) -> dict[str, Any] | None:
@@ -763,6 +899,7 @@ def _warnings(
     challenger: Search,
     *,
     measured: _Measured,
+    other_parts: Robustness | None,
     differs_at_equal_compute: bool,
     examples_known: bool,
     readings: int,
@@ -831,4 +968,10 @@ def _warnings(
                 f" {terms.units.size(equal.estimate)}, interval"
                 f" {terms.units.size(equal.low)} to {terms.units.size(equal.high)}."
             )
+    if other_parts is not None and other_parts.lost:
+        names = ", ".join(row.name for row in other_parts.lost)
+        found.append(
+            "With fewer trials, as in each part of the space, the gain alone would not"
+            f" have been claimed here: {names}."
+        )
     return tuple(found)

@@ -5,6 +5,7 @@ import math
 from typing import Literal
 
 from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.ladder import Climb
 from archtrial.statistics.matching import Matching
 from archtrial.statistics.planning import Settlement
 
@@ -83,6 +84,7 @@ def sentence(
     alpha: float,
     effect: Estimate | None,
     matching: Matching | None = None,
+    climb: Climb | None = None,
     max_multiple: float = 4.0,
     matching_needs: int | None = None,
     detectable: float | None = None,
@@ -102,7 +104,8 @@ def sentence(
         margin: The smallest gap worth having.
         alpha: The interval has level 1 - alpha.
         effect: The challenger's gain, positive where it is better; None if unknown.
-        matching: How the baseline catches up.
+        matching: How the baseline catches up by tuning.
+        climb: How it does by training longer; None where nobody tried.
         max_multiple: How much more tuning counts.
         matching_needs: The n that would tell whether it catches up; None if more
             configurations are not what is missing.
@@ -130,14 +133,21 @@ def sentence(
         more = _more_tuning(
             baseline, challenger, units, margin, matching, max_multiple, matching_needs
         )
-        return f"{same}, {beats}: the architecture makes the difference. {more}"
+        longer = _longer(baseline, climb)
+        return f"{same}, {beats}: the architecture makes the difference. {more}{longer}"
     if verdict == "tuning" and published_gap is None:
         assert matching is not None
-        assert matching.multiple.high is not None
+        near = f"{same}, {beats}, but {baseline} comes within {units.size(margin)}"
+        if matching.catch_up == "yes":
+            assert matching.multiple.high is not None
+            return (
+                f"{near} of that with at most {matching.multiple.high:.2g} times the"
+                " tuning: it is the tuning that makes the difference."
+            )
+        assert climb is not None
         return (
-            f"{same}, {beats}, but {baseline} comes within {units.size(margin)} of that"
-            f" with at most {matching.multiple.high:.2g} times the tuning: it is the"
-            " tuning that makes the difference."
+            f"{near} of that when it is trained {climb.high} times as long: it is the"
+            " training that makes the difference."
         )
     difference = (
         f"{challenger} is {units.gap(abs(effect.estimate), reach)}"
@@ -193,6 +203,17 @@ def _more_tuning(
     return (
         f"{open_question}: n = {needs} configurations would tell up to"
         f" {max_multiple:g} times."
+    )
+
+
+def _longer(baseline: str, climb: Climb | None) -> str:
+    if climb is None or climb.longest == 1:
+        return ""
+    if climb.reaches == "no":
+        return f" Nor does training {baseline} up to {climb.longest} times as long."
+    return (
+        f" Whether training {baseline} up to {climb.longest} times as long does is not"
+        " settled either."
     )
 
 

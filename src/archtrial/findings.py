@@ -1,0 +1,230 @@
+"""What is said of a study as a whole, beside its verdict.
+
+Whence the spread of scores comes, which tweak of a factorial made the difference,
+what is left of the best of many on fresh seeds, how far adaptive tuners took the
+baseline, and how often verdicts on studies of this size are wrong. None of it enters
+a verdict.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archtrial import searches, statistics
+from archtrial import space as spaces
+from archtrial.calibration import published_error
+from archtrial.records.table import Run
+from archtrial.statistics import Estimand, Estimate, Search
+
+__all__ = ["findings", "options"]
+
+# Trials are independent draws, so the first ones are a sample like any other; with
+# this many, shares are known to a point or two.
+ENOUGH = 2048
+
+
+def findings(
+    runs: Sequence[Run],
+    arrays: Sequence[Search],
+    protocol: Mapping[str, Any],
+    declared: Mapping[str, spaces.Space],
+    *,
+    sign: int,
+    estimand: Estimand,
+    paired: bool,
+) -> dict[str, Any]:
+    """Returns what stands beside the verdict, each under the name of its section.
+
+    Args:
+        runs: All runs of the study.
+        arrays: The baseline's search, then the challengers'.
+        protocol: The resolved protocol.
+        declared: Each arm's space.
+        sign: 1 where a higher score is better, else -1.
+        estimand: The reading of the verdict.
+        paired: Whether trials are paired by index.
+    """
+    n = min(search.n for search in arrays)
+    found: dict[str, Any] = {
+        "attribution": _attribution(
+            runs, arrays, declared, protocol["seed"], sign=sign, paired=paired
+        ),
+        "factorial": None,
+        "winner": None,
+        "probes": _probes(runs, sign, arrays[0].worst) or None,
+        "calibration": published_error(n, protocol["effort"], paired),
+    }
+    if n < 4 * protocol["effort"]:
+        # Nothing is said of searches that are too small for the effort.
+        return found
+    if protocol.get("factors"):
+        arms = [protocol["baseline"], *protocol["challengers"]]
+        effects = statistics.effects(
+            arrays,
+            [arm["levels"] for arm in arms],
+            effort=protocol["effort"],
+            estimand=estimand,
+            alpha=protocol["alpha"],
+            seed=protocol["seed"],
+            paired=paired,
+        )
+        found["factorial"] = {
+            "effects": [dataclasses.asdict(effect) for effect in effects]
+        }
+    if len(arrays) > 2:
+        best = statistics.winner(
+            arrays,
+            effort=protocol["effort"],
+            estimand=estimand,
+            alpha=protocol["alpha"],
+            seed=protocol["seed"],
+            paired=paired,
+        )
+        found["winner"] = None if best is None else _rerun(best, sign)
+    return found
+
+
+def options(declared: Mapping[str, spaces.Space]) -> dict[str, list[str]]:
+    """Returns, of hyperparameters that are choices, what their options are called.
+
+    One that is a choice for some arms only, or another choice, is left out.
+    """
+    named: dict[str, list[list[str]]] = {}
+    for space in declared.values():
+        for name, dimension in space.items():
+            named.setdefault(name, []).append(
+                [str(option) for option in dimension.options]
+                if isinstance(dimension, spaces.Choice)
+                else []
+            )
+    return {
+        name: each[0]
+        for name, each in named.items()
+        if each[0] and all(other == each[0] for other in each)
+    }
+
+
+def _attribution(
+    runs: Sequence[Run],
+    arrays: Sequence[Search],
+    declared: Mapping[str, spaces.Space],
+    seed: int,
+    *,
+    sign: int,
+    paired: bool,
+) -> dict[str, Any] | None:
+    """Takes the spread of the search's scores apart; None where there is too little."""
+    if min(search.n for search in arrays) < 8:
+        return None
+    kept = {
+        search.name: set(list(searches.trials(runs, search.name))[:ENOUGH])
+        for search in arrays
+    }
+    worst = arrays[0].worst
+    scored = searches.tested(runs)
+
+    def seen(run: Run) -> float:
+        value = run.test if scored else run.validation
+        return sign * value if value is not None and math.isfinite(value) else worst
+
+    table = [
+        run
+        for run in runs
+        if run.stage in ("search", "confirm") and run.pair in kept.get(run.arm, ())
+    ]
+    scores = np.array([seen(run) for run in table])
+    if np.ptp(scores) == 0:
+        return None
+    shares = statistics.shares(
+        [run.arm for run in table],
+        [run.pair for run in table],
+        scores,
+        np.array([run.stage == "confirm" for run in table]),
+        seed=seed,
+        paired=paired,
+    )
+    return {
+        "shares": {
+            name: None if share is None else dataclasses.asdict(share)
+            for name, share in (
+                ("architecture", shares.architecture),
+                ("hyperparameters", shares.hyperparameters),
+                ("interaction", shares.interaction),
+                ("seed", shares.seed),
+            )
+        },
+        "deviation": shares.deviation,
+        "runs": shares.runs,
+        "importance": {
+            search.name: {
+                name: dataclasses.asdict(share)
+                for name, share in statistics.importance(
+                    _first(search), seed=seed, options=options(declared)
+                ).items()
+            }
+            for search in arrays
+        },
+    }
+
+
+def _first(search: Search) -> Search:
+    """Returns the first trials of a search, as many as shares need."""
+    if search.n <= ENOUGH:
+        return search
+
+    def first(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[:ENOUGH]
+
+    return dataclasses.replace(
+        search,
+        validation=search.validation[:ENOUGH],
+        test=search.test[:ENOUGH],
+        test_run=first(search.test_run),
+        diverged=search.diverged[:ENOUGH],
+        cost=search.cost[:ENOUGH],
+        examples=None,
+        examples_run=None,
+        rungs={},
+        positions={name: v[:ENOUGH] for name, v in search.positions.items()},
+    )
+
+
+def _rerun(best: statistics.Winner, sign: int) -> dict[str, Any]:
+    def score(value: Estimate) -> dict[str, float]:
+        low, high = sorted((sign * value.low, sign * value.high))
+        return {"estimate": sign * value.estimate, "low": low, "high": high}
+
+    return {
+        "arm": best.name,
+        "score": score(best.score),
+        "rerun": {**score(best.rerun), "seeds": best.seeds},
+        "lead": None if best.lead is None else dataclasses.asdict(best.lead),
+        "gain": None
+        if best.rerun_lead is None
+        else dataclasses.asdict(best.rerun_lead),
+        "luck": None if best.luck is None else dataclasses.asdict(best.luck),
+    }
+
+
+def _probes(runs: Sequence[Run], sign: int, worst: float) -> list[dict[str, Any]]:
+    """Returns how far each adaptive tuner took the baseline."""
+    tuners = sorted({r.tuner for r in runs if r.stage == "probe" and r.tuner})
+    found = []
+    for tuner in tuners:
+        trials = [r for r in runs if r.stage == "probe" and r.tuner == tuner]
+        again = [r for r in runs if r.stage == "probe confirm" and r.tuner == tuner]
+        known = [r.validation for r in trials if math.isfinite(r.validation)]
+        found.append(
+            {
+                "tuner": tuner,
+                "trials": len(trials),
+                "best_validation": sign * max(sign * v for v in known)
+                if known
+                else None,
+                "score": searches.over_seeds(again, sign * worst),
+            }
+        )
+    return found
