@@ -148,13 +148,14 @@ def _attribution(
     )
     return {
         "shares": {
-            name: None if share is None else dataclasses.asdict(share)
+            name: dataclasses.asdict(share)
             for name, share in (
                 ("architecture", shares.architecture),
                 ("hyperparameters", shares.hyperparameters),
                 ("interaction", shares.interaction),
                 ("seed", shares.seed),
             )
+            if share is not None
         },
         "deviation": shares.deviation,
         "runs": shares.runs,
