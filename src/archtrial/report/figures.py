@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.records.table import Run
-from archtrial.report import numbers
+from archtrial.report import explanations, numbers
 from archtrial.report.drawing import (
     LIGHT,
     NARROW,
@@ -56,10 +56,12 @@ __all__ = [
     "MANY",
     "NAMES",
     "NARROW",
+    "POINTS",
     "WIDE",
     "colors",
     "draw",
     "drawable",
+    "drawn_every",
     "effects",
     "fresh_seeds",
     "learning_curves",
@@ -72,14 +74,24 @@ __all__ = [
 NAMES = (
     "effects",
     "tuning_curves",
+    "ladder",
+    "waterfall",
+    "factorial",
     "fresh_seeds",
+    "robustness",
+    "shares",
+    "probes",
     "search_positions",
     "learning_curves",
 )
-"""The figures, in a page's order; each is a function of this module."""
+"""The figures, in a page's order; each is a function of this module or of
+`explanations`."""
 
 MANY = 60
 """Above so many learning curves an arm is drawn as a band instead of lines."""
+POINTS = {"fresh_seeds": 1_000, "search_positions": 300}
+"""Above so many points of an arm only every second, third, ... one is drawn: a page of
+100,000 runs stays a page. Titles and means are of all of them."""
 
 
 def drawable(
@@ -102,6 +114,7 @@ def drawable(
     effort, margin = comparisons[0]["effort"], comparisons[0]["margin"]
     curves, spaces, edges = evidence.curves, evidence.spaces, evidence.edges
     searched = [arm for arm in arms if of_stage(runs, arm, "search")]
+    study = evidence.document["study"]
     found: dict[str, Callable[[int], Figure]] = {}
     if any(compared["effect"]["estimate"] is not None for compared in comparisons):
         found["effects"] = lambda width: effects(arms, comparisons, metric, width)
@@ -119,7 +132,33 @@ def drawable(
         found["learning_curves"] = lambda width: learning_curves(
             arms, runs, metric, margin, width
         )
-    return found
+    if any(compared.get("ladder") for compared in comparisons):
+        found["ladder"] = lambda width: explanations.ladder(
+            arms, comparisons, metric, width
+        )
+    # Published numbers are of one challenger.
+    published = [c for c in comparisons if c.get("published") and _decomposed(c)]
+    if published:
+        found["waterfall"] = lambda width: explanations.waterfall(
+            arms, published[0], metric, width
+        )
+    if any(compared.get("robustness") for compared in comparisons):
+        found["robustness"] = lambda width: explanations.robustness(
+            arms, comparisons, metric, width
+        )
+    if study.get("factorial"):
+        found["factorial"] = lambda width: explanations.factorial(
+            study["factorial"]["effects"], margin, metric, width
+        )
+    if study.get("attribution"):
+        found["shares"] = lambda width: explanations.shares(
+            study["attribution"]["shares"], width
+        )
+    if study.get("probes"):
+        found["probes"] = lambda width: explanations.probes(
+            arms, comparisons[0], study["probes"], metric, width
+        )
+    return {name: found[name] for name in NAMES if name in found}
 
 
 def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
@@ -150,6 +189,16 @@ def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
             else "None can be drawn from these records.",
         )
     return found[name](width)
+
+
+def drawn_every(name: str, count: int) -> int:
+    """Returns 1 where a figure shows all of an arm's points, 2 for every second, ...
+
+    Args:
+        name: A key of `POINTS`.
+        count: How many points the arm has.
+    """
+    return math.ceil(count / POINTS[name]) or 1
 
 
 # ---------------------------------------------------------------- the figures
@@ -188,21 +237,27 @@ def tuning_curves(
         bottom, top = _reach(curves[arm] for arm in drawn)
         for arm in drawn:
             curve, color = curves[arm], arms[arm]
-            low, high = (np.clip(b, bottom, top) for b in (curve.low, curve.high))
             k = np.asarray(curve.effort, dtype=float)
+            at = _sampled(len(k))
+            k, middle = k[at], np.asarray(curve.validation)[at]
+            low, high = (
+                np.clip(np.asarray(band)[at], bottom, top)
+                for band in (curve.low, curve.high)
+            )
             if len(k) == 1:  # one effort is a point with its interval, not a line
                 axes.errorbar(
                     k,
-                    curve.validation,
-                    [curve.validation - low, high - curve.validation],
+                    middle,
+                    [middle - low, high - middle],
                     color=color,
                     alpha=0.5,
                 )
             axes.fill_between(k, low, high, color=color, alpha=0.16, lw=0)
-            axes.plot(k, curve.validation, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8)
+            axes.plot(k, middle, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8)
             dots = "o" if longest <= 32 else None
-            axes.plot(k, scores[arm], color=color, lw=2.2, marker=dots, ms=6, zorder=4)
-            ends.append((k[-1], scores[arm][-1], names[arm], color))
+            line = scores[arm][at]
+            axes.plot(k, line, color=color, lw=2.2, marker=dots, ms=6, zorder=4)
+            ends.append((k[-1], line[-1], names[arm], color))
         if longest > 16:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -246,8 +301,9 @@ def fresh_seeds(
         written = numbers.score(float(tests.mean()), metric, within)
         if within is not None:
             written += f" ({numbers.scores(*within, metric).removesuffix('%')})"
+        shown = tests[:: drawn_every("fresh_seeds", len(tests))]
         rows.append(
-            Row(f"tuned {names[arm]}", written, arms[arm], tests, tests.mean(), within)
+            Row(f"tuned {names[arm]}", written, arms[arm], shown, tests.mean(), within)
         )
     with matplotlib.rc_context(STYLE):
         figure, axes = draw_rows(message, rows, width, height=84)
@@ -359,7 +415,11 @@ def search_positions(
             for j, arm in enumerate(owners):
                 lane = j - (len(owners) - 1) / 2
                 best = _best(searched[arm], metric, effort)
-                _scatter(axes, name, dimension, searched[arm], best, arms[arm], lane)
+                # The draws are independent, so every second one is a fair half.
+                shown = searched[arm][
+                    :: drawn_every("search_positions", len(searched[arm]))
+                ]
+                _scatter(axes, name, dimension, shown, best, arms[arm], lane)
                 if name in edges.get(arm, {}):
                     _shade_edge(axes, edges[arm][name], arm, arms[arm])
             axes.set_xlim(-0.04, 1.04)
@@ -427,6 +487,10 @@ def learning_curves(
 # ------------------------------------------------- from the runs to what is drawn
 
 
+def _decomposed(comparison: Mapping[str, Any]) -> bool:
+    return comparison["baseline_score"]["estimate"] is not None
+
+
 def _turned(score: float, metric: Metric) -> float:
     return score if metric.higher_is_better else -score
 
@@ -436,6 +500,13 @@ def _expected(curve: Any) -> np.ndarray:
     test = np.asarray(curve.test, dtype=float)
     known = bool(np.isfinite(test).all())
     return test if known else np.asarray(curve.validation, dtype=float)
+
+
+def _sampled(length: int) -> np.ndarray:
+    """Returns the indices of a curve that are drawn: all, or 200 evenly on a log axis."""
+    if length <= 200:
+        return np.arange(length)
+    return np.unique(np.geomspace(1, length, 200).round().astype(int)) - 1
 
 
 def _reach(curves: Iterable[Any]) -> tuple[float, float]:
@@ -535,6 +606,8 @@ def _tuning_message(
 def _efforts(effort: np.ndarray) -> str:
     if len(effort) > 1 and np.all(np.diff(effort) == 1):
         return f"{effort[0]} to {effort[-1]} trials"
+    if len(effort) > 6:
+        return f"{len(effort)} of the efforts"
     return joined([str(k) for k in effort]) + (
         " trial" if effort[-1] == 1 else " trials"
     )

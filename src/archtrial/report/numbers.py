@@ -6,7 +6,8 @@ in their own units.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 __all__ = [
     "Metric",
@@ -14,12 +15,17 @@ __all__ = [
     "difference",
     "differences",
     "duration",
+    "estimated",
     "flops",
+    "gained",
     "label",
+    "money",
     "p_value",
     "probability",
+    "rate",
     "score",
     "scores",
+    "shares",
     "size",
     "tick",
     "value",
@@ -115,6 +121,26 @@ def differences(low: float | None, high: float | None, metric: Metric) -> str:
     return f"{lower} to {difference(high, metric, (low, high))}"
 
 
+def estimated(found: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Writes a score with its interval: "63.3% (60.1 to 66.0%)"; "" for None."""
+    if found is None or found["estimate"] is None:
+        return ""
+    within = (found["low"], found["high"])
+    written = score(found["estimate"], metric, within)
+    return written if None in within else f"{written} ({scores(*within, metric)})"
+
+
+def gained(found: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Writes a difference with its interval: "+24.1 (+20.3 to +27.9 points)"."""
+    if found is None or found["estimate"] is None:
+        return ""
+    within = (found["low"], found["high"])
+    written = difference(found["estimate"], metric, within)
+    if None in within:
+        return written
+    return f"{written.removesuffix(' points')} ({differences(*within, metric)})"
+
+
 def size(number: float, metric: Metric) -> str:
     """Writes a declared or estimated size, which has no sign: "0.5 points"."""
     if not metric.bounded:
@@ -149,6 +175,24 @@ def probability(number: float | None) -> str:
     if 0 < number < 0.01:
         return "under 1%"
     return f"{100 * number:.0f}%"
+
+
+def shares(found: Mapping[str, Any]) -> str:
+    """Writes a share with its interval: "31% (22 to 40%)"."""
+    estimate, low, high = (found[end] for end in ("estimate", "low", "high"))
+    if low is None or high is None:
+        return f"{100 * estimate:.0f}%"
+    return f"{100 * estimate:.0f}% ({100 * low:.0f} to {100 * high:.0f}%)"
+
+
+def rate(number: float) -> str:
+    """Writes how often something happens, with two digits: "0.41%", "2.1%"."""
+    return f"{100 * number:.2g}%"
+
+
+def money(number: float) -> str:
+    """Writes an amount in a currency that is not named: "0.40", "1,250"."""
+    return f"{number:,.2f}" if number < 100 else f"{number:,.0f}"
 
 
 def flops(number: float) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from archtrial.records.table import Run
-from archtrial.report import drawing, figures, numbers
+from archtrial.report import drawing, figures, findings, numbers
 from archtrial.report.evidence import (
     Evidence,
     fresh_runs,
@@ -31,6 +31,8 @@ from archtrial.report.numbers import Metric
 
 __all__ = ["render"]
 
+# Figures that all comparisons share.
+_OF_THE_STUDY = ("effects", "factorial", "shares", "probes")
 # What each verdict means, as a heading.
 _VERDICTS = {
     "architecture": "It is the architecture",
@@ -59,6 +61,9 @@ def render(evidence: Evidence) -> str:
     overview = _figure(together["effects"]) if shown else None
     warnings = {w: None for c in comparisons for w in c["warnings"]}
     study = evidence.document["study"]
+    metric = evidence.metric
+    probes = study.get("probes")
+    exploratory = [note for note in evidence.notes if note.startswith("Exploratory")]
     return _template().render(
         css=markupsafe.Markup(_text("page.css")),  # noqa: S704 - the package's own file
         palette=_palette(),
@@ -68,17 +73,33 @@ def render(evidence: Evidence) -> str:
         study=study,
         several=several,
         overview=overview,
+        exploratory=exploratory,
+        error_rate=findings.error_rate(study),
+        winner=findings.winner(study, metric),
+        shared={
+            name: _figure(together[name])
+            for name in ("factorial", "shares", "probes")
+            if name in together
+        },
+        factorial=_factorial(study, metric),
+        importance=_importance(study, list(colors)),
+        probing=findings.probing(comparisons[0], probes) if probes else None,
+        ceilings=[
+            findings.ceiling(arm, found, metric)
+            for arm, found in (study.get("ceilings") or {}).items()
+        ],
+        looks=_looks(study, [c["challenger"] for c in comparisons]),
         sections=sections,
         arms=_arms(colors),
         rows=_arm_rows(evidence, list(colors)),
         configurations=_configurations(evidence, colors),
         warnings=list(warnings),
-        notes=evidence.notes,
+        notes=[note for note in evidence.notes if note not in exploratory],
         loading=evidence.loading,
         protocol=_flat(evidence.protocol),
         environment=evidence.environment,
-        metric=numbers.label(evidence.metric),
-        margin=numbers.size(comparisons[0]["margin"], evidence.metric),
+        metric=numbers.label(metric),
+        margin=numbers.size(comparisons[0]["margin"], metric),
         effort=comparisons[0]["effort"],
         estimand=comparisons[0]["estimand"],
         citation=_citation(study, evidence.environment),
@@ -105,6 +126,14 @@ class _Fact:
     term: str
     value: str
     note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """Texts under headings; the first of a row is its name."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def _figure(draw: Callable[[int], Figure]) -> _Drawing:
@@ -137,19 +166,41 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
         "sentence": first,
         "rest": rest,
         "numbers": _three_numbers(comparison, metric, evidence.document),
-        "catch_up": _catch_up(comparison),
+        "catch_up": findings.catching_up(comparison),
+        "longer": findings.longer_training(comparison, metric),
+        "rungs": _rungs(comparison, metric),
+        "other_sides": findings.other_sides(comparison),
+        "settling": findings.settling(comparison, evidence),
         "readings": _readings(comparison, metric),
         "figures": {
-            # All effects share one figure, above the sections.
             name: _figure(draw)
             for name, draw in drawn.items()
-            if name != "effects"
+            if name not in _OF_THE_STUDY
         },
+        "thinned": _thinned(evidence, comparison),
         "scored_on": comparison["scored_on"],
         "banded": max(searched) > figures.MANY,
         "thin": min(searched) <= figures.MANY,
         "best": math.ceil(comparison["configurations"] / comparison["effort"]),
     }
+
+
+def _thinned(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, str]:
+    """Returns, for the figures that may leave points out, words that say so."""
+    words = {}
+    for name in figures.POINTS:
+        every = 1
+        for arm in (comparison["baseline"], comparison["challenger"]):
+            runs = (
+                fresh_runs(evidence.runs, arm, evidence.metric)
+                if name == "fresh_seeds"
+                else of_stage(evidence.runs, arm, "search")
+            )
+            every = max(every, figures.drawn_every(name, len(runs)))
+        words[name] = (
+            "" if every == 1 else f" (of the arm with most, one in {every:,} is drawn)"
+        )
+    return words
 
 
 def _headline(comparisons: Sequence[Mapping[str, Any]]) -> str:
@@ -217,40 +268,6 @@ def _against_margin(comparison: Mapping[str, Any], metric: Metric) -> str:
     if None not in (low, high) and -margin < low <= high < margin:
         return f"all of it within the margin of ±{size}: too small to matter"
     return f"the margin, the smallest gap worth having, is {size}"
-
-
-def _catch_up(comparison: Mapping[str, Any]) -> dict[str, str] | None:
-    """Returns whether more tuning of the baseline makes up for the gap, in words."""
-    found = comparison["tuning_to_match"]
-    if found is None or comparison["verdict"] == "baseline":
-        return None
-    baseline, challenger = comparison["baseline"], comparison["challenger"]
-    answer = {
-        "yes": f"Yes: with more tuning, {baseline} comes within the margin of {challenger}.",
-        "no": f"No: more tuning of {baseline} does not make up for the gap.",
-        "unknown": f"Not settled: it is open whether {baseline} gets there"
-        " with more tuning.",
-    }[comparison["catch_up"]]
-    estimate, low, high = (
-        found["multiple"][end] for end in ("estimate", "low", "high")
-    )
-    reach = _times(found["reportable_up_to"])
-    detail = f"These runs reach as far as {reach} the compute that {challenger} was tuned with"
-    if estimate is not None:
-        limit = f"at most {_times(high)}" if high is not None else "with no upper limit"
-        detail += (
-            f"; the best guess is that {baseline} needs {_times(estimate)} of it, at"
-            f" least {_times(low)} and {limit}"
-        )
-    else:
-        detail += f"; {baseline} needs at least {_times(low)} of it"
-    if found["would_settle"] is not None:
-        detail += f". {found['would_settle']:,} configurations of each arm would tell"
-    return {"answer": answer, "detail": f"{detail}."}
-
-
-def _times(multiple: float) -> str:
-    return f"{multiple:.2g}\u00d7"
 
 
 def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
@@ -337,6 +354,96 @@ def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
         if comparison[key] is not None:
             facts.append(_Fact(term, numbers.size(comparison[key], metric), note))
     return [fact for fact in facts if fact is not None]
+
+
+def _rungs(comparison: Mapping[str, Any], metric: Metric) -> _Table | None:
+    """Returns what is known at each length of training; None without a ladder."""
+    ladder = comparison.get("ladder")
+    if not ladder:
+        return None
+    return _Table(
+        (
+            "training",
+            "configurations",
+            comparison["baseline"],
+            comparison["challenger"],
+            f"{comparison['baseline']} less target",
+        ),
+        [
+            (
+                f"{rung['rung']:g}\u00d7",
+                f"{rung['configurations']:,}",
+                numbers.estimated(rung["baseline_score"], metric),
+                numbers.estimated(rung["challenger_score"], metric),
+                numbers.gained(rung["ahead_of_target"], metric),
+            )
+            for rung in ladder["rungs"]
+        ],
+    )
+
+
+def _factorial(study: Mapping[str, Any], metric: Metric) -> _Table | None:
+    """Returns main effects and interactions; None without a factorial."""
+    factorial = study.get("factorial")
+    if not factorial:
+        return None
+    return _Table(
+        ("effect", "gain", "by chance, adjusted", "claimed"),
+        [
+            (
+                " \u00d7 ".join(found["factors"]),
+                numbers.gained(found["effect"], metric),
+                numbers.p_value(found["p_value_adjusted"]),
+                "yes" if found["claimed"] else "no",
+            )
+            for found in sorted(
+                factorial["effects"], key=lambda found: len(found["factors"])
+            )
+        ],
+    )
+
+
+def _importance(study: Mapping[str, Any], arms: Sequence[str]) -> _Table | None:
+    """Returns the share of each arm's spread that a hyperparameter makes."""
+    found = (study.get("attribution") or {}).get("importance")
+    if not found:
+        return None
+    known = [arm for arm in arms if arm in found]
+    largest: dict[str, float] = {}
+    for arm in known:
+        for name, share in found[arm].items():
+            largest[name] = max(largest.get(name, 0.0), share["estimate"])
+    return _Table(
+        ("hyperparameter", *known),
+        [
+            (
+                name,
+                *(
+                    numbers.shares(found[arm][name]) if name in found[arm] else ""
+                    for arm in known
+                ),
+            )
+            for name in sorted(largest, key=lambda name: (-largest[name], name))
+        ],
+    )
+
+
+def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> _Table | None:
+    """Returns what was decided at each declared look."""
+    looks = study.get("looks")
+    if not looks:
+        return None
+    return _Table(
+        ("configurations", "level spent so far", *challengers),
+        [
+            (
+                f"{look['configurations']:,}",
+                numbers.rate(look["alpha"]),
+                *(look["decisions"].get(arm, "") for arm in challengers),
+            )
+            for look in looks
+        ],
+    )
 
 
 def _scored(

@@ -1,21 +1,29 @@
 """Rows of points and intervals over one axis, with their names and numbers beside."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.report.drawing import LIGHT, axes_at, blank
+from archtrial.report.drawing import (
+    LIGHT,
+    SIZE,
+    WIDE,
+    axes_at,
+    blank,
+    columns_of,
+    shortened,
+)
 
-__all__ = ["Row", "draw_rows"]
+__all__ = ["Row", "alone", "draw_forest", "draw_rows", "estimated"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One arm in a figure of rows: names above, points and interval below."""
+    """A name, a number in words, and where they lie: points, estimate, interval."""
 
     left: str
     right: str
@@ -23,6 +31,22 @@ class Row:
     points: np.ndarray
     estimate: float
     interval: tuple[float, float] | None
+    filled: bool = True
+    """A row of a forest whose estimate is not clear of what it is set against is
+    hollow."""
+
+
+def estimated(
+    left: str,
+    right: str,
+    color: str,
+    found: Mapping[str, Any],
+    filled: bool = True,
+) -> Row:
+    """Returns the row of an estimate as a verdict has it, without points of its own."""
+    ends = (found["low"], found["high"])
+    interval = None if None in ends else ends
+    return Row(left, right, color, np.array([]), found["estimate"], interval, filled)
 
 
 def draw_rows(
@@ -72,15 +96,95 @@ def draw_rows(
             [under],
             "|" if len(row.points) else "o",
             ms=10 if len(row.points) else 7,
-            mew=2.4 if len(row.points) else 1,
-            color=row.color,
-            markeredgecolor=row.color if len(row.points) else LIGHT["paper"],
+            mew=2.4 if len(row.points) else 1 if row.filled else 1.8,
+            color=row.color if row.filled else LIGHT["paper"],
+            markeredgecolor=(
+                LIGHT["paper"] if row.filled and not len(row.points) else row.color
+            ),
             zorder=5,
         )
     axes.set_yticks([])
     axes.grid(axis="x", color=LIGHT["line"], lw=1)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def draw_forest(
+    message: str,
+    rows: Sequence[Row],
+    width: int,
+    include: tuple[float, ...] = (),
+    leading: bool = False,
+) -> tuple[Figure, Axes]:
+    """Draws many estimates under each other.
+
+    Wide, a row is one line: name, interval, number. A phone has no room for three
+    columns, so there the name and the estimate alone stand above the interval.
+
+    Args:
+        message: The title.
+        rows: Without points.
+        width: The figure's width.
+        include: What the axis must reach.
+        leading: Whether the first row is what the others are set against, in bold.
+    """
+    if width < WIDE:
+        short = [
+            dataclasses.replace(
+                row, left=shortened(row.left, 28), right=alone(row.right)
+            )
+            for row in rows
+        ]
+        return draw_rows(message, short, width, height=46, include=include)
+    written = max(columns_of(row.right) for row in rows)
+    left = min(240.0, 24 + 0.58 * SIZE * max(columns_of(row.left) for row in rows))
+    right = 16 + 0.56 * SIZE * written
+    figure, top = blank(message, width, _PITCH * len(rows) + 50)
+    inner = width - left - right
+    axes = axes_at(figure, left, top + 4, inner, _PITCH * len(rows))
+    shown = [*include, *(row.estimate for row in rows)]
+    for row in rows:
+        shown += row.interval or ()
+    low, high = min(shown), max(shown)
+    pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    axes.set_xlim(low - pad, high + pad)
+    axes.set_ylim(_PITCH * len(rows), 0)  # pixels, from the top down
+    for i, row in enumerate(rows):
+        middle = _PITCH * (i + 0.5)
+        style: dict[str, Any] = {
+            "xycoords": ("axes fraction", "data"),
+            "textcoords": "offset points",
+            "va": "center",
+            "weight": "bold" if leading and i == 0 else "normal",
+            "annotation_clip": False,
+        }
+        name = shortened(row.left, int(left / (0.58 * SIZE)))
+        axes.annotate(name, (0, middle), (6 - left, 0), color=row.color, **style)
+        axes.annotate(row.right, (1, middle), (right - 6, 0), ha="right", **style)
+        if row.interval is not None:
+            axes.plot(row.interval, [middle, middle], color=row.color, lw=2.4, zorder=4)
+        axes.plot(
+            [row.estimate],
+            [middle],
+            "o",
+            ms=7,
+            mew=1 if row.filled else 1.8,
+            color=row.color if row.filled else LIGHT["paper"],
+            markeredgecolor=LIGHT["paper"] if row.filled else row.color,
+            zorder=5,
+        )
+    axes.set_yticks([])
+    axes.grid(axis="x", color=LIGHT["line"], lw=1)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+_PITCH = 27
+
+
+def alone(written: str) -> str:
+    """Returns an estimate without the interval that is written behind it."""
+    return written.split(" (")[0]
 
 
 def _swarm(x: np.ndarray, diameter: float, room: float) -> tuple[np.ndarray, float]:

@@ -12,6 +12,7 @@ __all__ = ["above", "score_axis", "score_ticks", "scored"]
 
 
 def score_axis(axes: Axes, metric: Metric, which: str = "") -> None:
+    """Makes the y axis one of scores, with the metric's name above it."""
     score_ticks(axes.yaxis, metric, 6)
     axes.grid(axis="y", color=LIGHT["line"], lw=1)
     axes.set_axisbelow(True)
@@ -19,11 +20,13 @@ def score_axis(axes: Axes, metric: Metric, which: str = "") -> None:
 
 
 def score_ticks(axis: Axis, metric: Metric, most: int, *, signed: bool = False) -> None:
+    """Puts at most so many ticks on an axis of scores, or of their differences."""
     axis.set_major_locator(ticker.MaxNLocator(most, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(lambda at, _: numbers.tick(at, metric, signed=signed))
 
 
 def scored(which: str, metric: Metric) -> str:
+    """Returns what an axis of scores is called: "test accuracy"."""
     text = f"{which} {numbers.label(metric)}".strip()
     return text if metric.higher_is_better else f"{text} (lower is better)"
 

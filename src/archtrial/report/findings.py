@@ -1,0 +1,279 @@
+"""What the parts of a verdict's document say, in a sentence each.
+
+The page and the terminal tell of the same findings in the same words.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archtrial.report import numbers
+from archtrial.report.drawing import joined
+from archtrial.report.evidence import Evidence
+from archtrial.report.numbers import Metric
+
+__all__ = [
+    "Answer",
+    "catching_up",
+    "ceiling",
+    "error_rate",
+    "longer_training",
+    "other_sides",
+    "probing",
+    "settling",
+    "winner",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A finding: its answer in one sentence, and what it rests on."""
+
+    answer: str
+    detail: str = ""
+
+
+def error_rate(study: Mapping[str, Any]) -> str:
+    """Says how often simulated studies of about this size are wrong; "" if unknown."""
+    known = study.get("calibration")
+    if not known:
+        return ""
+    paired = "paired" if known["paired"] else "unpaired"
+    return (
+        f"In simulations of such studies ({known['configurations']} {paired}"
+        f" configurations, effort {known['effort']}), a null effect is called"
+        f" \u201carchitecture\u201d in {numbers.rate(known['architecture'])}"
+        f" ({known['studies']:,} studies) and in the worst setting a wrong winner is"
+        f" named in {numbers.rate(known['worst'])} ({known['worst_setting']})."
+    )
+
+
+def catching_up(comparison: Mapping[str, Any]) -> Answer | None:
+    """Says whether more tuning of the baseline makes up for the gap."""
+    found = comparison["tuning_to_match"]
+    if found is None or comparison["verdict"] == "baseline":
+        return None
+    baseline, challenger = comparison["baseline"], comparison["challenger"]
+    # Longer training may have settled what more trials could not.
+    longer = (comparison.get("ladder") or {}).get("reaches") == "yes"
+    catch_up = comparison["catch_up"]
+    if longer and catch_up == "yes" and found["multiple"]["high"] is None:
+        catch_up = "unknown"
+    answer = {
+        "yes": f"Yes: with more tuning, {baseline} comes within the margin of {challenger}.",
+        "no": f"No: more tuning of {baseline} does not make up for the gap.",
+        "unknown": f"Not settled: it is open whether {baseline} gets there"
+        " with more tuning.",
+    }[catch_up]
+    multiple = found["multiple"]
+    estimate, low, high = (multiple[end] for end in ("estimate", "low", "high"))
+    reach = _times(found["reportable_up_to"])
+    detail = f"These runs reach as far as {reach} the compute that {challenger} was tuned with"
+    if estimate is not None and multiple.get("at_most"):
+        limit = f" and at most {_times(high)}" if high is not None else ""
+        detail += (
+            f"; {_times(estimate)} of it is enough for {baseline} by best guess, which may"
+            " need less, since the scores do not tell of the efforts below; it needs at"
+            f" least {_times(low)}{limit}"
+        )
+    elif estimate is not None:
+        limit = f"at most {_times(high)}" if high is not None else "with no upper limit"
+        detail += (
+            f"; the best guess is that {baseline} needs {_times(estimate)} of it, at"
+            f" least {_times(low)} and {limit}"
+        )
+    else:
+        detail += f"; {baseline} needs at least {_times(low)} of it"
+    if found["would_settle"] is not None:
+        detail += f". {found['would_settle']:,} configurations of each arm would tell"
+    return Answer(answer, f"{detail}.")
+
+
+def longer_training(comparison: Mapping[str, Any], metric: Metric) -> Answer | None:
+    """Says whether the baseline reaches the challenger by training longer."""
+    found = comparison.get("ladder")
+    if not found:
+        return None
+    baseline, challenger = comparison["baseline"], comparison["challenger"]
+    rung, longest = found["rung"], _times(found["longest"])
+    if found["reaches"] == "yes":
+        length = _times(rung["high"] or found["longest"])
+        answer = (
+            f"Yes: trained {length} as long and tuned anew, {baseline} comes within the"
+            f" margin of {challenger} at 1\u00d7."
+        )
+    elif found["reaches"] == "no":
+        answer = (
+            f"No: even trained {longest} as long and tuned anew, {baseline} stays behind"
+            f" {challenger} at 1\u00d7."
+        )
+    else:
+        answer = (
+            f"Not settled: up to {longest} the training, it is open whether {baseline}"
+            f" comes within the margin of {challenger} at 1\u00d7."
+        )
+    known = [step for step in found["rungs"] if step["ahead_of_target"] is not None]
+    if not known:
+        return Answer(answer)
+    last = known[-1]
+    ahead = last["ahead_of_target"]
+    within = (ahead["low"], ahead["high"])
+    detail = (
+        f"At {_times(last['rung'])} it is {_ahead(ahead['estimate'], metric, within)}"
+        f" the target (interval {numbers.differences(*within, metric)})."
+    )
+    if found["reaches"] == "unknown" and rung["estimate"] is not None:
+        limit = f"at most {_times(rung['high'])}" if rung["high"] else "no upper limit"
+        detail += (
+            f" The best guess is {_times(rung['estimate'])} the training, at least"
+            f" {_times(rung['low'] or 1)} and {limit}."
+        )
+    guess = found["extrapolated"]
+    if guess is not None:
+        score = guess["baseline_score"]
+        within = (score["low"], score["high"])
+        detail += (
+            f" A straight line through its rungs would take {baseline} to"
+            f" {numbers.score(score['estimate'], metric, within)} at"
+            f" {_times(guess['rung'])}: a model, not evidence."
+        )
+    return Answer(answer, detail)
+
+
+def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
+    """Says whether the gain holds in other parts of the space and other readings."""
+    found = comparison.get("robustness")
+    if not found:
+        return None
+    count = len(found["rows"])
+    if found["opposite"]:
+        answer = (
+            f"No: in {joined(found['opposite'])} the sign of the gain turns, so the"
+            " verdict depends on the search space."
+        )
+    elif found["lost"]:
+        answer = (
+            f"Not everywhere: of {count} other sides, {joined(found['lost'])}"
+            f" {'loses' if len(found['lost']) == 1 else 'lose'} the gain; nowhere does"
+            " its sign turn."
+        )
+    else:
+        answer = f"Yes: seen from {count} other sides, the answer is the same."
+    skipped = found.get("skipped")
+    detail = (
+        f"Too few configurations lie in {joined(skipped)} to say anything."
+        if skipped
+        else ""
+    )
+    return Answer(answer, detail)
+
+
+def winner(study: Mapping[str, Any], metric: Metric) -> str:
+    """Says what the best of many challengers scores on new seeds; "" without one."""
+    found = study.get("winner")
+    if not found:
+        return ""
+
+    def interval(end: str) -> tuple[float | None, float | None]:
+        return found[end]["low"], found[end]["high"]
+
+    among = f" of {found['among']}" if found.get("among") else ""
+    rerun = numbers.score(found["rerun"]["estimate"], metric, interval("rerun"))
+    gain = numbers.difference(found["gain"]["estimate"], metric, interval("gain"))
+    luck = numbers.difference(found["luck"]["estimate"], metric, interval("luck"))
+    return (
+        f"{found['arm']} was the best{among}. Trained again from seeds that had no part"
+        f" in choosing it, it scores {rerun}"
+        f" ({numbers.scores(*interval('rerun'), metric)}), which is {gain} over the"
+        f" baseline ({numbers.differences(*interval('gain'), metric)}); luck in being"
+        f" chosen made {luck} of its first score."
+    )
+
+
+def probing(
+    comparison: Mapping[str, Any], probes: Sequence[Mapping[str, Any]]
+) -> Answer:
+    """Says whether any adaptive tuner brings the baseline up to the challenger."""
+    baseline, challenger = comparison["baseline"], comparison["challenger"]
+    reaching = [probe["tuner"] for probe in probes if probe["reaches"]]
+    if reaching:
+        answer = f"Yes: {joined(reaching)} got {baseline} to the level of {challenger}."
+    elif all(probe["reaches"] is False for probe in probes):
+        tuners = joined([probe["tuner"] for probe in probes])
+        answer = f"Not that we know: {tuners} did not."
+    else:
+        answer = "Open: the intervals allow either."
+    return Answer(
+        answer,
+        "An adaptive tuner's trials depend on each other, so this is one try and no"
+        " test; it counts for nothing in the verdict.",
+    )
+
+
+def ceiling(arm: str, found: Mapping[str, Any], metric: Metric) -> Answer:
+    """Says how far a model thinks that tuning can take an arm."""
+    if "reason" in found:
+        return Answer(f"{arm}: not estimated", found["reason"])
+    within = (found["low"], found["high"])
+    score = numbers.score(found["estimate"], metric, within)
+    test = found["backtest"]
+    return Answer(
+        f"{arm}: {score} ({numbers.scores(*within, metric)})",
+        "the model foretold the better half of the runs from the others"
+        if test["passed"]
+        else "do not rely on it: the model did not foretell the runs it had not seen",
+    )
+
+
+def settling(comparison: Mapping[str, Any], evidence: Evidence) -> str:
+    """Says what would settle an open question, in time and money; "" if nothing is open.
+
+    Time is that of training, on machines like those that the runs were made on.
+    """
+    settled = comparison.get("would_settle")
+    if comparison["verdict"] != "inconclusive" or not settled:
+        return ""
+    baseline, challenger = comparison["baseline"], comparison["challenger"]
+    if settled["configurations"] is None:
+        if settled["test_examples"] is None:
+            return ""
+        return (
+            f"About {settled['test_examples']:.1f} times the test examples would settle"
+            f" {challenger} against {baseline}; more configurations would not."
+        )
+    spent = sum(run.seconds for run in evidence.runs)
+    cost = f"about {settled['times_cost']:.1f} times this study's cost"
+    if spent > 0:
+        seconds = settled["times_cost"] * spent
+        cost += f" ({_training(seconds, evidence.price_per_hour)})"
+    option = f"--configurations {settled['configurations']}"
+    # Our own trainings can be asked for; somebody else's table cannot.
+    way = (
+        f" To do it: archtrial run, with the same protocol and {option}; on the same"
+        " test set that is a second look."
+        if "trainer" in evidence.protocol
+        else " On the same test set that is a second look."
+    )
+    return (
+        f"{settled['configurations']:,} configurations an arm, {cost}, would probably"
+        f" settle {challenger} against {baseline}.{way}"
+    )
+
+
+def _training(seconds: float, price_per_hour: float | None) -> str:
+    written = f"about {numbers.duration(seconds)} of training"
+    if price_per_hour is None:
+        return written
+    spent = numbers.money(seconds / 3600 * price_per_hour)
+    return f"{written}: {spent} at {numbers.money(price_per_hour)} an hour"
+
+
+def _ahead(
+    estimate: float, metric: Metric, within: tuple[float | None, float | None]
+) -> str:
+    amount = numbers.difference(abs(estimate), metric, within).removeprefix("+")
+    return f"{amount} {'above' if estimate >= 0 else 'short of'}"
+
+
+def _times(multiple: float) -> str:
+    return f"{multiple:.2g}\u00d7"
