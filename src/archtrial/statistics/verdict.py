@@ -971,7 +971,7 @@ def _warnings(
     if other_parts is not None and other_parts.lost:
         names = ", ".join(row.name for row in other_parts.lost)
         found.append(
-            "With fewer trials, as in each part of the space, the gain alone would not"
-            f" have been claimed here: {names}."
+            "Seen from here alone, with the fewer trials that there are, the gain would"
+            f" not have been claimed: {names}."
         )
     return tuple(found)
