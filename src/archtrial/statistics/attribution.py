@@ -93,8 +93,8 @@ def shares(
         paired: Whether trials of the same number share their draw; those that some
             arm lacks are left out.
         alpha: Intervals have level 1 - alpha each: percentiles over resampled trials.
-            Where everything was trained again they held the truth in 88 to 95 % of 200
-            simulated searches, n from 16 to 64, at a nominal 95 %.
+            Where everything was trained again they held the truth in 88 % of 200
+            simulated searches, n from 16 to 64, or more, at a nominal 95 %.
         resamples: B.
 
     Raises:
