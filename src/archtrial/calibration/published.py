@@ -32,12 +32,13 @@ def published_error(
     text = importlib.resources.files("archtrial.calibration") / "calibration.json"
     sizes = json.loads(text.read_text(encoding="utf-8"))["null"]
 
-    def apart(size: Mapping[str, Any]) -> float:
-        steps = (
-            math.log2(configurations / size["configurations"]),
-            math.log2(effort / size["effort"]),
+    def doublings(size: Mapping[str, Any]) -> tuple[float, float]:
+        return (
+            abs(math.log2(configurations / size["configurations"])),
+            abs(math.log2(effort / size["effort"])),
         )
-        return max(map(abs, steps)) + sum(map(abs, steps)) / 100
 
-    near = [size for size in sizes if size["paired"] == paired and apart(size) < 1.03]
-    return min(near, key=apart) if near else None
+    near = [
+        size for size in sizes if size["paired"] == paired and max(doublings(size)) <= 1
+    ]
+    return min(near, key=lambda size: sum(doublings(size)), default=None)
