@@ -1,5 +1,6 @@
 """Studies end to end, with a trainer that takes no time."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 
 import archtrial
-from archtrial import judge, randomness
+from archtrial import judge, randomness, searches, statistics
 from archtrial import study as study_room
 from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, frozen
+from archtrial.space import Real
 from archtrial.study import Study
+from archtrial.testing import KnownTruth, Surface
 
 PROTOCOL = Protocol(
     data="made up",
@@ -503,74 +506,170 @@ def test_the_standing_says_how_far_it_is(tmp_path):
     assert best == sorted(best)
 
 
-def test_judging_a_table(tmp_path):
-    rows = ["arm,pair,seed,validation,test"]
-    generator = np.random.default_rng(0)
-    for pair in range(32):
-        height = generator.normal(scale=0.02)
-        for arm, peak in (("A", 0.80), ("B", 0.84)):
-            for seed in range(2):
-                noise = generator.normal(scale=0.002, size=2)
-                rows.append(
-                    f"{arm},{pair},{seed},{peak + height + noise[0]:.6f},"
-                    f"{peak + height + noise[1]:.6f}"
-                )
-    path = tmp_path / "runs.csv"
-    path.write_text("\n".join(rows) + "\n")
-    found = judge.judge_table(path, baseline="A", challengers=None)
-    (compared,) = found.verdict.comparisons
-    assert (compared["verdict"], compared["effort"]) == ("architecture", 4)
-    assert compared["effect"]["low"] < 0.04 < compared["effect"]["high"]
-    assert "B" in found.page()
-    # Errors are the same question turned round.
-    turned = judge.judge_table(path, baseline="B", challengers=["A"], margin=0.01)
-    assert turned.verdict.comparisons[0]["verdict"] == "baseline"
-    errors = judge.judge_table(
-        path, baseline="B", challengers=["A"], margin=0.01, lower_is_better=True
-    )
-    assert errors.verdict.comparisons[0]["verdict"] == "architecture"
-
-
-def test_judging_a_table_says_what_it_lacks(tmp_path):
-    path = tmp_path / "runs.csv"
-    rows = [f"{arm},{arm}{i},0,{0.5 + i / 100}" for arm in "AB" for i in range(16)]
-    path.write_text("arm,pair,seed,validation\n" + "\n".join(rows) + "\n")
-    found = judge.judge_table(path, baseline="A", challengers=["B"])
-    notes = " ".join(found.verdict.to_dict()["study"]["notes"])
-    assert "compared unpaired" in notes
-    assert "no test scores" in notes
-    assert "no fresh seeds" in notes
-    assert found.verdict.comparisons[0]["scored_on"] == "validation"
-    assert not found.verdict.comparisons[0]["paired"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "options", "says"),
-    [
-        (["A,0,0,1", "B,0,0,1"], {"baseline": None}, "--baseline A"),
-        (["A,0,0,1", "B,0,0,1"], {"baseline": "C"}, "an arm 'C'"),
-        (["A,0,0,1", "A,1,0,1"], {"baseline": "A"}, "'A' alone"),
-        (["A,0,0,1", "B,0,0,1"], {"baseline": "A", "challengers": ["A"]}, "twice"),
-    ],
-)
-def test_judging_a_table_that_does_not_fit(tmp_path, rows, options, says):
-    path = tmp_path / "runs.csv"
-    path.write_text("arm,pair,seed,validation\n" + "\n".join(rows) + "\n")
-    with pytest.raises(archtrial.UserError) as caught:
-        judge.judge_table(path, **{"challengers": None, **options})
-    assert says in str(caught.value)
-
-
-def test_too_few_runs_are_not_assessable(tmp_path):
-    path = tmp_path / "runs.csv"
-    rows = [f"{arm},{i},0,{0.5 + i / 10},{0.5}" for arm in "AB" for i in range(3)]
-    path.write_text("arm,pair,seed,validation,test\n" + "\n".join(rows) + "\n")
-    found = judge.judge_table(path, baseline="A", challengers=["B"])
-    assert found.verdict.comparisons[0]["verdict"] == "not_assessable"
-    assert found.page()
-
-
 def test_arm_errors_reach_the_user_before_anything_is_trained(tmp_path):
     with pytest.raises(ArmError):
         Study(Protocol(data="digits", baseline="mlp", challengers=["mpl"]), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# Training longer.
+
+LADDER = PROTOCOL.replace(
+    effort=2, ladder=[1, 2, 4], ladder_configurations=8, steps=1000
+)
+TRUTH = KnownTruth(
+    # The baseline is slower, and as good in the end.
+    {
+        "plain": Surface(lag=40.0, seed_spread=0.001),
+        "tweak": Surface(lag=2.0, seed_spread=0.001),
+    },
+    space={"learning_rate": Real(3e-4, 1e-1, log=True)},
+    validation_noise=0.001,
+)
+
+
+def runs_of(folder, stage):
+    with Store(folder, read_only=True) as store:
+        return [run for run in store.runs() if run.stage == stage]
+
+
+def test_each_rung_retunes_the_first_draws_with_longer_schedules(tmp_path):
+    told = {}
+
+    def noting(arm, configuration, seed, steps):
+        told.setdefault(steps, []).append(seed)
+        return trainer(arm, configuration, seed, steps)
+
+    Study(LADDER, tmp_path, trainer=noting).run()
+    drawn = {
+        (run.arm, run.pair): run.configuration for run in runs_of(tmp_path, "search")
+    }
+    retuned = runs_of(tmp_path, "ladder")
+    for rung in (2, 4):
+        for arm in ("plain", "tweak"):
+            own = [run for run in retuned if (run.arm, run.rung) == (arm, rung)]
+            assert [run.pair for run in own] == list(range(8))
+            assert {run.seed for run in own} == {0}
+            for run in own:
+                assert run.configuration == drawn[arm, run.pair]
+                assert run.flops == rung * 1000
+                assert run.test is not None
+    assert sorted(told) == [1000, 2000, 4000]
+    seeds = [seed for seeds in told.values() for seed in seeds]
+    assert len(set(seeds)) == len(seeds)
+    verdict = json.loads((tmp_path / "verdict.json").read_text())
+    assert verdict["study"]["flops"] == sum(s * len(told[s]) for s in told)
+
+
+def test_each_rung_is_confirmed_by_its_own_scores(tmp_path):
+    def turning(arm, configuration, seed, steps):
+        # What is best when trained shortly is worst when trained for long.
+        rate = configuration["learning_rate"]
+        height = 0.5 + (rate if steps < 4000 else -rate)
+        return {"validation": height, "test": height}
+
+    Study(LADDER, tmp_path, trainer=turning).run()
+    retuned = runs_of(tmp_path, "ladder")
+    confirmed = runs_of(tmp_path, "ladder confirm")
+    tops = []
+    for rung in (2, 4):
+        scores = [
+            np.array([r.validation for r in retuned if (r.arm, r.rung) == (arm, rung)])
+            for arm in ("plain", "tweak")
+        ]
+        top, rest = statistics.confirm_indices(scores, 2)
+        tops.append(set(top))
+        for arm in ("plain", "tweak"):
+            seeds = {}
+            for run in confirmed:
+                if (run.arm, run.rung) == (arm, rung):
+                    seeds.setdefault(run.pair, []).append(run.seed)
+            assert seeds == {**{i: [1, 2, 3] for i in top}, **{i: [1] for i in rest}}
+    assert not tops[0] & tops[1]
+
+
+def test_a_longer_rung_is_what_the_statistics_are_given(tmp_path):
+    Study(LADDER.replace(configurations=32), tmp_path, trainer=TRUTH).run()
+    with Store(tmp_path, read_only=True) as store:
+        runs = store.runs()
+    at_2 = searches.search(runs, "plain", 1, 0.1).rungs
+    assert {rung: found.n for rung, found in at_2.items()} == {2: 8, 4: 8}
+    first = searches.search(runs, "plain", 1, 0.1)
+    for rung, gained in ((2, 0.02), (4, 0.03)):
+        better = np.median(at_2[rung].validation - first.validation[:8])
+        assert better == pytest.approx(gained, abs=0.002)
+        assert at_2[rung].readings(2) == ("configuration", "run")
+
+
+@pytest.mark.parametrize("stopped_after", [75, 110])
+def test_an_interrupted_ladder_ends_with_the_same_bytes(tmp_path, stopped_after):
+    Study(LADDER, tmp_path / "whole", trainer=trainer).run(workers=2)
+    calls = []
+
+    def watch(standing):
+        calls.append(standing)
+        if len(calls) == stopped_after + 1:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        Study(LADDER, tmp_path / "parts", trainer=trainer).run(watch=watch)
+    Study(LADDER, tmp_path / "parts", trainer=trainer).run()
+    whole, parts = (tmp_path / f / "verdict.json" for f in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+    assert_same_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+def assert_same_runs(one, other):
+    def all_of(folder):
+        with Store(folder, read_only=True) as store:
+            return [
+                dataclasses.replace(run, seconds=0.0, per_example=None)
+                for run in store.runs()
+            ]
+
+    assert all_of(one) == all_of(other)
+
+
+def test_without_a_ladder_the_protocol_is_the_one_that_it_always_was():
+    plain = Study(PROTOCOL, "s", trainer=trainer)
+    assert not {"ladder", "looks", "probes"} & set(plain.trial.resolved)
+    for changes in ({"ladder": [1, 2]}, {"looks": [8, 16], "effort": 2}, {"probes": 4}):
+        assert Study(PROTOCOL.replace(**changes), "s", trainer=trainer).hash != (
+            plain.hash
+        )
+
+
+def test_a_command_is_told_the_rungs_steps(tmp_path):
+    told = (
+        f"{sys.executable} -c 'import json, sys; n = int(sys.argv[1]) / 100;"
+        ' print(json.dumps({{"validation": n, "test": n}}))\' {steps}'
+    )
+    protocol = SMALL.replace(steps=10, ladder=[1, 3], configurations=8)
+    Study(protocol, tmp_path, command=told).run(workers=2)
+    assert {run.validation for run in runs_of(tmp_path, "search")} == {0.1}
+    assert {run.validation for run in runs_of(tmp_path, "ladder")} == {0.3}
+
+
+def test_fleets_climb_the_ladder(tmp_path):
+    protocol = Protocol(
+        data="digits", baseline="linear", challengers=["mlp"], configurations=8,
+        effort=1, steps=5, ladder=[1, 2],
+    )  # fmt: skip
+    study = Study(protocol, tmp_path)
+    study.run()
+    for arm in ("linear", "mlp"):
+        short, long = (
+            [run for run in runs_of(tmp_path, stage) if run.arm == arm]
+            for stage in ("search", "ladder")
+        )
+        assert [run.configuration for run in short] == [
+            run.configuration for run in long
+        ]
+        assert long[0].flops == pytest.approx(2 * short[0].flops)
+        # Its own initialisation, and a schedule of twice the length.
+        assert long[0].curve[-1].step == 10
+        assert [run.validation for run in short] != [run.validation for run in long]
+    tasks = study.trial.trainer.divide(study._plan_search() + study._plan_ladder())
+    assert all(len({item.rung for item in task}) == 1 for task in tasks)
+    linear = [t for t in tasks if (t[0].arm, t[0].rung) == ("linear", 2)]
+    assert [len(task) for task in linear] == [8]

@@ -49,7 +49,7 @@ class Standing:
     """How far a study is, for whoever watches."""
 
     stage: str
-    """"search", "confirm" or "test"."""
+    """"search", "confirm", "ladder", "ladder confirm" or "test"."""
     done: int
     planned: int
     best: Mapping[str, float]
@@ -123,8 +123,14 @@ class Study:
                 self._stop_if_an_arm_failed(runs)
                 confirm = self._plan_confirm(runs)
                 self._carry_out("confirm", confirm, store, crew, watch)
+                ladder = self._plan_ladder()
+                self._carry_out("ladder", ladder, store, crew, watch)
+                runs = store.runs(per_example=False)
+                again = self._plan_ladder_confirm(runs)
+                self._carry_out("ladder confirm", again, store, crew, watch)
             if not store.test_is_open:
-                watch(Standing("test", len(search) + len(confirm), 0, {}, None))
+                planned = len(search) + len(confirm) + len(ladder) + len(again)
+                watch(Standing("test", planned, 0, {}, None))
                 store.open_test(*self.trial.open_test(store))
             self._keep_tuned(store.runs(per_example=False))
         self._judgement = judge.judge_study(self.folder)
@@ -229,6 +235,58 @@ class Study:
                 planned.append(trainers.Item(arm.name, winner, seed, "winner", drawn))
         return planned
 
+    def _plan_ladder(self) -> list[trainers.Item]:
+        """Plans the first m configurations of every arm again, at each longer rung.
+
+        Each is a full schedule, with seeds of its own.
+        """
+        declared = self.protocol
+        return [
+            trainers.Item(
+                arm.name,
+                index,
+                0,
+                "ladder",
+                spaces.sample(self.trial.spaces[arm.name], declared.seed, index),
+                rung=rung,
+            )
+            for rung in declared.ladder[1:]
+            for arm in self.trial.arms
+            for index in range(declared.retuned)
+        ]
+
+    def _plan_ladder_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
+        """Plans fresh seeds at each longer rung, by the rule of the search itself."""
+        declared = self.protocol
+        planned = []
+        for rung in declared.ladder[1:]:
+            top, rest = statistics.confirm_indices(
+                [
+                    searches.search_scores(
+                        runs, arm.name, self.trial.sign, "ladder", rung
+                    )
+                    for arm in self.trial.arms
+                ],
+                declared.effort,
+                declared.top,
+            )
+            seeds = {
+                **dict.fromkeys(rest.tolist(), 1),
+                **dict.fromkeys(top.tolist(), declared.confirm_seeds),
+            }
+            for arm in self.trial.arms:
+                space = self.trial.spaces[arm.name]
+                for index in sorted(seeds):
+                    drawn = spaces.sample(space, declared.seed, index)
+                    for seed in range(1, seeds[index] + 1):
+                        planned.append(
+                            trainers.Item(
+                                arm.name, index, seed, "ladder confirm", drawn,
+                                rung=rung,
+                            )
+                        )  # fmt: skip
+        return planned
+
     def _efforts_at_equal_compute(self, runs: Sequence[Run]) -> set[int]:
         """Returns the smaller efforts at which arms of unequal cost are compared.
 
@@ -255,17 +313,12 @@ class Study:
         watch: Watch,
     ) -> None:
         """Carries out those tasks of a stage that are not whole in the store."""
+        if not planned:
+            return
         tasks = self.trial.trainer.divide(planned)
-        recorded = {
-            key(run.arm, run.pair, run.seed): run
-            for run in store.runs(per_example=False)
-        }
+        recorded = {_key(run): run for run in store.runs(per_example=False)}
         # A task is recorded as a whole or not at all.
-        left = [
-            task
-            for task in tasks
-            if key(task[0].arm, task[0].pair, task[0].seed) not in recorded
-        ]
+        left = [task for task in tasks if _key(task[0]) not in recorded]
         clock = _Clock(stage, planned, list(recorded.values()), watch, self.trial.sign)
         clock.show()
         for _, finished in crew.carry_out(left):
@@ -327,6 +380,10 @@ def _hand_over(trainer: trainers.Trainer) -> trainers.Trainer:
     return trainer
 
 
+def _key(run: trainers.Item | Run) -> str:
+    return key(run.arm, run.pair, run.seed, run.rung, run.tuner)
+
+
 def _environment(declared: Protocol, store: Store) -> dict[str, str]:
     """What stands on the page, and nowhere in the verdict, of where runs were made."""
     return {
@@ -358,16 +415,14 @@ class _Clock:
         self._stage = stage
         self._watch = watch
         self._sign = sign
-        self._left = Counter(item.arm for item in planned)
+        self._left = Counter((item.arm, item.rung) for item in planned)
         self._planned = len(planned)
         self._best: dict[str, float] = {}
-        self._seconds: dict[str, list[float]] = {}
+        self._seconds: dict[tuple[str, int], list[float]] = {}
         self._began = time.monotonic()
         self._trained = 0.0
-        keys = {key(item.arm, item.pair, item.seed) for item in planned}
-        self._count(
-            [run for run in recorded if key(run.arm, run.pair, run.seed) in keys]
-        )
+        keys = {_key(item) for item in planned}
+        self._count([run for run in recorded if _key(run) in keys])
         for run in recorded:
             self._compare(run)
 
@@ -380,8 +435,9 @@ class _Clock:
 
     def _count(self, runs: Sequence[Run]) -> None:
         for run in runs:
-            self._left[run.arm] -= 1
-            self._seconds.setdefault(run.arm, []).append(run.seconds)
+            alike = (run.arm, run.rung)
+            self._left[alike] -= 1
+            self._seconds.setdefault(alike, []).append(run.seconds)
             self._compare(run)
 
     def finished(self, runs: Sequence[Run]) -> None:
@@ -393,13 +449,13 @@ class _Clock:
     def show(self) -> None:
         """Tells the watcher."""
         seconds_left = None
-        if self._trained and all(arm in self._seconds for arm in self._left):
+        if self._trained and all(alike in self._seconds for alike in self._left):
             # Several workers finish more than a second of training in a second.
             pace = self._trained / (time.monotonic() - self._began)
             seconds_left = (
                 sum(
-                    count * float(np.mean(self._seconds[arm]))
-                    for arm, count in self._left.items()
+                    count * float(np.mean(self._seconds[alike]))
+                    for alike, count in self._left.items()
                 )
                 / pace
             )

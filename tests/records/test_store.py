@@ -75,6 +75,55 @@ def test_test_scores_are_added_once_with_the_event_that_says_so(tmp_path):
         assert len(store.events()) == 2
 
 
+def test_rungs_and_tuners_are_runs_of_their_own(tmp_path):
+    runs = [
+        a_run(),
+        a_run(stage="ladder", rung=2),
+        a_run(stage="ladder", rung=4, look=3),
+        a_run(stage="probe", tuner="GP"),
+        a_run(stage="probe", tuner="TPE"),
+    ]
+    with Store(tmp_path) as store:
+        store.add([(run, np.zeros(1)) for run in reversed(runs)])
+        assert store.runs() == runs
+        assert sorted(store.sealed()) == [
+            "mlp/0/0", "mlp/0/0/2x", "mlp/0/0/4x", "mlp/0/0/GP", "mlp/0/0/TPE",
+        ]  # fmt: skip
+        with pytest.raises(StudyError, match="UNIQUE"):
+            store.add([(a_run(stage="search", rung=2), np.zeros(1))])
+
+
+def test_the_test_set_is_opened_again_only_for_runs_without_a_score(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        store.open_test({key("mlp", 0, 0): (0.5, None)}, {"constant": 0.1})
+        assert store.sealed() == {}
+        store.add([(a_run(pair=1, look=2), np.ones(1))])
+        assert [run.test for run in store.runs()] == [0.5, None]
+        assert list(store.sealed()) == [key("mlp", 1, 0)]
+        assert store.openings == 1
+        store.open_test({key("mlp", 1, 0): (0.25, None)}, {"constant": 0.1, "look": 2})
+        assert [run.test for run in store.runs()] == [0.5, 0.25]
+        assert store.openings == 2
+
+
+def test_a_store_of_the_first_version_is_read_and_gone_on_with(tmp_path):
+    fill(tmp_path)
+    path = tmp_path / room.FILE_NAME
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with Store(tmp_path) as store:
+        assert store.runs() == [a_run()]
+        store.add([(a_run(pair=1), np.zeros(1))])
+        details = store._connection.execute("SELECT details FROM runs").fetchall()
+    # What it gets is what its own version would have written.
+    assert all("rung" not in json.loads(text) for (text,) in details)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
+
+
 def test_a_run_without_a_score_is_told_from_one_that_is_sealed(tmp_path):
     fill(tmp_path, validation=math.nan, diverged=True, error="ValueError: no")
     with Store(tmp_path) as store:
@@ -140,10 +189,10 @@ def test_no_store_there(tmp_path):
 def test_a_store_of_a_newer_version(tmp_path):
     fill(tmp_path)
     with sqlite3.connect(tmp_path / room.FILE_NAME) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=3")
     connection.close()
     for read_only in (True, False):
-        with pytest.raises(RecordsError, match="version 2") as caught:
+        with pytest.raises(RecordsError, match="version 3") as caught:
             Store(tmp_path, read_only=read_only)
         assert "newer" in str(caught.value)
 

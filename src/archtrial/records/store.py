@@ -2,7 +2,7 @@
 
 Everything that has finished is on disk when `add` returns. Nothing is ever
 changed: opening the test set adds the scores beside the runs, in the same
-transaction as the event that says so.
+transaction as the event that says so. It is opened once, or once at each look.
 """
 
 import contextlib
@@ -24,7 +24,9 @@ from archtrial.records.table import CurvePoint, Run
 __all__ = ["FILE_NAME", "SCHEMA", "EmptyStoreError", "Store", "frozen", "key"]
 
 FILE_NAME = "study.sqlite"
-SCHEMA = 1
+# 2: a run's details may hold its rung, look and tuner, which version 1 cannot read.
+# The tables are the same, and a store keeps the version that it began with.
+SCHEMA = 2
 
 _TABLES = """
 CREATE TABLE study (
@@ -45,8 +47,11 @@ CREATE TABLE events (
 _RUNS = """
 SELECT arm, pair, seed, stage, validation, diverged, error, details,
     scores.key IS NOT NULL, test, scores.per_example
-FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed
+FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed, key
 """
+# What a run is beyond a random draw trained for the declared steps, and when: kept
+# only where it differs from this.
+_PLAIN = {"rung": 1, "look": 1, "tuner": None}
 
 # Write-ahead logging needs memory shared between processes, which these do not
 # offer; a rollback journal works there, only slower.
@@ -55,9 +60,15 @@ _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "lustre", "beegfs", "gpfs", "ceph
             "glusterfs", "fuse.sshfs", "virtiofs")  # fmt: skip
 
 
-def key(arm: str, pair: int, seed: int) -> str:
-    """Returns the name of a run inside its study."""
-    return f"{arm}/{pair}/{seed}"
+def key(arm: str, pair: int, seed: int, rung: int = 1, tuner: str | None = None) -> str:
+    """Returns the name of a run inside its study.
+
+    Those of a longer rung end in "/2x", those that a tuner chose in its name.
+    """
+    plain = f"{arm}/{pair}/{seed}"
+    if tuner is not None:
+        return f"{plain}/{tuner}"
+    return plain if rung == 1 else f"{plain}/{rung}x"
 
 
 class EmptyStoreError(RecordsError):
@@ -270,7 +281,7 @@ class Store:
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
-                        key(run.arm, run.pair, run.seed),
+                        key(run.arm, run.pair, run.seed, run.rung, run.tuner),
                         run.arm,
                         run.pair,
                         run.seed,
@@ -288,6 +299,11 @@ class Store:
                                     (point.step, point.loss, point.validation)
                                     for point in run.curve
                                 ],
+                                **{
+                                    name: getattr(run, name)
+                                    for name, plain in _PLAIN.items()
+                                    if getattr(run, name) != plain
+                                },
                             }
                         ),
                         _pack(sealed),
@@ -297,9 +313,11 @@ class Store:
             )
 
     def sealed(self) -> dict[str, np.ndarray]:
-        """Returns what is sealed, by the runs' keys."""
+        """Returns what is sealed still, by the runs' keys."""
         with self._explained():
-            rows = self._connection.execute("SELECT key, sealed FROM runs").fetchall()
+            rows = self._connection.execute(
+                "SELECT key, sealed FROM runs WHERE key NOT IN (SELECT key FROM scores)"
+            ).fetchall()
             return {name: _unpack(blob) for name, blob in rows}
 
     def open_test(
@@ -307,7 +325,13 @@ class Store:
         scores: Mapping[str, tuple[float, np.ndarray | None]],
         detail: Mapping[str, Any],
     ) -> None:
-        """Records the test scores of all runs and, with them, that the set is open."""
+        """Records test scores of runs and, with them, that the set has been opened.
+
+        Args:
+            scores: By key, (test score, its share by example) of the runs that had
+                none yet.
+            detail: What goes with the event.
+        """
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO scores VALUES (?, ?, ?)",
@@ -319,7 +343,7 @@ class Store:
             self._event("test set opened", json.dumps(detail))
 
     def runs(self, *, per_example: bool = True) -> list[Run]:
-        """Returns all runs, ordered by arm, configuration and seed.
+        """Returns all runs, ordered by arm, configuration, seed and key.
 
         Args:
             per_example: Also read the test scores by example.
@@ -345,9 +369,14 @@ class Store:
             return self._connection.execute("SELECT * FROM events").fetchall()
 
     @property
+    def openings(self) -> int:
+        """How often the test labels have been used: once, or once at each look."""
+        return sum(name == "test set opened" for _, name, _ in self.events())
+
+    @property
     def test_is_open(self) -> bool:
         """Whether the test labels have been used."""
-        return any(name == "test set opened" for _, name, _ in self.events())
+        return self.openings > 0
 
 
 _MEND = (

@@ -131,5 +131,7 @@ def standing(now: Any, metric: numbers.Metric | None = None) -> RenderableType:
 _STAGES = {
     "search": "search (1 of 2)",
     "confirm": "fresh seeds (2 of 2)",
+    "ladder": "training longer",
+    "ladder confirm": "training longer, fresh seeds",
     "test": "opening the test set",
 }
