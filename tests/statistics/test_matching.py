@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from archtrial.statistics import matching
 from archtrial.statistics.comparison import expectation, gain, resample_counts
 from archtrial.statistics.matching import efforts_to_scan, match
 from archtrial.statistics.search import Reading
@@ -160,6 +161,40 @@ def test_the_scans_pass_over_efforts_that_rest_on_stand_ins():
     lucky = matched(unconfirmed(climbing(64), 20, score=9.0), climbing(64, gain=3.0))
     assert lucky.catch_up == "no"
     assert lucky.trials.low == 17
+
+
+def test_an_estimate_next_to_an_unknown_effort_is_at_most_that():
+    arm = climbing(64, spread=0.1)
+    found = matched(unconfirmed(arm, 20), arm, margin=0.5)
+    assert found.trials.estimate == 4
+    assert found.trials.at_most
+    assert found.multiple.at_most
+    # Of all efforts known the first is 1; and a known one that falls short is a bound.
+    assert not matched(arm, arm, margin=0.5).trials.at_most
+    farther = climbing(64, gain=0.15)
+    found = matched(unconfirmed(climbing(64), 20), farther)
+    assert found.trials.estimate > 5
+    assert not found.trials.at_most
+    never = matched(climbing(64), climbing(64, gain=3.0))
+    assert not never.trials.at_most
+
+
+def test_of_many_efforts_those_in_equal_ratios_are_looked_at(monkeypatch):
+    a, b = climbing(256), climbing(256, gain=0.1)
+    every = matched(a, b)
+    monkeypatch.setattr(matching, "EFFORTS", 16)
+    efforts = matching.efforts_to_scan(a)
+    assert len(efforts) < 16
+    assert (efforts[0], efforts[-1]) == (1, 64)
+    some = matched(a, b)
+    assert some.reportable_up_to == every.reportable_up_to
+    # The limits are wider, and by no more than what lies between two efforts.
+    assert some.trials.low <= every.trials.low <= efforts[efforts >= some.trials.low][0]
+    assert (
+        some.trials.high >= every.trials.high > efforts[efforts < some.trials.high][-1]
+    )
+    assert some.trials.estimate >= every.trials.estimate
+    assert some.trials.at_most
 
 
 def test_the_lower_limit_climbs_from_the_first_effort_that_is_known():

@@ -252,8 +252,10 @@ def test_published_numbers_keep_the_metrics_own_direction(make_search):
             found,
             **{
                 field: getattr(found, field) - 1
-                for field in ("validation", "test", "test_run", "worst")
-                + ("examples", "examples_run", "winner_seeds")
+                for field in (
+                    *("validation", "test", "test_run", "worst"),
+                    *("examples", "examples_run", "winner_seeds"),
+                )
             },
         )
 
@@ -350,7 +352,7 @@ def test_where_a_size_bounds_nothing_it_is_refused(make_search, given, message):
     with pytest.raises(ProtocolError, match=message):
         judged(a, b, **given)
     percent = dataclasses.replace(without_examples(b), test=100 * b.test)
-    with pytest.raises(ProtocolError, match="a test score of .* in b"):
+    with pytest.raises(ProtocolError, match=r"a test score of .* in b"):
         judged(a, percent, test_size=100)
 
 
