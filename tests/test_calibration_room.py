@@ -331,13 +331,17 @@ def test_a_protocol_says_how_the_study_is_done(tmp_path):
     assert "configurations" not in notes[0]
     # What is given beside it goes before.
     assert design(path, effort=2)[0].effort == 2
+    path.write_text(path.read_text().replace('["mlp"]', '["mlp", "big=mlp(width=99)"]'))
+    setting, notes = design(path)
+    assert setting.alpha == pytest.approx(0.05)
+    assert "One of 2 challengers" in notes[0]
 
 
 def test_a_study_says_how_its_scores_vary(tmp_path):
     study = shutil.copytree(ROOT / "tests" / "golden" / "0.1.0", tmp_path / "study")
     setting, notes = design(study)
     assert setting.configurations == 16
-    assert "Estimated from the records of" in notes[0]
+    assert "Estimated from the records of" in " ".join(notes)
     # The golden study is of a surface with a seed spread of .01.
     assert setting.baseline.seed_spread == pytest.approx(0.015, abs=0.008)
     assert setting.baseline.floor == pytest.approx(0.1, abs=0.03)

@@ -222,16 +222,32 @@ def _declared(source: Path | None) -> dict[str, Any]:
         return {}
     if source.is_dir():
         return _recorded(source)
-    found = protocols.load(source)
+    return _terms(dict(protocols.load(source)))
+
+
+def _terms(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns how a study is done; the words are those of `Setting`."""
     said: dict[str, Any] = {
-        name: getattr(found, name)
+        name: protocol[name]
         for name in (
             *("configurations", "effort", "alpha", "estimand", "confirm_seeds"),
-            *("top", "max_multiple"),
+            *("top", "max_multiple", "margin"),
         )
+        if protocol.get(name) is not None
     }
-    if found.margin is not None:
-        said["margin"] = found.margin
+    said["notes"] = []
+    challengers = len(protocol["challengers"])
+    if challengers > 1:
+        # What Holm's adjustment asks of the first claim.
+        said["alpha"] /= challengers
+        said["notes"].append(
+            f"One of {challengers} challengers is simulated, at its share of alpha:"
+            f" {said['alpha']:.3g}."
+        )
+    if protocol.get("looks") or len(protocol.get("ladder", ())) > 1:
+        said["notes"].append(
+            "Looks and longer training are left out: one search, judged at its end."
+        )
     return said
 
 
@@ -258,30 +274,29 @@ def _recorded(folder: Path) -> dict[str, Any]:
     worst = searches.lowest(runs, sign) if constant is None else sign * constant
     names = [resolved["baseline"]["name"], resolved["challengers"][0]["name"]]
     found = [_Varied.of(runs, name, sign, worst) for name in names]
-    noise = float(np.mean([arm.noise for arm in found]))
-    said: dict[str, Any] = {
-        name: resolved[name]
-        for name in (
-            *("configurations", "effort", "alpha", "estimand", "confirm_seeds"),
-            *("top", "max_multiple"),
+    both = np.sum(~(found[0].stopped | found[1].stopped))
+    if both < 4:
+        raise RecordsError(
+            "at least 4 configurations were trained to the end in both arms",
+            f"{both} of {len(found[0].stopped)}",
+            "Calibrate the protocol's file instead, with --spread and --diverging.",
         )
-        if name in resolved
-    }
-    said["margin"] = resolved["margin"]
-    if said["margin"] is None:
+    noise = float(np.mean([arm.noise for arm in found]))
+    said = _terms(resolved)
+    if "margin" not in said:
         said["margin"] = searches.default_margin(runs, metric, constant)
-    together = np.corrcoef(found[0].scores, found[1].scores)[0, 1]
     # Noise weakens a correlation; what is sought is that of the scores without it.
     true = [max(arm.spread**2 - arm.seed_spread**2 - noise**2, 1e-12) for arm in found]
-    all_of_it = float(np.std(found[0].scores) * np.std(found[1].scores))
-    together = together * all_of_it / math.sqrt(true[0] * true[1])
+    working = ~(found[0].stopped | found[1].stopped)
+    covariance = np.cov(found[0].scores[working], found[1].scores[working])[0, 1]
+    together = covariance / math.sqrt(true[0] * true[1])
     said |= {
         "spread": tuple(math.sqrt(variance) for variance in true),
         "seed_spread": tuple(arm.seed_spread for arm in found),
         "noise": noise,
         "diverging": tuple(arm.diverging for arm in found),
         "failing_seeds": tuple(arm.failing for arm in found),
-        "correlation": float(np.clip(np.nan_to_num(together), -0.5, 1)),
+        "correlation": float(np.clip(together, -0.5, 1)),
         "floor": worst,
         "peak": max(float(arm.scores.max()) for arm in found),
     }
@@ -294,10 +309,10 @@ def _recorded(folder: Path) -> dict[str, Any]:
             ("failing seeds", "failing_seeds"),
         )
     )
-    said["notes"] = [
+    said["notes"].append(
         f"Estimated from the records of {names[0]} and {names[1]}: {listed};"
         f" noise {noise:.3g}, correlation {said['correlation']:.2f}."
-    ]
+    )
     return said
 
 
@@ -307,6 +322,8 @@ class _Varied:
 
     scores: np.ndarray
     """(n,) of the search runs, by pair."""
+    stopped: np.ndarray
+    """(n,) bool, who diverged."""
     spread: float
     seed_spread: float
     noise: float
@@ -319,12 +336,6 @@ class _Varied:
         searched = searches.trials(runs, name)
         scores = searches.search_scores(runs, name, sign)
         stopped = np.array([run.diverged for run in searched.values()])
-        if np.sum(~stopped) < 4:
-            raise RecordsError(
-                "at least 4 configurations of each arm were trained to the end",
-                f"{np.sum(~stopped)} of {len(stopped)} of {name}",
-                "Calibrate the protocol's file instead, with --spread and --diverging.",
-            )
         fresh: dict[int, list[Run]] = {}
         for run in runs:
             again = run.arm == name and run.stage in ("confirm", "winner")
@@ -342,6 +353,7 @@ class _Varied:
                 apart.append((validation - tested)[~fails])
         return cls(
             scores=scores,
+            stopped=stopped,
             spread=float(np.std(scores[~stopped], ddof=1)),
             seed_spread=statistics.seed_spread(working),
             # Both scores of a run have noise of their own.
