@@ -267,6 +267,18 @@ def test_a_budget_that_is_too_small_says_what_it_would_take(archtrial, tmp_path)
             ],
             "device is declared",
         ),
+        (["run", "--factor", "depth"], "option=level,level"),
+        (["run", "--factor", "depth=2"], "two or more levels"),
+        (
+            ["run", "--factor", "a=1,2", "--factor", "a=2,3"],
+            "each factor is given once",
+        ),
+        (["run", "--factor", "residul=false,true"], "Did you mean 'residual'?"),
+        (
+            ["plan", "--factor", "a=1,2", "--challenger", "cnn"],
+            "or follow from factors",
+        ),
+        (["run", "--challenger", "cnn(recipe=moden)"], "Did you mean 'modern'?"),
         (["judge", "nope.csv", "--baseline", "A"], "no such file"),
         (["walk"], "walk"),
     ],
@@ -303,6 +315,42 @@ def test_data_alone_means_linear_against_mlp():
     declared = cli._declared(None)
     assert [arm.name for arm in declared.arms] == ["mlp", "cnn"]
     assert declared.configurations == 16
+
+
+def test_factors_take_the_place_of_challengers():
+    factors = {"residual": [False, True], "norm": ["none", "layer"]}
+    declared = cli._declared(None, factors=factors)
+    assert [arm.name for arm in declared.arms] == [
+        "mlp", "mlp + norm=layer", "mlp + residual", "mlp + residual + norm=layer",
+    ]  # fmt: skip
+    assert declared.data == "mnist1d"
+    declared = cli._declared(None, data="digits", factors={"depth": [2, 3]})
+    assert [arm.name for arm in declared.arms] == ["mlp", "mlp + depth=3"]
+    declared = cli._declared(
+        None, baseline="cnn", factors={"recipe": ["plain", "modern"]}
+    )
+    assert [arm.name for arm in declared.arms] == ["cnn", "cnn + modern"]
+
+
+def test_a_factorial_with_a_matched_baseline_from_the_command_line(archtrial, tmp_path):
+    status, out, err = archtrial(
+        "run", "--data", "digits", "--baseline", "mlp(width=8)", "--factor",
+        "depth=1,2", "--factor", "recipe=plain,modern", "--matched-baseline",
+        "--configurations", 4, "--effort", 1, "--steps", 5, "--workers", 1,
+        "--study", tmp_path / "s", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    names = [arm["name"] for arm in json.loads(out)["study"]["arms"]]
+    assert {
+        "mlp(width=8)",
+        "mlp(width=8) + modern",
+        "mlp(width=8) + depth=2",
+        "mlp(width=8) + depth=2 + modern",
+    } <= set(names)
+    assert "note: mlp(width=8) (matched) is mlp(width=8) with its width scaled" in err
+    # It goes on from its folder alone: factors and all were kept.
+    status, again, _ = archtrial("run", "--study", tmp_path / "s", "--json")
+    assert (status, again) == (0, out)
 
 
 def test_results_go_to_standard_output_and_progress_is_quiet(archtrial, tmp_path):

@@ -473,7 +473,7 @@ def test_the_matched_baseline_is_trained_like_any_arm_and_is_no_challenger(moder
 def test_a_worker_trains_by_the_same_recipes(modern):
     """What several workers are sent is a copy of the trainer."""
     trainer = modern.trial.trainer
-    copy = pickle.loads(pickle.dumps(trainer))  # noqa: S301 - our own
+    copy = pickle.loads(pickle.dumps(trainer))
     (task,) = (
         task
         for task in trainer.divide(modern._plan_search())

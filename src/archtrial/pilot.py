@@ -100,7 +100,7 @@ def plan(declared: Protocol, *, workers: int = 1) -> Forecast:
     return Forecast(
         protocol=declared,
         metric=prepared.metric.name,
-        runs=runs * len(declared.arms),
+        runs=runs * len(prepared.arms),
         seconds=total / workers + (START_SECONDS if workers > 1 else 0.0),
         workers=workers,
         flops=runs * sum(flops.values()),
@@ -172,7 +172,7 @@ def _runs(declared: Protocol) -> int:
     planned = statistics.plan_runs(
         declared.configurations,
         declared.effort,
-        arms=len(declared.arms),
+        arms=len(declared.arms) + declared.matched_baseline,
         confirm_seeds=declared.confirm_seeds,
         top=declared.top,
         # The defaults are run on r seeds, too.
@@ -195,7 +195,7 @@ def _pilot(
     seconds: dict[str, float] = {}
     flops: dict[str, float] = {}
     scores: dict[str, np.ndarray] = {}
-    for arm in declared.arms:
+    for arm in prepared.arms:
         # Draws of their own: index 0 of the study is not among them.
         items = [
             Item(
