@@ -121,10 +121,10 @@ MODERN: Mapping[str, Any] = {
 }
 """What an arm's recipe "modern" changes, besides the augmentation.
 
-In small what brought the ResNet of 2015 level with its successors: augmentation,
-label smoothing, an average of the weights and a longer cosine ("Revisiting ResNets",
-arXiv 2103.07579, table 1, whose decay of .9999 remembers a tenth of its steps; "ResNet
-strikes back", arXiv 2110.00476). Optimiser, schedule and whatever is searched stay
+In small what took a ResNet on ImageNet from 79.0 to 82.2 %, where two changes of the
+architecture then brought 1.2 more ("Revisiting ResNets", arXiv 2103.07579; likewise
+"ResNet strikes back", arXiv 2110.00476): augmentation, label smoothing, an average of
+the weights and a longer cosine. Optimiser, schedule and whatever is searched stay
 those of all arms.
 """
 
