@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.randomness import generator
 from archtrial.statistics import Search, importance, shares
 from archtrial.statistics.attribution import _adjusted, _basis, _components
 
@@ -294,6 +295,25 @@ def test_adjusted_r2_against_numpys_least_squares():
     left = y - np.polyval(np.polyfit(x, y, 3), x)
     expected = 1 - np.sum(left**2) / 16 / np.var(y, ddof=1)
     assert _adjusted(basis[None], y[None])[0] == pytest.approx(expected)
+
+
+def test_importance_takes_the_bias_of_resampling_out():
+    search = drawn(0, 16, lambda h, rng: bowl(h["h0"]) + rng.normal(size=16), 1)
+    order = np.argsort(search.validation)
+    x, y = search.positions["h0"][order], search.validation[order]
+    indices = generator(5, "importance").integers(0, 16, (200, 16))
+
+    def adjusted(x, y):
+        left = y - np.polyval(np.polyfit(x, y, 3), x)
+        return 1 - np.sum(left**2) / 12 / np.var(y, ddof=1)
+
+    again = np.array([adjusted(x[i], y[i]) for i in indices])
+    found = importance(search, seed=5, resamples=200)["h0"]
+    low, high = np.quantile(again, [0.025, 0.975]) - again.mean() + adjusted(x, y)
+    assert again.mean() > adjusted(x, y) + 0.05
+    assert found.estimate == pytest.approx(adjusted(x, y), abs=1e-6)
+    assert found.low == pytest.approx(max(low, 0), abs=1e-3)
+    assert found.high == pytest.approx(min(high, 1), abs=1e-3)
 
 
 def test_the_better_half_forgets_what_ruins_the_worst():
