@@ -142,6 +142,94 @@ def test_judge_reads_a_table(archtrial, tmp_path):
     assert "--baseline A" in err
 
 
+def test_judge_says_what_it_understood_before_anything_rests_on_it(archtrial, tmp_path):
+    generator = np.random.default_rng(1)
+    rows = ["model,lr,val_acc,test_acc"]
+    for rate in 10 ** generator.uniform(-4, -1, size=16):
+        for arm, peak in (("A", 0.7), ("[red]=B\x1b[31m", 0.9)):
+            score = peak + generator.normal(scale=0.02)
+            rows.append(f"{arm},{rate},{score},{score}")
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(rows))
+    status, out, err = archtrial("judge", path, "--dry-run")
+    assert (status, err) == (0, "")
+    assert "val_acc" in out
+    assert "equal hyperparameters" in out
+    assert "[red]=B" in out
+    assert "architecture" not in out
+    assert "\x1b" not in out
+    status, out, err = archtrial("judge", path, "--dry-run", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["columns"]["test score"]["column"] == "test_acc"
+    status, out, err = archtrial("judge", path, "--baseline", "A", "--json")
+    assert "val_acc" in err
+    assert json.loads(out)["comparisons"][0]["paired"]
+    status, out, err = archtrial(
+        "judge", path, "--baseline", "A", "--test", "none", "--hyperparameters", "lr",
+        "--published-baseline", 0.7, "--published-challenger", 0.9, "--json",
+    )  # fmt: skip
+    found = json.loads(out)["comparisons"][0]
+    assert found["scored_on"] == "validation"
+    assert found["published"]["gap"] == pytest.approx(0.2)
+    status, out, err = archtrial(
+        "judge", path, "--baseline", "A", "--test-size", 1000, "--json"
+    )
+    wider = json.loads(out)["comparisons"][0]["effect"]
+    _, out, _ = archtrial("judge", path, "--baseline", "A", "--json")
+    assert wider["low"] < json.loads(out)["comparisons"][0]["effect"]["low"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--published-baseline", 0.7], "go together"),
+        (["--published-challenger", 0.7], "go together"),
+        (
+            [
+                "--published-baseline",
+                0.7,
+                "--published-challenger",
+                0.7,
+                "--published-challenger",
+                0.8,
+            ],
+            "2 scores for B",
+        ),  # fmt: skip
+        (["--validation", "val"], "--validation is a column"),
+        (["--tuner", "grid"], "--tuner"),
+        (["--repeat-column", "lr"], "at least 4 whole repeats"),
+        (["--dry-run", "--where", "lr=7"], "leaves some rows"),
+    ],
+)
+def test_options_of_judge_that_do_not_fit(archtrial, tmp_path, options, says):
+    path = tmp_path / "runs.csv"
+    rows = [f"{arm},{i % 3},0.{i}" for arm in "AB" for i in range(10, 20)]
+    path.write_text("\n".join(["model,lr,val_acc", *rows]))
+    status, out, err = archtrial("judge", path, "--baseline", "A", *options)
+    assert status == 2
+    assert says in err
+    assert "Traceback" not in out + err
+
+
+def test_many_arms_are_not_all_listed(archtrial, tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [f"a{arm},0.{i}" for arm in range(25) for i in range(10, 15)]
+    path.write_text("\n".join(["model,val_acc", *rows]))
+    status, out, _ = archtrial("judge", path, "--dry-run")
+    assert status == 0
+    assert "and 5 arms more" in out
+
+
+def test_a_study_is_judged_alone_and_by_its_own_words(archtrial, study, tmp_path):
+    status, _, err = archtrial("judge", study, tmp_path / "runs.csv")
+    assert status == 2
+    assert "judged alone" in err
+    for option in (["--test-size", 9], ["--dry-run"], ["--where", "a=b"]):
+        status, _, err = archtrial("judge", study, *option)
+        assert status == 2
+        assert "own records say" in err
+
+
 def test_report_and_figures(archtrial, study, tmp_path):
     (study / "report.html").unlink()
     status, out, _ = archtrial("report", study)

@@ -123,7 +123,7 @@ def test_percentages_reach_the_margin_and_the_published_scores_as_fractions(tmp_
         ({"baseline": None}, "--baseline A"),
         ({"effort": 0}, "effort is at least 1"),
         ({"margin": -1}, "margin is more than 0"),
-        ({"test_size": 0}, "a test set has examples"),
+        ({"test_size": 1}, "at least 2 examples"),
         ({"published": {"A": 80.0, "B": 83.0}}, "Write 0.8"),
         ({"published": {"A": math.nan, "B": 0.8}}, "in the units"),
     ],

@@ -383,6 +383,8 @@ def judge(
         "percent": percent,
     }
     folders = [place for place in source if Path(place).is_dir()]
+    if tuner not in (None, "random", "adaptive"):
+        raise ProtocolError("--tuner is random or adaptive", tuner)
     if folders:
         told = {
             **named, **reading, "test_size": test_size, "dry_run": dry_run,

@@ -293,7 +293,7 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
     if not candidates:  # Optuna's own word for it
         candidates = [name for name in names if name == "value"]
     if not candidates:
-        scores = [n for n in names if _is_score(n)]
+        scores = [name for name in names if _names_a_score(name)]
         raise RecordsError(
             f"{place} has a column of validation scores",
             f"none is named so among {_listed(names)}",
@@ -349,15 +349,23 @@ def _partner(validation: str, names: Sequence[str]) -> str | None:
     if measure(validation).name == "score":
         # The name says nothing of the metric: what the only test score measures.
         plain = [name for name in tests if measure(name).name == "score"] or [
-            name for name in tests if _is_score(name)
+            name for name in tests if _measures(name)
         ]
         return plain[0] if len(plain) == 1 else None
     return None
 
 
-def _is_score(name: str) -> bool:
+def _measures(name: str) -> bool:
+    """Says whether a name tells what is measured."""
     said = {_SYNONYMS.get(word, word) for word in words(name)}
-    return bool(said & (_FRACTIONS | _LOWER | _HIGHER | _VALIDATION | _TEST | _TRAIN))
+    return bool(said & (_FRACTIONS | _LOWER | _HIGHER))
+
+
+def _names_a_score(name: str) -> bool:
+    """Says whether a column holds a score; "validation_split" would be none."""
+    said = set(words(name))
+    parts = _VALIDATION | _TEST | _TRAIN
+    return _measures(name) or (bool(said & parts) and len(said) == 1)
 
 
 def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
@@ -371,15 +379,6 @@ def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
         and not name.startswith("_")
         and not _names_a_score(name)
         and not _BOOKKEEPING & set(words(name))
-    )
-
-
-def _names_a_score(name: str) -> bool:
-    """Says whether a column holds a score; "validation_split" would be none."""
-    said = {_SYNONYMS.get(word, word) for word in words(name)}
-    return bool(
-        said & (_FRACTIONS | _LOWER | _HIGHER)
-        or (said & (_VALIDATION | _TEST | _TRAIN) and len(said) == 1)
     )
 
 

@@ -433,6 +433,13 @@ def _as_text(value: Any) -> str:
     return str(value).strip()
 
 
+def _nested(cells: pd.Series) -> bool:
+    """Says whether some cell holds more than one value."""
+    return cells.dtype == object and any(
+        isinstance(cell, (list, dict, np.ndarray)) for cell in cells
+    )
+
+
 def _numbers(frame: pd.DataFrame, role: str) -> np.ndarray:
     """Returns (N,) float64; NaN where a cell is empty, missing or infinite.
 
@@ -678,8 +685,7 @@ def _other_scores(each: _Gathered) -> str:
 def _picked(frame: pd.DataFrame, lower_is_better: bool) -> pd.DataFrame:
     """Replaces lists along a curve by the value where validation was best."""
     validation = frame["validation"]
-    lists = validation.map(lambda cell: isinstance(cell, (list, np.ndarray))).to_numpy()
-    if not lists.any():
+    if not _nested(validation):
         return frame
     sign = -1 if lower_is_better else 1
     at: list[int | None] = []
@@ -926,20 +932,14 @@ def _hyperparameters(
     for column in [name for name in frame if name.startswith(_HYPER)]:
         name = column.removeprefix(_HYPER)
         cells = frame[column]
-        if cells.map(lambda cell: isinstance(cell, (list, dict))).any():
+        if _nested(cells):
             others.append(name)
             continue
-        texts = _texts(cells, None)
-        filled = (texts != "").to_numpy()
-        numbers = pd.to_numeric(texts.where(filled), errors="coerce")
-        if (
-            filled.any()
-            and numbers[filled].notna().all()
-            and np.isfinite(numbers[filled]).all()
-        ):
-            values = numbers.astype(np.float64)
-        else:
-            values = texts.where(filled, None)
+        values = pd.to_numeric(cells, errors="coerce").astype(np.float64)
+        unread = ~np.isfinite(values.to_numpy())
+        if unread.any() and (_texts(cells[unread], None) != "").any():
+            texts = _texts(cells, None)
+            values = texts.where(texts != "", None)
         different = values.nunique()
         if different < 2 or (
             not is_numeric_dtype(values) and different > _MOST_OPTIONS
