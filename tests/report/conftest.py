@@ -145,8 +145,8 @@ def make_comparison(baseline="mlp", challenger="cnn", **changes):
             "seeds": {"estimate": 1.0, "low": 0.69, "high": 1.0, "pairs": 10},
         },
         "tuning_to_match": {
-            "multiple": {"estimate": None, "low": 1.0, "high": None},
-            "trials": {"estimate": None, "low": 4, "high": None},
+            "multiple": {"estimate": None, "low": 1.0, "high": None, "at_most": False},
+            "trials": {"estimate": None, "low": 4, "high": None, "at_most": False},
             "reportable_up_to": 1.0,
             "would_settle": 64,
         },
@@ -160,6 +160,8 @@ def make_comparison(baseline="mlp", challenger="cnn", **changes):
             "effect": {"estimate": 0.2388, "low": 0.199, "high": 0.28},
             "p_value": 0.0002,
         },
+        "ladder": None,
+        "robustness": None,
         "published": None,
         "warnings": [],
     } | changes
@@ -169,7 +171,7 @@ def make_evidence(**changes):
     runs = make_runs()
     evidence = Evidence(
         document={
-            "schema": 1,
+            "schema": 2,
             "study": {
                 "protocol_hash": "b41c0f7e9a52d3f18e66",
                 "data": "mnist1d",
@@ -234,26 +236,32 @@ LADDER = {
         {
             "rung": 1,
             "configurations": 16,
+            "multiple": 0.25,
             "baseline_score": estimate(0.6331, 0.601, 0.66),
             "challenger_score": estimate(0.8743, 0.843, 0.9),
             "ahead_of_target": estimate(-0.2362, -0.274, -0.198),
+            "effect": None,
             "reason": None,
         },
         {
             "rung": 2,
             "configurations": 16,
+            "multiple": 0.5,
             "baseline_score": estimate(0.668, 0.63, 0.7),
             "challenger_score": estimate(0.889, 0.862, 0.913),
             "ahead_of_target": estimate(-0.2013, -0.245, -0.157),
+            "effect": None,
             "reason": None,
         },
         {
             "rung": 4,
             "configurations": 16,
+            "multiple": 1.0,
             "baseline_score": estimate(0.69, 0.655, 0.72),
             "challenger_score": None,
             "ahead_of_target": estimate(-0.1793, -0.223, -0.138),
-            "reason": "cnn has 4 of the 16 trials that effort 4 takes",
+            "effect": None,
+            "reason": None,
         },
     ],
     "reaches": "no",
@@ -267,15 +275,19 @@ LADDER = {
 }
 
 
-def make_row(part, effect, standing="same", n=8, effort=2, p_value=0.004):
+def make_row(part, effect, standing="holds", kind="half", **changes):
+    whole = kind in ("median", "matched")
     return {
         "part": part,
-        "configurations": n,
-        "effort": effort,
+        "kind": kind,
+        "configurations": 16 if whole else 8,
+        "effort": 4 if whole else 2,
+        "estimand": "configuration",
         "effect": effect,
-        "p_value": p_value,
+        "p_value": 0.004,
+        "p_value_adjusted": 0.03,
         "standing": standing,
-    }
+    } | changes
 
 
 ROBUSTNESS = {
@@ -286,11 +298,14 @@ ROBUSTNESS = {
         make_row("weight_decay, upper half", estimate(0.23, 0.15, 0.3)),
         make_row("label_smoothing, lower half", estimate(0.25, 0.19, 0.32)),
         make_row(
-            "label_smoothing, upper half", estimate(0.1, -0.04, 0.23), "lost", 8, 2, 0.1
+            "label_smoothing, upper half",
+            estimate(0.1, -0.04, 0.23),
+            "lost",
+            p_value=0.1,
         ),
-        make_row("median instead of mean", estimate(0.25, 0.2, 0.29), n=16, effort=4),
+        make_row("median instead of mean", estimate(0.25, 0.2, 0.29), kind="median"),
         make_row(
-            "mlp with as many parameters", estimate(0.21, 0.17, 0.25), n=16, effort=4
+            "mlp with as many parameters", estimate(0.21, 0.17, 0.25), kind="matched"
         ),
     ],
     "opposite": [],

@@ -339,9 +339,9 @@ def everything(evidence):
             yield figures.draw(name, evidence, width)
 
 
-def test_svg_is_well_formed_deterministic_and_alone(evidence):
+def test_svg_is_well_formed_deterministic_and_alone(whole):
     ids = []
-    for first, second in zip(everything(evidence), everything(evidence), strict=True):
+    for first, second in zip(everything(whole), everything(whole), strict=True):
         svg = figures.to_svg(first)
         assert svg == figures.to_svg(second)
         root = ElementTree.fromstring(svg)
@@ -357,15 +357,16 @@ def test_svg_is_well_formed_deterministic_and_alone(evidence):
     assert len(ids) == len(set(ids))
 
 
-def test_svg_takes_its_colours_and_font_from_the_page(evidence):
-    for figure in everything(evidence):
+def test_svg_takes_its_colours_and_font_from_the_page(whole):
+    for figure in everything(whole):
         svg = figures.to_svg(figure)
         variables = r"var\(--([a-z0-9-]+), (#[0-9a-f]{6})\)"
         for role, color in re.findall(variables, svg):
             assert drawing.LIGHT[role] == color
-        assert re.search(
-            r"fill: var\(--baseline|stroke: var\(--baseline|effects", svg
-        ) or ("gain over" in svg)
+        # Effects and shares belong to no arm.
+        assert re.search(r"(fill|stroke): var\(--(baseline|challenger-1)", svg) or (
+            "effect on" in svg or "share of" in svg
+        )
         # Nothing keeps a colour of its own, which dark mode would hide.
         rest = re.sub(variables, "", svg)
         assert not re.search(r"#[0-9a-fA-F]{6}[;\"]|black|white", rest)
@@ -441,8 +442,44 @@ def test_figures_are_saved_as_svg_and_png(evidence, tmp_path):
         figures.save(figure, tmp_path / "a.pdf")
 
 
+def test_a_hundred_thousand_runs_are_thinned_evenly(evidence):
+    n = 10_000
+    runs = [
+        dataclasses.replace(
+            run(arm, 0.5 + i / n / 3, seed=0, stage="search", pair=i),
+            configuration={"x": (i % 997) / 997},
+        )
+        for arm in ARMS
+        for i in range(n)
+    ]
+    spaces = {arm: {"x": Real(0.0, 1.0)} for arm in ARMS}
+    figure = figures.search_positions(ARMS, runs, spaces, Score(), 4, {})
+    others, best, *_ = figure.axes[0].collections
+    drawn = [len(points.get_offsets()) for points in (others, best)]
+    every = figures.drawn_every("search_positions", n)
+    assert every == 34
+    assert sum(drawn) == np.ceil(n / every) <= figures.POINTS["search_positions"]
+    # One in four is among the best, and so is one in four of those drawn.
+    assert drawn[1] / sum(drawn) == pytest.approx(1 / 4, abs=0.01)
+    assert figures.drawn_every("search_positions", 300) == 1
+
+
+def test_long_tuning_curves_are_drawn_at_some_efforts_and_reach_both_ends():
+    curves = {arm: curve(0.5 + 0.1 * np.arange(12_500) / 12_500) for arm in ARMS}
+    curves["cnn"].low[::2], curves["cnn"].high[::2] = 0.9, 0.95
+    figure = figures.tuning_curves(ARMS, curves, Score(), 8)
+    drawn = figure.axes[0].lines[1].get_xdata()
+    assert (drawn[0], drawn[-1]) == (1, 12_500)
+    assert len(drawn) < 200
+    # Nobody reads 6,250 numbers in a title.
+    curves = {"mlp": curve([0.5] * 20), "cnn": curve([0.6] * 20, half=0.2)}
+    curves["cnn"].low[::2] = 0.58
+    message = figures.tuning_curves(ARMS, curves, Score(), 8).get_label()
+    assert message.endswith("; the bands part at 10 of the efforts")
+
+
 def test_mistaken_names_of_figures_are_explained(evidence):
-    with pytest.raises(ProtocolError, match="tuning_curves, fresh_seeds"):
+    with pytest.raises(ProtocolError, match="effects, tuning_curves, ladder"):
         figures.draw("tuning", evidence)
     bare = dataclasses.replace(evidence, runs=[], curves={})
     with pytest.raises(RecordsError, match="can be drawn: effects"):

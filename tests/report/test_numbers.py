@@ -154,3 +154,33 @@ def test_small_things():
     assert numbers.tick(-0.05, ACCURACY, signed=True) == "\u22125"
     assert numbers.tick(0.0, ACCURACY, signed=True) == "0"
     assert numbers.tick(1.5, RMSE) == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.4, "0.4 seconds"),
+        (42, "42 seconds"),
+        (89, "89 seconds"),
+        (95, "1.6 minutes"),
+        (360, "6 minutes"),
+        (820, "14 minutes"),
+        (5400, "1.5 hours"),
+        (129_600, "1.5 days"),
+    ],
+)
+def test_guessed_times_have_one_unit(seconds, expected):
+    assert numbers.roughly(seconds) == expected
+
+
+def test_estimates_carry_their_interval_where_they_have_one():
+    found = {"estimate": 0.6331, "low": 0.601, "high": 0.66}
+    alone = {"estimate": 0.6331, "low": None, "high": None}
+    assert numbers.estimated(found, ACCURACY) == "63.3% (60.1 to 66.0%)"
+    assert numbers.estimated(alone, ACCURACY) == "63.3%"
+    assert numbers.estimated(None, ACCURACY) == ""
+    assert numbers.gained(found, ACCURACY) == "+63.3 (+60.1 to +66.0 points)"
+    assert numbers.gained(alone, RMSE) == "+0.633"
+    assert numbers.shares(found) == "63% (60 to 66%)"
+    assert (numbers.rate(0.0041), numbers.rate(0.021)) == ("0.41%", "2.1%")
+    assert (numbers.money(0.4), numbers.money(1250)) == ("0.40", "1,250")

@@ -10,7 +10,16 @@ import pytest
 
 from archtrial.report import Evidence, page
 
-from .conftest import Score, make_comparison, make_evidence, make_runs
+from .conftest import (
+    LADDER,
+    Score,
+    estimate,
+    make_comparison,
+    make_evidence,
+    make_row,
+    make_runs,
+    make_whole_evidence,
+)
 
 HOSTILE = "<script>alert(1)</script>\"' & $x$ 卷积🎉"
 
@@ -72,7 +81,7 @@ def judged(**changes):
         **changes,
     )
     study = {"protocol_hash": None, "data": "runs.csv", "seed": 0}
-    document = {"schema": 1, "study": study, "comparisons": [comparison]}
+    document = {"schema": 2, "study": study, "comparisons": [comparison]}
     return Evidence(document=document, runs=runs, metric=Score())
 
 
@@ -81,7 +90,14 @@ def rendered():
     return page.render(make_evidence())
 
 
-def test_the_fixture_is_a_verdict_as_its_schema_describes_it(evidence):
+@pytest.fixture(scope="module")
+def complete():
+    return page.render(make_whole_evidence())
+
+
+@pytest.mark.parametrize("which", ["evidence", "whole"])
+def test_the_fixture_is_a_verdict_as_its_schema_describes_it(which, request):
+    evidence = request.getfixturevalue(which)
     jsonschema = pytest.importorskip("jsonschema")
     schema = importlib.resources.files("archtrial.statistics") / "verdict.schema.json"
     if not schema.is_file():
@@ -98,8 +114,8 @@ def test_the_sentence_comes_first_and_details_last(rendered):
         "95% interval +20.3 to +27.9 points",
         "How often chance alone makes a gap this large about once in 5,000",
         "cnn is ahead of mlp at every effort up to 4 trials",
-        "The tuned cnn beats the tuned mlp on all 13 fresh seeds",
         "Would more tuning of mlp make up for it?",
+        "The tuned cnn beats the tuned mlp on all 13 fresh seeds",
         "The same comparison, read in other ways",
         "The best configurations lie inside the declared space",
         "The arms",
@@ -116,7 +132,84 @@ def test_the_sentence_comes_first_and_details_last(rendered):
     assert places == sorted(places)
 
 
-def test_the_page_is_well_formed_and_asks_nothing_of_the_network(rendered):
+def test_evidence_stands_before_robustness_and_both_before_details(complete):
+    text = Reader(complete).text
+    order = [
+        "beats mlp by 24.1 points of accuracy",
+        "How often chance alone makes a gap this large",
+        "In simulations of such studies (16 paired configurations, effort 4), a null"
+        " effect is called \u201carchitecture\u201d in 0.41% (10,000 studies)",
+        "cnn is ahead of mlp at every effort up to 4 trials",
+        "The winner, on new seeds",
+        "cnn was the best of 5. Trained again from seeds that had no part in choosing"
+        " it, it scores 86.6% (85.1 to 88.1%)",
+        "Only the effect of residual is clear of chance: +3.1 points",
+        "Would more tuning of mlp make up for it?",
+        "Would training longer make up for it?",
+        "No: even trained 4\u00d7 as long and tuned anew, mlp stays behind cnn at 1\u00d7.",
+        "Even trained 4\u00d7 as long, mlp stays behind cnn",
+        "4\u00d7 16 69.0% (65.5 to 72.0%) \u2013 \u221217.9 (\u221222.3 to \u221213.8)",
+        "Of 3 published points, 2.4 were tuning",
+        "Does it hold elsewhere?",
+        "In \u201clabel_smoothing, upper half\u201d the gain is lost",
+        "The same comparison, read in other ways",
+        "55% of the spread of scores comes from the hyperparameters, 31% from the"
+        " architecture",
+        "Which hyperparameter mattered for which arm",
+        "learning_rate 71% (50 to 82%) 82% (66 to 90%)",
+        "Outside the tests: can mlp reach it at all?",
+        "No other tuner brings mlp up to cnn",
+        "A model of the ceiling",
+        "mlp: 70.0% (67.0 to 75.0%)",
+        "cnn: not estimated : 16 configurations are fewer than 64",
+        "When it was looked at",
+        "32 0.55% claim: architecture",
+        "The arms",
+        "The protocol",
+    ]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_what_is_exploratory_is_said_under_the_sentence():
+    note = "Exploratory: margin and effort differ from what was declared."
+    rendered = page.render(make_evidence(notes=[note, "Something else."]))
+    text = Reader(rendered).text
+    assert text.index(note) < text.index("Gain of cnn over mlp")
+    assert text.count(note) == 1
+    assert text.index("Something else.") > text.index("The arms")
+
+
+def test_an_open_question_says_what_would_settle_it_in_time_and_money():
+    evidence = make_whole_evidence()
+    evidence.document["comparisons"][0]["verdict"] = "inconclusive"
+    # 82 runs of 2.5 seconds, four times: 820 seconds, at 2.50 an hour.
+    assert len(evidence.runs) == 82
+    text = Reader(page.render(evidence)).text
+    assert (
+        "64 configurations an arm, about 4.0 times this study's cost (about 14 minutes"
+        " of training: 0.57 at 2.50 an hour), would probably settle cnn against mlp."
+        in text
+    )
+
+
+def test_a_page_of_a_hundred_thousand_runs_is_small_and_says_what_it_left_out():
+    searched = [run for run in make_runs() if run.stage == "search"]
+    runs = [
+        dataclasses.replace(run, pair=16 * i + run.pair, curve=())
+        for i in range(3_125)
+        for run in searched
+    ]
+    assert len(runs) == 100_000
+    rendered = page.render(make_evidence(runs=runs))
+    assert len(rendered) < 2_000_000
+    assert "(of the arm with most, one in 167 is drawn)" in Reader(rendered).text
+    assert rendered.count("<use") < 20_000
+
+
+@pytest.mark.parametrize("which", ["rendered", "complete"])
+def test_the_page_is_well_formed_and_asks_nothing_of_the_network(which, request):
+    rendered = request.getfixturevalue(which)
     reader = Reader(rendered)
     assert not reader.open
     assert rendered.startswith("<!doctype html>")
@@ -129,7 +222,9 @@ def test_the_page_is_well_formed_and_asks_nothing_of_the_network(rendered):
     assert "default-src 'none'" in rendered
 
 
-def test_ids_are_unique_and_links_lead_somewhere(rendered):
+@pytest.mark.parametrize("which", ["rendered", "complete"])
+def test_ids_are_unique_and_links_lead_somewhere(which, request):
+    rendered = request.getfixturevalue(which)
     attributes = Reader(rendered).attributes
     ids = [value for _, name, value in attributes if name == "id"]
     assert len(ids) == len(set(ids))
@@ -200,38 +295,84 @@ def test_a_comparison_that_cannot_be_judged_has_no_numbers():
     assert "not known" not in text
 
 
-def test_every_name_is_escaped():
+def hostile_evidence(name):
+    """Returns evidence of everything, in which all that a user names is called so."""
     runs = [
         dataclasses.replace(
             run,
-            arm={"mlp": HOSTILE, "cnn": "cnn"}[run.arm],
-            configuration={HOSTILE: HOSTILE, **run.configuration},
+            arm={"mlp": name, "cnn": "cnn"}[run.arm],
+            configuration={name: name, **run.configuration},
         )
         for run in make_runs()
     ]
-    evidence = make_evidence()
-    comparison = make_comparison(HOSTILE, "cnn", warnings=[HOSTILE])
-    evidence = dataclasses.replace(
-        evidence,
-        document={
-            "schema": 1,
-            "study": {"protocol_hash": HOSTILE, "data": HOSTILE, "seed": 0},
-            "comparisons": [comparison],
+    evidence = make_whole_evidence()
+    study = evidence.document["study"] | {
+        "protocol_hash": name,
+        "data": name,
+        "winner": evidence.document["study"]["winner"] | {"arm": name},
+        "attribution": {
+            "shares": evidence.document["study"]["attribution"]["shares"],
+            "importance": {name: {name: estimate(0.5, 0.4, 0.6)}},
         },
-        runs=runs,
-        curves={HOSTILE: evidence.curves["mlp"], "cnn": evidence.curves["cnn"]},
-        spaces={HOSTILE: evidence.spaces["mlp"], "cnn": evidence.spaces["cnn"]},
-        edges={HOSTILE: {"learning_rate": "low"}},
-        protocol={HOSTILE: {HOSTILE: [HOSTILE]}},
-        environment={HOSTILE: HOSTILE},
-        notes=[HOSTILE],
-        loading={HOSTILE: HOSTILE},
+        "factorial": {
+            "effects": [
+                {
+                    "name": name,
+                    "factors": [name, name],
+                    "effect": estimate(0.1, 0.05, 0.15),
+                    "p_value": 0.01,
+                    "p_value_adjusted": 0.01,
+                    "claimed": True,
+                }
+            ]
+        },
+        "looks": [{"configurations": 16, "alpha": 0.01, "decisions": {"cnn": name}}],
+        "probes": [
+            {
+                "tuner": name,
+                "trials": 8,
+                "best_validation": 0.5,
+                "score": estimate(0.5, 0.4, 0.6, seeds=3),
+                "reaches": True,
+            }
+        ],
+        "ceilings": {name: {"reason": name}},
+    }
+    (old,) = evidence.document["comparisons"]
+    comparison = make_comparison(
+        name,
+        "cnn",
+        warnings=[name],
+        ladder=LADDER
+        | {"rungs": [*LADDER["rungs"][:2], LADDER["rungs"][2] | {"reason": name}]},
+        robustness={
+            "rows": [make_row(name, estimate(0.1, -0.1, 0.3), "lost")],
+            "opposite": [],
+            "lost": [name],
+            "skipped": [name],
+        },
+        published=old["published"],
     )
-    rendered = page.render(evidence)
+    return dataclasses.replace(
+        evidence,
+        document={"schema": 2, "study": study, "comparisons": [comparison]},
+        runs=runs,
+        curves={name: evidence.curves["mlp"], "cnn": evidence.curves["cnn"]},
+        spaces={name: evidence.spaces["mlp"], "cnn": evidence.spaces["cnn"]},
+        edges={name: {"learning_rate": "low"}},
+        protocol={name: {name: [name]}},
+        environment={name: name},
+        notes=[name, f"Exploratory: {name}"],
+        loading={name: name},
+    )
+
+
+def test_every_name_is_escaped():
+    rendered = page.render(hostile_evidence(HOSTILE))
     reader = Reader(rendered)
     assert "script" not in reader.tags
     assert "<script" not in rendered
-    assert reader.text.count(HOSTILE) > 10
+    assert reader.text.count(HOSTILE) > 30
     assert not reader.open
 
 
@@ -418,10 +559,10 @@ def measured(chromium, tmp_path, rendered, width, *options):
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_no_width_scrolls_sideways(chromium, tmp_path, rendered, width):
-    found = measured(chromium, tmp_path, rendered, width)
+def test_no_width_scrolls_sideways(chromium, tmp_path, complete, width):
+    found = measured(chromium, tmp_path, complete, width)
     assert found["scroll"] <= width
-    assert (found["wide"], found["narrow"]) == ((0, 4) if width < 600 else (4, 0))
+    assert (found["wide"], found["narrow"]) == ((0, 10) if width < 600 else (10, 0))
     assert found["errors"] == 0
     # The sentence is read without scrolling.
     assert 0 < found["heading"] < 600
@@ -464,3 +605,31 @@ def test_the_browser_reads_the_page_as_it_was_written(chromium, tmp_path, render
     assert dumped.count("<svg") == 8
     assert "</main>" in dumped
     assert Reader(dumped).text == Reader(rendered).text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>document.title='ran'</script>",
+        '"><img src=x onerror="document.title=\'ran\'">',
+        "'><svg onload=document.title='ran'>",
+        "{{ 7 * 7 }} ${7*7} javascript:document.title='ran'",
+        '=HYPERLINK("https://example.org","x")',
+    ],
+)
+def test_no_name_runs_anything_in_a_browser(chromium, tmp_path, name):
+    path = tmp_path / "page.html"
+    # Without the policy that forbids scripts, so that escaping alone is tested.
+    rendered = page.render(hostile_evidence(name))
+    assert "Content-Security-Policy" in rendered
+    path.write_text(
+        rendered.replace("Content-Security-Policy", "nothing"), encoding="utf-8"
+    )
+    dumped = Reader(chromium(path))
+    assert not {"script", "img", "a-href"} & set(dumped.tags)
+    assert not [n for _, n, _ in dumped.attributes if n.startswith("on")]
+    links = [v for _, n, v in dumped.attributes if n in ("href", "xlink:href")]
+    assert all(value.startswith(("#", "data:")) for value in links)
+    (title,) = re.findall("<title>(.*?)</title>", chromium(path), re.DOTALL)[:1]
+    assert title != "ran"
+    assert name.split("(")[0] in dumped.text

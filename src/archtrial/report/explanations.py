@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.report import numbers
+from archtrial.report import findings, numbers
 from archtrial.report.drawing import (
     LIGHT,
     STYLE,
@@ -160,12 +160,11 @@ def ladder(
             right=room_for([*name.values(), "target"]),
             bottom=46,
         )
-        ends = []
-        guess = climbed[0]["ladder"]["extrapolated"]
         # The baseline's own rungs are the same beside every challenger.
-        ends.append(
-            _climbed(axes, climbed[0], "baseline", arms[baseline], 0.0, name[baseline])
+        ends = _climbed(
+            axes, climbed[0], "baseline", arms[baseline], 0.0, name[baseline]
         )
+        guess = climbed[0]["ladder"]["extrapolated"]
         if guess is not None:
             x, y, _, _ = ends[0]
             at, score = math.log2(guess["rung"]), guess["baseline_score"]
@@ -186,12 +185,11 @@ def ladder(
         for i, comparison in enumerate(climbed, 1):
             challenger = comparison["challenger"]
             color = arms[challenger]
-            found = _climbed(
+            ends += _climbed(
                 axes, comparison, "challenger", color, 0.03 * i, name[challenger]
             )
             target = comparison["ladder"]["target"]["estimate"]
             axes.axhline(target, color=color, lw=1, ls=(0, (2, 3)), zorder=1)
-            ends.append(found)
         rungs = {rung["rung"] for c in climbed for rung in c["ladder"]["rungs"]} | (
             {guess["rung"]} if guess is not None else set()
         )
@@ -286,9 +284,10 @@ def factorial(
     ordered = sorted(effects, key=lambda effect: len(effect["factors"]))
     rows = [
         estimated(
-            _crossed(found),
+            findings.crossed(found),
             _gain(found["effect"], metric),
-            LIGHT["challenger-1" if len(found["factors"]) == 1 else "challenger-4"],
+            # No arm's colour: an effect is of all arms that have the tweak.
+            LIGHT["ink" if len(found["factors"]) == 1 else "muted"],
             found["effect"],
             filled=found["claimed"],
         )
@@ -296,7 +295,7 @@ def factorial(
     ]
     with matplotlib.rc_context(STYLE):
         figure, axes = draw_forest(
-            _factorial_message(ordered, metric), rows, width, include=(0.0,)
+            findings.claimed_effects(ordered, metric), rows, width, include=(0.0,)
         )
         axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
@@ -462,26 +461,6 @@ def _few(names: Sequence[str]) -> str:
     return joined(short) if len(short) < 3 else f"{len(short)} parts"
 
 
-def _factorial_message(effects: Sequence[Mapping[str, Any]], metric: Metric) -> str:
-    claimed = [found for found in effects if found["claimed"]]
-    if not claimed:
-        return "No tweak's effect is clear of chance"
-    if len(claimed) > 3:
-        return f"{len(claimed)} of {len(effects)} effects are clear of chance"
-    names = joined([_crossed(found) for found in claimed])
-    gains = [
-        numbers.difference(found["effect"]["estimate"], metric) for found in claimed
-    ]
-    worth = joined([gain.removesuffix(" points") for gain in gains[:-1]] + gains[-1:])
-    if len(claimed) == 1:
-        return f"Only the effect of {names} is clear of chance: {worth}"
-    return f"The effects of {names} are clear of chance: {worth}"
-
-
-def _crossed(found: Mapping[str, Any]) -> str:
-    return " \u00d7 ".join(shortened(factor, 16) for factor in found["factors"])
-
-
 def _probes_message(
     comparison: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
 ) -> str:
@@ -506,8 +485,8 @@ def _climbed(
     color: str,
     shift: float,
     name: str,
-) -> tuple[float, float, str, str]:
-    """Draws one arm's rungs; returns where its line ends, its name and colour."""
+) -> list[tuple[float, float, str, str]]:
+    """Draws one arm's rungs; returns the end of its line, if there is one."""
     known = [
         (math.log2(rung["rung"]) + shift, rung[f"{role}_score"])
         for rung in comparison["ladder"]["rungs"]
@@ -518,7 +497,7 @@ def _climbed(
     axes.plot(xs, ys, color=color, lw=2.2, marker="o", ms=7, zorder=4)
     for x, score in known:
         _whisker(axes, x, score, color)
-    return xs[-1], ys[-1], name, color
+    return [(xs[-1], ys[-1], name, color)] if known else []
 
 
 def _whisker(

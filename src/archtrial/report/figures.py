@@ -132,7 +132,7 @@ def drawable(
         found["learning_curves"] = lambda width: learning_curves(
             arms, runs, metric, margin, width
         )
-    if any(compared.get("ladder") for compared in comparisons):
+    if any(_climbed(compared) for compared in comparisons):
         found["ladder"] = lambda width: explanations.ladder(
             arms, comparisons, metric, width
         )
@@ -385,6 +385,7 @@ def search_positions(
     """
     panels = _panels(arms, spaces)
     searched = {arm: of_stage(runs, arm, "search") for arm in arms}
+    best = {arm: _best(searched[arm], metric, effort) for arm in arms}
     scores = [run.validation for arm in arms for run in searched[arm]]
     pad = 0.08 * (max(scores) - min(scores)) or 0.01
     columns = 3 if width >= WIDE else 2
@@ -414,12 +415,11 @@ def search_positions(
                 above(axes, scored("validation", metric), head + 6, muted=True)
             for j, arm in enumerate(owners):
                 lane = j - (len(owners) - 1) / 2
-                best = _best(searched[arm], metric, effort)
                 # The draws are independent, so every second one is a fair half.
                 shown = searched[arm][
                     :: drawn_every("search_positions", len(searched[arm]))
                 ]
-                _scatter(axes, name, dimension, shown, best, arms[arm], lane)
+                _scatter(axes, name, dimension, shown, best[arm], arms[arm], lane)
                 if name in edges.get(arm, {}):
                     _shade_edge(axes, edges[arm][name], arm, arms[arm])
             axes.set_xlim(-0.04, 1.04)
@@ -485,6 +485,11 @@ def learning_curves(
 
 
 # ------------------------------------------------- from the runs to what is drawn
+
+
+def _climbed(comparison: Mapping[str, Any]) -> bool:
+    rungs = (comparison.get("ladder") or {}).get("rungs", ())
+    return any(rung["baseline_score"] is not None for rung in rungs)
 
 
 def _decomposed(comparison: Mapping[str, Any]) -> bool:

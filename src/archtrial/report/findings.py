@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archtrial.report import numbers
-from archtrial.report.drawing import joined
+from archtrial.report.drawing import joined, shortened
 from archtrial.report.evidence import Evidence
 from archtrial.report.numbers import Metric
 
@@ -16,11 +16,14 @@ __all__ = [
     "Answer",
     "catching_up",
     "ceiling",
+    "claimed_effects",
+    "crossed",
     "error_rate",
     "longer_training",
     "other_sides",
     "probing",
     "settling",
+    "tweaks",
     "winner",
 ]
 
@@ -148,24 +151,35 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
     count = len(found["rows"])
     if found["opposite"]:
         answer = (
-            f"No: in {joined(found['opposite'])} the sign of the gain turns, so the"
+            f"No: in {_quoted(found['opposite'])} the sign of the gain turns, so the"
             " verdict depends on the search space."
         )
     elif found["lost"]:
         answer = (
-            f"Not everywhere: of {count} other sides, {joined(found['lost'])}"
+            f"Not everywhere: of {count} other sides, {_quoted(found['lost'])}"
             f" {'loses' if len(found['lost']) == 1 else 'lose'} the gain; nowhere does"
             " its sign turn."
         )
     else:
         answer = f"Yes: seen from {count} other sides, the answer is the same."
+    others = [
+        row["part"]
+        for row in found["rows"]
+        if row.get("estimand", comparison["estimand"]) != comparison["estimand"]
+    ]
     skipped = found.get("skipped")
     detail = (
-        f"Too few configurations lie in {joined(skipped)} to say anything."
+        f"Nothing is said of {_quoted(skipped)}: too few configurations lie there."
         if skipped
         else ""
     )
-    return Answer(answer, detail)
+    if others:
+        which = "run" if comparison["estimand"] == "configuration" else "configuration"
+        detail += (
+            f" {_quoted(others)} {'is' if len(others) == 1 else 'are'} read by {which},"
+            " since too few of the best there have the scores of the other reading."
+        )
+    return Answer(answer, detail.strip())
 
 
 def winner(study: Mapping[str, Any], metric: Metric) -> str:
@@ -188,6 +202,34 @@ def winner(study: Mapping[str, Any], metric: Metric) -> str:
         f" baseline ({numbers.differences(*interval('gain'), metric)}); luck in being"
         f" chosen made {luck} of its first score."
     )
+
+
+def tweaks(study: Mapping[str, Any], metric: Metric) -> str:
+    """Says which effects of a factorial are clear of chance; "" without one."""
+    found = study.get("factorial")
+    return f"{claimed_effects(found['effects'], metric)}." if found else ""
+
+
+def claimed_effects(effects: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """Says which effects are clear of chance, as a figure's title."""
+    claimed = [found for found in effects if found["claimed"]]
+    if not claimed:
+        return "No tweak's effect is clear of chance"
+    if len(claimed) > 3:
+        return f"{len(claimed)} of {len(effects)} effects are clear of chance"
+    names = joined([crossed(found) for found in claimed])
+    gains = [
+        numbers.difference(found["effect"]["estimate"], metric) for found in claimed
+    ]
+    worth = joined([*(gain.removesuffix(" points") for gain in gains[:-1]), gains[-1]])
+    if len(claimed) == 1:
+        return f"Only the effect of {names} is clear of chance: {worth}"
+    return f"The effects of {names} are clear of chance: {worth}"
+
+
+def crossed(found: Mapping[str, Any]) -> str:
+    """Writes an effect's name, such as residual times norm."""
+    return " \u00d7 ".join(shortened(factor, 16) for factor in found["factors"])
 
 
 def probing(
@@ -261,7 +303,7 @@ def settling(comparison: Mapping[str, Any], evidence: Evidence) -> str:
 
 
 def _training(seconds: float, price_per_hour: float | None) -> str:
-    written = f"about {numbers.duration(seconds)} of training"
+    written = f"about {numbers.roughly(seconds)} of training"
     if price_per_hour is None:
         return written
     spent = numbers.money(seconds / 3600 * price_per_hour)
@@ -273,6 +315,10 @@ def _ahead(
 ) -> str:
     amount = numbers.difference(abs(estimate), metric, within).removeprefix("+")
     return f"{amount} {'above' if estimate >= 0 else 'short of'}"
+
+
+def _quoted(parts: Sequence[str]) -> str:
+    return joined([f"\u201c{part}\u201d" for part in parts])
 
 
 def _times(multiple: float) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "p_value",
     "probability",
     "rate",
+    "roughly",
     "score",
     "scores",
     "shares",
@@ -215,6 +216,14 @@ def duration(seconds: float) -> str:
         if whole or parts:
             parts.append((whole, unit))
     return " ".join(f"{whole} {unit}" for whole, unit in parts[:2] if whole)
+
+
+def roughly(seconds: float) -> str:
+    """Writes a time that is only guessed at, in one unit: "14 minutes", "1.6 hours"."""
+    units = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+    size, unit = next((u for u in units if seconds >= 1.5 * u[0]), units[-1])
+    amount = f"{seconds / size:.{0 if seconds >= 9.95 * size else 1}f}"
+    return f"{amount.removesuffix('.0')} {unit}s"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

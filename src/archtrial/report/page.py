@@ -367,7 +367,8 @@ def _rungs(comparison: Mapping[str, Any], metric: Metric) -> _Table | None:
             "configurations",
             comparison["baseline"],
             comparison["challenger"],
-            f"{comparison['baseline']} less target",
+            f"{comparison['baseline']} less the target"
+            + (", points" if metric.bounded else ""),
         ),
         [
             (
@@ -375,7 +376,10 @@ def _rungs(comparison: Mapping[str, Any], metric: Metric) -> _Table | None:
                 f"{rung['configurations']:,}",
                 numbers.estimated(rung["baseline_score"], metric),
                 numbers.estimated(rung["challenger_score"], metric),
-                numbers.gained(rung["ahead_of_target"], metric),
+                rung["reason"]
+                or numbers.gained(rung["ahead_of_target"], metric).replace(
+                    " points", ""
+                ),
             )
             for rung in ladder["rungs"]
         ],

@@ -1,4 +1,4 @@
-"""The verdict in a terminal: the page's order, in a dozen lines."""
+"""The verdict in a terminal: the page's order, in a dozen or twenty lines."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from archtrial.report import numbers
+from archtrial.report import findings, numbers
 from archtrial.report.evidence import Evidence
 
 __all__ = ["show", "standing"]
@@ -18,6 +18,7 @@ __all__ = ["show", "standing"]
 def show(evidence: Evidence, console: Console) -> None:
     """Prints the sentence, its numbers, a table of arms and what to do next."""
     comparisons = evidence.document["comparisons"]
+    study, metric = evidence.document["study"], evidence.metric
     for comparison in comparisons:
         verdict = comparison["verdict"].replace("_", " ")
         strong = " (strong)" if comparison["strong"] else ""
@@ -27,14 +28,39 @@ def show(evidence: Evidence, console: Console) -> None:
         console.print(Text(comparison["sentence"]))
         for warning in comparison["warnings"]:
             console.print(Text(f"warning: {warning}", style="yellow"))
+    for note in evidence.notes:
+        if note.startswith("Exploratory"):
+            console.print(Text(note, style="yellow"))
+    trust = findings.error_rate(study)
+    if trust:
+        console.print(Text(trust, style="dim"))
     console.print()
-    arms = evidence.document["study"].get("arms", ())
+    arms = study.get("arms", ())
     if arms:
         console.print(_arms(evidence, arms))
+    several = len(comparisons) > 1
     for comparison in comparisons:
-        advice = _next(comparison)
+        of = f" ({comparison['challenger']})" if several else ""
+        longer = findings.longer_training(comparison, metric)
+        if longer:
+            console.print(Text(f"training longer{of}: {longer.answer}"))
+        found = comparison.get("robustness")
+        sides = findings.other_sides(comparison)
+        if sides and found and (found["lost"] or found["opposite"]):
+            console.print(Text(f"elsewhere{of}: {sides.answer}", style="yellow"))
+    for heading, words in (
+        ("the winner", findings.winner(study, metric)),
+        ("tweaks", findings.tweaks(study, metric)),
+    ):
+        if words:
+            console.print(Text(f"{heading}: {words}"))
+    if study.get("probes"):
+        probing = findings.probing(comparisons[0], study["probes"])
+        console.print(Text(f"outside the tests, other tuners: {probing.answer}"))
+    for comparison in comparisons:
+        advice = findings.settling(comparison, evidence)
         if advice:
-            console.print(Text(advice))
+            console.print(Text(f"next: {advice}"))
 
 
 def _arms(evidence: Evidence, arms: Any) -> Table:
@@ -63,8 +89,8 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
         if known:
             cells.append(Text(f"{arm['parameters']:,}"))
         if any(other["default"] for other in arms):
-            cells.append(Text(_scored(default, metric, interval=False)))
-        cells.append(Text(_scored(tuned, metric, interval=True)))
+            cells.append(Text(_estimate(default, metric)))
+        cells.append(Text(numbers.estimated(tuned, metric)))
         if any(other["flops_per_run"] for other in arms):
             cells.append(Text(numbers.flops(arm["flops_per_run"])))
         cells.append(Text(str(arm["diverged"])))
@@ -72,37 +98,10 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
     return table
 
 
-def _scored(
-    found: Mapping[str, Any] | None, metric: numbers.Metric, interval: bool
-) -> str:
+def _estimate(found: Mapping[str, Any] | None, metric: numbers.Metric) -> str:
     if found is None:
         return ""
-    within = (found["low"], found["high"])
-    estimate = numbers.score(found["estimate"], metric, within)
-    if not interval or None in within:
-        return estimate
-    return f"{estimate} ({numbers.scores(*within, metric)})"
-
-
-def _next(comparison: Mapping[str, Any]) -> str:
-    """Returns what would settle an open question, or nothing."""
-    settled = comparison.get("would_settle")
-    if comparison["verdict"] != "inconclusive" or not settled:
-        return ""
-    if settled["configurations"] is None:
-        if settled["test_examples"] is None:
-            return ""
-        return (
-            f"next: about {settled['test_examples']:.1f} times the test examples would"
-            f" settle {comparison['challenger']} against {comparison['baseline']}."
-        )
-    return (
-        f"next: {settled['configurations']} configurations an arm, about"
-        f" {settled['times_cost']:.1f} times this study's cost, would probably settle"
-        f" {comparison['challenger']} against {comparison['baseline']}:"
-        f" --configurations {settled['configurations']}. On the same test set that is a"
-        " second look."
-    )
+    return numbers.score(found["estimate"], metric, (found["low"], found["high"]))
 
 
 def standing(now: Any, metric: numbers.Metric | None = None) -> RenderableType:
