@@ -100,9 +100,9 @@ class Zoo:
         self.architectures = {arm.name: _found(arm) for arm in declared.arms}
         self.spaces, left_out = self._put_together(declared)
         matched = self._match(declared) if declared.matched_baseline else None
-        kind = cast(Kind, self.split.kind)
-        recipes = {arm.name: declared.recipe_of(arm, kind) for arm in self.arms}
-        obstacles = {}
+        recipes = {
+            arm.name: declared.recipe_of(arm, self.split.kind) for arm in self.arms
+        }
         self.problem = Problem(
             x_train=self.split.x_train,
             y_train=self.split.y_train,
@@ -122,23 +122,10 @@ class Zoo:
             architectures=self.architectures,
             input_shape=self.split.input_shape,
             study_seed=declared.seed,
-            stacks={},
+            stacks={},  # filled in below: it takes each arm's own problem to tell
             recipes=recipes,
         )
-        for arm in self.arms:
-            architecture = self.architectures[arm.name]
-            augmentation.check(recipes[arm.name].augmentation, kind)
-            first = sample(self.spaces[arm.name], declared.seed, 0)
-            shape, outputs = self.split.input_shape, self.split.num_outputs
-            for values in _corners(self.spaces[arm.name], first):
-                # What cannot be trained is said now, not in the middle of a study.
-                given = {k: v for k, v in values.items() if k in SEARCHABLE}
-                recipe.settled(recipes[arm.name], _numbers(arm.name, given))
-                anybody.check(architecture, shape, outputs, kind, values)
-            obstacles[arm.name] = fleet.obstacle(
-                self.trainer.problem_of(arm.name),
-                functools.partial(architecture.build, shape, outputs, first),
-            )
+        obstacles = {arm.name: self._try(arm, declared.seed) for arm in self.arms}
         stacks = {name: why is None for name, why in obstacles.items()}
         self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
         self.resolved = {
@@ -187,6 +174,28 @@ class Zoo:
             if arm.recipe != "plain":
                 own["recipe"] = recipes[arm.name].describe()
                 own["steps"] = self.trainer.problem_of(arm.name).steps
+
+    def _try(self, arm: Arm, study_seed: int) -> str | None:
+        """Says now, and not in the middle of a study, what cannot be trained.
+
+        Returns:
+            Why the arm cannot be trained in fleets; None if it can.
+
+        Raises:
+            UserError: It cannot be trained at all.
+        """
+        architecture, space = self.architectures[arm.name], self.spaces[arm.name]
+        shape, outputs = self.split.input_shape, self.split.num_outputs
+        kind = cast(Kind, self.split.kind)
+        problem = self.trainer.problem_of(arm.name)
+        augmentation.check(problem.recipe.augmentation, kind)
+        first = sample(space, study_seed, 0)
+        for values in _corners(space, first):
+            given = {k: v for k, v in values.items() if k in SEARCHABLE}
+            recipe.settled(problem.recipe, _numbers(arm.name, given))
+            anybody.check(architecture, shape, outputs, kind, values)
+        build = functools.partial(architecture.build, shape, outputs, first)
+        return fleet.obstacle(problem, build)
 
     def _put_together(self, declared: Declared) -> tuple[dict[str, Space], list[str]]:
         """Joins the shared space with each arm's own.
