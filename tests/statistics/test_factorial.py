@@ -145,6 +145,19 @@ def test_of_one_factor_it_is_the_gain_of_one_arm_over_the_other(paired):
         assert effect.effect.low == pytest.approx(plain.low[0], abs=0.005)
 
 
+def test_unpaired_cells_of_unlike_size_err_independently():
+    searches, levels = study(12, paired=False)
+    searches[1] = study(13, n=24, paired=False)[0][1]
+    effect = found(searches, levels, paired=False)["x x y"]
+    cells = [
+        expectation(s.reading("configuration"), [4], np.ones((2, s.n), dtype=int))
+        for s in searches
+    ]
+    error = math.sqrt(sum(np.sum(cell.influence**2) for cell in cells))
+    ratio = effect.effect.estimate / error
+    assert effect.p_value == pytest.approx(2 * stats.t(2 * 16 / 4 - 1).sf(abs(ratio)))
+
+
 def test_test_examples_widen_every_effect():
     rng = np.random.default_rng(0)
     searches, levels = study(5, examples=(rng.random((16, 50)) < 0.8) * 1.0)

@@ -241,9 +241,11 @@ def test_the_order_of_the_trials_changes_nothing():
     shared = draws(4)
     a, b = quadratic("a", 1, shared), quadratic("b", 2, shared, gain=0.01)
     order = np.random.default_rng(0).permutation(32)
-    assert robustness(a, b, **TERMS) == robustness(
-        shuffled(a, order), shuffled(b, order), **TERMS
-    )
+    for paired in (True, False):
+        terms = {**TERMS, "paired": paired}
+        assert robustness(a, b, **terms) == robustness(
+            shuffled(a, order), shuffled(b, order), **terms
+        )
 
 
 def test_a_gain_that_hangs_on_the_range_is_seen():
@@ -257,6 +259,22 @@ def test_a_gain_that_hangs_on_the_range_is_seen():
     claimed = [f for f in found if f.effect.low > 0]
     assert len(claimed) >= 14
     assert all([r.name for r in f.opposite] == ["depth, lower half"] for f in claimed)
+
+
+def test_one_of_many_intervals_is_no_contradiction():
+    doubtful = 0
+    for study in range(30):
+        shared = draws(study, names=("depth", "rate", "width", "decay"))
+        a = quadratic("a", 2 * study, shared, optimum=0.45)
+        b = quadratic("b", 2 * study + 1, shared, optimum=0.55)
+        found = robustness(a, b, **TERMS)
+        for row in found.rows:
+            assert row.finding != "opposite" or row.p_value_adjusted <= 0.05
+            against = -np.sign(found.effect.estimate) == -np.sign(row.whole)
+            outside = row.effect.low > 0 or row.effect.high < 0
+            turned = row.effect.estimate * found.effect.estimate < 0
+            doubtful += turned and against and outside and row.p_value_adjusted > 0.05
+    assert doubtful
 
 
 def test_lost_is_what_would_not_have_been_claimed():
