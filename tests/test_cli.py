@@ -194,7 +194,7 @@ def test_judge_says_what_it_understood_before_anything_rests_on_it(archtrial, tm
                 0.8,
             ],
             "2 scores for B",
-        ),  # fmt: skip
+        ),
         (["--validation", "val"], "--validation is a column"),
         (["--tuner", "grid"], "--tuner"),
         (["--repeat-column", "lr"], "at least 4 whole repeats"),
@@ -284,9 +284,13 @@ def test_init_writes_a_protocol_that_runs(archtrial, tmp_path):
 def test_plan_says_cost_and_smallest_effect(archtrial):
     status, out, _ = archtrial("plan", *SMALL)
     assert status == 0
-    assert "runs" in out
-    assert "smallest gain of mlp" in out
     assert "1 worker" in out
+    assert "the smallest gain that a study sees" in out
+    status, out, _ = archtrial("plan", *SMALL, "--price", 3, "--effect", 0.4, "--json")
+    planned = json.loads(out)
+    assert planned["price"] == pytest.approx(3 * planned["seconds"] / 3600)
+    assert planned["configurations_for_effect"] % 8 == 0
+    assert archtrial("plan", *SMALL, "--price", 0)[0] == 2
 
 
 def test_a_budget_chooses_n_and_keeps_it(archtrial, tmp_path):

@@ -208,10 +208,17 @@ def plan(
     seed: Seed = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
     device: Device = None,
+    price: Annotated[
+        float | None, typer.Option(help="Of an hour of the machine, in any currency.")
+    ] = None,
+    effect: Annotated[
+        float | None,
+        typer.Option(help="A gain that the trial is to see: .01 is one point."),
+    ] = None,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
-    """What a trial will cost and the smallest effect that it can see."""
+    """What a trial will cost and the smallest effect that it can see, by its size."""
     from archtrial import pilot
 
     declared = _declared(
@@ -230,7 +237,12 @@ def plan(
         seed=seed,
         device=device,
     )
-    planned = pilot.plan(declared, workers=workers or _workers(declared))
+    planned = pilot.plan(
+        declared,
+        workers=workers or _workers(declared),
+        price=price,
+        effect=effect,
+    )
     if as_json:
         _print_json(planned.to_dict())
     else:

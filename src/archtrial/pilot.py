@@ -7,7 +7,7 @@ Its runs are thrown away: none enters a study.
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from archtrial.records.store import frozen
 from archtrial.report import numbers
 from archtrial.trainers import Finished, Item, Loops
 
-__all__ = ["Forecast", "fit", "plan"]
+__all__ = ["Forecast", "Seen", "Size", "fit", "plan"]
 
 # Enough to see a spread, few enough to cost little.
 CONFIGURATIONS = 8
@@ -31,38 +31,80 @@ CONFIGURATIONS = 8
 SHORT, LONG = 0.02, 0.06
 # What several workers cost at the start: each loads torch.
 START_SECONDS = 6.0
+# The sizes of the table, beside the declared one.
+SIZES = (16, 32, 64, 128)
+# The share of test examples that one of two tuned arms gets right and the other does
+# not, before anybody knows: with it a test set of 200 leaves 2.4 points open to either
+# side, one of 1,000 leaves 1.1.
+DISAGREEMENT = 0.03
+# Adaptive tuners that probe the baseline.
+TUNERS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Forecast:
-    """What a study will cost and see."""
+class Seen:
+    """What the pilot saw of one arm."""
 
-    protocol: Protocol
-    metric: str
+    run_seconds: float
+    """Of a run at the protocol's own steps, on one core."""
+    run_flops: float
+    spread: float
+    """Standard deviation of the validation score over configurations, after the short
+    training."""
+    seed_spread: float
+    """The same over seeds: the median over configurations."""
+    diverged: float
+    """The share of the short trainings that diverged; a long one may yet."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What a study of n configurations costs and sees."""
+
+    configurations: int
     runs: int
     """Of all arms, at most."""
     seconds: float
     """With the workers asked for."""
-    workers: int
     flops: float
-    run_seconds: Mapping[str, float]
-    """Of one run of each arm, on one core."""
+    price: float | None
+    """In the currency of the price an hour; None where no price was given."""
     minimum_detectable_effect: Mapping[str, float]
     """By challenger: the smallest gain seen with a chance of 80 %, roughly."""
 
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """What a study will cost and see, at its declared size and at others."""
+
+    protocol: Protocol
+    metric: str
+    workers: int
+    declared: Size
+    sizes: Sequence[Size]
+    """In ascending order, the declared one among them."""
+    arms: Mapping[str, Seen]
+    effect: float | None
+    """A wanted gain, of every challenger."""
+    configurations_for_effect: int | None
+    """The n that sees it with a chance of 80 %; None where no effect was wanted or no n
+    is enough."""
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the forecast as JSON."""
+        declared = dataclasses.asdict(self.declared)
         return {
-            "configurations": self.protocol.configurations,
             "effort": self.protocol.effort,
             "confirm_seeds": self.protocol.confirm_seeds,
             "metric": self.metric,
-            "runs": self.runs,
-            "seconds": self.seconds,
             "workers": self.workers,
-            "flops": self.flops,
-            "run_seconds": dict(self.run_seconds),
-            "minimum_detectable_effect": dict(self.minimum_detectable_effect),
+            **declared,
+            "sizes": [dataclasses.asdict(size) for size in self.sizes],
+            "arms": {
+                name: dataclasses.asdict(seen) for name, seen in self.arms.items()
+            },
+            "effect": self.effect,
+            "configurations_for_effect": self.configurations_for_effect,
         }
 
     def __str__(self) -> str:
@@ -70,45 +112,165 @@ class Forecast:
         lines = [
             f"{declared.configurations} configurations of each arm, effort"
             f" {declared.effort}, {declared.confirm_seeds} fresh seeds: at most"
-            f" {self.runs} runs",
-            f"about {numbers.duration(self.seconds)} with"
-            f" {numbers.count(self.workers, 'worker')}, {numbers.flops(self.flops)}",
+            f" {self.declared.runs} runs",
+            f"about {numbers.duration(self.declared.seconds)} with"
+            f" {numbers.count(self.workers, 'worker')},"
+            f" {numbers.flops(self.declared.flops)}"
+            + (
+                f", {self.declared.price:.2f}"
+                if self.declared.price is not None
+                else ""
+            ),
+            "",
+            "what the pilot saw (short trainings, a rough guess)",
         ]
         lines += [
-            f"smallest gain of {name} that it will see: about {size:.2g} of"
-            f" {self.metric} (chance 80 %; a rough guess from short trainings)"
-            for name, size in self.minimum_detectable_effect.items()
+            f"  {name}: {numbers.duration(seen.run_seconds)} and"
+            f" {numbers.flops(seen.run_flops)} a run, spread of {self.metric}"
+            f" {seen.spread:.2g} over configurations and {seen.seed_spread:.2g} over"
+            f" seeds, {seen.diverged:.0%} diverged"
+            for name, seen in self.arms.items()
         ]
+        lines += [
+            "",
+            "the smallest gain that a study sees (chance 80 %), by its size n",
+        ]
+        lines += _table(self.sizes)
+        if self.effect is not None:
+            n = self.configurations_for_effect
+            lines += [
+                "",
+                f"a gain of {self.effect:g} is seen with n = {n:,} configurations"
+                if n is not None
+                else f"no number of configurations sees a gain of {self.effect:g}: it"
+                " takes more test examples, or a smaller margin",
+            ]
         return "\n".join(lines)
 
 
-def plan(declared: Protocol, *, workers: int = 1) -> Forecast:
+def _table(sizes: Sequence[Size]) -> list[str]:
+    """Returns the lines of a table: a row for each size."""
+    priced = sizes[0].price is not None
+    names = list(sizes[0].minimum_detectable_effect)
+    header = ["n", "runs", "time", "cost", *(["price"] if priced else []), *names]
+    rows = [
+        [
+            str(size.configurations),
+            f"{size.runs:,}",
+            numbers.duration(size.seconds),
+            numbers.flops(size.flops),
+            *([f"{size.price:.2f}"] if size.price is not None else []),
+            *(f"{effect:.2g}" for effect in size.minimum_detectable_effect.values()),
+        ]
+        for size in sizes
+    ]
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    return [
+        "  " + "  ".join(text.rjust(w) for text, w in zip(row, widths, strict=True))
+        for row in (header, *rows)
+    ]
+
+
+def plan(
+    declared: Protocol,
+    *,
+    workers: int = 1,
+    price: float | None = None,
+    effect: float | None = None,
+) -> Forecast:
     """Forecasts cost and minimum detectable effect from short trainings.
 
     Args:
         declared: What is to be carried out.
         workers: How many processes the study will have.
+        price: Of an hour of the machine, in any currency.
+        effect: A gain that the study is to see, in the metric's units.
 
     Raises:
         UserError: The protocol cannot be carried out.
     """
+    for name, value in (("a price an hour", price), ("a wanted effect", effect)):
+        if value is not None and not 0 < value < math.inf:
+            raise ProtocolError(f"{name} is more than 0", f"{value:g}")
     prepared = trial.Zoo(declared)
     seconds, flops, scores = _pilot(declared, prepared)
-    runs = _runs(declared)
-    total = runs * sum(seconds.values())
+    reseeded, diverged = _seeds(declared, prepared)
+    # Accuracies are told apart by the examples on which the arms disagree.
+    test_variance = (
+        DISAGREEMENT / prepared.split.test_size if prepared.metric.bounded else 0.0
+    )
     baseline = scores[declared.baseline.name]
+    spreads = {
+        arm.name: _pseudo_spread(declared.effort, baseline, scores[arm.name])
+        for arm in declared.challengers
+    }
+    level = declared.alpha / len(declared.challengers)
+    terms = {
+        "margin": declared.margin or 0.0,
+        "test_variance": test_variance,
+        "alpha": level,
+    }
+
+    def sized(n: int) -> Size:
+        of_n = declared.replace(
+            configurations=n,
+            looks=declared.looks if n == declared.configurations else (),
+        )
+        trainings = _trainings(of_n)
+        spent = sum(
+            trainings.equivalents(arm.name == declared.baseline.name)
+            * seconds[arm.name]
+            for arm in prepared.arms
+        )
+        spent = spent / workers + (START_SECONDS if workers > 1 else 0.0)
+        return Size(
+            configurations=n,
+            runs=trainings.runs * len(prepared.arms) + trainings.probes,
+            seconds=spent,
+            flops=sum(
+                trainings.equivalents(arm.name == declared.baseline.name)
+                * flops[arm.name]
+                for arm in prepared.arms
+            ),
+            price=None if price is None else price * spent / 3600,
+            minimum_detectable_effect={
+                name: statistics.detectable_effects(
+                    [n], spread, declared.effort, **terms
+                )[0]
+                for name, spread in spreads.items()
+            },
+        )
+
+    least = 4 * declared.effort
+    sizes = {n for n in SIZES if n >= least} | {declared.configurations}
+    if declared.ladder_configurations is not None:
+        sizes = {n for n in sizes if n >= declared.ladder_configurations}
+    found = {n: sized(n) for n in sorted(sizes)}
+    needed = None
+    if effect is not None:
+        each = [
+            statistics.configurations_for(effect, spread, declared.effort, **terms)
+            for spread in spreads.values()
+        ]
+        needed = None if None in each else max(n for n in each if n is not None)
     return Forecast(
         protocol=declared,
         metric=prepared.metric.name,
-        runs=runs * len(prepared.arms),
-        seconds=total / workers + (START_SECONDS if workers > 1 else 0.0),
         workers=workers,
-        flops=runs * sum(flops.values()),
-        run_seconds=seconds,
-        minimum_detectable_effect={
-            arm.name: _smallest_effect(declared, baseline, scores[arm.name])
-            for arm in declared.challengers
+        declared=found[declared.configurations],
+        sizes=list(found.values()),
+        arms={
+            arm.name: Seen(
+                run_seconds=seconds[arm.name],
+                run_flops=flops[arm.name],
+                spread=float(scores[arm.name].std(ddof=1)),
+                seed_spread=reseeded[arm.name],
+                diverged=diverged[arm.name],
+            )
+            for arm in prepared.arms
         },
+        effect=effect,
+        configurations_for_effect=needed,
     )
 
 
@@ -147,7 +309,7 @@ def fit(
     seconds, _, _ = _pilot(sound, trial.Zoo(sound))
     start = START_SECONDS if workers > 1 else 0.0
     smallest = sound.replace(configurations=4 * sound.effort)
-    least = _runs(smallest) * sum(seconds.values()) / workers + start
+    least = _trainings(smallest).runs * sum(seconds.values()) / workers + start
     if least > budget:
         raise ProtocolError(
             "a budget pays for the smallest sound study at least",
@@ -167,18 +329,60 @@ def fit(
     return sound.replace(configurations=chosen.configurations), folder
 
 
-def _runs(declared: Protocol) -> int:
-    """Returns how many runs of each arm a study takes, at most."""
-    planned = statistics.plan_runs(
-        declared.configurations,
-        declared.effort,
-        arms=len(declared.arms) + declared.matched_baseline,
-        confirm_seeds=declared.confirm_seeds,
-        top=declared.top,
+@dataclasses.dataclass(frozen=True)
+class _Trainings:
+    """What a study trains, at most."""
+
+    at_1x: int
+    """Runs of each arm at the protocol's steps."""
+    rungs: Mapping[int, int]
+    """Runs of each arm at each longer rung."""
+    probes: int
+    """Runs of the baseline that adaptive tuners choose."""
+
+    @property
+    def runs(self) -> int:
+        """Runs of each arm but for probes."""
+        return self.at_1x + sum(self.rungs.values())
+
+    def equivalents(self, baseline: bool) -> int:
+        """Returns the runs of an arm, each counted as often as it is long."""
+        longer = sum(rung * runs for rung, runs in self.rungs.items())
+        return self.at_1x + longer + (self.probes if baseline else 0)
+
+
+def _trainings(declared: Protocol) -> _Trainings:
+    """Counts what a study trains if it runs to its last look."""
+    arms = len(declared.arms) + declared.matched_baseline
+    r, winner_seeds = declared.confirm_seeds, statistics.planning.WINNER_SEEDS
+    confirmed = 0
+    for n in declared.looks or (declared.configurations,):
+        at_look = statistics.plan_runs(
+            n,
+            declared.effort,
+            arms=arms,
+            confirm_seeds=r,
+            top=None if declared.top is None else min(declared.top, n),
+            winner_seeds=winner_seeds,
+        )
+        confirmed += at_look.confirm + at_look.winner
+    longer = 0
+    if len(declared.ladder) > 1:
+        rung = statistics.plan_runs(
+            declared.retuned,
+            declared.effort,
+            arms=arms,
+            confirm_seeds=r,
+            top=None if declared.top is None else min(declared.top, declared.retuned),
+            winner_seeds=0,
+        )
+        longer = rung.runs
+    return _Trainings(
         # The defaults are run on r seeds, too.
-        winner_seeds=statistics.planning.WINNER_SEEDS + declared.confirm_seeds,
+        at_1x=declared.configurations + confirmed + r,
+        rungs=dict.fromkeys(declared.ladder[1:], longer),
+        probes=TUNERS * (declared.probes + r) if declared.probes else 0,
     )
-    return planned.runs
 
 
 def _pilot(
@@ -227,28 +431,56 @@ def _pilot(
     return seconds, flops, scores
 
 
+def _seeds(
+    declared: Protocol, prepared: trial.Zoo
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Trains a few configurations on three seeds each, shortly.
+
+    Returns:
+        By arm: one seed's standard deviation of the validation score, and the share
+        of these trainings that diverged.
+    """
+    steps = prepared.problem.steps
+    problem = dataclasses.replace(
+        prepared.problem, steps=min(max(2, math.ceil(LONG * steps)), steps)
+    )
+    loops = dataclasses.replace(prepared.trainer, problem=problem)
+    spreads, diverged = {}, {}
+    for arm in prepared.arms:
+        items = [
+            Item(
+                arm.name,
+                index,
+                seed,
+                "confirm",
+                spaces.sample(prepared.spaces[arm.name], declared.seed, -1 - index),
+            )
+            for index in range(CONFIGURATIONS // 2)
+            for seed in (1, 2, 3)
+        ]
+        runs = [done.run for done in _carried_out(loops, items, declared.threads)]
+        groups: dict[int, list[float]] = {}
+        for run in runs:
+            if math.isfinite(run.validation):
+                groups.setdefault(run.pair, []).append(run.validation)
+        spreads[arm.name] = statistics.seed_spread(list(groups.values()))
+        diverged[arm.name] = float(np.mean([run.diverged for run in runs]))
+    return spreads, diverged
+
+
 def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Finished]:
-    by_pair: dict[int, Finished] = {}
+    by_place: dict[tuple[int, int], Finished] = {}
     with Crew(lambda: loops, threads=threads) as crew:
         for _, finished in crew.carry_out(loops.divide(items)):
-            by_pair |= {done.run.pair: done for done in finished}
-    return [by_pair[item.pair] for item in items]
+            by_place |= {(done.run.pair, done.run.seed): done for done in finished}
+    return [by_place[item.pair, item.seed] for item in items]
 
 
-def _smallest_effect(
-    declared: Protocol, baseline: np.ndarray, challenger: np.ndarray
-) -> float:
+def _pseudo_spread(effort: int, baseline: np.ndarray, challenger: np.ndarray) -> float:
+    """Guesses the standard deviation of the gain's pseudo-values from pilot scores."""
     spread = float(
         np.hypot(baseline.std(ddof=1), challenger.std(ddof=1)) / math.sqrt(2)
     )
     both = baseline.std() > 0 and challenger.std() > 0
     alike = float(np.corrcoef(baseline, challenger)[0, 1]) if both else 0.0
-    n = declared.configurations
-    pseudo = statistics.effect_spread(spread, declared.effort, max(alike, 0.0))
-    return statistics.minimum_detectable_effect(
-        pseudo / math.sqrt(n),
-        n,
-        declared.effort,
-        margin=declared.margin or 0.0,
-        alpha=declared.alpha / len(declared.challengers),
-    )
+    return statistics.effect_spread(spread, effort, max(alike, 0.0))

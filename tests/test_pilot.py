@@ -1,0 +1,99 @@
+"""What is said of a study before any of it is trained."""
+
+import math
+
+import pytest
+
+from archtrial import Protocol, pilot
+from archtrial.errors import ProtocolError
+
+
+def declared(**changes):
+    return Protocol(
+        **{
+            "data": "digits",
+            "baseline": "linear",
+            "challengers": ["mlp"],
+            "steps": 60,
+            "configurations": 16,
+            "confirm_seeds": 2,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def forecast():
+    return pilot.plan(declared(), price=2.0, effect=0.5)
+
+
+def test_larger_studies_cost_more_and_see_more(forecast):
+    assert [size.configurations for size in forecast.sizes] == [16, 32, 64, 128]
+    assert forecast.declared == forecast.sizes[0]
+    for smaller, larger in zip(forecast.sizes, forecast.sizes[1:], strict=False):
+        assert smaller.runs < larger.runs
+        assert smaller.flops < larger.flops
+        assert smaller.seconds < larger.seconds
+        least, less = (s.minimum_detectable_effect["mlp"] for s in (larger, smaller))
+        assert 0 < least < less
+
+
+def test_money_is_time_at_a_price(forecast):
+    for size in forecast.sizes:
+        assert size.price == pytest.approx(2.0 * size.seconds / 3600)
+    assert pilot.plan(declared()).declared.price is None
+
+
+def test_the_n_for_a_wanted_effect_sees_it(forecast):
+    n = forecast.configurations_for_effect
+    assert n is not None
+    assert n % 8 == 0
+    seen = {
+        s.configurations: s.minimum_detectable_effect["mlp"] for s in forecast.sizes
+    }
+    if n in seen:
+        assert seen[n] <= 0.5
+    assert f"n = {n}" in str(forecast)
+    # The test set alone hides a tenth of a point.
+    hopeless = pilot.plan(declared(), effect=0.001)
+    assert hopeless.configurations_for_effect is None
+    assert "more test examples" in str(hopeless)
+
+
+def test_the_pilot_says_what_it_saw(forecast):
+    for name, seen in forecast.arms.items():
+        assert 0 < seen.spread < 1
+        assert 0 <= seen.seed_spread < seen.spread
+        assert seen.diverged == 0
+        assert seen.run_flops > 0
+        assert f"{name}: " in str(forecast)
+
+
+def test_everything_that_is_trained_is_counted():
+    plain = pilot._trainings(declared())
+    assert plain.rungs == {}
+    assert plain.probes == 0
+    # n, at most twice k's top of both arms on 2 seeds, ten of the winner, defaults.
+    assert plain.runs > 16 + 10 + 2
+
+    climbing = pilot._trainings(declared(ladder=(1, 2, 4)))
+    assert climbing.at_1x == plain.at_1x
+    assert set(climbing.rungs) == {2, 4}
+    assert climbing.rungs[2] >= 16
+    extra = climbing.equivalents(False) - plain.equivalents(False)
+    assert extra == 2 * climbing.rungs[2] + 4 * climbing.rungs[4]
+
+    probing = pilot._trainings(declared(probes=5))
+    assert probing.probes == 2 * (5 + 2)
+    assert probing.equivalents(True) == plain.equivalents(True) + 14
+    assert probing.equivalents(False) == plain.equivalents(False)
+
+    looking = pilot._trainings(declared(configurations=32, looks=(16, 32)))
+    once = pilot._trainings(declared(configurations=32))
+    assert looking.runs > once.runs
+
+
+def test_what_cannot_be_planned_is_said():
+    for wrong in ({"price": 0.0}, {"effect": -0.1}, {"effect": math.inf}):
+        with pytest.raises(ProtocolError, match="more than 0"):
+            pilot.plan(declared(), **wrong)
