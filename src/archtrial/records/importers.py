@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +24,7 @@ from pandas.api.types import is_numeric_dtype
 from archtrial import metrics
 from archtrial.errors import RecordsError
 from archtrial.records import columns as naming
+from archtrial.records import configurations, scores
 from archtrial.records.columns import Columns, Measure, Wanted
 from archtrial.records.formats import Table, open_file
 from archtrial.records.optuna_studies import is_study, open_study
@@ -36,12 +36,6 @@ MOST_RUNS = 1_000_000
 """More are not one comparison's, and would not fit into memory as runs."""
 _COMPACT = 500_000
 """Rows of learning curves at a time, before all but the last step are let go."""
-_MOST_OPTIONS = 20
-"""A text with more values than this names something; it chooses nothing."""
-_FEW_NUMBERS = 10
-"""Up to so many different numbers are options: a tenth of a range holds none or all."""
-_LOG_RATIO = 100
-_LEAST_REPEATS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,25 +143,30 @@ def read(
     frame, left_out = _finished(frame, place)
     notes += left_out
     _check_somewhere(frame, gathered)
-    frame = _picked(frame, measure.lower_is_better)
-    bounded, scale, said = _scaled(frame, measure, percent)
+    frame = scores.at_best_step(frame, measure.lower_is_better)
+    bounded, scale, said = scores.scaled(frame, measure, percent)
     notes += said
-    frame = _with_examples(frame)
-    frame, said = _with_tests(frame)
+    frame = scores.with_examples(frame)
+    frame, said = scores.with_tests(frame)
     notes += said
     if wanted.repeat is not None:
-        frame, said = _repeats(frame, measure.lower_is_better, place)
+        frame, said = configurations.repeats(frame, measure.lower_is_better, place)
         notes += said
-    hyperparameters, unvarying = _hyperparameters(frame)
+    hyperparameters, unvarying = configurations.hyperparameters(frame)
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
-    frame, said = _configured(frame, hyperparameters, wanted, place)
+    frame, said = configurations.configured(frame, hyperparameters, wanted, place)
     notes += said
-    _check_searched(frame, names, place)
-    paired, how, said = _paired(frame, names, hyperparameters, wanted, place)
+    configurations.check_searched(frame, names, place)
+    paired, how, said = configurations.paired(
+        frame, names, hyperparameters, wanted, place
+    )
     notes += said
-    spaces = {arm: _space(frame[frame["arm"] == arm], hyperparameters) for arm in names}
+    spaces = {
+        arm: configurations.space(frame[frame["arm"] == arm], hyperparameters)
+        for arm in names
+    }
     runs = _runs(frame, spaces, hyperparameters, measure.lower_is_better)
     understood = Understood(
         sources=tuple(
@@ -211,8 +210,6 @@ class _Gathered:
     notes: list[str]
 
 
-# Columns of a hyperparameter carry this before their name, so that none is a role.
-_HYPER = "hyperparameter "
 _TEXTS = (
     "seed", "configuration", "pair", "run", "repeat", "status", "tuner", "data", "metric",
 )  # fmt: skip
@@ -264,16 +261,16 @@ def _gather(
         chosen = _chosen(batch, filters)
         frame = pd.DataFrame({role: chosen[column] for role, column in asked.items()})
         for column in found.hyperparameters:
-            frame[_HYPER + naming.short(column)] = chosen[column]
+            frame[configurations.HYPER + naming.short(column)] = chosen[column]
         frame["row"] = frame.index
         frame["source"] = table.place
         for role, column in found.roles.items():
             if column in (naming.ROW, naming.SOURCE):
                 frame[role] = frame[column].astype(str)
-        frame["arm"] = name if name is not None else _texts(frame["arm"], None)
+        frame["arm"] = name if name is not None else scores.texts(frame["arm"])
         for role in _TEXTS:
             if role in frame:
-                frame[role] = _texts(frame[role], role)
+                frame[role] = scores.texts(frame[role])
         frames.append(frame)
         kept += len(frame)
         if kept > _COMPACT and "step" in found.roles:
@@ -312,7 +309,7 @@ def _split(source: str) -> tuple[str | None, str]:
     name, equals, place = source.partition("=")
     if not equals or Path(source).exists() or "/" in name or not name.strip():
         return None, source
-    return _clean(name.strip()), place
+    return scores.clean(name.strip()), place
 
 
 def _place_name(place: str) -> str:
@@ -333,7 +330,7 @@ def _chosen(batch: pd.DataFrame, filters: Sequence[tuple[str, str]]) -> pd.DataF
     """Returns the rows that have all values; equal as text or as numbers."""
     for column, value in filters:
         cells = batch[column]
-        same = _texts(cells, None) == value
+        same = scores.texts(cells) == value
         try:
             number = float(value)
         except ValueError:
@@ -349,7 +346,7 @@ def _no_row_left(table: Table, filters: Sequence[tuple[str, str]]) -> None:
     column = filters[-1][0]
     seen: dict[str, None] = {}
     for batch in table.batches([column]):
-        seen.update(dict.fromkeys(_texts(batch[column], None)))
+        seen.update(dict.fromkeys(scores.texts(batch[column])))
     near = get_close_matches(filters[-1][1], list(seen), 1)
     raise RecordsError(
         "--where leaves some rows",
@@ -368,10 +365,10 @@ def _last_steps(frame: pd.DataFrame) -> pd.DataFrame:
         r for r in ("run", "seed", "configuration", "pair", "repeat") if r in frame
     ]
     if identity == ["source", "arm"]:
-        identity += [name for name in frame if name.startswith(_HYPER)]
+        identity += [name for name in frame if name.startswith(configurations.HYPER)]
     if len(identity) == 2:
         return frame  # nothing tells rows apart: each is a run
-    steps = _numbers(frame, "step")
+    steps = scores.numbers(frame, "step")
     frame = frame.assign(step=steps)
     order = frame.sort_values("step", kind="stable", na_position="first")
     keys = order[identity].astype(str)
@@ -392,81 +389,6 @@ def _check_one_row_each(frame: pd.DataFrame, column: str, place: str) -> None:
             f"{place}: {column} {one!r} in row {rows.iloc[0]} and in row {rows.iloc[1]}",
             "If these are the steps of a learning curve, name theirs: --step COLUMN.",
         )
-
-
-# --- cells ---------------------------------------------------------------------------
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_NO_VALUE = (
-    "",
-    "nan",
-    "none",
-    "null",
-    "na",
-    "n/a",
-    "inf",
-    "-inf",
-    "infinity",
-    "-infinity",
-    "-",
-)
-
-
-def _clean(text: str) -> str:
-    """Returns a text whose control characters a terminal would not obey."""
-    return _CONTROL.sub("\ufffd", text)
-
-
-def _texts(cells: pd.Series, role: str | None) -> pd.Series:
-    """Returns cells as text without blanks around it; "" where they are missing."""
-    codes, values = pd.factorize(cells, use_na_sentinel=True)
-    texts = [_clean(_as_text(value)) for value in values]
-    return pd.Series(
-        np.array([*texts, ""], dtype=object)[codes], index=cells.index, dtype=object
-    )
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))  # a column of whole numbers with a gap in it
-    return str(value).strip()
-
-
-def _nested(cells: pd.Series) -> bool:
-    """Says whether some cell holds more than one value."""
-    return cells.dtype == object and any(
-        isinstance(cell, (list, dict, np.ndarray)) for cell in cells
-    )
-
-
-def _numbers(frame: pd.DataFrame, role: str) -> np.ndarray:
-    """Returns (N,) float64; NaN where a cell is empty, missing or infinite.
-
-    Raises:
-        RecordsError: A cell is neither a number nor empty.
-    """
-    cells = frame[role]
-    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(
-        np.float64, na_value=np.nan
-    )
-    unread = np.flatnonzero(np.isnan(numbers))
-    texts = cells.iloc[unread]
-    said = texts.notna() & ~texts.astype(str).str.strip().str.lower().isin(_NO_VALUE)
-    if said.any():
-        first = frame.iloc[unread[said.to_numpy()][0]]
-        shown = _clean(str(first[role]))[:60]
-        score = role in ("validation", "test")
-        raise RecordsError(
-            f"a {'score' if score else role} is a number",
-            f"{first['source']}, row {first['row']}, {role}: {shown!r}",
-            "Write numbers with a point."
-            if re.fullmatch(r"\s*\d+,\d+\s*", shown)
-            else "Leave it empty where the run diverged."
-            if score
-            else "",
-        )
-    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 # --- checks of the whole -------------------------------------------------------------
@@ -679,552 +601,7 @@ def _other_scores(each: _Gathered) -> str:
     return f"It also has {', '.join(others)}." if others else ""
 
 
-# --- scores ----------------------------------------------------------------------------
-
-
-def _picked(frame: pd.DataFrame, lower_is_better: bool) -> pd.DataFrame:
-    """Replaces lists along a curve by the value where validation was best."""
-    validation = frame["validation"]
-    if not _nested(validation):
-        return frame
-    sign = -1 if lower_is_better else 1
-    at: list[int | None] = []
-    for cell in validation:
-        scores = (
-            sign
-            * pd.to_numeric(
-                pd.Series(list(cell), dtype=object), errors="coerce"
-            ).to_numpy(np.float64)
-            if isinstance(cell, (list, np.ndarray))
-            else np.array([])
-        )
-        known = np.isfinite(scores)
-        at.append(
-            int(np.argmax(np.where(known, scores, -np.inf))) if known.any() else None
-        )
-
-    def pick(cell: Any, index: int | None) -> Any:
-        if not isinstance(cell, (list, np.ndarray)):
-            return cell
-        return cell[index] if index is not None and index < len(cell) else None
-
-    picked = {
-        role: pd.Series(
-            [pick(cell, i) for cell, i in zip(frame[role], at, strict=True)],
-            index=frame.index,
-            dtype=object,
-        )
-        for role in ("validation", "test")
-        if role in frame
-    }
-    return frame.assign(**picked)
-
-
-def _scaled(
-    frame: pd.DataFrame, measure: Measure, percent: bool
-) -> tuple[bool, float, list[str]]:
-    """Reads scores as numbers in place, percentages as fractions.
-
-    Returns:
-        Whether all are fractions, what they were divided by, and notes.
-    """
-    roles = [role for role in ("validation", "test") if role in frame]
-    for role in roles:
-        frame[role] = _numbers(frame, role)
-    scores = frame[roles].to_numpy(np.float64)
-    known = scores[np.isfinite(scores)]
-    inside = (known >= 0) & (known <= 1)
-    if percent:
-        _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
-        frame[roles] = scores / 100
-        return True, 100.0, ["Scores are percentages: they are divided by 100."]
-    if inside.all():
-        return not measure.unbounded, 1.0, []
-    if measure.fraction:
-        _check_range(frame, roles, 0, 100, f"{measure.name} lies between 0 and 1")
-        if ((known > 0) & (known <= 1)).any():
-            few = 0.5 if (known > 1).mean() < 0.5 else None
-            _mixed(frame, roles, measure, small=few is None)
-        frame[roles] = scores / 100
-        return (
-            True,
-            100.0,
-            [f"{measure.name} is given in percent: it is divided by 100."],
-        )
-    odd = known[~inside]
-    if (
-        measure.name == "score"
-        and not measure.lower_is_better
-        and inside.mean() >= 0.9
-        and (odd > 1).all()
-        and (odd <= 100).all()
-    ):
-        _mixed(frame, roles, measure, small=False)
-    return False, 1.0, []
-
-
-def _check_range(
-    frame: pd.DataFrame, roles: Sequence[str], low: float, high: float, rule: str
-) -> None:
-    for role in roles:
-        odd = ~(frame[role].isna() | frame[role].between(low, high))
-        if odd.any():
-            first = frame[odd.to_numpy()].iloc[0]
-            raise RecordsError(
-                rule, f"{first['source']}, row {first['row']}, {role}: {first[role]:g}"
-            )
-
-
-def _mixed(
-    frame: pd.DataFrame, roles: Sequence[str], measure: Measure, *, small: bool
-) -> None:
-    """Refuses fractions among percentages, with a row that shows them."""
-    for role in roles:
-        values = frame[role]
-        odd = (values > 0) & (values <= 1) if small else values > 1
-        if odd.any():
-            first = frame[odd.to_numpy()].iloc[0]
-            raise RecordsError(
-                "all scores are fractions, or all are percentages",
-                f"{first['source']}, row {first['row']}, {role}: {first[role]:g} among"
-                f" scores {'above' if small else 'up to'} 1",
-                "Correct it; or say what the scores are: --percent, or --metric NAME if"
-                " they are no shares of anything.",
-            )
-
-
-def _with_examples(frame: pd.DataFrame) -> pd.DataFrame:
-    """Reads the scores by test example, (T,) float32 each, whose mean is the test's."""
-    if "test_examples" not in frame:
-        return frame
-    found: list[np.ndarray | None] = []
-    length = None
-    tests = frame["test"] if "test" in frame else [None] * len(frame)
-    for cell, test, source, row in zip(
-        frame["test_examples"], tests, frame["source"], frame["row"], strict=True
-    ):
-        listed = cell if isinstance(cell, (list, np.ndarray)) else _loaded_list(cell)
-        if listed is None:
-            found.append(None)
-            continue
-        where = f"{source}, row {row}"
-        try:
-            scores = np.asarray(listed, dtype=np.float32)
-        except (TypeError, ValueError):
-            scores = np.empty((0, 0), dtype=np.float32)
-        if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
-            raise RecordsError(
-                "the scores by test example are a list of numbers",
-                f"{where}: {_clean(str(cell))[:60]}",
-            )
-        length = len(scores) if length is None else length
-        if len(scores) != length:
-            raise RecordsError(
-                "all runs are scored on the same test examples",
-                f"{where} has {len(scores)} of them, others {length}",
-            )
-        mean = float(scores.mean())
-        if test is not None and abs(mean - test) > 1e-3 * max(1.0, abs(mean)):
-            raise RecordsError(
-                "the test score is the mean over the test examples",
-                f"{where}: {test:g} against {mean:g}",
-                "Leave the test column out to have it computed: --test none.",
-            )
-        found.append(scores)
-    means = [np.nan if scores is None else float(scores.mean()) for scores in found]
-    return frame.assign(
-        test_examples=pd.Series(found, index=frame.index, dtype=object), test=means
-    )
-
-
-def _loaded_list(cell: Any) -> Any:
-    """Returns the list in a cell of text; None where there is nothing."""
-    if not isinstance(cell, str) or cell.strip().lower() in _NO_VALUE:
-        return None
-    try:
-        return json.loads(cell)
-    except ValueError:
-        return cell
-
-
-def _with_tests(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Settles which runs diverged, and whether test scores can be used at all."""
-    notes = []
-    known = np.isfinite(frame["validation"].to_numpy()) & ~frame["failed"].to_numpy()
-    if "test" in frame:
-        untested = known & ~np.isfinite(frame["test"].to_numpy())
-        if known.any() and untested.sum() > 0.1 * known.sum():
-            notes.append(
-                f"{int(untested.sum())} of {int(known.sum())} runs with a validation"
-                " score have no test score: test scores are set aside."
-            )
-            frame = frame.drop(columns="test")
-        else:
-            if untested.any():
-                notes.append(
-                    "With a validation score and no test score, and counted as diverged:"
-                    f" {int(untested.sum())} of {len(frame)} runs."
-                )
-            known &= ~untested
-    frame = frame.assign(diverged=~known)
-    for role in ("validation", "test"):
-        if role in frame:
-            frame[role] = frame[role].where(known)
-    if not known.any():
-        raise RecordsError("some run has a score", "every run diverged")
-    return frame, notes
-
-
-# --- which runs are one configuration ----------------------------------------------------
-
-
-def _repeats(
-    frame: pd.DataFrame, lower_is_better: bool, place: str
-) -> tuple[pd.DataFrame, list[str]]:
-    """Returns one row for each whole repeat of a tuner: its best by validation."""
-    sign = -1 if lower_is_better else 1
-    if (frame["repeat"] == "").any():
-        row = frame.loc[(frame["repeat"] == "").to_numpy(), "row"].iloc[0]
-        raise RecordsError("every run belongs to a repeat", f"{place}, row {row}: none")
-    groups = frame.groupby(["arm", "repeat"], sort=False)
-    turned = (sign * frame["validation"]).fillna(-np.inf)
-    best = turned.groupby([frame["arm"], frame["repeat"]], sort=False).idxmax()
-    trials = groups.size()
-    found = frame.loc[best].reset_index(drop=True)
-    if "cost" in frame:
-        costs = pd.Series(_numbers(frame, "cost"), index=frame.index)
-        found["cost"] = (
-            costs.groupby([frame["arm"], frame["repeat"]], sort=False).sum().to_numpy()
-        )
-    found["configuration"] = found["repeat"]
-    few = found["arm"].value_counts()
-    if (few < _LEAST_REPEATS).any():
-        arm = few.index[few < _LEAST_REPEATS][0]
-        raise RecordsError(
-            f"an arm has at least {_LEAST_REPEATS} whole repeats of its tuner",
-            f"{place}: {arm} has {few[arm]}",
-            "A repeat is one unit, however many trials it had: run the tuner again with"
-            " other seeds.",
-        )
-    spent = sorted(set(trials))
-    return found, [
-        "Each unit is one whole run of a tuner"
-        f" ({_span(spent)} trials), and its score that of its best by validation: effort"
-        " 1 means one such run."
-        + (
-            " Repeats differ in their number of trials, which favours the longer ones."
-            if len(spent) > 1
-            else ""
-        )
-    ]
-
-
-def _span(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def _hyperparameters(
-    frame: pd.DataFrame,
-) -> tuple[dict[str, pd.Series], list[str]]:
-    """Returns the columns that vary, as numbers or as texts, and the others' names."""
-    found, others = {}, []
-    for column in [name for name in frame if name.startswith(_HYPER)]:
-        name = column.removeprefix(_HYPER)
-        cells = frame[column]
-        if _nested(cells):
-            others.append(name)
-            continue
-        values = pd.to_numeric(cells, errors="coerce").astype(np.float64)
-        unread = ~np.isfinite(values.to_numpy())
-        if unread.any() and (_texts(cells[unread], None) != "").any():
-            texts = _texts(cells, None)
-            values = texts.where(texts != "", None)
-        different = values.nunique()
-        if different < 2 or (
-            not is_numeric_dtype(values) and different > _MOST_OPTIONS
-        ):
-            others.append(name)
-        else:
-            found[name] = values
-    return found, others
-
-
-def _configured(
-    frame: pd.DataFrame,
-    hyperparameters: Mapping[str, pd.Series],
-    wanted: Wanted,
-    place: str,
-) -> tuple[pd.DataFrame, list[str]]:
-    """Says which runs are of one configuration, and which of them is its search."""
-    notes: list[str] = []
-    by = next((r for r in ("configuration", "pair") if r in frame), None)
-    if by is not None:
-        identity = frame[by]
-        if (identity == "").any():
-            row = frame.loc[(identity == "").to_numpy(), "row"].iloc[0]
-            raise RecordsError(f"every run has a {by}", f"{place}, row {row}: none")
-        key = pd.factorize(identity)[0]
-    elif "seed" in frame and hyperparameters:
-        key = (
-            pd.DataFrame(dict(hyperparameters))
-            .groupby(list(hyperparameters), dropna=False, sort=False)
-            .ngroup()
-            .to_numpy()
-        )
-        by = "hyperparameters"
-    else:
-        if "seed" in frame and (frame.groupby("arm")["seed"].nunique() > 1).any():
-            raise RecordsError(
-                "runs with different seeds say which configuration they are of",
-                f"{place} has seeds, and neither a configuration nor hyperparameters",
-                "If only the tuned models were run again, the search behind them is"
-                " gone, and with it the answer: whether the architecture or its tuning"
-                " made the difference cannot be told from seeds alone. Else name"
-                " --configuration COLUMN or --hyperparameters A,B; if every row is a"
-                f" configuration of its own: --configuration {naming.ROW}.",
-            )
-        key = np.arange(len(frame))
-    frame = frame.assign(key=key, by=by)
-    if "repeat" in frame and wanted.repeat is not None:
-        return frame.assign(number=0), notes
-    again = ["arm", "key", "seed"] if "seed" in frame else None
-    if again is not None:
-        _refuse_twice(frame, frame.duplicated(again, keep=False), again[1:], place)
-    scored = [
-        r
-        for r in ("arm", "validation", "test", "configuration", "pair", "run", "seed")
-        if r in frame
-    ]
-    if hyperparameters or by is not None:
-        whole = pd.DataFrame(
-            {**{role: frame[role] for role in scored}, **dict(hyperparameters)}
-        )
-        same = whole.duplicated(keep=False) & ~frame["diverged"]
-        _refuse_twice(frame, same, None, place, whole)
-    frame["number"] = _seed_numbers(frame)
-    return frame, notes
-
-
-def _refuse_twice(
-    frame: pd.DataFrame,
-    twice: pd.Series,
-    by: Sequence[str] | None,
-    place: str,
-    whole: pd.DataFrame | None = None,
-) -> None:
-    if not twice.any():
-        return
-    first = frame[twice.to_numpy()].iloc[0]
-    columns = (
-        ["arm", *by] if by is not None else list(whole if whole is not None else ())
-    )
-    table = frame if whole is None else whole
-    reference = table.loc[first.name, columns]
-    same = (
-        (table[columns] == reference) | (table[columns].isna() & reference.isna())
-    ).all(axis=1)
-    rows = frame.loc[same.to_numpy(), "row"].tolist()
-    what = f"arm {first['arm']}" + (
-        f", seed {first['seed']}" if "seed" in frame else ""
-    )
-    raise RecordsError(
-        "every run stands in the table once",
-        f"{first['source']}: {what} in row {rows[0]} and again in row"
-        f" {rows[1] if len(rows) > 1 else rows[0]}",
-        "Remove the copy; or, if these are different runs, name the column that tells"
-        " them apart: --configuration COLUMN or --seed-column COLUMN.",
-    )
-
-
-def _seed_numbers(frame: pd.DataFrame) -> np.ndarray:
-    """Returns 0 for the search run of each configuration, 1, 2, ... for fresh seeds.
-
-    Where all configurations share a seed, that one was searched with: the winner's
-    further seeds may stand before it in a table that shows the newest first.
-    """
-    late = np.zeros(len(frame))
-    if "seed" in frame:
-        for _, own in frame.groupby("arm", sort=False):
-            counts = own["seed"].value_counts()
-            if counts.iloc[0] > 1:
-                late[own.index] = -own["seed"].map(counts).to_numpy()
-    order = frame.assign(late=late).sort_values("late", kind="stable")
-    numbers: np.ndarray = (
-        order.groupby(["arm", "key"], sort=False).cumcount().sort_index().to_numpy()
-    )
-    return numbers
-
-
-def _check_searched(frame: pd.DataFrame, names: Sequence[str], place: str) -> None:
-    """Refuses arms of which only the winner is reported."""
-    counts = frame[frame["number"] == 0]["arm"].value_counts()
-    for arm in names:
-        n = int(counts.get(arm, 0))
-        if n < 4:
-            runs = int((frame["arm"] == arm).sum())
-            raise RecordsError(
-                "a verdict needs the search of every arm: 4 configurations at least",
-                f"{place}: {arm} has {n}"
-                + (f" with {runs} runs in all" if runs > n else ""),
-                "Where only the winners are reported, the search behind them is gone,"
-                " and nobody can tell any more how much of a score is tuning.",
-            )
-
-
-def _paired(
-    frame: pd.DataFrame,
-    names: Sequence[str],
-    hyperparameters: Mapping[str, pd.Series],
-    wanted: Wanted,
-    place: str,
-) -> tuple[bool, str, list[str]]:
-    """Numbers the configurations, the same in two arms where they have one draw.
-
-    Returns:
-        Whether the arms are paired, by what, and notes.
-    """
-    how = ""
-    if wanted.repeat is None and "pair" in frame:
-        how, keys = "pair", frame["pair"]
-    elif wanted.repeat is None and hyperparameters:
-        shared = pd.DataFrame(dict(hyperparameters))
-        keys = shared.groupby(list(shared), dropna=False, sort=False).ngroup()
-        how = "equal hyperparameters"
-    else:
-        keys = pd.Series(np.arange(len(frame)))
-    searched = (frame["number"] == 0).to_numpy()
-    of_arm = {
-        arm: list(keys[searched & (frame["arm"] == arm).to_numpy()]) for arm in names
-    }
-    sets = {arm: set(found) for arm, found in of_arm.items()}
-    once = all(len(sets[arm]) == len(of_arm[arm]) for arm in names)
-    base, *others = names
-    nested = (
-        all(sets[a] == sets[others[0]] for a in others)
-        and sets[others[0]] <= sets[base]
-    )
-    paired = bool(how) and once and nested
-    notes = []
-    if how == "pair":
-        common = set.intersection(*sets.values())
-        if not common and wanted.pair is not None:
-            raise RecordsError(
-                "a pair has a run in every arm",
-                f"{place}: no value of the pair column stands in both {base} and"
-                f" {others[0]}",
-                "Name the column that says which runs have the same draw, or leave the"
-                " pairs out: --pair none.",
-            )
-        if common:
-            _check_same_draws(frame[searched], names, hyperparameters, place)
-        if not once:
-            raise RecordsError(
-                "a pair is one configuration of each arm",
-                f"{place}: a pair has several in one arm",
-                "Name another column, or leave the pairs out: --pair none.",
-            )
-        if not paired:
-            notes.append(
-                f"{len(common) or 'No'} pairs stand in every arm: the arms are compared"
-                " unpaired, which needs more runs to see the same."
-            )
-    elif not paired and wanted.repeat is None:
-        notes.append(
-            "The arms were searched with different pairs: they are compared unpaired,"
-            " which needs more runs to see the same."
-        )
-    if paired:
-        first = dict.fromkeys(k for k in of_arm[base] if k in sets[others[0]])
-        order = {key: i for i, key in enumerate(dict.fromkeys([*first, *of_arm[base]]))}
-        frame["pair_number"] = keys.map(order).to_numpy()
-    else:
-        frame["pair_number"] = frame.groupby(["arm", "key"], sort=False).ngroup()
-    return paired, how if paired else "", notes
-
-
-def _check_same_draws(
-    searched: pd.DataFrame,
-    names: Sequence[str],
-    hyperparameters: Mapping[str, pd.Series],
-    place: str,
-) -> None:
-    """Refuses pairs whose runs have nothing to do with one another.
-
-    Pairs have equal draws in some hyperparameter: equal values or, where the ranges
-    differ, values in the same order.
-    """
-
-    def rows(arm: str) -> pd.Series:
-        """The row of each pair."""
-        own = searched[searched["arm"] == arm]
-        return (
-            pd.Series(own.index, index=own["pair"]).groupby(level=0, sort=False).first()
-        )
-
-    base = rows(names[0])
-    for arm in names[1:]:
-        other = rows(arm)
-        common = [pair for pair in base.index if pair in other.index]
-        told = []
-        for name, values in hyperparameters.items():
-            one = values.loc[base[common]].reset_index(drop=True)
-            two = values.loc[other[common]].reset_index(drop=True)
-            if (
-                one.isna().any()
-                or two.isna().any()
-                or min(one.nunique(), two.nunique()) < 2
-            ):
-                continue
-            agree = float((one == two).mean())
-            if is_numeric_dtype(values):
-                agree = max(agree, float(one.rank().corr(two.rank())))
-            told.append((agree, name, one.iloc[0], two.iloc[0]))
-        if told and max(told)[0] < 0.5:
-            _, name, here, there = max(told)
-            raise RecordsError(
-                "the runs of a pair have the same draw",
-                f"{place}: in pair {common[0]}, {name} is {here} for {names[0]} and"
-                f" {there} for {arm}",
-                "Name the column that pairs them, or leave the pairs out: --pair none.",
-            )
-
-
 # --- from rows to runs ---------------------------------------------------------------------
-
-
-def _space(
-    own: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
-) -> dict[str, Any]:
-    """Returns the range that was tried of each hyperparameter that an arm has.
-
-    Each is written as a protocol declares it. On a log scale lies what is positive
-    and spans more than a factor of 100.
-    """
-    space: dict[str, Any] = {}
-    for name, values in hyperparameters.items():
-        tried = values.loc[own.index]
-        different = tried.nunique()
-        if tried.isna().any() or different < 2:
-            continue
-        if not is_numeric_dtype(tried):
-            space[name] = sorted(tried.unique())
-        elif different <= _FEW_NUMBERS:
-            space[name] = [_plain_number(v) for v in sorted(tried.unique())]
-        else:
-            low, high = float(tried.min()), float(tried.max())
-            whole = bool((tried % 1 == 0).all())
-            space[name] = {
-                "low": int(low) if whole else low,
-                "high": int(high) if whole else high,
-                **({"log": True} if low > 0 and high > _LOG_RATIO * low else {}),
-                **({"integer": True} if whole else {}),
-            }
-    return space
-
-
-def _plain_number(value: float) -> float | int:
-    return int(value) if float(value).is_integer() else float(value)
 
 
 def _runs(
@@ -1245,7 +622,7 @@ def _runs(
     tests = frame["test"].tolist() if "test" in frame else None
     costs = _costs(frame)
     parameters = (
-        np.nan_to_num(_numbers(frame, "parameters")).astype(np.int64).tolist()
+        np.nan_to_num(scores.numbers(frame, "parameters")).astype(np.int64).tolist()
         if "parameters" in frame
         else [0] * len(frame)
     )
@@ -1287,7 +664,7 @@ def _as_tried(values: pd.Series, declared: Any) -> list[Any]:
     if whole:
         return [int(value) for value in values]
     if isinstance(declared, list) and is_numeric_dtype(values):
-        return [_plain_number(value) for value in values]
+        return [configurations.plain_number(value) for value in values]
     return list(values.tolist())
 
 
@@ -1295,7 +672,7 @@ def _costs(frame: pd.DataFrame) -> list[float]:
     """Returns the cost of each run; that of an unknown one is its arm's median."""
     if "cost" not in frame:
         return [0.0] * len(frame)
-    costs = pd.Series(_numbers(frame, "cost"), index=frame.index)
+    costs = pd.Series(scores.numbers(frame, "cost"), index=frame.index)
     if (costs <= 0).any():
         first = frame[(costs <= 0).to_numpy()].iloc[0]
         raise RecordsError(
