@@ -32,6 +32,7 @@ turned so that higher is better.
 """
 
 from archtrial.statistics.attribution import Shares, importance, shares
+from archtrial.statistics.ceiling import Ceiling, ceiling
 from archtrial.statistics.comparison import (
     Estimate,
     clopper_pearson,
@@ -70,6 +71,7 @@ from archtrial.statistics.tuning import (
 from archtrial.statistics.verdict import Comparison, Verdict, compare, decide
 
 __all__ = [
+    "Ceiling",
     "Climb",
     "Comparison",
     "Decision",
@@ -86,6 +88,7 @@ __all__ = [
     "TuningCurve",
     "Verdict",
     "Winner",
+    "ceiling",
     "climb",
     "clopper_pearson",
     "compare",
