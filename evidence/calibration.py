@@ -31,7 +31,7 @@ from archtrial.report import drawing
 from archtrial.statistics import Estimate
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("crosschecks", "records", "simulations", "looks")
+SCRIPTS = ("crosschecks", "records", "simulations", "looks", "ceilings")
 # What is promised: of false claims to either side, and of intervals.
 MOST_FALSE, LEAST_COVERED = 0.025, 0.93
 
@@ -483,6 +483,45 @@ Studies that are judged at n = 16, 32 and 64 and stop at the first claim (alpha 
     }"""
 
 
+def ceiling_section() -> str:
+    """The model's ceiling."""
+    path = RESULTS / "ceilings.json"
+    if not path.exists():
+        return ""
+    rows = json.loads(path.read_text())
+    lines = [
+        (
+            row["setting"],
+            f"{row['studies']:,}",
+            percent(Estimate(*row["covered"]))
+            if row["covered"][0] >= LEAST_COVERED
+            else f"**{percent(Estimate(*row['covered']))}**",
+            f"{100 * row['passed']:.0f}",
+            f"{100 * row['bias']:+.1f}",
+            f"{100 * row['spread']:.1f}",
+        )
+        for row in rows
+    ]
+    return f"""## The ceiling, by a model
+
+opda's noisy quadratic, fitted to one arm's search; a model, and never the ground of a
+verdict. The truth is the expected score at the optimum; bias and spread in points.
+
+{
+        table(
+            (
+                "surface and trials",
+                "searches",
+                "interval holds (%)",
+                "back-test passed (%)",
+                "bias",
+                "spread",
+            ),
+            lines,
+        )
+    }"""
+
+
 def crosscheck_section() -> str:
     """Other people's code."""
     path = RESULTS / "crosschecks.json"
@@ -610,12 +649,21 @@ def method_section(every: Known) -> str:
         for name in ("archtrial", "numpy", "scipy", "opda")
     )
     now = code()
-    note = (
-        "They are the ones that stand now."
-        if codes == [now]
-        else "Where the statistics changed on the way (they became faster, not others),"
-        f" the results of earlier ones were kept; those that stand now are {now}."
-    )
+    note = "They are the ones that stand now."
+    if codes != [now]:
+        note = (
+            f"Those that stand now are {now}; `simulations.py --check` says whether they"
+            " still count the same."
+        )
+        path = RESULTS / "check.json"
+        if path.exists() and (checked := json.loads(path.read_text())):
+            other = checked["other"]
+            note = (
+                "Since then the statistics became faster and learnt more; the first 100"
+                f" studies of {checked['cells']} cells, carried out again by"
+                f" {checked['statistics']}, gave the same counts"
+                + (f" but for {', '.join(other)}." if other else " in every one.")
+            )
     return f"""## How this page came about
 
 `python evidence/calibration.py` runs what is missing and writes this page; every script
@@ -713,6 +761,7 @@ own: `archtrial calibrate my.toml`, or `archtrial calibrate STUDY`.
 {confound_section(confound)}
 {coverage_section(with_intervals)}
 {looks_section()}
+{ceiling_section()}
 {records_section()}
 {crosscheck_section()}
 {permutations_section()}

@@ -68,6 +68,14 @@ class Journal:
         whole = self.path.read_text().rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
+    def first(self, cell: str, definition: str) -> Tally | None:
+        """Returns what was counted in a cell's first chunk."""
+        for line in self._lines():
+            known = line["cell"], line["definition"], line["chunks"]
+            if known == (cell, definition, [0, 1]):
+                return Tally(line["counts"])
+        return None
+
     def found(self, cell: str, definition: str) -> Found | None:
         """Returns what is known of a cell as it is defined now."""
         lines = [
@@ -93,19 +101,22 @@ class Journal:
         studies: int,
         count: Callable[[int], Tally],
         about: Mapping[str, Any],
+        *,
+        size: int = CHUNK,
     ) -> None:
         """Adds the chunks that a cell lacks.
 
         Args:
             cell: Its name.
             definition: The digest of what it is.
-            studies: How many it shall have in all, a multiple of `CHUNK`.
+            studies: How many it shall have in all, a multiple of `size`.
             count: From a chunk's number to its tally.
             about: What stands beside the counts.
+            size: Studies in a chunk.
         """
         known = self.found(cell, definition)
         done = known.chunks if known else frozenset()
-        missing = [c for c in range(studies // CHUNK) if c not in done]
+        missing = [c for c in range(studies // size) if c not in done]
         if not missing:
             return
         self.path.parent.mkdir(exist_ok=True)
@@ -134,7 +145,10 @@ class Journal:
         print(f"{self.path.stem}: {cell}: {studies} studies", flush=True)
 
     def compact(self) -> None:
-        """Joins the chunks of a cell that follow each other into one line."""
+        """Joins the chunks of a cell that follow each other, all but the first.
+
+        The first stays alone, so that later code can be held against it.
+        """
         lines = sorted(
             self._lines(),
             key=lambda x: (x["cell"], x["definition"], x["code"], x["chunks"]),
@@ -146,7 +160,7 @@ class Journal:
             if (
                 last is not None
                 and all(last[key] == line[key] for key in same)
-                and last["chunks"][1] == line["chunks"][0]
+                and last["chunks"][1] == line["chunks"][0] > 1
             ):
                 last["chunks"] = [last["chunks"][0], line["chunks"][1]]
                 last["seconds"] = round(last["seconds"] + line["seconds"], 2)
