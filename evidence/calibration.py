@@ -58,6 +58,11 @@ def short(rate: Estimate) -> str:
     return f"{100 * rate.estimate:.1f}"
 
 
+def _points(value: float) -> str:
+    """Returns a gain in points; adding 0 turns -0.0 into 0.0."""
+    return f"{round(100 * value, 1) + 0.0:.1f}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Returns a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
@@ -314,7 +319,7 @@ def coverage_section(cells: Known) -> str:
     rows = [
         (
             cell.name,
-            f"{100 * found.about['gain']:.1f}",
+            _points(found.about["gain"]),
             f"{found.tally.studies:,}",
             *(_covered(found.tally.rate(key)) for key in kinds.values()),
             f"{100 * found.tally.mean('width'):.1f}",
@@ -374,6 +379,8 @@ def records_section() -> str:
                     "0 to 3.7 % of either side" if halves else elsewhere[n],
                 )
             )
+    if not rows:
+        return ""
     text = f"""## Real records
 
 Studies drawn 1,000 times without replacement from 512 random-search runs each of
@@ -597,7 +604,11 @@ def trust_section(null: Known, cells: Known) -> str:
                     f" `{verdict}` in {percent(alone)} %. The verdict is protected by"
                     " the other reading; records with one reading only are not."
                 )
-    for what, key in (("gain", "covered"), ("trials to match", "match covered")):
+    for what, key in (
+        ("gain", "covered"),
+        ("gain in the other reading", "other covered"),
+        ("trials to match", "match covered"),
+    ):
         for cell, results in cells:
             rate = results.tally.rate(key)
             if rate.estimate < LEAST_COVERED:
@@ -623,6 +634,22 @@ And by what was not simulated, or is known not to hold:
 - Search spaces unlike these (noisy quadratics of 1 to 4 hyperparameters, plateaus,
   divergence at an edge): repeat it on yours with `archtrial calibrate STUDY`.
 """
+
+
+def _unfinished() -> str:
+    """Says which cells have fewer studies than they shall have."""
+    cells = simulations.cells()
+    short = [
+        cell
+        for cell in cells
+        if (found := cell.found()) is None or found.tally.studies < cell.studies
+    ]
+    if not short:
+        return f"All {len(cells)} cells have the studies that were planned.\n"
+    return (
+        f"{len(short)} of {len(cells)} cells have fewer studies than planned so far; the"
+        " numbers above say how many each has.\n"
+    )
 
 
 def method_section(every: Known) -> str:
@@ -678,6 +705,7 @@ judged: {", ".join(codes)}. {note}
             [(name, f"{studies[name]:,}", f"{seconds[name]:.0f}") for name in seconds],
         )
     }
+{_unfinished()}
 A whole study is simulated: n configurations of each arm, one search run each, 3 fresh
 seeds for the union of the top configurations and one for the rest of those that weigh,
 both readings, test examples where the setting has them. The true gain is computed from
