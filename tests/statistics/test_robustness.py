@@ -138,8 +138,9 @@ def test_a_choice_is_split_by_option():
     found = rows(robustness(a, b, **TERMS, options=options))
     assert [found[f"norm, {o}"].trials for o in options["norm"]] == [11, 11, 10]
     assert found["norm, layer"].kind == "option"
-    with pytest.raises(ProtocolError, match="normm"):
-        robustness(a, b, **TERMS, options={"normm": ("none", "batch")})
+    # Of another challenger.
+    more = {**options, "activation": ("relu", "gelu")}
+    assert rows(robustness(a, b, **TERMS, options=more)) == found
 
 
 def test_small_parts_take_a_smaller_effort_or_are_skipped():
@@ -217,6 +218,8 @@ def test_a_larger_baseline_is_one_more_row():
     assert (row.name, row.kind, row.finding) == ("against wide", "matched", "opposite")
     assert found.effect.low > 0 > row.effect.high
     assert row.whole == found.effect.estimate
+    small = quadratic("small", 3, draws(0, 12))
+    assert robustness(a, b, **TERMS, matched=small).skipped == ("against small",)
 
 
 def test_swapping_the_arms_turns_everything_round():
