@@ -222,7 +222,7 @@ def power_figure(power: Known) -> str:
         curves.setdefault(design, []).append((100 * cell.setting.effect, claimed))
     with matplotlib.rc_context(drawing.STYLE):
         figure, axes = drawing.canvas(
-            "Power rises with the gain and with n, and pairing is worth more than both",
+            "How often a gain that is there is claimed, by its size",
             drawing.WIDE,
             body=380,
             left=52,
