@@ -341,7 +341,7 @@ ATTRIBUTION = {
 FACTORIAL = {
     "effects": [
         {
-            "name": name,
+            "name": name.replace(" x ", ", with "),
             "factors": name.split(" x "),
             "effect": effect,
             "p_value": p_value,
@@ -385,13 +385,13 @@ def make_whole_evidence(**changes):
         "looks": [
             {
                 "configurations": 16,
-                "alpha": 0.0001,
+                "alpha": None,
                 "decisions": {"cnn": "go on"},
             },
             {
                 "configurations": 32,
                 "alpha": 0.0055,
-                "decisions": {"cnn": "claim: architecture"},
+                "decisions": {"cnn": "claim"},
             },
         ],
         "probes": [

@@ -231,7 +231,7 @@ def test_interactions_stand_below_main_effects():
     effects = FACTORIAL["effects"][::-1]
     axes = explanations.factorial(effects, 0.005, Score()).axes[0]
     names = [t.get_text() for t in axes.texts if "(" not in t.get_text()]
-    assert names == ["norm", "residual", "residual \u00d7 norm"]
+    assert names == ["norm", "residual", "residual, with norm"]
 
 
 def test_shares_are_ordered_and_named_in_the_title():
@@ -246,6 +246,13 @@ def test_shares_are_ordered_and_named_in_the_title():
     assert explanations.shares(first).get_label() == (
         "80% of the spread of scores comes from the architecture"
     )
+
+
+def test_shares_that_cannot_be_told_are_left_out():
+    known = ATTRIBUTION["shares"] | {"interaction": None, "seed": None}
+    figure = explanations.shares(known)
+    names = [t.get_text() for t in figure.axes[0].texts if "%" not in t.get_text()]
+    assert names == ["hyperparameters", "architecture"]
 
 
 @pytest.mark.parametrize(

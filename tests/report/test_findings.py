@@ -145,8 +145,46 @@ def test_a_ceiling_is_a_model_and_says_when_it_failed():
     found = estimate(0.7, 0.6, 0.8, backtest={"passed": False, "error": 0.2})
     assert findings.ceiling("mlp", found, Score()) == findings.Answer(
         "mlp: 70% (60 to 80%)",
-        "do not rely on it: the model did not foretell the runs it had not seen",
+        "do not rely on it: the model did not foretell the trials it had not seen",
     )
+
+
+def test_a_ceiling_may_have_no_limit():
+    found = {"estimate": 0.7, "low": 0.65, "high": None, "backtest": {"passed": True}}
+    assert findings.ceiling("mlp", found, Score()).answer == (
+        "mlp: 70.0% (these trials set it no limit on one side)"
+    )
+
+
+def test_the_baseline_may_be_the_best():
+    study = {
+        "winner": {
+            "arm": "mlp",
+            "score": estimate(0.7, 0.6, 0.8),
+            "rerun": estimate(0.69, 0.66, 0.72),
+            "gain": None,
+            "luck": None,
+        }
+    }
+    assert findings.winner(study, Score()) == (
+        "mlp was the best. Its tuned configuration, trained again from seeds that had no"
+        " part in choosing it, scores 69.0% (66.0 to 72.0%); no challenger was ahead of"
+        " it."
+    )
+    assert findings.winner({}, Score()) == ""
+
+
+def test_shares_that_cannot_be_told_are_said_so():
+    share = estimate(0.5, 0.4, 0.6)
+    shares = {"architecture": share, "hyperparameters": share}
+    hidden = findings.hidden_shares(
+        {"attribution": {"shares": shares | {"interaction": None, "seed": None}}}
+    )
+    assert "do not share their draws" in hidden
+    assert "hidden in the others" in hidden
+    told = shares | {"interaction": share, "seed": share}
+    assert findings.hidden_shares({"attribution": {"shares": told}}) == ""
+    assert findings.hidden_shares({}) == ""
 
 
 def shown(evidence):

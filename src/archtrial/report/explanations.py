@@ -284,7 +284,7 @@ def factorial(
     ordered = sorted(effects, key=lambda effect: len(effect["factors"]))
     rows = [
         estimated(
-            findings.crossed(found),
+            found["name"],
             _gain(found["effect"], metric),
             # No arm's colour: an effect is of all arms that have the tweak.
             LIGHT["ink" if len(found["factors"]) == 1 else "muted"],
@@ -308,26 +308,28 @@ def shares(found: Mapping[str, Mapping[str, Any]], width: int = WIDE) -> Figure:
     """Draws what share of the spread of scores comes from where.
 
     Args:
-        found: The document's attribution: of each source, its share with an interval.
+        found: The document's attribution: of each source, its share with an interval,
+            or None where it cannot be told.
         width: The figure's width.
     """
-    ordered = sorted(found, key=lambda source: -found[source]["estimate"])
+    known = {source: found[source] for source in SPREAD if found.get(source)}
+    ordered = sorted(known, key=lambda source: -known[source]["estimate"])
     rows = [
         estimated(
             "interaction of both" if source == "interaction" else source,
-            numbers.shares(found[source]),
+            numbers.shares(known[source]),
             LIGHT["ink"],
-            found[source],
+            known[source],
         )
         for source in ordered
     ]
     largest = ordered[0]
     message = (
-        f"{numbers.probability(found[largest]['estimate'])} of the spread of scores"
+        f"{numbers.probability(known[largest]['estimate'])} of the spread of scores"
         f" comes from {SPREAD[largest]}"
     )
-    if largest != "architecture" and "architecture" in found:
-        share = numbers.probability(found["architecture"]["estimate"])
+    if largest != "architecture" and "architecture" in known:
+        share = numbers.probability(known["architecture"]["estimate"])
         message += f", {share} from the architecture"
     with matplotlib.rc_context(STYLE):
         figure, axes = draw_forest(message, rows, width, include=(0.0, 1.0))

@@ -17,8 +17,8 @@ __all__ = [
     "catching_up",
     "ceiling",
     "claimed_effects",
-    "crossed",
     "error_rate",
+    "hidden_shares",
     "longer_training",
     "other_sides",
     "probing",
@@ -188,20 +188,19 @@ def winner(study: Mapping[str, Any], metric: Metric) -> str:
     if not found:
         return ""
 
-    def interval(end: str) -> tuple[float | None, float | None]:
-        return found[end]["low"], found[end]["high"]
-
     among = f" of {found['among']}" if found.get("among") else ""
-    rerun = numbers.score(found["rerun"]["estimate"], metric, interval("rerun"))
-    gain = numbers.difference(found["gain"]["estimate"], metric, interval("gain"))
-    luck = numbers.difference(found["luck"]["estimate"], metric, interval("luck"))
-    return (
-        f"{found['arm']} was the best{among}. Trained again from seeds that had no part"
-        f" in choosing it, it scores {rerun}"
-        f" ({numbers.scores(*interval('rerun'), metric)}), which is {gain} over the"
-        f" baseline ({numbers.differences(*interval('gain'), metric)}); luck in being"
-        f" chosen made {luck} of its first score."
+    rerun = numbers.estimated(found["rerun"], metric)
+    again = (
+        f"{found['arm']} was the best{among}. Its tuned configuration, trained again from"
+        f" seeds that had no part in choosing it, scores {rerun}"
     )
+    if found["gain"] is None:
+        return f"{again}; no challenger was ahead of it."
+    words = f"{again}, {numbers.gained(found['gain'], metric)} over the baseline's"
+    if found["luck"] is not None:
+        luck = numbers.gained(found["luck"], metric)
+        words += f"; of its first lead {luck} was luck in being chosen"
+    return f"{words}."
 
 
 def tweaks(study: Mapping[str, Any], metric: Metric) -> str:
@@ -217,7 +216,7 @@ def claimed_effects(effects: Sequence[Mapping[str, Any]], metric: Metric) -> str
         return "No tweak's effect is clear of chance"
     if len(claimed) > 3:
         return f"{len(claimed)} of {len(effects)} effects are clear of chance"
-    names = joined([crossed(found) for found in claimed])
+    names = joined([shortened(found["name"], 44) for found in claimed])
     gains = [
         numbers.difference(found["effect"]["estimate"], metric) for found in claimed
     ]
@@ -227,9 +226,21 @@ def claimed_effects(effects: Sequence[Mapping[str, Any]], metric: Metric) -> str
     return f"The effects of {names} are clear of chance: {worth}"
 
 
-def crossed(found: Mapping[str, Any]) -> str:
-    """Writes an effect's name, such as residual times norm."""
-    return " \u00d7 ".join(shortened(factor, 16) for factor in found["factors"])
+def hidden_shares(study: Mapping[str, Any]) -> str:
+    """Says which shares of the spread cannot be told, in words that follow a caption."""
+    shares = (study.get("attribution") or {}).get("shares", {})
+    words = ""
+    if shares and shares.get("interaction") is None:
+        words += (
+            " Whether it matters which hyperparameters suit which arm cannot be told of"
+            " arms that do not share their draws."
+        )
+    if shares and shares.get("seed") is None:
+        words += (
+            " The seed's share is hidden in the others: no configuration was trained"
+            " from two fresh seeds."
+        )
+    return words
 
 
 def probing(
@@ -256,14 +267,14 @@ def ceiling(arm: str, found: Mapping[str, Any], metric: Metric) -> Answer:
     """Says how far a model thinks that tuning can take an arm."""
     if "reason" in found:
         return Answer(f"{arm}: not estimated", found["reason"])
-    within = (found["low"], found["high"])
-    score = numbers.score(found["estimate"], metric, within)
-    test = found["backtest"]
+    score = numbers.estimated(found, metric)
+    if None in (found["low"], found["high"]):
+        score += " (these trials set it no limit on one side)"
     return Answer(
-        f"{arm}: {score} ({numbers.scores(*within, metric)})",
-        "the model foretold the better half of the runs from the others"
-        if test["passed"]
-        else "do not rely on it: the model did not foretell the runs it had not seen",
+        f"{arm}: {score}",
+        "the model foretold the best trials from the others"
+        if found["backtest"]["passed"]
+        else "do not rely on it: the model did not foretell the trials it had not seen",
     )
 
 

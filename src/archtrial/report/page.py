@@ -83,6 +83,7 @@ def render(evidence: Evidence) -> str:
         },
         factorial=_factorial(study, metric),
         importance=_importance(study, list(colors)),
+        hidden=findings.hidden_shares(study),
         probing=findings.probing(comparisons[0], probes) if probes else None,
         ceilings=[
             findings.ceiling(arm, found, metric)
@@ -367,8 +368,7 @@ def _rungs(comparison: Mapping[str, Any], metric: Metric) -> _Table | None:
             "configurations",
             comparison["baseline"],
             comparison["challenger"],
-            f"{comparison['baseline']} less the target"
-            + (", points" if metric.bounded else ""),
+            "ahead of target",
         ),
         [
             (
@@ -395,7 +395,7 @@ def _factorial(study: Mapping[str, Any], metric: Metric) -> _Table | None:
         ("effect", "gain", "by chance, adjusted", "claimed"),
         [
             (
-                " \u00d7 ".join(found["factors"]),
+                found["name"],
                 numbers.gained(found["effect"], metric),
                 numbers.p_value(found["p_value_adjusted"]),
                 "yes" if found["claimed"] else "no",
@@ -442,7 +442,9 @@ def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> _Table | Non
         [
             (
                 f"{look['configurations']:,}",
-                numbers.rate(look["alpha"]),
+                "for futility only"
+                if look["alpha"] is None
+                else numbers.rate(look["alpha"]),
                 *(look["decisions"].get(arm, "") for arm in challengers),
             )
             for look in looks

@@ -137,7 +137,7 @@ def draw_forest(
         ]
         return draw_rows(message, short, width, height=46, include=include)
     written = max(columns_of(row.right) for row in rows)
-    left = min(240.0, 24 + 0.58 * SIZE * max(columns_of(row.left) for row in rows))
+    left = min(300.0, 24 + 0.58 * SIZE * max(columns_of(row.left) for row in rows))
     right = 16 + 0.56 * SIZE * written
     figure, top = blank(message, width, _PITCH * len(rows) + 50)
     inner = width - left - right
