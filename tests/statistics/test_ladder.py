@@ -353,6 +353,13 @@ def test_the_uncertainty_of_the_line_grows_beyond_its_end():
     assert beyond.high - beyond.low > at_end.high - at_end.low
 
 
+def test_a_small_test_set_widens_the_line_more_than_its_rungs():
+    tweak = search("tweak", even() + 0.1)
+    found = climbed(ladder(x2=0.02, x4=0.04), tweak, test_size=200)
+    beyond, at_end = found.extrapolation.ahead, found.rungs[2].ahead
+    assert beyond.high - beyond.low > at_end.high - at_end.low > 0.05
+
+
 # --- coverage ------------------------------------------------------------------
 
 REPETITIONS = 400

@@ -106,6 +106,7 @@ def climb(
     seed: int,
     paired: bool,
     resamples: int,
+    test_size: int | None = None,
 ) -> Climb:
     """Finds the rungs at which the baseline reaches the challenger's level at 1x.
 
@@ -135,12 +136,14 @@ def climb(
         paired: Whether trial i of one arm has the draw of trial i of the other, at
             every rung. Trials without a partner are units of their own.
         resamples: B of the intervals, even, at least 40 / alpha.
+        test_size: T, the number of test examples, where their single scores are
+            unknown.
 
     Raises:
         ProtocolError: The challenger at 1x does not tell of this effort, or the
             baseline does at no rung.
     """
-    terms = _Terms(effort, estimand, alpha, seed, paired, resamples)
+    terms = _Terms(effort, estimand, alpha, seed, paired, resamples, test_size)
     short = terms.lacking(challenger, 1)
     if short is not None:
         raise ProtocolError(
@@ -148,7 +151,7 @@ def climb(
             f"{challenger.name} has {short}",
             "Run more trials, or lower the effort.",
         )
-    aim = challenger.reading(estimand)
+    aim = terms.reading(challenger)
     rungs: list[Rung] = []
     known: dict[int, Reading] = {}
     for rung, arm in sorted({1: baseline, **baseline.rungs}.items()):
@@ -157,10 +160,10 @@ def climb(
         other = challenger if rung == 1 else challenger.rungs.get(rung)
         there = None
         if other is not None and terms.lacking(other, rung) is None:
-            there = other.reading(estimand)
+            there = terms.reading(other)
             found = dataclasses.replace(found, challenger_score=terms.level(there))
         if found.reason is None:
-            here = known[rung] = arm.reading(estimand)
+            here = known[rung] = terms.reading(arm)
             found = dataclasses.replace(
                 found,
                 baseline_score=terms.level(here),
@@ -214,6 +217,11 @@ class _Terms:
     seed: int
     paired: bool
     resamples: int
+    test_size: int | None
+
+    def reading(self, arm: Search) -> Reading:
+        """Returns the trials in the reading that counts."""
+        return dataclasses.replace(arm.reading(self.estimand), test_size=self.test_size)
 
     def lacking(self, arm: Search, rung: int) -> str | None:
         """Says why an arm's trials do not tell of the effort, or None if they do."""
@@ -337,6 +345,9 @@ def _combined(
     if len(known) == len(parts):
         examples = np.tensordot(weights, known, axes=1)
     falls = np.array([part.fall[0] for part in parts])
+    # A sum of scores errs by their weights' sum at most, as if by fewer examples.
+    stretch = float(np.sum(np.abs(weights))) ** 2
+    sizes = [part.test_size for part in parts if part.test_size is not None]
     return Expectation(
         estimate=np.tensordot(weights, [part.estimate for part in parts], axes=1),
         influence=influence,
@@ -344,4 +355,7 @@ def _combined(
         examples=examples,
         fall=np.array([np.maximum(weights, 0) @ falls]),
         freedom=np.min([part.freedom for part in parts], axis=0),
+        test_size=max(int(min(sizes) / stretch), 2)
+        if len(sizes) == len(parts)
+        else None,
     ), float(np.maximum(-weights, 0) @ falls)
