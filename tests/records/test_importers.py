@@ -645,3 +645,82 @@ def test_compressed_and_typed_files_say_the_same(tmp_path):
             [run.validation for run in plain.runs],
             rtol=1e-12,
         )
+
+
+# Corners.
+
+
+def test_the_best_epoch_of_nested_curves(tmp_path):
+    curve = [[0.1, 0.6, 0.3], [0.2, None, 0.9], [], [None], [0.5], None]
+    rows = [
+        {
+            "arm": arm,
+            "lr": i,
+            "widths": [i, 2],
+            "curve": None if c is None else [{"val": v, "test": i / 10 + k / 100} for k, v in enumerate(c)],
+        }
+        for arm in "AB" for i, c in enumerate(curve)
+    ]  # fmt: skip
+    path = write(tmp_path, "\n".join(json.dumps(row) for row in rows), "runs.jsonl")
+    wanted = Wanted(
+        validation="curve[best].val", test="curve[best].test",
+        hyperparameters=("lr", "widths"),
+    )  # fmt: skip
+    found = read([path], wanted).runs[:6]
+    assert [r.validation for r in found if not r.diverged] == [0.6, 0.9, 0.5]
+    tests = [r.test for r in found if not r.diverged]
+    assert tests == pytest.approx([0.01, 0.12, 0.4])
+    assert list(found[0].configuration) == ["lr"]
+    lowest = read([path], wanted, lower_is_better=True).runs
+    assert lowest[0].validation == 0.1
+
+
+def test_columns_of_whole_numbers_with_gaps_are_the_same_texts(tmp_path):
+    rows = [
+        {"arm": arm, "seed": 7.0 if i else 7, "lr": i, "val_acc": 0.5}
+        for arm in "AB" for i in range(5)
+    ]  # fmt: skip
+    path = write(tmp_path, "\n".join(json.dumps(row) for row in rows), "runs.jsonl")
+    assert {run.seed for run in read([path]).runs} == {0}
+
+
+def test_steps_without_anything_that_tells_runs_apart(tmp_path):
+    frame = pd.DataFrame({"model": [*"AAAABBBB"], "epoch": 9, "val_acc": 0.5})
+    assert len(read([csv(tmp_path, frame)]).runs) == 8
+
+
+def test_what_was_not_chosen_is_said(tmp_path):
+    frame = searched().assign(val_f1=0.5, sampler="RandomSampler")
+    found = read([csv(tmp_path, frame)], baseline="B", challengers=["A"])
+    assert found.arms == ("B", "A")
+    assert ("", "val_f1", "not chosen") in found.understood.columns
+    plain = frame.rename(columns={"val_acc": "validation", "test_acc": "test"})
+    assert read([csv(tmp_path, plain)], metric="Score").measure.name == "Score"
+
+
+def test_pairs_found_by_name_that_pair_nothing_are_left_out(tmp_path):
+    frame = searched().drop(columns="seed")
+    frame["pair"] = frame["model"] + frame["trial"].astype(str)
+    found = read([csv(tmp_path, frame)])
+    assert not found.paired
+    assert any(note.startswith("No pairs") for note in found.understood.notes)
+
+
+def test_pairs_may_agree_in_a_choice_alone(tmp_path):
+    frame = searched().drop(columns="seed")
+    frame["act"] = np.where(frame["trial"] % 2, "relu", "tanh")
+    frame["only_b"] = np.where(frame["model"] == "B", frame["trial"], np.nan)
+    assert read([csv(tmp_path, frame)], Wanted(pair="trial")).paired
+
+
+def test_every_run_diverged(tmp_path):
+    frame = searched().assign(status="crashed")
+    assert "every run diverged" in refusal([csv(tmp_path, frame)])
+
+
+def test_the_same_file_twice(tmp_path):
+    path = csv(tmp_path, searched())
+    frame = searched()
+    frame.to_csv(tmp_path / "copy.csv", index=False)
+    said = refusal([path, tmp_path / "copy.csv"])
+    assert f"in row 1 and again in row 1 of {tmp_path / 'copy.csv'}" in said

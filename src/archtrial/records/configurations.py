@@ -184,14 +184,18 @@ def _refuse_twice(
     same = (
         (table[columns] == reference) | (table[columns].isna() & reference.isna())
     ).all(axis=1)
-    rows = frame.loc[same.to_numpy(), "row"].tolist()
+    one, other, *_ = zip(
+        frame.loc[same.to_numpy(), "source"],
+        frame.loc[same.to_numpy(), "row"],
+        strict=True,
+    )
     what = f"arm {first['arm']}" + (
         f", seed {first['seed']}" if "seed" in frame else ""
     )
+    again = f"row {other[1]}" + (f" of {other[0]}" if other[0] != one[0] else "")
     raise RecordsError(
         "every run stands in the table once",
-        f"{first['source']}: {what} in row {rows[0]} and again in row"
-        f" {rows[1] if len(rows) > 1 else rows[0]}",
+        f"{one[0]}: {what} in row {one[1]} and again in {again}",
         "Remove the copy; or, if these are different runs, name the column that tells"
         " them apart: --configuration COLUMN or --seed-column COLUMN.",
     )

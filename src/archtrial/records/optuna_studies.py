@@ -35,7 +35,8 @@ _TRACES = {
 def is_study(source: str) -> bool:
     """Says whether a source is a storage of Optuna's: a URL or a journal."""
     place = source.rpartition("#")[0] or source
-    return "://" in source or place.endswith((".journal", ".log"))
+    url = "://" in source and not source.startswith(("http://", "https://"))
+    return url or place.endswith((".journal", ".log"))
 
 
 def open_study(source: str) -> Table:
@@ -172,13 +173,10 @@ class _Log:
 
 
 def _row(trial: Any) -> dict[str, Any]:
-    value = trial.value
-    if value is None and trial.state.name == "PRUNED" and trial.intermediate_values:
-        value = trial.intermediate_values[max(trial.intermediate_values)]
     return {
         "number": trial.number,
         "state": trial.state.name,
-        "value": value,
+        "value": trial.value,
         **{f"params.{name}": chosen for name, chosen in trial.params.items()},
         **{f"user.{name}": said for name, said in trial.user_attrs.items()},
     }
@@ -187,13 +185,16 @@ def _row(trial: Any) -> dict[str, Any]:
 def _not_random(study: Any, trials: Sequence[Any]) -> str | None:
     """Returns why trials cannot be taken for random search; None where they can."""
     for trial in trials:
-        for key in trial.system_attrs:
-            for trace, sampler in _TRACES.items():
-                if key.startswith(trace) or (trace == "NSGA" and ":generation" in key):
-                    return (
-                        f"trial {trial.number} of {study.study_name} was proposed by"
-                        f" {sampler}"
-                    )
+        left = [
+            sampler
+            for key in trial.system_attrs
+            for trace, sampler in _TRACES.items()
+            if key.startswith(trace)
+        ]
+        if left:
+            return (
+                f"trial {trial.number} of {study.study_name} was proposed by {left[0]}"
+            )
     said = {
         str(attributes["sampler"])
         for attributes in (study.user_attrs, *(trial.user_attrs for trial in trials))

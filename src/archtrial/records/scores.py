@@ -157,8 +157,7 @@ def scaled(
     if measure.fraction:
         _check_range(frame, roles, 0, 100, f"{measure.name} lies between 0 and 1")
         if ((known > 0) & (known <= 1)).any():
-            few = 0.5 if (known > 1).mean() < 0.5 else None
-            _mixed(frame, roles, measure, small=few is None)
+            _mixed(frame, roles)
         frame[roles] = scores / 100
         return (
             True,
@@ -173,7 +172,7 @@ def scaled(
         and (odd > 1).all()
         and (odd <= 100).all()
     ):
-        _mixed(frame, roles, measure, small=False)
+        _mixed(frame, roles)
     return False, 1.0, []
 
 
@@ -189,22 +188,20 @@ def _check_range(
             )
 
 
-def _mixed(
-    frame: pd.DataFrame, roles: Sequence[str], measure: Measure, *, small: bool
-) -> None:
-    """Refuses fractions among percentages, with a row that shows them."""
-    for role in roles:
-        values = frame[role]
-        odd = (values > 0) & (values <= 1) if small else values > 1
-        if odd.any():
-            first = frame[odd.to_numpy()].iloc[0]
-            raise RecordsError(
-                "all scores are fractions, or all are percentages",
-                f"{first['source']}, row {first['row']}, {role}: {first[role]:g} among"
-                f" scores {'above' if small else 'up to'} 1",
-                "Correct it; or say what the scores are: --percent, or --metric NAME if"
-                " they are no shares of anything.",
-            )
+def _mixed(frame: pd.DataFrame, roles: Sequence[str]) -> None:
+    """Refuses fractions among percentages, with a row of the rarer kind."""
+    cells = frame[["source", "row", *roles]].melt(["source", "row"], var_name="role")
+    cells = cells[(cells["value"] > 0).to_numpy()]
+    small = bool((cells["value"] > 1).mean() > 0.5)
+    odd = cells["value"] <= 1 if small else cells["value"] > 1
+    first = cells[odd.to_numpy()].iloc[0]
+    raise RecordsError(
+        "all scores are fractions, or all are percentages",
+        f"{first['source']}, row {first['row']}, {first['role']}: {first['value']:g}"
+        f" among scores {'above' if small else 'up to'} 1",
+        "Correct it; or say what the scores are: --percent, or --metric NAME if they"
+        " are no shares of anything.",
+    )
 
 
 def with_examples(frame: pd.DataFrame) -> pd.DataFrame:
