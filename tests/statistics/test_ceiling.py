@@ -71,12 +71,15 @@ def test_of_what_lies_below_the_tail_the_number_alone_counts(found):
     assert there.score == found.score
 
 
-def test_diverged_runs_are_not_part_of_the_tail():
-    scores = drawn(128, 0)
-    # Most diverge; that they "reached" .7 is the constant predictor's merit.
-    diverged = np.arange(128) < 80
-    there = ceiling(search(np.where(diverged, 0.7, scores), diverged=diverged))
-    assert there.score.estimate == pytest.approx(0.8, abs=0.03)
+def test_the_tail_starts_above_the_runs_that_diverged():
+    # Even where the constant predictor does better than half of the trials.
+    diverged = np.arange(128) < 10
+    scores = np.where(diverged, 0.76, drawn(128, 0))
+    above = np.sort(scores[scores > 0.76])
+    assert len(above) < 64 - 10
+    tail = _Tail(above, 128 - len(above), 0.76, range(1, 2), float("inf"))
+    found = ceiling(search(scores, diverged=diverged))
+    assert found.score == tail.interval(0.05)[1]
 
 
 def test_no_ceiling_above_what_the_metric_allows():
