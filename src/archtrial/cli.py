@@ -91,6 +91,30 @@ Configurations = Annotated[
     int | None, typer.Option(help="Configurations searched in each arm (n >= 4 k).")
 ]
 Steps = Annotated[int | None, typer.Option(help="Training steps of every run.")]
+Ladder = Annotated[
+    str | None,
+    typer.Option(
+        help="Also retune every arm at longer rungs, such as 1,2,4: would the baseline"
+        " get there, trained longer?"
+    ),
+]
+Looks = Annotated[
+    str | None,
+    typer.Option(
+        help="Judge at these numbers of configurations, such as 16,32,64, and stop as"
+        " soon as it is settled; error rates are kept."
+    ),
+]
+Probes = Annotated[
+    int | None,
+    typer.Option(
+        help="Trials of each adaptive tuner (TPE, GP) on the baseline, outside all"
+        " tests: can it get there at all?"
+    ),
+]
+Price = Annotated[
+    float | None, typer.Option(help="Of an hour of the machine, in any currency.")
+]
 Seed = Annotated[int | None, typer.Option(help="The study's seed.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
 OwnCommand = Annotated[
@@ -122,6 +146,10 @@ def run(
     effort: Effort = None,
     configurations: Configurations = None,
     steps: Steps = None,
+    ladder: Ladder = None,
+    looks: Looks = None,
+    probes: Probes = None,
+    price: Price = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -154,6 +182,9 @@ def run(
         "effort": effort,
         "configurations": configurations,
         "steps": steps,
+        "ladder": _numbers("ladder", ladder),
+        "looks": _numbers("looks", looks),
+        "probes": probes,
         "seed": seed,
         "device": device,
     }
@@ -187,8 +218,10 @@ def run(
     _say(f"study: {trial.folder}")
     with _Progress() as progress:
         trial.run(workers=crew, watch=progress.show)
-    page = trial.report(trial.folder / "report.html")
-    _conclude(trial.judgement, page, as_json)
+    judgement = _priced(trial.judgement, price)
+    page = trial.folder / "report.html"
+    write(page, judgement.page())
+    _conclude(judgement, page, as_json)
 
 
 @app.command()
@@ -205,12 +238,13 @@ def plan(
     effort: Effort = None,
     configurations: Configurations = None,
     steps: Steps = None,
+    ladder: Ladder = None,
+    looks: Looks = None,
+    probes: Probes = None,
     seed: Seed = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
     device: Device = None,
-    price: Annotated[
-        float | None, typer.Option(help="Of an hour of the machine, in any currency.")
-    ] = None,
+    price: Price = None,
     effect: Annotated[
         float | None,
         typer.Option(help="A gain that the trial is to see: .01 is one point."),
@@ -234,6 +268,9 @@ def plan(
         effort=effort,
         configurations=configurations,
         steps=steps,
+        ladder=_numbers("ladder", ladder),
+        looks=_numbers("looks", looks),
+        probes=probes,
         seed=seed,
         device=device,
     )
@@ -621,6 +658,7 @@ def report(
         str | None,
         typer.Option(help="Write this figure alone, to --output as .svg or .png."),
     ] = None,
+    price: Price = None,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
@@ -628,7 +666,7 @@ def report(
     from archtrial import judge as room
     from archtrial.report import figures
 
-    judgement = room.judge_study(study)
+    judgement = _priced(room.judge_study(study), price)
     if figure is None:
         path = output or study / "report.html"
         write(path, judgement.page())
@@ -767,6 +805,32 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _numbers(name: str, text: str | None) -> tuple[int, ...] | None:
+    """Reads whole numbers with commas between them, such as 16,32,64."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise ProtocolError(
+            f"{name} are whole numbers with commas between them",
+            repr(text),
+            f"Write --{name} {'1,2,4' if name == 'ladder' else '16,32,64'}.",
+        ) from None
+
+
+def _priced(judgement: "Judgement", price: float | None) -> "Judgement":
+    """Returns a judgement whose page and table also speak of money."""
+    import dataclasses
+
+    if price is None:
+        return judgement
+    if not 0 < price < float("inf"):
+        raise ProtocolError("a price an hour is more than 0", f"{price:g}")
+    evidence = dataclasses.replace(judgement.evidence, price_per_hour=price)
+    return dataclasses.replace(judgement, evidence=evidence)
 
 
 def _seconds(budget: str) -> float:
