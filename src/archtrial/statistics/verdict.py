@@ -182,6 +182,7 @@ def compare(
     test_size: int | None = None,
     elsewhere: bool = False,
     matched: Mapping[str, Search] | None = None,
+    causes: Mapping[str, str] | None = None,
     options: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Comparison]:
     """Compares challengers with a baseline after equal tuning effort.
@@ -221,6 +222,8 @@ def compare(
             (`robustness`). A significant gain of the other sign there makes the
             verdict inconclusive.
         matched: By challenger, the baseline made as large as it.
+        causes: By challenger, what it has other than the baseline, in words; by
+            default "the architecture".
         options: By hyperparameter that is a choice, what its options are called.
 
     Returns:
@@ -267,6 +270,7 @@ def compare(
         published=published,
         elsewhere=elsewhere,
         matched=matched or {},
+        causes=causes or {},
         options=options or {},
         test_size=test_size,
     )
@@ -334,6 +338,7 @@ class _Terms:
     published: Mapping[str, float] | None
     elsewhere: bool
     matched: Mapping[str, Search]
+    causes: Mapping[str, str]
     options: Mapping[str, Sequence[str]]
     test_size: int | None
 
@@ -608,8 +613,7 @@ def _report(
             verdict = "inconclusive"
     other_parts = _elsewhere(terms, baseline, challenger)
     if other_parts is not None and other_parts.opposite and reason is None:
-        names = ", ".join(row.name for row in other_parts.opposite)
-        reason = f"depends on the search space: the sign of the gain turns ({names})"
+        reason = _turning(other_parts)
         verdict = "inconclusive"
 
     n = min(baseline.n, challenger.n)
@@ -675,6 +679,7 @@ def _report(
             effect=effect,
             matching=matching,
             climb=measured.climb,
+            cause=terms.causes.get(challenger.name, "the architecture"),
             max_multiple=terms.max_multiple,
             matching_needs=needed,
             detectable=detectable,
@@ -845,6 +850,25 @@ def _elsewhere(
         matched=larger,
         options=terms.options,
     )
+
+
+def _turning(found: Robustness) -> str:
+    """Says on what the sign of the gain depends."""
+    depends = [
+        f"depends on {what}: the sign of the gain turns ({names})"
+        for what, names in (
+            (
+                "the search space",
+                ", ".join(r.name for r in found.opposite if r.kind != "matched"),
+            ),
+            (
+                "the number of parameters",
+                ", ".join(r.name for r in found.opposite if r.kind == "matched"),
+            ),
+        )
+        if names
+    ]
+    return "; it ".join(depends)
 
 
 def _described(found: Robustness) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def sentence(
     effect: Estimate | None,
     matching: Matching | None = None,
     climb: Climb | None = None,
+    cause: str = "the architecture",
     max_multiple: float = 4.0,
     matching_needs: int | None = None,
     detectable: float | None = None,
@@ -106,6 +107,7 @@ def sentence(
         effect: The challenger's gain, positive where it is better; None if unknown.
         matching: How the baseline catches up by tuning.
         climb: How it does by training longer; None where nobody tried.
+        cause: What the challenger has other than the baseline.
         max_multiple: How much more tuning counts.
         matching_needs: The n that would tell whether it catches up; None if more
             configurations are not what is missing.
@@ -134,7 +136,7 @@ def sentence(
             baseline, challenger, units, margin, matching, max_multiple, matching_needs
         )
         longer = _longer(baseline, climb)
-        return f"{same}, {beats}: the architecture makes the difference. {more}{longer}"
+        return f"{same}, {beats}: {cause} makes the difference. {more}{longer}"
     if verdict == "tuning" and published_gap is None:
         assert matching is not None
         near = f"{same}, {beats}, but {baseline} comes within {units.size(margin)}"
