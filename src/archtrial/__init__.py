@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archtrial.errors import UserError
-    from archtrial.judge import Verdict, judge_study, judge_sources
+    from archtrial.judge import Verdict, judge_sources, judge_study
     from archtrial.protocol import Arm, Protocol, Recipe, Splits
     from archtrial.space import Choice, Integer, Real
     from archtrial.study import Study
@@ -31,8 +31,8 @@ __all__ = [
     "Study",
     "UserError",
     "Verdict",
-    "judge_study",
     "judge_sources",
+    "judge_study",
     "load_tuned",
 ]
 

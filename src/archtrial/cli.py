@@ -385,6 +385,13 @@ def judge(
     seed: Annotated[
         int | None, typer.Option(help="Of the permutations and resamples.")
     ] = None,
+    ceiling: Annotated[
+        bool,
+        typer.Option(
+            "--ceiling",
+            help="Also ask a model how good each arm can get at all; takes seconds.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Stop after what was understood.")
     ] = False,
@@ -442,7 +449,11 @@ def judge(
         }  # fmt: skip
         _check_alone(folders[0], source, told)
         judgement = room.judge_study(
-            folders[0], baseline=baseline, challengers=challenger, **declared
+            folders[0],
+            ceilings=ceiling,
+            baseline=baseline,
+            challengers=challenger,
+            **declared,
         )
     else:
         from archtrial.records import columns, importers
@@ -464,6 +475,7 @@ def judge(
             imported,
             **declared,
             test_size=test_size,
+            ceilings=ceiling,
             published=_published(
                 imported.arms, published_baseline, published_challenger
             ),

@@ -17,16 +17,16 @@ from archtrial import searches, statistics
 from archtrial import space as spaces
 from archtrial.calibration import published_error
 from archtrial.records.table import Run
-from archtrial.statistics import Estimand, Estimate, Search
+from archtrial.statistics import Comparison, Estimand, Estimate, Search
 
-__all__ = ["findings", "options"]
+__all__ = ["ceilings", "of_study", "options"]
 
 # Trials are independent draws, so the first ones are a sample like any other; with
 # this many, shares are known to a point or two.
 ENOUGH = 2048
 
 
-def findings(
+def of_study(
     runs: Sequence[Run],
     arrays: Sequence[Search],
     protocol: Mapping[str, Any],
@@ -35,6 +35,7 @@ def findings(
     sign: int,
     estimand: Estimand,
     paired: bool,
+    comparison: Comparison,
 ) -> dict[str, Any]:
     """Returns what stands beside the verdict, each under the name of its section.
 
@@ -46,6 +47,7 @@ def findings(
         sign: 1 where a higher score is better, else -1.
         estimand: The reading of the verdict.
         paired: Whether trials are paired by index.
+        comparison: The first, whose challenger the probes are to reach.
     """
     n = min(search.n for search in arrays)
     found: dict[str, Any] = {
@@ -54,7 +56,7 @@ def findings(
         ),
         "factorial": None,
         "winner": None,
-        "probes": _probes(runs, sign, arrays[0].worst) or None,
+        "probes": _probes(runs, sign, arrays[0].worst, comparison) or None,
         "calibration": published_error(n, protocol["effort"], paired),
     }
     if n < 4 * protocol["effort"]:
@@ -85,6 +87,50 @@ def findings(
         )
         found["winner"] = None if best is None else _rerun(best, sign)
     return found
+
+
+def ceilings(
+    arrays: Sequence[Search], *, sign: int, best: float, alpha: float
+) -> dict[str, Any]:
+    """Returns, by arm, what a model says of the score at the best hyperparameters.
+
+    Seconds each, so it is computed only where it is asked for.
+
+    Args:
+        arrays: The searches.
+        sign: 1 where a higher score is better, else -1.
+        best: The best score there can be, higher is better.
+        alpha: The level of the intervals.
+    """
+    return {
+        search.name: _ceiling(statistics.ceiling(search, alpha=alpha, best=best), sign)
+        for search in arrays
+    }
+
+
+def _ceiling(found: statistics.Ceiling, sign: int) -> dict[str, Any]:
+    if found.score is None or found.back_test is None:
+        return {"reason": found.reason}
+
+    def limit(value: float) -> float | None:
+        return sign * value if math.isfinite(value) else None
+
+    ends = [limit(found.score.low), limit(found.score.high)]
+    low, high = ends if sign == 1 else ends[::-1]
+    return {
+        "estimate": sign * found.score.estimate,
+        "low": low,
+        "high": high,
+        "scored_on": found.scored_on,
+        "hyperparameters": found.hyperparameters,
+        "noise": found.noise,
+        "backtest": {
+            "passed": found.back_test.passed,
+            "error": sign
+            * (found.back_test.predicted - found.back_test.found.estimate),
+            "effort": found.back_test.effort,
+        },
+    }
 
 
 def options(declared: Mapping[str, spaces.Space]) -> dict[str, list[str]]:
@@ -210,7 +256,9 @@ def _rerun(best: statistics.Winner, sign: int) -> dict[str, Any]:
     }
 
 
-def _probes(runs: Sequence[Run], sign: int, worst: float) -> list[dict[str, Any]]:
+def _probes(
+    runs: Sequence[Run], sign: int, worst: float, comparison: Comparison
+) -> list[dict[str, Any]]:
     """Returns how far each adaptive tuner took the baseline."""
     tuners = sorted({r.tuner for r in runs if r.stage == "probe" and r.tuner})
     found = []
@@ -218,6 +266,7 @@ def _probes(runs: Sequence[Run], sign: int, worst: float) -> list[dict[str, Any]
         trials = [r for r in runs if r.stage == "probe" and r.tuner == tuner]
         again = [r for r in runs if r.stage == "probe confirm" and r.tuner == tuner]
         known = [r.validation for r in trials if math.isfinite(r.validation)]
+        score = searches.over_seeds(again, sign * worst)
         found.append(
             {
                 "tuner": tuner,
@@ -225,7 +274,23 @@ def _probes(runs: Sequence[Run], sign: int, worst: float) -> list[dict[str, Any]
                 "best_validation": sign * max(sign * v for v in known)
                 if known
                 else None,
-                "score": searches.over_seeds(again, sign * worst),
+                "score": score,
+                "reaches": _reaches(score, sign, comparison),
             }
         )
     return found
+
+
+def _reaches(
+    score: Mapping[str, Any] | None, sign: int, comparison: Comparison
+) -> bool | None:
+    """Says whether a score comes within the margin of the challenger's estimate.
+
+    Yes or no where the whole interval over seeds does or does not; None between.
+    """
+    target = comparison.challenger_score
+    if score is None or target is None or score["low"] is None:
+        return None
+    least = sign * target.estimate - comparison.margin
+    ends = [sign * score[end] >= least for end in ("low", "high")]
+    return ends[0] if ends[0] == ends[1] else None

@@ -514,6 +514,7 @@ def _measure(
             seed=terms.seed,
             paired=terms.paired,
             resamples=terms.resamples,
+            test_size=terms.test_size,
         )
         if baseline.rungs
         else None,
@@ -965,8 +966,8 @@ def _warnings(
     for arm in (baseline, challenger):
         if count := int(np.sum(arm.diverged)):
             found.append(
-                f"{count} of {arm.n} trials of {arm.name} diverged; they count at the"
-                " score of the constant predictor."
+                f"{count} of {arm.n} trials of {arm.name} diverged; they stay in, at"
+                " the worst score."
             )
     if measured.equal_efforts is None:
         found.append(

@@ -37,7 +37,7 @@ class Units:
     @property
     def name(self) -> str:
         """The metric's name in a sentence."""
-        plain = self.metric.replace("_", " ")
+        plain = "R²" if self.metric == "r2" else self.metric.replace("_", " ")
         return f"validation {plain}" if self.scored_on == "validation" else plain
 
     def number(self, difference: float, reach: float | None = None) -> str:
