@@ -19,7 +19,7 @@ ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records",
     "statistics", "report", "searches", "calibration", "findings", "judge",
     "data", "zoo", "training", "execution",
-    "trainers", "trial", "tuned", "study", "pilot", "cli", "testing",
+    "trainers", "trial", "tuned", "probes", "study", "pilot", "cli", "testing",
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "judge"
 HEAVY = ("torch", "optuna", "plotly")

@@ -669,7 +669,173 @@ def test_fleets_climb_the_ladder(tmp_path):
         # Its own initialisation, and a schedule of twice the length.
         assert long[0].curve[-1].step == 10
         assert [run.validation for run in short] != [run.validation for run in long]
-    tasks = study.trial.trainer.divide(study._plan_search() + study._plan_ladder())
+    planned = study._plan_search(study.trial.arms, 1) + study._plan_ladder()
+    tasks = study.trial.trainer.divide(planned)
     assert all(len({item.rung for item in task}) == 1 for task in tasks)
     linear = [t for t in tasks if (t[0].arm, t[0].rung) == ("linear", 2)]
     assert [len(task) for task in linear] == [8]
+
+
+# Looks.
+
+LOOKS = Protocol(
+    data="known truth",
+    baseline="plain",
+    challengers=["tweak", "close", "worse"],
+    space={"learning_rate": Real(1e-3, 1e-1, log=True)},
+    effort=2,
+    looks=[8, 16, 32],
+    margin=0.02,
+)
+SURFACES = KnownTruth(
+    {
+        "plain": Surface(peak=0.8, seed_spread=0.004),
+        # One that is settled early, one that is open to the end, one without hope.
+        "tweak": Surface(peak=0.9, seed_spread=0.004),
+        "close": Surface(peak=0.82, seed_spread=0.004),
+        "worse": Surface(peak=0.6, seed_spread=0.004),
+    },
+    space=dict(LOOKS.space),
+    validation_noise=0.004,
+)
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("looked")
+    Study(LOOKS, folder, trainer=SURFACES).run()
+    return folder
+
+
+def searched(folder, arm):
+    return [run for run in runs_of(folder, "search") if run.arm == arm]
+
+
+def test_an_arm_whose_question_is_settled_gets_no_more_runs(looked):
+    n = {arm.name: len(searched(looked, arm.name)) for arm in LOOKS.arms}
+    assert n["plain"] == max(n.values()) > n["worse"]
+    document = json.loads((looked / "verdict.json").read_text())
+    looks = document["study"]["looks"]
+    assert [look["configurations"] for look in looks] == [8, 16, 32][: len(looks)]
+    assert [look["alpha"] for look in looks] == [
+        level.level or 0.0
+        for level in statistics.declare_looks(
+            [8, 16, 32], configurations=32, effort=2, challengers=3
+        )
+    ][: len(looks)]
+    found = {each["challenger"]: each for each in document["comparisons"]}
+    assert list(found) == ["tweak", "close", "worse"]
+    for name, each in found.items():
+        # Each is judged where it stopped, at the level of that look.
+        decided = [look["decisions"].get(name) for look in looks]
+        stopped = next(i for i, d in enumerate(decided) if d != "go on" or i == 2)
+        assert decided[stopped + 1 :] == [None] * (len(looks) - stopped - 1)
+        assert n[name] == each["configurations"] == (8, 16, 32)[stopped]
+        if decided[stopped].startswith("claim"):
+            assert decided[stopped] == f"claim: {each['verdict']}"
+    assert found["tweak"]["verdict"] == "architecture"
+    assert found["worse"]["verdict"] != "architecture"
+
+
+def test_each_look_has_its_runs_and_its_opening(looked):
+    with Store(looked, read_only=True) as store:
+        runs, events = store.runs(), store.events()
+    looks = max(run.look for run in runs)
+    assert [json.loads(d)["look"] for _, name, d in events if "opened" in name] == list(
+        range(1, looks + 1)
+    )
+    assert all(run.test is not None for run in runs)
+    sizes = (0, 8, 16, 32)
+    for run in runs:
+        if run.stage == "search":
+            assert sizes[run.look - 1] <= run.pair < sizes[run.look]
+    # Who wins at a look is run again there; nothing is run twice.
+    winners = {(r.arm, r.pair) for r in runs if r.stage == "winner"}
+    for look in range(1, looks + 1):
+        known = [run for run in runs if run.look <= look]
+        for arm in {run.arm for run in runs if run.look == look}:
+            own = [r for r in known if (r.arm, r.stage) == (arm, "search")]
+            best = max(own, key=lambda run: run.validation)
+            assert (arm, best.pair) in winners
+            extra = [r for r in known if (r.arm, r.pair, r.stage) == (
+                arm, best.pair, "winner")]  # fmt: skip
+            assert [run.seed for run in extra] == list(range(4, 14))
+
+
+def test_what_was_known_at_a_look_can_be_judged_again(looked):
+    with Store(looked, read_only=True) as store:
+        runs, resolved = store.runs(), store.protocol()[1]
+    for look, n in ((1, 8), (2, 16)):
+        known, then = judge.at_look(runs, resolved, look)
+        assert then["configurations"] == n
+        still = {arm["name"] for arm in then["challengers"]}
+        assert {run.arm for run in known} == still | {"plain"}
+        for arm in still | {"plain"}:
+            pairs = [r.pair for r in known if (r.arm, r.stage) == (arm, "search")]
+            assert pairs == list(range(n))
+        # What came later changes nothing.
+        until = [run for run in runs if run.look <= look]
+        assert judge.decisions(until, resolved, look, None) == judge.decisions(
+            runs, resolved, look, None
+        )
+
+
+@pytest.mark.parametrize("stopped_at", [("confirm", 10), "between", "second"])
+def test_an_interrupted_look_ends_with_the_same_bytes(
+    looked, tmp_path, monkeypatch, stopped_at
+):
+    opened = []
+
+    def watch(standing):
+        opened.extend([1] if standing.stage == "test" else [])
+        if (standing.stage, standing.done) == stopped_at:
+            raise StoppedError
+        if stopped_at == "second" and len(opened) == 1 and standing.stage == "confirm":
+            raise StoppedError
+
+    def stop(*_):
+        raise StoppedError
+
+    with monkeypatch.context() as patched:
+        if stopped_at == "between":
+            patched.setattr(judge, "decisions", stop)
+        with pytest.raises(StoppedError):
+            Study(LOOKS, tmp_path, trainer=SURFACES).run(watch=watch)
+    with pytest.raises(archtrial.UserError, match="still sealed"):
+        judge.judge_study(tmp_path)
+    Study(LOOKS, tmp_path, trainer=SURFACES).run()
+    assert_same_runs(looked, tmp_path)
+    name = "verdict.json"
+    assert (tmp_path / name).read_bytes() == (looked / name).read_bytes()
+
+
+def test_one_challenger_is_looked_at_on_its_own(looked, tmp_path):
+    protocol = LOOKS.replace(challengers=["close"])
+    verdict = Study(protocol, tmp_path, trainer=SURFACES).run()
+    # In another company, the same runs.
+    one, other = (
+        [run.validation for run in searched(folder, "close")]
+        for folder in (looked, tmp_path)
+    )
+    assert all(a == b for a, b in zip(one, other, strict=False))
+    (found,) = verdict.comparisons
+    assert found["configurations"] == len(searched(tmp_path, "close"))
+    page = Study(protocol, tmp_path, trainer=SURFACES).judgement.page()
+    assert "go on" in page
+
+
+def test_looks_with_our_own_training_keep_the_tuned_weights(tmp_path):
+    protocol = Protocol(
+        data="digits", baseline="linear", challengers=["mlp"], looks=[4, 8],
+        effort=1, steps=5, confirm_seeds=2,
+    )  # fmt: skip
+    study = Study(protocol, tmp_path)
+    study.run()
+    for arm in ("linear", "mlp"):
+        assert archtrial.load_tuned(tmp_path, arm) is not None
+        own = searched(tmp_path, arm)
+        best = max(own, key=lambda run: run.validation)
+        kept = json.loads((tmp_path / "tuned" / f"{arm}.json").read_text())
+        assert kept["configuration"] == best.configuration
+    again = judge.judge_study(tmp_path).verdict.to_json()
+    assert again == (tmp_path / "verdict.json").read_text()

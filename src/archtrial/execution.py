@@ -22,7 +22,7 @@ import torch
 
 from archtrial.errors import StudyError
 
-__all__ = ["Crew", "ends_with_us"]
+__all__ = ["Crew", "ends_with_us", "torch_threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ class Crew:
     def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         work = self._setup()
         for task in tasks:
-            with _threads(self._threads):
+            with torch_threads(self._threads):
                 result = work(task)
             yield task, result
 
@@ -132,7 +132,8 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Gives torch so many threads, for results that do not depend on the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

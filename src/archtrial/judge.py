@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
-from archtrial import metrics, searches, statistics
+from archtrial import findings, metrics, searches, statistics
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError
-from archtrial.findings import findings, options
 from archtrial.protocol import digest
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import Imported, read
@@ -30,6 +30,8 @@ __all__ = [
     "Score",
     "Verdict",
     "assess",
+    "at_look",
+    "decisions",
     "judge_imported",
     "judge_sources",
     "judge_study",
@@ -125,11 +127,15 @@ class Judgement:
         return figures.draw(name, self.evidence)
 
 
-def judge_study(folder: str | Path, **changes: Any) -> Judgement:
+def judge_study(
+    folder: str | Path, *, ceilings: bool = False, **changes: Any
+) -> Judgement:
     """Judges a study of ours from its store alone.
 
     Args:
         folder: The study's folder.
+        ceilings: Whether a model is asked how good each arm can get at all; that
+            takes seconds, and the extra `archtrial[ceiling]`.
         **changes: Any of `margin`, `effort`, `alpha`, `seed`, `baseline` and
             `challengers` (names) that are to differ from what was declared. The
             verdict is then exploratory, and says so.
@@ -146,21 +152,32 @@ def judge_study(folder: str | Path, **changes: Any) -> Judgement:
             for _, name, detail in events
             if name == "test set opened"
         ]
+        unfinished = RecordsError(
+            "a study is judged when all its runs are done",
+            f"the test set of {store.folder} is still sealed",
+            "Give archtrial run with the same protocol again: it goes on where it"
+            " stopped.",
+        )
         if declared is None or not opened:
-            raise RecordsError(
-                "a study is judged when all its runs are done",
-                f"the test set of {store.folder} is still sealed",
-                "Give archtrial run with the same protocol again: it goes on where it"
-                " stopped.",
-            )
+            raise unfinished
         _, resolved, _ = declared
         runs = store.runs()
-    return assess(
+    if not searches.tested(runs):
+        raise unfinished
+    judgement = assess(
         runs,
         protocol=_changed(resolved, changes),
         constant=opened[0]["constant"],
         environment=_environment(runs, events),
+        ceilings=ceilings,
     )
+    looked = judgement.verdict.to_dict()["study"].get("looks")
+    if looked and "go on" in looked[-1]["decisions"].values():
+        # What was changed may have ended later; what was declared has not ended yet.
+        as_declared = all(value is None for value in changes.values())
+        if as_declared and looked[-1]["configurations"] < resolved["configurations"]:
+            raise unfinished
+    return judgement
 
 
 def _changed(
@@ -279,6 +296,7 @@ def judge_imported(
     seed: int | None = None,
     test_size: int | None = None,
     published: Mapping[str, float] | None = None,
+    ceilings: bool = False,
 ) -> Judgement:
     """Judges runs that were read from other people's tables.
 
@@ -292,6 +310,7 @@ def judge_imported(
         test_size: How many examples the test set has, where their scores are
             unknown: adds a bound on the error of the test set itself.
         published: Published scores by arm, the baseline's among them.
+        ceilings: As for `judge_study`.
 
     Raises:
         RecordsError: The baseline was not named.
@@ -358,6 +377,7 @@ def judge_imported(
         },
         constant=None,
         paired=imported.paired,
+        ceilings=ceilings,
     )
 
 
@@ -388,6 +408,7 @@ def assess(
     constant: float | None,
     paired: bool = True,
     environment: Mapping[str, str] | None = None,
+    ceilings: bool = False,
 ) -> Judgement:
     """Judges finished runs.
 
@@ -397,77 +418,39 @@ def assess(
         constant: The constant predictor's test score; None where nobody knows it.
         paired: Whether equal pairs mean equal draws.
         environment: What stands on the page of versions and hardware.
+        ceilings: Whether a model is asked how good each arm can get at all.
     """
     metric = _metric(protocol)
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
     names = [arm["name"] for arm in arms]
-    # Where nobody knows the constant predictor's score, the lowest of the search.
-    worst = searches.lowest(runs, sign) if constant is None else sign * constant
-    declared = {
-        arm["name"]: {
-            name: spaces.parse(name, dimension)
-            for name, dimension in arm["space"].items()
-        }
-        for arm in arms
-    }
-    arrays = [
-        searches.search(runs, name, sign, worst, declared[name]) for name in names
-    ]
-    effort = protocol["effort"]
-    if effort < 1:
-        raise ProtocolError("effort is at least 1", f"effort = {effort}")
-    edges = searches.edges_reached(runs, declared, sign, effort)
     margin, assumed = protocol["margin"], False
     if margin is None:
-        margin, assumed = searches.default_margin(runs, metric, constant), True
-    notes = list(protocol["notes"])
-    estimand, allowed = protocol["estimand"], [s.readings(effort) for s in arrays]
-    if not all(estimand in readings for readings in allowed):
-        estimand = "run" if estimand == "configuration" else "configuration"
-        notes.append(
-            f"The records allow the reading by {estimand} alone at effort {effort}: not"
-            " every configuration that carries weight has the scores of the other."
-        )
+        # Every look has the margin of the first.
+        seen = at_look(runs, protocol, 1)[0] if protocol.get("looks") else runs
+        margin, assumed = searches.default_margin(seen, metric, constant), True
+    declared = {arm["name"]: _space(arm) for arm in arms}
+    compared = {**protocol, "margin": margin}
+    looked: Sequence[_Looked] = ()
+    common: Sequence[Run] = runs
+    comparisons: Sequence[statistics.Comparison]
+    if protocol.get("looks"):
+        looked = _looks(runs, compared, constant)
+        # What is said of all arms together is said of what all of them have.
+        common, then = at_look(runs, compared, _shortest(runs, compared))
+        reading = _read(common, then, constant=constant, comparing=False)
+        last = {found.challenger: found for each in looked for found in each.found}
+        comparisons = [last[name] for name in names[1:]]
+    else:
+        reading = _read(runs, compared, constant=constant, paired=paired)
+        comparisons = reading.comparisons
+    worst = reading.arrays[0].worst
+    notes = [*protocol["notes"], *reading.notes]
     if assumed:
         notes.append(
             f"No margin was declared: {margin:g} is assumed, the larger of half a point"
             " and one standard deviation over seeds."
         )
-    crowded = {
-        arm: [
-            f"the best configurations of {arm} pile up at the {side} end of {name}"
-            for name, side in found.items()
-        ]
-        for arm, found in edges.items()
-    }
-    # Where nobody declared a space, its edges are only those of what was tried.
-    inferred = protocol.get("spaces_inferred", False)
-    comparisons = statistics.compare(
-        arrays[0],
-        arrays[1:],
-        effort=protocol["effort"],
-        margin=margin,
-        alpha=protocol["alpha"],
-        max_multiple=protocol["max_multiple"],
-        estimand=estimand,
-        paired=paired,
-        metric=metric.name,
-        higher_is_better=metric.higher_is_better,
-        fraction=bool(metric.bounded),
-        scored_on="test" if searches.tested(runs) else "validation",
-        seed=protocol["seed"],
-        unsound=[]
-        if inferred
-        else [clause for each in crowded.values() for clause in each],
-        published=protocol.get("published"),
-        test_size=protocol.get("test_size"),
-        elsewhere=any(declared.values()) and arrays[0].n <= MANY,
-        matched=_matched(runs, protocol, sign, worst),
-        options=options(declared),
-    )
-    if inferred:
-        comparisons = [_beware_of_edges(found, crowded) for found in comparisons]
     document = {
         "schema": 2,
         "study": {
@@ -485,17 +468,27 @@ def assess(
             "flops": sum(run.flops for run in runs),
             "arms": [_summary(runs, name, sign, worst) for name in names],
             "notes": notes,
-            **findings(
-                runs,
-                arrays,
+            **({"looks": [each.to_dict() for each in looked]} if looked else {}),
+            **findings.of_study(
+                common,
+                reading.arrays,
                 protocol,
                 declared,
                 sign=sign,
-                estimand=estimand,
+                estimand=reading.estimand,
                 paired=paired,
+                comparison=comparisons[0],
             ),
+            "ceilings": findings.ceilings(
+                reading.arrays,
+                sign=sign,
+                best=sign * metric.best,
+                alpha=protocol["alpha"],
+            )
+            if ceilings
+            else None,
         },
-        "comparisons": [compared.to_dict() for compared in comparisons],
+        "comparisons": [found.to_dict() for found in comparisons],
     }
     return Judgement(
         Verdict(document),
@@ -505,17 +498,287 @@ def assess(
             metric=metric,
             spaces={name: space for name, space in declared.items() if space},
             curves={
-                search.name: _curve(search, metric, estimand, protocol["alpha"])
-                for search in arrays
+                search.name: _curve(search, metric, reading.estimand, protocol["alpha"])
+                for search in reading.arrays
                 # A tuning curve is claimed up to n / 4.
                 if len(search.validation) >= 4
             },
             protocol=protocol,
             environment=environment or {},
             notes=notes,
-            edges=edges,
+            edges=reading.edges,
             loading=_loading(protocol, arms),
         ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """What runs say: the arrays that the statistics take, and what these make of it."""
+
+    arrays: Sequence[statistics.Search]
+    edges: Mapping[str, Mapping[str, str]]
+    estimand: statistics.Estimand
+    comparisons: Sequence[statistics.Comparison]
+    notes: Sequence[str]
+
+
+def _read(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    *,
+    constant: float | None,
+    paired: bool = True,
+    comparing: bool = True,
+    permutations: int = 9999,
+    elsewhere: bool = True,
+) -> _Reading:
+    """Compares the arms of a protocol whose margin is known.
+
+    Args:
+        runs: Theirs.
+        protocol: The resolved protocol.
+        constant: The constant predictor's test score, if it is known.
+        paired: Whether equal pairs mean equal draws.
+        comparing: Whether the comparisons themselves are wanted.
+        permutations: Of the gate, at least.
+        elsewhere: Whether other parts of the space are looked at, too.
+    """
+    metric = _metric(protocol)
+    sign = 1 if metric.higher_is_better else -1
+    arms = [protocol["baseline"], *protocol["challengers"]]
+    # Where nobody knows the constant predictor's score, the lowest of the search.
+    worst = searches.lowest(runs, sign) if constant is None else sign * constant
+    declared = {arm["name"]: _space(arm) for arm in arms}
+    arrays = [
+        searches.search(runs, name, sign, worst, space)
+        for name, space in declared.items()
+    ]
+    effort = protocol["effort"]
+    if effort < 1:
+        raise ProtocolError("effort is at least 1", f"effort = {effort}")
+    edges = searches.edges_reached(runs, declared, sign, effort)
+    notes = []
+    estimand, allowed = protocol["estimand"], [s.readings(effort) for s in arrays]
+    if not all(estimand in readings for readings in allowed):
+        estimand = "run" if estimand == "configuration" else "configuration"
+        notes.append(
+            f"The records allow the reading by {estimand} alone at effort {effort}: not"
+            " every configuration that carries weight has the scores of the other."
+        )
+    if not comparing:
+        return _Reading(arrays, edges, estimand, [], notes)
+    crowded = {
+        arm: [
+            f"the best configurations of {arm} pile up at the {side} end of {name}"
+            for name, side in found.items()
+        ]
+        for arm, found in edges.items()
+    }
+    # Where nobody declared a space, its edges are only those of what was tried.
+    inferred = protocol.get("spaces_inferred", False)
+    comparisons = statistics.compare(
+        arrays[0],
+        arrays[1:],
+        effort=effort,
+        margin=protocol["margin"],
+        alpha=protocol["alpha"],
+        max_multiple=protocol["max_multiple"],
+        estimand=estimand,
+        paired=paired,
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        fraction=bool(metric.bounded),
+        scored_on="test" if searches.tested(runs) else "validation",
+        seed=protocol["seed"],
+        permutations=permutations,
+        unsound=[]
+        if inferred
+        else [clause for each in crowded.values() for clause in each],
+        published=protocol.get("published"),
+        test_size=protocol.get("test_size"),
+        elsewhere=elsewhere and any(declared.values()) and arrays[0].n <= MANY,
+        matched=_matched(runs, protocol, sign, worst),
+        causes={arm["name"]: _cause(arms[0], arm) for arm in arms[1:]},
+        options=findings.options(declared),
+    )
+    if inferred:
+        comparisons = [_beware_of_edges(found, crowded) for found in comparisons]
+    return _Reading(arrays, edges, estimand, comparisons, notes)
+
+
+def _space(arm: Mapping[str, Any]) -> dict[str, spaces.Dimension]:
+    return {name: spaces.parse(name, found) for name, found in arm["space"].items()}
+
+
+# Looks.
+
+
+def at_look(
+    runs: Sequence[Run], protocol: Mapping[str, Any], look: int
+) -> tuple[list[Run], dict[str, Any]]:
+    """Returns what was known at a declared look, and the protocol as it stood there.
+
+    Args:
+        runs: All runs of the study. Which challengers still were in the trial is read
+            off them: those that were searched at this look, or later.
+        protocol: The resolved protocol, with its looks.
+        look: Counted from 1.
+
+    Returns:
+        The runs of the baseline and of these challengers that were planned at this
+        look or before; and the protocol with these challengers and this look's
+        number of configurations.
+    """
+    until = _last_looks(runs, protocol)
+    still = [arm for arm in protocol["challengers"] if until[arm["name"]] >= look]
+    gone = {arm["name"] for arm in protocol["challengers"]} - {a["name"] for a in still}
+    known = [run for run in runs if run.look <= look and run.arm not in gone]
+    return known, {
+        **protocol,
+        "challengers": still,
+        "configurations": protocol["looks"][look - 1],
+    }
+
+
+def _last_looks(runs: Sequence[Run], protocol: Mapping[str, Any]) -> dict[str, int]:
+    """Returns, by challenger, the last look that it can be compared at."""
+    last: dict[str, int] = {}
+    for run in runs:
+        if run.stage == "search":
+            last[run.arm] = max(run.look, last.get(run.arm, 1))
+    most = last[protocol["baseline"]["name"]]
+    return {
+        arm["name"]: min(last[arm["name"]], most) for arm in protocol["challengers"]
+    }
+
+
+def _shortest(runs: Sequence[Run], protocol: Mapping[str, Any]) -> int:
+    """Returns the look at which the first challenger stopped."""
+    return min(_last_looks(runs, protocol).values())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """What was found at one look, and what followed from it."""
+
+    look: statistics.Look
+    found: Sequence[statistics.Comparison]
+    """At the look's own level."""
+    decisions: Mapping[str, statistics.Decision]
+
+    def to_dict(self) -> dict[str, Any]:
+        claimed = {each.challenger: each.verdict for each in self.found}
+        return {
+            "configurations": self.look.configurations,
+            # 0 where the look is for futility only.
+            "alpha": self.look.level or 0.0,
+            "decisions": {
+                name: f"claim: {claimed[name]}" if decision == "claim" else decision
+                for name, decision in self.decisions.items()
+            },
+        }
+
+
+def decisions(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    look: int,
+    constant: float | None,
+) -> Mapping[str, statistics.Decision]:
+    """Returns, for each challenger still in the trial, what follows from a look.
+
+    Args:
+        runs: All runs so far, with test scores.
+        protocol: The resolved protocol, with its looks.
+        look: Counted from 1; a challenger goes on after the last one, too, where
+            nothing was settled.
+        constant: The constant predictor's test score; None where nobody knows it.
+    """
+    margin = protocol["margin"]
+    if margin is None:
+        seen, _ = at_look(runs, protocol, 1)
+        margin = searches.default_margin(seen, _metric(protocol), constant)
+    return _look(runs, {**protocol, "margin": margin}, look, constant).decisions
+
+
+def _looks(
+    runs: Sequence[Run], protocol: Mapping[str, Any], constant: float | None
+) -> list[_Looked]:
+    last = max(_last_looks(runs, protocol).values())
+    return [_look(runs, protocol, look, constant) for look in range(1, last + 1)]
+
+
+def _look(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    number: int,
+    constant: float | None,
+) -> _Looked:
+    known, then = at_look(runs, protocol, number)
+    challengers = len(protocol["challengers"])
+    looks = statistics.declare_looks(
+        protocol["looks"],
+        configurations=protocol["configurations"],
+        effort=protocol["effort"],
+        alpha=protocol["alpha"],
+        challengers=challengers,
+    )
+    look = looks[number - 1]
+    # Each challenger has its part of every level, also when others have stopped.
+    part = len(then["challengers"]) / challengers
+    level = look.level
+    if level is None:
+        # Nothing is claimed at a look for futility; what it finds is said with all
+        # that no look before it has spent.
+        spent = sum(other.level or 0.0 for other in looks[:number])
+        level = sum(statistics.spend(protocol["looks"], protocol["alpha"])[:number])
+        level = max(level - spent, 1e-6)
+    found = _read(
+        known,
+        {**then, "alpha": level * part},
+        constant=constant,
+        permutations=max(look.permutations or 0, 9999),
+    ).comparisons
+    whole = _read(
+        known,
+        {**then, "alpha": protocol["alpha"] * part},
+        constant=constant,
+        permutations=99,
+        elsewhere=False,
+    ).comparisons
+    return _Looked(
+        look,
+        found,
+        {
+            each.challenger: _decide(
+                each, wide, look, looks[-1], protocol["alpha"] / challengers
+            )
+            for each, wide in zip(found, whole, strict=True)
+        },
+    )
+
+
+def _decide(
+    found: statistics.Comparison,
+    whole: statistics.Comparison,
+    look: statistics.Look,
+    last: statistics.Look,
+    level: float,
+) -> statistics.Decision:
+    """Decides on a challenger by what was found at the look's and at the full level."""
+    if whole.effect is None or whole.standard_error is None:
+        return "go on"
+    critical = float(special.ndtri(1 - level / 2))
+    return statistics.decide_look(
+        None if look.level is None else found.verdict,
+        whole.effect,
+        whole.standard_error,
+        look,
+        last,
+        effort=whole.effort,
+        margin=whole.margin,
+        test_variance=((whole.test_set_floor or 0.0) / critical) ** 2,
     )
 
 
@@ -530,6 +793,19 @@ def _beware_of_edges(
         for clause in crowded.get(arm, ())
     ]
     return dataclasses.replace(found, warnings=(*found.warnings, *warnings))
+
+
+def _cause(baseline: Mapping[str, Any], challenger: Mapping[str, Any]) -> str:
+    """Says what a challenger has other than the baseline."""
+
+    def built(arm: Mapping[str, Any]) -> Any:
+        return arm.get("architecture"), arm.get("options"), arm.get("source")
+
+    if baseline.get("recipe") == challenger.get("recipe"):
+        return "the architecture"
+    if built(baseline) == built(challenger):
+        return "the training procedure"
+    return "the architecture with its training procedure"
 
 
 def _matched(

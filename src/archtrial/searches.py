@@ -26,6 +26,7 @@ __all__ = [
     "tested",
     "trial_costs",
     "trials",
+    "turned",
 ]
 
 
@@ -49,8 +50,15 @@ def search_scores(
     Who is confirmed and what is judged must follow from the same ranks: both use
     these. A run without a score stands at the lowest that any search run has.
     """
-    searched = trials(runs, arm, stage, rung).values()
-    scores = sign * np.array([run.validation for run in searched])
+    return turned(list(trials(runs, arm, stage, rung).values()), runs, sign)
+
+
+def turned(some: Sequence[Run], runs: Sequence[Run], sign: int) -> np.ndarray:
+    """Returns the validation scores of some runs, (len(some),), higher is better.
+
+    A run without a score stands at the lowest that any search run has.
+    """
+    scores = sign * np.array([run.validation for run in some])
     return np.where(np.isfinite(scores), scores, lowest(runs, sign))
 
 

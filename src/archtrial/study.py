@@ -25,7 +25,9 @@ import numpy as np
 from archtrial import (
     execution,
     judge,
+    probes,
     protocol,
+    randomness,
     searches,
     statistics,
     trainers,
@@ -35,8 +37,8 @@ from archtrial import (
 from archtrial import space as spaces
 from archtrial.errors import StudyError
 from archtrial.files import write
-from archtrial.protocol import Protocol
-from archtrial.records.store import Store, key
+from archtrial.protocol import Arm, Protocol
+from archtrial.records.store import OPENED, Store, key
 from archtrial.records.table import Run
 from archtrial.statistics.comparison import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
@@ -49,7 +51,7 @@ class Standing:
     """How far a study is, for whoever watches."""
 
     stage: str
-    """"search", "confirm", "ladder", "ladder confirm" or "test"."""
+    """One of `records.table.STAGES`, or "test" while the test set is opened."""
     done: int
     planned: int
     best: Mapping[str, float]
@@ -88,6 +90,8 @@ class Study:
     ) -> None:
         self.protocol = declared
         self.command = command
+        if declared.probes:
+            probes.check()
         self.trial = trial.prepare(declared, trainer, command)
         self.hash = protocol.digest(self.trial.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
@@ -117,21 +121,19 @@ class Study:
                 workers=workers,
                 threads=self.protocol.threads,
             ) as crew:
-                search = self._plan_search()
-                self._carry_out("search", search, store, crew, watch)
-                runs = store.runs(per_example=False)
-                self._stop_if_an_arm_failed(runs)
-                confirm = self._plan_confirm(runs)
-                self._carry_out("confirm", confirm, store, crew, watch)
-                ladder = self._plan_ladder()
-                self._carry_out("ladder", ladder, store, crew, watch)
-                runs = store.runs(per_example=False)
-                again = self._plan_ladder_confirm(runs)
-                self._carry_out("ladder confirm", again, store, crew, watch)
-            if not store.test_is_open:
-                planned = len(search) + len(confirm) + len(ladder) + len(again)
-                watch(Standing("test", planned, 0, {}, None))
-                store.open_test(*self.trial.open_test(store))
+                work = _Work(store, crew, watch)
+                arms: Sequence[Arm] = self.trial.arms
+                for look in range(1, len(self.protocol.sizes) + 1):
+                    self._search(arms, look, work)
+                    if look == 1:
+                        # What longer training and other tuners bring is known
+                        # before the first test label is used.
+                        self._climb(work)
+                        self._probe(work)
+                    constant = self._open_test(look, work)
+                    arms = self._going_on(arms, look, store, constant)
+                    if not arms:
+                        break
             self._keep_tuned(store.runs(per_example=False))
         self._judgement = judge.judge_study(self.folder)
         write(self.folder / "verdict.json", self._judgement.verdict.to_json())
@@ -183,24 +185,76 @@ class Study:
             return described
         return {**described, "command": self.command}
 
-    def _plan_search(self) -> list[trainers.Item]:
-        """Plans n configurations of every arm, and its defaults on r seeds."""
+    def _search(self, arms: Sequence[Arm], look: int, work: "_Work") -> None:
+        """Carries out the search up to a look, and its fresh seeds."""
+        self._carry_out("search", self._plan_search(arms, look), work)
+        runs = _until(look, work.store)
+        self._stop_if_an_arm_failed(runs)
+        self._carry_out("confirm", self._plan_confirm(arms, runs, look), work)
+
+    def _climb(self, work: "_Work") -> None:
+        """Carries out the longer rungs of the ladder."""
+        self._carry_out("ladder", self._plan_ladder(), work)
+        runs = work.store.runs(per_example=False)
+        self._carry_out("ladder confirm", self._plan_ladder_confirm(runs), work)
+
+    def _open_test(self, look: int, work: "_Work") -> float | None:
+        """Has the runs of a look scored, if they are not; returns the constant's score."""
+        if work.store.openings < look:
+            runs = len(work.store.runs(per_example=False))
+            work.watch(Standing("test", runs, 0, {}, None))
+            scores, detail = self.trial.open_test(work.store)
+            if self.protocol.looks:
+                detail = {**detail, "look": look}
+            work.store.open_test(scores, detail)
+        first = next(d for _, name, d in work.store.events() if name == OPENED)
+        constant: float | None = json.loads(first)["constant"]
+        return constant
+
+    def _going_on(
+        self, arms: Sequence[Arm], look: int, store: Store, constant: float | None
+    ) -> list[Arm]:
+        """Returns the arms that get more runs after a look; the baseline with any."""
+        if look == len(self.protocol.sizes):
+            return []
+        known = [run for run in store.runs() if run.look <= look]
+        decided = judge.decisions(known, self.trial.resolved, look, constant)
+        stopped = {name for name, decision in decided.items() if decision != "go on"}
+        if len(stopped) == len(decided):
+            return []
+        matched = self.trial.resolved.get("matched")
+        if matched is not None and matched["matches"] in stopped:
+            stopped.add(matched["name"])
+        return [arm for arm in arms if arm.name not in stopped]
+
+    def _plan_search(self, arms: Sequence[Arm], look: int) -> list[trainers.Item]:
+        """Plans what arms search up to a look, and their defaults on r seeds."""
+        first = self.protocol.sizes[look - 2] if look > 1 else 0
         planned = []
-        for arm in self.trial.arms:
+        for arm in arms:
             space = self.trial.spaces[arm.name]
-            for index in range(self.protocol.configurations):
+            for index in range(first, self.protocol.sizes[look - 1]):
                 drawn = spaces.sample(space, self.protocol.seed, index)
-                planned.append(trainers.Item(arm.name, index, 0, "search", drawn))
-            if self.trial.has_defaults:
+                planned.append(
+                    trainers.Item(arm.name, index, 0, "search", drawn, look=look)
+                )
+            if self.trial.has_defaults and look == 1:
                 for seed in range(1, self.protocol.confirm_seeds + 1):
                     planned.append(trainers.Item(arm.name, -1, seed, "default", {}))
         return planned
 
-    def _plan_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
-        """Plans fresh seeds: r for the top configurations, 1 for the rest that weigh."""
+    def _plan_confirm(
+        self, arms: Sequence[Arm], runs: Sequence[Run], look: int
+    ) -> list[trainers.Item]:
+        """Plans fresh seeds: r for the top configurations, 1 for the rest that weigh.
+
+        Those that an earlier look has planned are left out. A winner is a new one or
+        the winner of the look before: its weights are kept when it wins.
+        """
+        before = {_key(run) for run in runs if run.look < look}
         found = {
             arm.name: searches.search_scores(runs, arm.name, self.trial.sign)
-            for arm in self.trial.arms
+            for arm in arms
         }
         scores = list(found.values())
         top, rest = (
@@ -209,12 +263,12 @@ class Study:
                 scores, self.protocol.effort, self.protocol.top
             )
         )
-        for effort in self._efforts_at_equal_compute(runs):
+        for effort in self._efforts_at_equal_compute(arms, runs, look):
             for chosen in statistics.confirm_indices(scores, effort):
                 rest |= set(chosen.tolist()) - top
         r = self.protocol.confirm_seeds
         planned = []
-        for arm in self.trial.arms:
+        for arm in arms:
             space = self.trial.spaces[arm.name]
             winner = int(np.argmax(found[arm.name]))
             seeds = {
@@ -227,13 +281,16 @@ class Study:
                 for seed in range(1, seeds[index] + 1):
                     planned.append(
                         trainers.Item(
-                            arm.name, index, seed, "confirm", drawn, index == winner
+                            arm.name, index, seed, "confirm", drawn, index == winner,
+                            look=look,
                         )
-                    )
+                    )  # fmt: skip
             drawn = spaces.sample(space, self.protocol.seed, winner)
             for seed in range(r + 1, r + 1 + WINNER_SEEDS):
-                planned.append(trainers.Item(arm.name, winner, seed, "winner", drawn))
-        return planned
+                planned.append(
+                    trainers.Item(arm.name, winner, seed, "winner", drawn, look=look)
+                )
+        return [item for item in planned if _key(item) not in before]
 
     def _plan_ladder(self) -> list[trainers.Item]:
         """Plans the first m configurations of every arm again, at each longer rung.
@@ -287,45 +344,120 @@ class Study:
                         )  # fmt: skip
         return planned
 
-    def _efforts_at_equal_compute(self, runs: Sequence[Run]) -> set[int]:
+    def _probe(self, work: "_Work") -> None:
+        """Lets adaptive tuners search the baseline further, each on its own.
+
+        Their best are confirmed as those of the search are.
+        """
+        if not self.protocol.probes:
+            return
+        arm = self.protocol.baseline
+        planned = [
+            trainers.Item(arm.name, pair, 0, "probe", {}, tuner=tuner)
+            for pair in range(self.protocol.probes)
+            for tuner in probes.TUNERS
+        ]
+        clock = self._clock("probe", planned, work)
+        for pair in range(self.protocol.probes):
+            runs = _until(1, work.store)
+            recorded = {_key(run) for run in runs}
+            asked = [
+                self._proposed(item, runs)
+                for item in planned
+                if item.pair == pair and _key(item) not in recorded
+            ]
+            self._train(self.trial.trainer.divide(asked), work, clock)
+        runs = _until(1, work.store)
+        again = []
+        for tuner in probes.TUNERS:
+            found = [r for r in runs if (r.stage, r.tuner) == ("probe", tuner)]
+            scores = searches.turned(found, runs, self.trial.sign)
+            best = found[int(np.argmax(scores))]
+            for seed in range(1, self.protocol.confirm_seeds + 1):
+                again.append(
+                    trainers.Item(
+                        arm.name, best.pair, seed, "probe confirm",
+                        best.configuration, tuner=tuner,
+                    )
+                )  # fmt: skip
+        self._carry_out("probe confirm", again, work)
+
+    def _proposed(self, item: trainers.Item, runs: Sequence[Run]) -> trainers.Item:
+        """Asks an item's tuner, who knows the search and the trials of its own."""
+        assert item.tuner is not None
+        known = [
+            run
+            for run in runs
+            if run.arm == item.arm
+            and (
+                run.stage == "search"
+                or (run.stage == "probe" and run.tuner == item.tuner)
+            )
+        ]
+        known.sort(key=lambda run: (run.stage == "probe", run.pair))
+        scores = searches.turned(known, runs, self.trial.sign)
+        seed = randomness.seed(self.protocol.seed, "probe", item.tuner, item.pair)
+        configuration = probes.propose(
+            item.tuner,
+            self.trial.spaces[item.arm],
+            [
+                (run.configuration, float(score))
+                for run, score in zip(known, scores, strict=True)
+            ],
+            # Of 63 bits, Optuna takes 32.
+            seed >> 31,
+            threads=self.protocol.threads,
+        )
+        return dataclasses.replace(item, configuration=configuration)
+
+    def _efforts_at_equal_compute(
+        self, arms: Sequence[Arm], runs: Sequence[Run], look: int
+    ) -> set[int]:
         """Returns the smaller efforts at which arms of unequal cost are compared.
 
         There configurations of lower ranks carry weight, and need a fresh seed.
         """
         declared = self.protocol
         baseline, *challengers = (
-            searches.trial_costs(runs, arm.name).mean() for arm in declared.arms
+            searches.trial_costs(runs, arm.name).mean()
+            for arm in declared.arms
+            if arm in arms
         )
         pairs = [
             equal_compute(
-                declared.effort, declared.configurations, baseline, challenger
+                declared.effort, declared.sizes[look - 1], baseline, challenger
             )
             for challenger in challengers
         ]
         return {min(affordable[0]) for affordable in pairs if affordable}
 
     def _carry_out(
-        self,
-        stage: str,
-        planned: Sequence[trainers.Item],
-        store: Store,
-        crew: execution.Crew,
-        watch: Watch,
+        self, stage: str, planned: Sequence[trainers.Item], work: "_Work"
     ) -> None:
         """Carries out those tasks of a stage that are not whole in the store."""
-        if not planned:
-            return
         tasks = self.trial.trainer.divide(planned)
-        recorded = {_key(run): run for run in store.runs(per_example=False)}
+        recorded = {_key(run) for run in work.store.runs(per_example=False)}
         # A task is recorded as a whole or not at all.
         left = [task for task in tasks if _key(task[0]) not in recorded]
-        clock = _Clock(stage, planned, list(recorded.values()), watch, self.trial.sign)
-        clock.show()
-        for _, finished in crew.carry_out(left):
+        self._train(left, work, self._clock(stage, planned, work))
+
+    def _clock(
+        self, stage: str, planned: Sequence[trainers.Item], work: "_Work"
+    ) -> "_Clock":
+        recorded = work.store.runs(per_example=False)
+        clock = _Clock(stage, planned, recorded, work.watch, self.trial.sign)
+        if planned:
+            clock.show()
+        return clock
+
+    def _train(
+        self, tasks: Sequence[Sequence[trainers.Item]], work: "_Work", clock: "_Clock"
+    ) -> None:
+        for _, finished in work.crew.carry_out(tasks):
             for done in finished:
                 if done.weights is not None:
                     write(tuned.weights_file(self.folder, done.run), done.weights)
-            store.add([(done.run, done.sealed) for done in finished])
+            work.store.add([(done.run, done.sealed) for done in finished])
             clock.finished([done.run for done in finished])
 
     def _stop_if_an_arm_failed(self, runs: Sequence[Run]) -> None:
@@ -378,6 +510,20 @@ class Study:
 def _hand_over(trainer: trainers.Trainer) -> trainers.Trainer:
     """What each worker starts with: the trainer that was sent to it."""
     return trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Where a study's runs go, who carries them out, and who watches."""
+
+    store: Store
+    crew: execution.Crew
+    watch: Watch
+
+
+def _until(look: int, store: Store) -> list[Run]:
+    """Returns the runs that were planned at a look or before."""
+    return [run for run in store.runs(per_example=False) if run.look <= look]
 
 
 def _key(run: trainers.Item | Run) -> str:

@@ -21,12 +21,22 @@ import numpy as np
 from archtrial.errors import RecordsError, StudyError
 from archtrial.records.table import CurvePoint, Run
 
-__all__ = ["FILE_NAME", "SCHEMA", "EmptyStoreError", "Store", "frozen", "key"]
+__all__ = [
+    "FILE_NAME",
+    "OPENED",
+    "SCHEMA",
+    "EmptyStoreError",
+    "Store",
+    "frozen",
+    "key",
+]
 
 FILE_NAME = "study.sqlite"
 # 2: a run's details may hold its rung, look and tuner, which version 1 cannot read.
 # The tables are the same, and a store keeps the version that it began with.
 SCHEMA = 2
+OPENED = "test set opened"
+"""The event that says so."""
 
 _TABLES = """
 CREATE TABLE study (
@@ -340,7 +350,7 @@ class Store:
                     for name, (test, examples) in sorted(scores.items())
                 ],
             )
-            self._event("test set opened", json.dumps(detail))
+            self._event(OPENED, json.dumps(detail))
 
     def runs(self, *, per_example: bool = True) -> list[Run]:
         """Returns all runs, ordered by arm, configuration, seed and key.
@@ -371,7 +381,7 @@ class Store:
     @property
     def openings(self) -> int:
         """How often the test labels have been used: once, or once at each look."""
-        return sum(name == "test set opened" for _, name, _ in self.events())
+        return sum(name == OPENED for _, name, _ in self.events())
 
     @property
     def test_is_open(self) -> bool:

@@ -132,5 +132,7 @@ _STAGES = {
     "confirm": "fresh seeds (2 of 2)",
     "ladder": "training longer",
     "ladder confirm": "training longer, fresh seeds",
+    "probe": "adaptive tuners on the baseline",
+    "probe confirm": "adaptive tuners on the baseline, fresh seeds",
     "test": "opening the test set",
 }
