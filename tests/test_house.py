@@ -55,7 +55,9 @@ def test_every_room_has_its_place():
     described = (ROOT.parents[1] / "ARCHITECTURE.md").exists()
     if described:
         text = (ROOT.parents[1] / "ARCHITECTURE.md").read_text()
-        places = [re.search(rf"`{room}(\.py|/)`", text) for room in ROOMS]
+        places = [
+            re.search(rf"^\| `{room}(\.py|/)`", text, re.MULTILINE) for room in ROOMS
+        ]
         assert all(places), [r for r, p in zip(ROOMS, places, strict=True) if not p]
         assert [p.start() for p in places] == sorted(p.start() for p in places)
 
