@@ -121,7 +121,6 @@ def _ceiling(found: statistics.Ceiling, sign: int) -> dict[str, Any]:
         "estimate": sign * found.score.estimate,
         "low": low,
         "high": high,
-        "scored_on": found.scored_on,
         "hyperparameters": found.hyperparameters,
         "noise": found.noise,
         "backtest": {
