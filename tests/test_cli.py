@@ -281,6 +281,31 @@ def test_init_writes_a_protocol_that_runs(archtrial, tmp_path):
     assert json.loads(out) == {"protocol": str(tmp_path / "b.toml")}
 
 
+def test_ladder_looks_and_probes_are_options(archtrial, tmp_path):
+    options = [
+        "--data", "digits", "--baseline", "linear", "--challenger", "mlp", "--effort",
+        1, "--steps", 5, "--workers", 1, "--ladder", "1,2", "--looks", "8,16",
+        "--probes", 1, "--price", 3, "--study", tmp_path,
+    ]  # fmt: skip
+    status, out, err = archtrial("run", *options)
+    assert status == 0, err
+    assert "[I " not in err + out  # Optuna's log
+    with Store(tmp_path, read_only=True) as store:
+        runs, resolved = store.runs(), store.protocol()[1]
+    assert resolved["ladder"] == [1, 2]
+    assert resolved["looks"] == [8, 16]
+    assert resolved["probes"] == 1
+    assert {run.rung for run in runs} == {1, 2}
+    assert {run.tuner for run in runs} == {None, "TPE", "GP"}
+    written = json.loads((tmp_path / "verdict.json").read_text())
+    jsonschema.validate(written, schema())
+    assert written["study"]["looks"]
+    assert written["comparisons"][0]["ladder"] is not None
+    # From the folder alone, with the same bytes.
+    status, out, err = archtrial("run", "--study", tmp_path, "--json", "--workers", 1)
+    assert (status, json.loads(out)) == (0, written)
+
+
 def test_plan_says_cost_and_smallest_effect(archtrial):
     status, out, _ = archtrial("plan", *SMALL)
     assert status == 0
@@ -330,6 +355,11 @@ def test_a_budget_that_is_too_small_says_what_it_would_take(archtrial, tmp_path)
         (["run", "--budget", "1h", "--configurations", "16"], "both"),
         (["run", "--margin", "0"], "margin"),
         (["run", "--effort", "9"], "k <= n / 4"),
+        (["run", "--ladder", "1;2"], "--ladder 1,2,4"),
+        (["run", "--ladder", "2,4"], "begins with 1"),
+        (["run", "--looks", "16,32"], "Set configurations = 32"),
+        (["run", "--looks", "all"], "--looks 16,32,64"),
+        (["run", "--price", "0"], "price an hour"),
         (["run", "--command", "train {x}", "--challenger", "b"], "declares 'baseline'"),
         (
             [

@@ -97,3 +97,27 @@ def test_what_cannot_be_planned_is_said():
     for wrong in ({"price": 0.0}, {"effect": -0.1}, {"effect": math.inf}):
         with pytest.raises(ProtocolError, match="more than 0"):
             pilot.plan(declared(), **wrong)
+
+
+def test_a_budget_pays_for_longer_rungs_and_probes(tmp_path, monkeypatch):
+    # A run of each arm takes a second.
+    seconds = {"linear": 1.0, "mlp": 1.0}
+    monkeypatch.setattr(pilot, "_pilot", lambda *_: (seconds, {}, {}))
+
+    def fitted(budget, **changes):
+        folder = tmp_path / "study"
+        return pilot.fit(declared(**changes), budget, folder)[0]
+
+    plain = fitted(600.0)
+    for changes in ({"ladder": (1, 2)}, {"probes": 20}):
+        chosen = fitted(600.0, **changes)
+        assert 16 <= chosen.configurations < plain.configurations
+        # What is chosen fits, and a larger one would not.
+        for n, fits in ((chosen.configurations, True), (plain.configurations, False)):
+            trained = pilot._trainings(chosen.replace(configurations=n))
+            spent = trained.equivalents(True) + trained.equivalents(False)
+            assert (spent <= 600) == fits
+    with pytest.raises(ProtocolError, match="smallest sound study"):
+        fitted(200.0, ladder=(1, 2, 4))
+    with pytest.raises(ProtocolError, match="Leave one of the two out"):
+        fitted(600.0, configurations=32, looks=(16, 32))

@@ -18,6 +18,7 @@ from archtrial import study as study_room
 from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, frozen
+from archtrial.report.evidence import tuned_pair
 from archtrial.space import Real
 from archtrial.study import Study
 from archtrial.testing import KnownTruth, Surface
@@ -762,6 +763,18 @@ def test_each_look_has_its_runs_and_its_opening(looked):
             assert [run.seed for run in extra] == list(range(4, 14))
 
 
+def test_the_page_shows_the_winner_of_the_last_look(looked):
+    evidence = judge.judge_study(looked).evidence
+    several = 0
+    for arm in ("plain", "tweak", "close", "worse"):
+        own = searched(looked, arm)
+        best = max(own, key=lambda run: run.validation).pair
+        assert tuned_pair(evidence.runs, arm, evidence.metric) == best
+        wins = {r.pair for r in runs_of(looked, "winner") if r.arm == arm}
+        several += len(wins) > 1
+    assert several > 0
+
+
 def test_what_was_known_at_a_look_can_be_judged_again(looked):
     with Store(looked, read_only=True) as store:
         runs, resolved = store.runs(), store.protocol()[1]
@@ -837,5 +850,15 @@ def test_looks_with_our_own_training_keep_the_tuned_weights(tmp_path):
         best = max(own, key=lambda run: run.validation)
         kept = json.loads((tmp_path / "tuned" / f"{arm}.json").read_text())
         assert kept["configuration"] == best.configuration
+        # Fleets of a look leave nothing out that an earlier one has in part.
+        seeds = {
+            stage: [
+                run.seed
+                for run in runs_of(tmp_path, stage)
+                if (run.arm, run.pair) == (arm, best.pair)
+            ]
+            for stage in ("confirm", "winner")
+        }
+        assert seeds == {"confirm": [1, 2], "winner": list(range(3, 13))}
     again = judge.judge_study(tmp_path).verdict.to_json()
     assert again == (tmp_path / "verdict.json").read_text()

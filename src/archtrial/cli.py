@@ -194,6 +194,7 @@ def run(
         declared, command = begun
     else:
         declared = _declared(protocol, own=command is not None, **options)
+    _check_price(price)
     # Nobody knows what a command takes of the machine: one at a time.
     crew = workers or (_workers(declared) if command is None else 1)
     if budget is not None:
@@ -833,14 +834,16 @@ def _numbers(name: str, text: str | None) -> tuple[int, ...] | None:
         ) from None
 
 
+def _check_price(price: float | None) -> None:
+    if price is not None and not 0 < price < float("inf"):
+        raise ProtocolError("a price an hour is more than 0", f"{price:g}")
+
+
 def _priced(judgement: "Judgement", price: float | None) -> "Judgement":
     """Returns a judgement whose page and table also speak of money."""
     import dataclasses
 
-    if price is None:
-        return judgement
-    if not 0 < price < float("inf"):
-        raise ProtocolError("a price an hour is more than 0", f"{price:g}")
+    _check_price(price)
     evidence = dataclasses.replace(judgement.evidence, price_per_hour=price)
     return dataclasses.replace(judgement, evidence=evidence)
 

@@ -294,8 +294,15 @@ def fit(
 
     Raises:
         ProtocolError: Not even the smallest sound study fits; the message says what
-            that one would take.
+            that one would take. Or looks are declared, and with them n.
     """
+    if declared.looks:
+        raise ProtocolError(
+            "a budget takes the place of a number of configurations, which the last of"
+            " the looks declares",
+            f"a budget and looks = {list(declared.looks)}",
+            "Leave one of the two out.",
+        )
     sound = declared.replace(
         effort=max(declared.effort, 4), confirm_seeds=max(declared.confirm_seeds, 3),
         configurations=max(declared.configurations, 4 * declared.effort, 16),
@@ -309,7 +316,13 @@ def fit(
     seconds, _, _ = _pilot(sound, trial.Zoo(sound))
     start = START_SECONDS if workers > 1 else 0.0
     smallest = sound.replace(configurations=4 * sound.effort)
-    least = _trainings(smallest).runs * sum(seconds.values()) / workers + start
+    trained = _trainings(smallest)
+    # Longer rungs and probes cost the same whatever n is.
+    beyond = sum(
+        (trained.equivalents(name == declared.baseline.name) - trained.at_1x) * spent
+        for name, spent in seconds.items()
+    )
+    least = (trained.at_1x * sum(seconds.values()) + beyond) / workers + start
     if least > budget:
         raise ProtocolError(
             "a budget pays for the smallest sound study at least",
@@ -320,7 +333,7 @@ def fit(
             " train for fewer steps.",
         )
     chosen = statistics.largest_study(
-        (budget - start) * workers,
+        (budget - start) * workers - beyond,
         list(seconds.values()),
         effort=sound.effort,
         confirm_seeds=sound.confirm_seeds,

@@ -45,12 +45,12 @@ class Evidence:
 def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
     """Returns the index of an arm's tuned configuration; None without runs.
 
-    It is the one whose extra seeds were run or, where there are none, the one
-    with the best validation score in the search.
+    It is the one whose extra seeds were run, at the last look if there were several,
+    or, where there are none, the one with the best validation score in the search.
     """
     winners = of_stage(runs, arm, "winner")
     if winners:
-        return winners[0].pair
+        return max(winners, key=lambda run: run.look).pair
     searched = of_stage(runs, arm, "search")
     if not searched:
         return None
