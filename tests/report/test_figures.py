@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
@@ -262,6 +263,21 @@ def test_search_positions_fill_the_best_and_shade_an_edge(evidence):
     assert not figure.axes[0].patches
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"width (mlp)", "width (cnn)", "mlp at the high end"} <= set(texts)
+
+
+def test_a_run_without_a_score_leaves_the_others_in_their_places(evidence):
+    first, *others = evidence.runs
+    assert first.stage == "search"
+
+    def limits(runs):
+        figure = figures.search_positions(
+            ARMS, runs, evidence.spaces, Score(), 4, evidence.edges
+        )
+        return figure.axes[0].get_ylim()
+
+    diverged = dataclasses.replace(first, validation=math.nan, diverged=True)
+    assert limits([diverged, *others]) == limits(others)
+    assert np.isfinite(limits([diverged])).all()
 
 
 def test_points_lie_where_their_dimension_says(evidence):

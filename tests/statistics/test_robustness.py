@@ -330,3 +330,19 @@ def test_order_of_pairs_does_not_depend_on_the_arms():
     mixed = rng.permutation(40)
     again = [reading.take(mixed) for reading in readings]
     assert content(readings, order) == content(again, order_of_pairs(again))
+
+
+def test_a_known_size_of_the_test_set_widens_every_row():
+    shared = draws(0)
+    arms = quadratic("a", 1, shared), quadratic("b", 2, shared, gain=0.02)
+    alone, bounded = (
+        robustness(*arms, **TERMS, test_size=size) for size in (None, 1000)
+    )
+    assert len(alone.rows) == 5
+    for before, after in zip(alone.rows, bounded.rows, strict=True):
+        assert after.effect.estimate == before.effect.estimate
+        assert after.effect.low < before.effect.low - 0.01
+        assert after.effect.high > before.effect.high + 0.01
+    # What the test set leaves open was not claimed, so it cannot be lost.
+    assert alone.effect.low > 0 > bounded.effect.low
+    assert not bounded.lost

@@ -344,6 +344,7 @@ def test_a_small_test_set_of_known_size_is_what_an_open_question_hangs_on(make_s
         ({"test_size": 1}, "a test set has at least 2 examples"),
         ({"test_size": 100, "metric": "rmse"}, "the metric rmse"),
         ({"test_size": 100, "metric": "auroc"}, "the metric auroc"),
+        ({"test_size": 100, "metric": "f1", "fraction": True}, "the metric f1"),
         ({"test_size": 100, "scored_on": "validation"}, "there are no test scores"),
     ],
 )

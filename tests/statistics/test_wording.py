@@ -1,6 +1,7 @@
 import pytest
 
 from archtrial.statistics import Estimate, Settlement
+from archtrial.statistics.ladder import Climb
 from archtrial.statistics.matching import Limits, Matching
 from archtrial.statistics.wording import Units, sentence
 
@@ -91,3 +92,42 @@ def test_inconclusive_says_as_much_as_is_known():
     assert said("inconclusive", wide, settlement=Settlement(None, None, 2.5)) == (
         f"{open_question} It takes at least 2.5 times as many test examples to settle it."
     )
+
+
+def test_tuning_beside_published_numbers_names_what_made_up_for_the_gain():
+    limits = Limits(1.5, 1.0, 2.25)
+    words = said(
+        "tuning", matching=Matching(limits, limits, 4.0, "yes"), published_gap=0.05
+    )
+    # A gain of 3 points is not "none", whatever was published.
+    assert "counts as none" not in words
+    assert "with at most 2.2 times the tuning" in words
+
+
+def test_harm_is_done_by_what_the_challenger_has_other():
+    worse = (-0.04, -0.03, -0.02)
+    assert said("baseline", worse).endswith("the change of architecture does harm.")
+    assert said("baseline", worse, cause="the training procedure").endswith(
+        "the change of training procedure does harm."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tuning", "training", "words"),
+    [
+        ("no", "no", "of cnn. Nor does training mlp up to 4 times as long."),
+        ("no", "unknown", " up to 4 times as long does is not settled."),
+        (
+            "unknown",
+            "no",
+            " Training it up to 4 times as long does not bring it there.",
+        ),
+        ("unknown", "unknown", " up to 4 times as long does is not settled either."),
+    ],
+)
+def test_training_longer_goes_on_from_what_tuning_does(tuning, training, words):
+    limits = Limits(None, 17.0, None)
+    nothing = Estimate(0.0, 0.0, 0.0)
+    climb = Climb(nothing, (), training, 4, None, None, None, None)
+    matching = Matching(limits, limits, 4.0, tuning)
+    assert said("architecture", matching=matching, climb=climb).endswith(words)

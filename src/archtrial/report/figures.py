@@ -386,7 +386,9 @@ def search_positions(
     panels = _panels(arms, spaces)
     searched = {arm: of_stage(runs, arm, "search") for arm in arms}
     best = {arm: _best(searched[arm], metric, effort) for arm in arms}
-    scores = [run.validation for arm in arms for run in searched[arm]]
+    known = [run.validation for arm in arms for run in searched[arm]]
+    # A run that diverged may have no score; it then has no place either.
+    scores = [score for score in known if math.isfinite(score)] or [0.0]
     pad = 0.08 * (max(scores) - min(scores)) or 0.01
     columns = 3 if width >= WIDE else 2
     # Above a panel its name and, under that, who piles up at its edge.

@@ -100,6 +100,7 @@ def robustness(
     paired: bool,
     matched: Search | None = None,
     options: Mapping[str, Sequence[str]] | None = None,
+    test_size: int | None = None,
     permutations: int = 999,
     resamples: int = 2000,
 ) -> Robustness:
@@ -138,6 +139,8 @@ def robustness(
         options: By hyperparameter that is a choice, what its options are called, in
             the order of their positions; each is a part. Others are cut at .5. Choices
             that neither arm has are passed over: another challenger may have them.
+        test_size: T, the number of test examples, where their single scores are
+            unknown (as in `compare`).
         permutations: P of each row; raised so that every p may be significant.
         resamples: B of each interval, even.
 
@@ -163,6 +166,7 @@ def robustness(
         paired,
         max(permutations, math.ceil(2 * rows / alpha)),
         resamples,
+        test_size,
     )
     everything = (np.arange(n), np.arange(n))
     if not paired:
@@ -350,6 +354,11 @@ class _Study:
     paired: bool
     permutations: int
     resamples: int
+    test_size: int | None
+
+    def reading(self, arm: Search, estimand: Estimand) -> Reading:
+        """Returns an arm's trials in one reading."""
+        return dataclasses.replace(arm.reading(estimand), test_size=self.test_size)
 
     def judge(
         self,
@@ -364,7 +373,7 @@ class _Study:
             searches = (baseline, challenger)
             if estimand == "run" and any(s.test_run is None for s in searches):
                 continue
-            whole = [search.reading(estimand) for search in searches]
+            whole = [self.reading(search, estimand) for search in searches]
             a, b = self._ordered(
                 *(r.take(t) for r, t in zip(whole, trials, strict=True))
             )
@@ -414,7 +423,7 @@ class _Study:
         """
         a, b = self._ordered(
             *(
-                search.reading(whole.estimand).take(t)
+                self.reading(search, whole.estimand).take(t)
                 for search, t in zip((baseline, challenger), trials, strict=True)
             )
         )

@@ -44,8 +44,11 @@ from archtrial.statistics.wording import Units, sentence
 
 __all__ = ["Comparison", "Verdict", "compare", "decide"]
 
-# Fractions that are no mean over examples of anything between 0 and 1.
-NOT_MEANS = ("balanced_accuracy", "macro_f1", "auroc")
+# Fractions that are no mean over examples of anything between 0 and 1, or need not be.
+NOT_MEANS = (
+    *("balanced_accuracy", "macro_f1", "auroc", "f1", "precision", "recall"),
+    *("iou", "miou", "dice", "map", "wer", "cer"),
+)
 
 Verdict: TypeAlias = Literal[
     "not_assessable",
@@ -850,6 +853,7 @@ def _elsewhere(
         paired=terms.paired,
         matched=larger,
         options=terms.options,
+        test_size=terms.test_size,
     )
 
 

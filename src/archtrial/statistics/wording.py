@@ -135,9 +135,13 @@ def sentence(
         more = _more_tuning(
             baseline, challenger, units, margin, matching, max_multiple, matching_needs
         )
-        longer = _longer(baseline, climb)
+        longer = _longer(
+            baseline, climb, shown=matching is not None and matching.catch_up == "no"
+        )
         return f"{same}, {beats}: {cause} makes the difference. {more}{longer}"
-    if verdict == "tuning" and published_gap is None:
+    # A gain that more tuning makes up for is no matter of what was published.
+    none_left = -margin < effect.low and effect.high < margin
+    if verdict == "tuning" and not none_left:
         assert matching is not None
         near = f"{same}, {beats}, but {baseline} comes within {units.size(margin)}"
         if matching.catch_up == "yes":
@@ -175,7 +179,7 @@ def sentence(
         return (
             f"{same}, {baseline} beats {challenger} by"
             f" {units.gap(-effect.estimate, reach)} {interval(-1)}: the change of"
-            " architecture does harm."
+            f" {cause.removeprefix('the ')} does harm."
         )
     if reason is not None:
         return f"{same}, the answer is open, since it {reason}; {difference}."
@@ -208,15 +212,17 @@ def _more_tuning(
     )
 
 
-def _longer(baseline: str, climb: Climb | None) -> str:
+def _longer(baseline: str, climb: Climb | None, *, shown: bool) -> str:
+    """Goes on from what more tuning does, of which failure was shown, or nothing."""
     if climb is None or climb.longest == 1:
         return ""
+    times = f"up to {climb.longest} times as long"
     if climb.reaches == "no":
-        return f" Nor does training {baseline} up to {climb.longest} times as long."
-    return (
-        f" Whether training {baseline} up to {climb.longest} times as long does is not"
-        " settled either."
-    )
+        if shown:
+            return f" Nor does training {baseline} {times}."
+        return f" Training it {times} does not bring it there."
+    either = "" if shown else " either"
+    return f" Whether training {baseline} {times} does is not settled{either}."
 
 
 def _settling(
