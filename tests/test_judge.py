@@ -70,6 +70,20 @@ def test_a_table_is_judged(tmp_path):
         judge.judge_sources([path], baseline="A", margins=0.01)
 
 
+def test_searches_without_any_spread_are_judged(tmp_path):
+    rows = [
+        f"{arm},{pair},{seed},0.8,{0.8 if seed == 0 else 0.79}"
+        for arm in "AB"
+        for pair in range(16)
+        for seed in range(3)
+    ]
+    found = judge.judge_sources([write(tmp_path, rows)], baseline="A")
+    document = found.verdict.to_dict()
+    assert document["comparisons"][0]["verdict"] == "equivalent"
+    # Fresh seeds differ from the search here, but that is no share of its spread.
+    assert document["study"]["attribution"] is None
+
+
 def test_what_a_table_lacks_is_said(tmp_path):
     rows = [f"{arm},{arm}{i},0,{0.5 + i / 100}" for arm in "AB" for i in range(16)]
     path = write(tmp_path, rows, "arm,pair,seed,validation")

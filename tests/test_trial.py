@@ -415,6 +415,15 @@ def test_a_recipe_is_an_arms_own_and_its_length_is_counted(modern):
     assert any("It trains for 24 steps" in note for note in modern.notes)
 
 
+def test_some_cells_of_a_factorial_can_be_judged_alone(modern):
+    whole = archtrial.judge_study(modern.folder).verdict.to_dict()
+    assert len(whole["study"]["factorial"]["effects"]) == 3
+    some = archtrial.judge_study(modern.folder, challengers=["mlp + norm=batch"])
+    document = some.verdict.to_dict()
+    assert [c["challenger"] for c in document["comparisons"]] == ["mlp + norm=batch"]
+    assert document["study"]["factorial"] is None
+
+
 def test_an_arm_with_a_recipe_trains_in_fleets_of_its_own(modern):
     assert set(modern.trial.trainer.stacks.values()) == {True}
     for task in modern.trial.trainer.divide(modern._plan_search()):

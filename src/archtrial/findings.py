@@ -62,8 +62,10 @@ def of_study(
     if n < 4 * protocol["effort"]:
         # Nothing is said of searches that are too small for the effort.
         return found
-    if protocol.get("factors"):
-        arms = [protocol["baseline"], *protocol["challengers"]]
+    arms = [protocol["baseline"], *protocol["challengers"]]
+    crossed = [len(levels) for levels in (protocol.get("factors") or {}).values()]
+    # Of some of the cells, as may be judged again later, no effect can be told.
+    if crossed and len(arms) == math.prod(crossed):
         effects = statistics.effects(
             arrays,
             [arm["levels"] for arm in arms],
@@ -181,7 +183,8 @@ def _attribution(
         if run.stage in ("search", "confirm") and run.pair in kept.get(run.arm, ())
     ]
     scores = np.array([seen(run) for run in table])
-    if np.ptp(scores) == 0:
+    # Without a spread in the search there is nothing to take apart.
+    if np.ptp(scores[[run.stage == "search" for run in table]]) == 0:
         return None
     shares = statistics.shares(
         [run.arm for run in table],
