@@ -220,18 +220,17 @@ def edges_reached(
         for name, dimension in space.items()
     ]
     tests = sum(low + high for *_, low, high in sides)
+    searched = {arm: list(trials(runs, arm).values()) for arm in declared}
+    scores = {arm: turned(own, runs, sign) for arm, own in searched.items()}
     found: dict[str, dict[str, str]] = {}
     for arm, name, dimension, low, high in sides:
         if not (low or high):
             continue
         side = statistics.edge_pileup(
             np.array(
-                [
-                    dimension.position(run.configuration[name])
-                    for run in trials(runs, arm).values()
-                ]
+                [dimension.position(run.configuration[name]) for run in searched[arm]]
             ),
-            search_scores(runs, arm, sign),
+            scores[arm],
             effort,
             open_low=low,
             open_high=high,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from archtrial.statistics import clopper_pearson, comparison, holm
+from archtrial.statistics import clopper_pearson, comparison, holm, tuning
 from archtrial.statistics.comparison import (
     equal_compute,
     expectation,
@@ -144,6 +144,84 @@ def test_every_permutation_is_studentised_as_if_it_stood_alone(
         ]
         slow = studentised(*arms, k, False)
         assert pool.studentised(labels[:, None])[0] == pytest.approx(slow, rel=1e-9)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("sizes", [(600, 600), (600, 700), (700, 600)])
+def test_a_large_pool_without_its_lower_places_says_the_same(
+    make_reading, monkeypatch, tied, sizes
+):
+    paired, k = sizes[0] == sizes[1], 100
+    a, b = make_reading(1, sizes[0], tied), make_reading(2, sizes[1], tied)
+    whole = comparison._Pool(b, a, k, paired)
+    monkeypatch.setattr(comparison, "MANY", 599)
+    upper = comparison._Pool(b, a, k, paired)
+    held = slice(whole.size - upper.places, None)
+    assert 0 < upper.places < 0.8 * whole.size
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        if paired:
+            swaps = rng.random(sizes[1]) < 0.5
+            labels = whole.labels ^ swaps[whole._unit]
+        else:
+            labels = rng.permutation(whole.labels)
+        found = upper.studentised(labels[held][:, None])[0]
+        slow = whole.studentised(labels[:, None])[0]
+        assert found == pytest.approx(slow, rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(600, 600), (600, 700)])
+@pytest.mark.parametrize("shift", [0.0, 0.02])
+def test_gate_of_large_arms_gives_the_p_of_all_places(
+    make_reading, monkeypatch, sizes, shift
+):
+    a, b = make_reading(1, sizes[0]), make_reading(2, sizes[1], shift=shift)
+    given = {"paired": sizes[0] == sizes[1], "permutations": 2000, "seed": 0}
+    p = gate(b, a, 100, **given)
+    monkeypatch.setattr(comparison, "MANY", 599)
+    found = gate(b, a, 100, **given)
+    assert found == gate(a, b, 100, **given)
+    # Other draws, of as many permutations each.
+    assert found == pytest.approx(p, abs=4 * math.sqrt(2 * p * (1 - p) / 2000) + 1e-3)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_gate_of_many_searches_is_students_t(make_reading, monkeypatch, paired):
+    given = {"paired": paired, "permutations": 2000, "seed": 0}
+    k = (comparison.MANY + 1) // comparison.SEARCHES
+    limits, drawn = [], []
+    for seed in range(6):
+        a = make_reading(seed, comparison.MANY + 1)
+        b = make_reading(100 + seed, comparison.MANY + 1, shift=0.003 * seed)
+        limits.append(gate(b, a, k, **given))
+        assert limits[-1] == gate(a, b, k, **given)
+        with monkeypatch.context() as patched:
+            patched.setattr(comparison, "SEARCHES", math.inf)
+            drawn.append(gate(b, a, k, **given))
+    p = np.array(limits)
+    assert p.min() < 0.05 < 0.5 < p.max()
+    # 2,000 permutations err by four standard deviations at most, the limit by .01.
+    allowed = 4 * np.sqrt(p * (1 - p) / 2000) + 0.01
+    assert (np.abs(p - drawn) <= allowed).all()
+
+
+def test_ranks_without_weight_are_left_out_of_large_resamples(
+    make_reading, monkeypatch
+):
+    reading = make_reading(1, 400)
+    counts = counts_of(reading, reading, True)[0]
+    efforts = np.arange(1, 101)
+    whole = expectation(reading, efforts, counts)
+    monkeypatch.setattr(tuning, "MANY", 399)
+    monkeypatch.setattr(tuning, "CELLS", 4000)
+    parts = tuning.rank_weights_that_count(400, efforts)
+    assert sum(weights.size for *_, weights in parts) < 0.8 * 400 * 100
+    found = expectation(reading, efforts, counts)
+    for field in ("estimate", "resampled"):
+        np.testing.assert_allclose(
+            getattr(found, field), getattr(whole, field), rtol=1e-12
+        )
+    np.testing.assert_allclose(found.influence, whole.influence, atol=1e-14)
 
 
 def test_labels_are_dealt_in_every_way_equally_often():

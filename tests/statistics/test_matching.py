@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from archtrial.statistics import matching
+from archtrial.statistics import tuning
 from archtrial.statistics.comparison import expectation, gain, resample_counts
 from archtrial.statistics.matching import efforts_to_scan, match
 from archtrial.statistics.search import Reading
@@ -182,8 +182,8 @@ def test_an_estimate_next_to_an_unknown_effort_is_at_most_that():
 def test_of_many_efforts_those_in_equal_ratios_are_looked_at(monkeypatch):
     a, b = climbing(256), climbing(256, gain=0.1)
     every = matched(a, b)
-    monkeypatch.setattr(matching, "EFFORTS", 16)
-    efforts = matching.efforts_to_scan(a)
+    monkeypatch.setattr(tuning, "EFFORTS", 16)
+    efforts = efforts_to_scan(a)
     assert len(efforts) < 16
     assert (efforts[0], efforts[-1]) == (1, 64)
     some = matched(a, b)

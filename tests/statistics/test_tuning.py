@@ -94,6 +94,53 @@ def test_multinomial_weights_are_those_of_the_formula():
     assert (resampled @ rank_weights(n, [k]))[0, 0] == pytest.approx(score @ formula)
 
 
+def test_a_long_tuning_curve_encloses_the_one_of_every_effort(monkeypatch):
+    scores = np.random.default_rng(0).beta(4, 2, 1000)
+    every = tuning_curve(scores, scores**2, worst=0.0, best=1.0)
+    monkeypatch.setattr(module, "EFFORTS", 60)
+    some = tuning_curve(scores, scores**2, worst=0.0, best=1.0)
+    np.testing.assert_array_equal(some.effort, every.effort)
+    np.testing.assert_allclose(some.validation, every.validation, atol=2e-4)
+    np.testing.assert_allclose(some.test, every.test, atol=2e-4)
+    assert (some.low <= every.low).all()
+    assert (some.high >= every.high).all()
+    at = module.some_efforts(250) - 1
+    assert len(at) < 60
+    assert (some.low[at] == every.low[at]).all()
+    assert (some.high[at] == every.high[at]).all()
+
+
+def test_the_best_of_many_draws_is_summed_where_it_counts(monkeypatch):
+    scores = np.sort(np.random.default_rng(0).normal(size=301))
+    cdf = np.linspace(0.001, 1.0, 301)
+    efforts = np.arange(1, 76)
+    whole = module._best_of(scores, cdf, efforts)
+    monkeypatch.setattr(module, "MANY", 299)
+    found = module._best_of(scores, cdf, efforts)
+    np.testing.assert_allclose(found, whole, rtol=1e-12)
+
+
+def test_the_band_of_many_trials_is_a_little_wider_than_the_exact_one(monkeypatch):
+    monkeypatch.setattr(module, "MANY", 256)
+    for n in (512, 1024):
+        tail, exact = module._tail(256, 0.975), module._tail(n, 0.975)
+        assert 0.75 * exact < tail / (1 + math.log(n / 256) / 2) < exact
+        low, high = module._cdf_band.__wrapped__(n, 0.975)
+        assert 0.975 <= module._chance_inside(low, high) < 0.99
+
+
+def test_the_band_of_very_many_trials_holds():
+    n, times = 50_000, 400
+    low, high = module._cdf_band(n, 0.95)
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(times):
+        drawn = np.sort(rng.random(n))
+        inside += bool(((drawn >= low) & (drawn <= high)).all())
+    # 95 % are promised, and too wide a band would hold always.
+    assert times > inside > times * (0.95 - 3 * math.sqrt(0.95 * 0.05 / times))
+
+
 def test_tuning_curve_of_validation_scores_agrees_with_opda():
     scores = np.random.default_rng(3).random(40)
     curve = tuning_curve(scores, scores**2, worst=0.0, best=1.0)

@@ -26,9 +26,10 @@ from scipy import special
 from archtrial.randomness import generator
 from archtrial.statistics.search import Reading
 from archtrial.statistics.tuning import (
+    MANY,
     Ranking,
     leave_one_out_table,
-    rank_weights,
+    rank_weights_that_count,
 )
 
 __all__ = [
@@ -115,14 +116,15 @@ def expectations(
     n = len(reading.validation)
     lists = [np.asarray(efforts) for efforts in several]
     ranking = Ranking(reading.validation, reading.score)
-    weights = [rank_weights(n, efforts).T for efforts in lists]
+    weights = [rank_weights_that_count(n, efforts) for efforts in lists]
     resampled = [np.empty((len(efforts), len(counts))) for efforts in lists]
     block = max(RESAMPLED // n, 16)
     for start in range(0, len(counts), block):
         rows = slice(start, start + block)
         ranked = ranking.resampled(reading.score, counts[rows]).T
-        for found, weight in zip(resampled, weights, strict=True):
-            found[:, rows] = weight @ ranked
+        for found, parts in zip(resampled, weights, strict=True):
+            for some, first, weight in parts:
+                found[some, rows] = weight @ ranked[first:]
     filled = None
     if reading.examples is not None:
         # A stand-in says nothing of single examples, so it counts as the same on all.
@@ -132,11 +134,14 @@ def expectations(
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
-        without = ranking.leave_one_out(reading.score, efforts)
+        influence = ranking.leave_one_out(reading.score, efforts)
+        # In place: of many trials these are the largest arrays of all.
+        np.subtract(estimate, influence, out=influence)
+        influence *= math.sqrt((n - 1) / n)
         estimated.append(
             Expectation(
                 estimate=estimate,
-                influence=(estimate - without) * math.sqrt((n - 1) / n),
+                influence=influence,
                 resampled=found.T,
                 examples=None if filled is None else filled @ ranking.weights(efforts),
                 fall=_divergence_allowance(reading, efforts),
@@ -380,6 +385,10 @@ def equal_compute(
 # them.
 BLOCK = 2**22
 
+# From as many independent searches of the effort as this in each of two large arms,
+# the permutation distribution is Student's t for all that p tells (see `gate`).
+SEARCHES = 64
+
 
 def gate(
     challenger: Reading,
@@ -398,6 +407,13 @@ def gate(
     2^n swaps are enumerated where that is no more work. Unpaired: the labels are
     shuffled instead.
 
+    Above a thousand trials an arm (`tuning.MANY`) this would take minutes, and one
+    of two things makes it unnecessary. Where n / k is at least 64, the studentised
+    gain is a sum over so many trials that its permutation distribution is Student's
+    t with 2 n / k - 1 degrees of freedom, from which p then comes without any draw.
+    Otherwise the k-searches end among the best few hundred trials, and only these
+    are dealt out: what is left out is less than the rounding.
+
     Args:
         challenger: Its n trials.
         baseline: Its trials; n if paired.
@@ -406,14 +422,24 @@ def gate(
         permutations: P; p is at least 1 / (P + 1).
         seed: The protocol's seed.
     """
+    n = len(challenger.score)
+    fewer, most = sorted((n, len(baseline.score)))
+    estimate = variance = 0.0
+    if most > MANY:
+        estimate, variance = _jackknifed(challenger, baseline, effort, paired)
+        if estimate == 0 or fewer / effort >= SEARCHES:
+            return _two_sided(estimate, variance, 2 * fewer / effort - 1)
     pool = _Pool(challenger, baseline, effort, paired)
+    if pool.places < pool.size:
+        # Before they are dealt out, arms may differ at places that are not held.
+        observed = abs(estimate) / math.sqrt(variance) if variance else math.inf
+    else:
+        observed = abs(pool.studentised(pool.labels[:, None])[0])
     # Whole words of random bits, so that none is lost between two blocks.
-    block = max(BLOCK // pool.size // 32, 1) * 32
-    observed = abs(pool.studentised(pool.labels[:, None])[0])
+    block = max(BLOCK // pool.places // 32, 1) * 32
     # Equal values must not be told apart by rounding.
     threshold = observed * (1 - 1e-10)
 
-    n = len(challenger.score)
     if paired and 2**n <= permutations + 1:
         swaps = (np.arange(2**n) >> np.arange(n)[:, None]) % 2 == 1
         reached = sum(
@@ -427,21 +453,49 @@ def gate(
     for start in range(0, permutations, block):
         rows = min(block, permutations - start)
         if paired:
-            drawn = stream.integers(0, 2, (rows, n), dtype=np.bool_)
+            drawn = stream.integers(0, 2, (rows, pool.units), dtype=np.bool_)
             ratios = pool.swapped(np.ascontiguousarray(drawn.T))
         else:
             # The smaller arm's labels are dealt, whichever arm that is.
-            fewer = min(n, len(baseline.score))
-            dealt = _deal(stream, pool.size, rows, fewer)
+            labels: int | np.ndarray = fewer
+            if pool.places < pool.size:
+                labels = stream.hypergeometric(
+                    fewer, pool.size - fewer, pool.places, rows
+                )
+            dealt = _deal(stream, pool.places, rows, labels)
             ratios = pool.studentised(dealt if n == fewer else ~dealt)
         reached += int(np.sum(np.abs(ratios) >= threshold))
     return (1 + reached) / (1 + permutations)
 
 
+def _jackknifed(
+    challenger: Reading, baseline: Reading, effort: int, paired: bool
+) -> tuple[float, float]:
+    """Returns the gain at one effort and its jackknife variance."""
+    estimates, influences = [], []
+    for arm in (challenger, baseline):
+        ranking = Ranking(arm.validation, arm.score)
+        estimate = ranking.expected(arm.score, [effort])
+        without = ranking.leave_one_out(arm.score, [effort])
+        estimates.append(float(estimate[0]))
+        influences.append((estimate - without) * math.sqrt(1 - 1 / ranking.n))
+    variance = _variance(influences[0], influences[1], paired)
+    return estimates[0] - estimates[1], float(variance[0])
+
+
+def _two_sided(estimate: float, variance: float, freedom: float) -> float:
+    """Returns p of Student's t."""
+    if variance == 0:
+        return 1.0 if estimate == 0 else 0.0
+    return float(2 * special.stdtr(freedom, -abs(estimate) / math.sqrt(variance)))
+
+
 def _deal(
-    stream: np.random.Generator, places: int, hands: int, labels: int
+    stream: np.random.Generator, places: int, hands: int, labels: int | np.ndarray
 ) -> np.ndarray:
     """Deals a number of labels to places at random, (places, hands) bool.
+
+    The number may be another in each hand, (hands,).
 
     Each place gets a label by a coin of its own. Where that makes too many or too
     few, labels are taken away or added at random until the number is right: of all
@@ -479,6 +533,9 @@ class _Pool:
     Y_B - Y_A and Y_B + Y_A are kept instead of Y_B and Y_A, since a trial's signed Y
     is half of their sum or difference. Swapping the arms negates the one and leaves
     the other, to the last bit.
+
+    Of large arms only the upper places are held. At the others Y is 0 but for less
+    than what counts as rounding here, whoever's they are.
     """
 
     def __init__(
@@ -489,43 +546,68 @@ class _Pool:
             np.concatenate([challenger.validation, baseline.validation]), score
         )
         self._arms = len(challenger.score), len(baseline.score)
-        place = np.argsort(ranking.order)
-        self._challenger, self._baseline = np.split(place, [self._arms[0]])
         self._paired = paired
         self._effort = effort
-        self._score = score[ranking.order]
         self._spread = float(np.ptp(score))
-        self._groups = []
-        for start, m in zip(ranking.first.tolist(), ranking.sizes, strict=True):
-            scores = self._score[start : start + m]
-            mixed = bool(np.ptp(scores) > 0)
-            level = float(np.mean(scores) if mixed else scores[0])
-            self._groups.append((start, start + int(m), level, mixed))
         self._tables = [leave_one_out_table(n, effort) for n in self._arms]
         self._steps = [np.diff(table, prepend=0.0) for table in self._tables]
         # So that the baseline's step can be looked up by the challenger's number:
         # the more places are the challenger's, the fewer are the baseline's.
         self._reversed = np.append(np.zeros(self._arms[0]), self._steps[1][::-1])
-        self._unit = (
-            ranking.order % self._arms[0] if paired else np.arange(len(score))
-        ).tolist()
+
         self.size = len(score)
-        self.labels = ranking.order < self._arms[0]
-        """(N,) which places in the ranking the challenger's trials hold."""
+        self._below = 0
+        if max(self._arms) > MANY:
+            reached = int(np.searchsorted(ranking.first, self._lowest(), "right")) - 1
+            self._below = int(ranking.first[reached])
+        held = ranking.order[self._below :]
+        self.places = len(held)
+        """How many places are held."""
+        self.labels = held < self._arms[0]
+        """(places,) which of them the challenger's trials hold."""
+        self._score = score[held]
+        unit = np.arange(self.places)
+        if paired:
+            unit = np.unique(held % self._arms[0], return_inverse=True)[1]
+        self.units = int(unit.max()) + 1
+        """How many pairs, or trials if nothing is paired, hold a place."""
+        self._unit = unit.tolist()
+        self._groups = []
+        for start, m in zip(ranking.first.tolist(), ranking.sizes, strict=True):
+            start -= self._below
+            if start < 0:
+                continue
+            scores = self._score[start : start + m]
+            mixed = bool(np.ptp(scores) > 0)
+            level = float(np.mean(scores) if mixed else scores[0])
+            self._groups.append((start, start + int(m), level, mixed))
+
+    def _lowest(self) -> int:
+        """Returns a place below which Y is nothing but rounding, however dealt.
+
+        With both arms' share of the p places below, and 5 sqrt(p) more, which chance
+        exceeds once in 10^21 times (Hoeffding), f is 10^-13 of its highest value. So
+        Y there is less of the spread of all scores than `studentised` tells from 0.
+        """
+        places = np.arange(self.size + 1)
+        lowest = self.size
+        for n, step in zip(self._arms, self._steps, strict=True):
+            most = np.ceil(places * (n / self.size) + 5 * np.sqrt(places)).astype(int)
+            counts = step[np.minimum(most, n)] > 1e-13 * step[-1]
+            lowest = min(lowest, int(np.argmax(counts)))
+        return lowest
 
     def swapped(self, swaps: np.ndarray) -> np.ndarray:
-        """Returns the studentised gains (P,) after swapping pairs, (n, P) bool."""
-        labels = np.empty((self.size, swaps.shape[1]), dtype=np.bool_)
-        labels[self._challenger] = ~swaps
-        labels[self._baseline] = swaps
-        return self.studentised(labels)
+        """Returns the studentised gains (P,) after swapping pairs, (units, P) bool."""
+        # A place is the challenger's as before, unless its pair was swapped.
+        return self.studentised(swaps[self._unit] ^ self.labels[:, None])
 
     def studentised(self, labels: np.ndarray) -> np.ndarray:
         """Returns the gain over its standard error.
 
         Args:
-            labels: (N, P) bool, which places are the challenger's; every column
-                with as many as there are.
+            labels: (places, P) bool, which are the challenger's; with those at the
+                places that are not held, every column has as many as there are.
 
         Returns:
             (P,) float64; 0 where the gain is 0, infinite where only its error is.
@@ -543,22 +625,24 @@ class _Pool:
         """Returns the gains (P,) and their standard errors (P,)."""
         signs = np.where(labels, 1.0, -1.0)
         # Twice the signed Y of each unit: of a pair, both trials' together.
-        signed = np.zeros(
-            (max(self._arms) if self._paired else self.size, len(signs.T))
-        )
-        count = np.zeros(len(signs.T), dtype=np.intp)
+        signed = np.zeros((self.units, len(signs.T)))
+        members = np.sum(labels, axis=0)
+        count = self._arms[0] - members
         difference, total = np.zeros((2, len(signs.T)))
         level = self._groups[0][2]
         for start, end, here, mixed in self._groups:
             if here != level:
-                of_difference, of_total = self._rise(start, here - level)
+                of_difference, of_total = self._rise(self._below + start, here - level)
                 difference += of_difference.take(count)
                 total += of_total.take(count)
                 level = here
             if mixed:
                 block = slice(start, end)
                 found, (less, fewer) = self._among_ties(
-                    labels[block], self._score[block] - level, start, count
+                    labels[block],
+                    self._score[block] - level,
+                    self._below + start,
+                    count,
                 )
                 for unit, sign, (apart, both) in zip(
                     self._unit[block], signs[block], found, strict=True
@@ -575,11 +659,13 @@ class _Pool:
                 np.add(count, labels[place], out=count)
         if self._paired:
             n, k = self._arms[0], self._effort
-            mean = np.mean(signed, axis=0)
+            mean = np.sum(signed, axis=0) / n
             signed -= mean
-            squares = np.einsum("up,up->p", signed, signed) / 4
+            squares = np.einsum("up,up->p", signed, signed)
+            squares += (n - self.units) * mean**2
+            squares /= 4
             return (n - k) / k * (mean / 2 - difference), np.sqrt(squares * (n - 1) / n)
-        return self._unpaired(signed, signs, difference, total)
+        return self._unpaired(signed, signs, members, difference, total)
 
     def _rise(self, place: int, rise: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns what Y_B - Y_A and Y_B + Y_A grow by, by the challenger's number.
@@ -647,14 +733,16 @@ class _Pool:
         self,
         signed: np.ndarray,
         signs: np.ndarray,
+        members: np.ndarray,
         difference: np.ndarray,
         total: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the gains (P,) and their standard errors (P,), trials being units.
 
         Args:
-            signed: (N, P) twice the signed Y of each place; overwritten.
-            signs: (N, P) 1 where the challenger's, else -1.
+            signed: (places, P) twice the signed Y of each place, by trial; overwritten.
+            signs: (places, P) 1 where the challenger's, else -1.
+            members: (P,) how many places are the challenger's.
             difference: (P,) the highest Y_B - Y_A.
             total: (P,) the highest Y_B + Y_A.
         """
@@ -672,6 +760,8 @@ class _Pool:
         everyone = np.sum(signed, axis=0)
         by_sign = np.einsum("np,np->p", signed, signs)
         of_b, of_a = (everyone + by_sign) / 8, (everyone - by_sign) / 8
+        of_b += (n_b - members) * mean_b**2
+        of_a += (n_a - (self.places - members)) * mean_a**2
         return gains, np.sqrt(of_b * ((n_b - 1) / n_b) + of_a * ((n_a - 1) / n_a))
 
 
@@ -687,8 +777,8 @@ def gate_by_signs(
 
     At different efforts not even an arm and itself are exchangeable, so nothing
     can be swapped. Paired, the signs of the pseudo-values are flipped at random,
-    studentised; unpaired, the gain over its standard error is compared with
-    Student's t. Approximate.
+    studentised; unpaired, or with more than a thousand pairs (`tuning.MANY`), the
+    gain over its standard error is compared with Student's t. Approximate.
 
     Args:
         challenger: At one effort.
@@ -698,12 +788,10 @@ def gate_by_signs(
         seed: The protocol's seed.
     """
     estimate = float(challenger.estimate[0] - baseline.estimate[0])
-    if not paired:
-        error = math.sqrt(_variance(challenger.influence, baseline.influence, False)[0])
-        if error == 0:
-            return 1.0 if estimate == 0 else 0.0
+    if not paired or len(challenger.influence) > MANY:
+        variance = _variance(challenger.influence, baseline.influence, paired)
         freedom = min(challenger.freedom[0], baseline.freedom[0])
-        return float(2 * special.stdtr(freedom, -abs(estimate) / error))
+        return _two_sided(estimate, float(variance[0]), float(freedom))
     influence = challenger.influence[:, 0] - baseline.influence[:, 0]
     n = len(influence)
     pseudo = estimate + influence * math.sqrt(n * (n - 1))

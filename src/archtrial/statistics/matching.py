@@ -12,6 +12,7 @@ from archtrial.statistics.comparison import (
     gain,
 )
 from archtrial.statistics.search import Reading
+from archtrial.statistics.tuning import some_efforts
 
 __all__ = ["CatchUp", "Limits", "Matching", "efforts_to_scan", "match"]
 
@@ -48,10 +49,6 @@ class Matching:
     at the better end."""
 
 
-# As many efforts are looked at one by one; of more, as many in equal ratios.
-EFFORTS = 256
-
-
 def efforts_to_scan(baseline: Reading) -> np.ndarray:
     """Returns the efforts up to n / 4 at which the baseline's curve is looked at.
 
@@ -59,10 +56,7 @@ def efforts_to_scan(baseline: Reading) -> np.ndarray:
     efforts a few per cent apart: the limits are those of the next one looked at, on
     the safe side.
     """
-    largest = len(baseline.score) // 4
-    efforts = np.arange(1, largest + 1)
-    if largest > EFFORTS:
-        efforts = np.unique(np.geomspace(1, largest, EFFORTS).round().astype(int))
+    efforts = some_efforts(len(baseline.score) // 4)
     told: np.ndarray = efforts[baseline.tells(efforts)]
     return told
 

@@ -41,11 +41,15 @@ class Reading:
 
     def unconfirmed(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns (K,) the share of D(k)'s weight on trials with a stand-in."""
-        weights = Ranking(self.validation).weights(efforts)
         if self.stand_in is None:
-            return np.zeros(weights.shape[1])
-        share: np.ndarray = weights[self.stand_in].sum(axis=0)
-        return share
+            return np.zeros(len(efforts))
+        ranking, stand_in = Ranking(self.validation), self.stand_in
+        return np.concatenate(
+            [
+                ranking.weights(some)[stand_in].sum(axis=0)
+                for some in ranking.in_parts(efforts)
+            ]
+        )
 
     def tells(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns (K,) bool, at which efforts D(k) rests on test scores.
