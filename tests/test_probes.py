@@ -135,6 +135,17 @@ def test_tuners_probe_the_baseline_alone(whole):
     assert len({run.validation for run in probing}) == len(probing) == 14
 
 
+def test_no_run_of_a_probe_shares_its_seed_with_another(tmp_path):
+    told = []
+
+    def noting(arm, configuration, seed, steps):
+        told.append(seed)
+        return TRUTH(arm, configuration, seed, steps)
+
+    Study(PROTOCOL.replace(probes=2), tmp_path, trainer=noting).run()
+    assert len(set(told)) == len(told) == len(runs_of(tmp_path))
+
+
 def test_probes_stand_beside_the_verdict(whole, tmp_path):
     without = Study(PROTOCOL.replace(probes=0), tmp_path, trainer=TRUTH).run()
     found = json.loads((whole / "verdict.json").read_text())

@@ -862,3 +862,33 @@ def test_looks_with_our_own_training_keep_the_tuned_weights(tmp_path):
         assert seeds == {"confirm": [1, 2], "winner": list(range(3, 13))}
     again = judge.judge_study(tmp_path).verdict.to_json()
     assert again == (tmp_path / "verdict.json").read_text()
+
+
+def test_what_longer_training_makes_up_for_is_tuning(tmp_path):
+    slow = KnownTruth(
+        {
+            "plain": Surface(lag=30.0, seed_spread=0.001),
+            "tweak": Surface(seed_spread=0.001),
+        },
+        space=dict(TRUTH.space),
+        validation_noise=0.001,
+    )
+    protocol = LADDER.replace(
+        space=dict(TRUTH.space), configurations=32, ladder_configurations=32
+    )
+    (found,) = Study(protocol, tmp_path / "a", trainer=slow).run().comparisons
+    assert found["ladder"]["reaches"] == "yes"
+    assert found["catch_up"] == "yes"
+    assert found["verdict"] == "tuning"
+    # One that is no slower, but worse, does not get there.
+    worse = KnownTruth(
+        {
+            "plain": Surface(peak=0.7, seed_spread=0.001),
+            "tweak": Surface(seed_spread=0.001),
+        },
+        space=dict(TRUTH.space),
+        validation_noise=0.001,
+    )
+    (found,) = Study(protocol, tmp_path / "b", trainer=worse).run().comparisons
+    assert found["ladder"]["reaches"] == "no"
+    assert found["verdict"] == "architecture"

@@ -10,7 +10,6 @@ they stand beside it.
 
 import contextlib
 import importlib.util
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,14 +103,12 @@ def _inside(dimension: Dimension, value: Any) -> Value:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Optuna's log and its warnings of experimental parts from the user."""
+    """Keeps Optuna's log from the user."""
     import optuna
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
+        yield
     finally:
         optuna.logging.set_verbosity(before)
