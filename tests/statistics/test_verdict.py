@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.statistics import Estimate, Search, compare, decide, holm, verdict
+from archtrial.statistics.planning import least_p
 
 SCHEMA = json.loads(
     (
@@ -366,6 +367,34 @@ def test_too_few_configurations_are_not_assessable(make_search):
         " arm at least, and there are 15."
     )
     assert checked(found)["effect"] == {"estimate": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("n", "paired", "least"),
+    [(4, True, 1 / 8), (6, True, 1 / 32), (4, False, 1 / 35), (5, False, 1 / 126)],
+)
+def test_no_gain_is_large_enough_for_too_few_configurations(
+    make_search, n, paired, least
+):
+    a, b = make_search("a", 1, n=n), make_search("b", 2, n=n, gain=0.5)
+    (found,) = judged(a, b, effort=1, paired=paired)
+    # All labels are dealt at random, so this p is known by chance alone.
+    assert found.p_value == pytest.approx(least, rel=1e-9 if paired else 0.6)
+    assert least_p(n, n, paired=paired) == pytest.approx(least)
+    assert (found.minimum_detectable_effect is None) == (least > 0.05)
+    assert ("no gain is ever claimed" in found.sentence) == (least > 0.05)
+    if least > 0.05:
+        assert found.verdict == "inconclusive"
+        assert found.would_settle.configurations == 8
+    checked(found)
+
+
+def test_what_would_settle_it_can_be_claimed_among_many(make_search):
+    arms = [make_search(str(j), j, n=8, gain=0.5 * (j > 0)) for j in range(9)]
+    (found, *_) = judged(arms[0], *arms[1:], effort=1)
+    assert found.p_value == pytest.approx(2 / 2**8)
+    assert (found.verdict, found.minimum_detectable_effect) == ("inconclusive", None)
+    assert found.would_settle.configurations == 16
 
 
 def test_an_unsound_comparison_has_numbers_but_no_verdict(make_search):

@@ -62,6 +62,28 @@ def minimum_detectable_effect(
     return max(critical * error, margin) + reserve * error
 
 
+def least_p(baseline: int, challenger: int, *, paired: bool) -> float:
+    """Returns the smallest p that `gate` gives any gain, however large.
+
+    Of all swaps of pairs none is more extreme than none and all. Of all ways to deal
+    the labels, one is the most extreme, and where the arms are of one size also its
+    mirror image.
+
+    Args:
+        baseline: Its number of trials.
+        challenger: Its number.
+        paired: Whether trials are paired.
+
+    Examples:
+        >>> least_p(4, 4, paired=True)
+        0.125
+    """
+    if paired:
+        return 2.0 ** (1 - min(baseline, challenger))
+    extreme = 2 if baseline == challenger else 1
+    return extreme / float(special.binom(baseline + challenger, challenger))
+
+
 def effect_spread(score_spread: float, effort: int, correlation: float = 0.0) -> float:
     """Guesses the standard deviation of the gain's pseudo-values from a pilot.
 
@@ -108,6 +130,7 @@ def settlement(
     margin: float,
     test_variance: float = 0.0,
     alpha: float = 0.05,
+    paired: bool = True,
 ) -> Settlement:
     """Finds the number of configurations that would settle the question.
 
@@ -124,11 +147,14 @@ def settlement(
         test_variance: The gain's variance from the draw of test examples, which
             more configurations do not lower.
         alpha: The level of the claim.
+        paired: Whether trials are paired.
     """
     size = abs(estimate)
     room = size if size >= margin else margin - size
 
     def settles(n: int) -> bool:
+        if size >= margin and least_p(n, n, paired=paired) > alpha:
+            return False
         error = standard_error * math.sqrt(configurations / n)
         return room >= minimum_detectable_effect(
             error, n, effort, test_variance=test_variance, alpha=alpha

@@ -35,6 +35,7 @@ from archtrial.statistics.matching import (
 )
 from archtrial.statistics.planning import (
     Settlement,
+    least_p,
     minimum_detectable_effect,
     settlement,
 )
@@ -142,6 +143,7 @@ class Comparison:
     """No interval is narrower to either side, however many configurations; None
     where neither the test examples nor their number is known."""
     minimum_detectable_effect: float | None = None
+    """None where so few trials allow no claim of any gain."""
     would_settle: Settlement | None = None
     """For `inconclusive`."""
     other_reading: dict[str, Any] | None = None
@@ -627,14 +629,16 @@ def _report(
         if measured.effect.test_variance is None
         else float(measured.effect.test_variance[0])
     )
-    detectable = minimum_detectable_effect(
-        error,
-        n,
-        terms.effort,
-        margin=terms.margin,
-        test_variance=test_variance or 0.0,
-        alpha=terms.level,
-    )
+    detectable = None
+    if least_p(baseline.n, challenger.n, paired=terms.paired) <= terms.level:
+        detectable = minimum_detectable_effect(
+            error,
+            n,
+            terms.effort,
+            margin=terms.margin,
+            test_variance=test_variance or 0.0,
+            alpha=terms.level,
+        )
     settling = None
     if verdict == "inconclusive" and reason is None:
         settling = settlement(
@@ -645,6 +649,7 @@ def _report(
             margin=terms.margin,
             test_variance=test_variance or 0.0,
             alpha=terms.level,
+            paired=terms.paired,
         )
     # As many trials as let n / 4 of them reach the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort

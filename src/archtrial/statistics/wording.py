@@ -111,7 +111,7 @@ def sentence(
         max_multiple: How much more tuning counts.
         matching_needs: The n that would tell whether it catches up; None if more
             configurations are not what is missing.
-        detectable: The smallest effect with a power of 80 %.
+        detectable: The smallest effect with a power of 80 %; None if none has it.
         settlement: What would settle an inconclusive question.
         published_gap: Of published scores.
         reason: Why nothing can be said, for the verdicts that say so.
@@ -231,7 +231,7 @@ def _settling(
     detectable: float | None,
     settlement: Settlement | None,
 ) -> str:
-    words = ""
+    words = f" With n = {configurations} configurations no gain is ever claimed."
     if detectable is not None:
         words = (
             f" With n = {configurations} configurations an effect below"
