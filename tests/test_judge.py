@@ -276,3 +276,28 @@ def test_the_digest_is_in_the_verdict(tmp_path, rows):
     other = judge.judge_sources([path], baseline="A").verdict.to_dict()
     assert one["study"]["protocol_hash"] != other["study"]["protocol_hash"]
     assert str(tmp_path) not in json.dumps(one)
+
+
+def test_an_arm_without_any_score_is_not_judged(tmp_path):
+    rows = [row if row.startswith("B") else row[: row.rindex(",")] + "," for row in
+            table(seeds=1)]  # fmt: skip
+    rows = [row if row.startswith("B") else "A," + row.split(",")[1] + ",0,,"
+            for row in rows]  # fmt: skip
+    found = judge.judge_sources([write(tmp_path, rows)], baseline="A", margin=0.01)
+    (compared,) = found.verdict.comparisons
+    assert compared["verdict"] == "not_assessable"
+    assert "no run of A has a score" in compared["sentence"]
+    assert found.page()
+
+
+def test_an_error_rate_is_told_of_studies_like_those_simulated(tmp_path):
+    found = judge.judge_sources(
+        [write(tmp_path, table(seeds=2))], baseline="A", effort=4
+    )
+    told = found.verdict.to_dict()["study"]["calibration"]
+    assert (told["configurations"], told["effort"]) == (32, 4)
+    # Without fresh seeds one reading alone guards the claim.
+    alone = judge.judge_sources(
+        [write(tmp_path, table(seeds=1))], baseline="A", effort=4
+    )
+    assert alone.verdict.to_dict()["study"]["calibration"] is None

@@ -57,11 +57,18 @@ def of_study(
         "factorial": None,
         "winner": None,
         "probes": _probes(runs, sign, arrays[0].worst, comparison) or None,
-        "calibration": published_error(n, protocol["effort"], paired),
+        "calibration": None,
     }
     if n < 4 * protocol["effort"]:
         # Nothing is said of searches that are too small for the effort.
         return found
+    if estimand == "configuration" and searches.tested(runs) and len(arrays) == 2:
+        # Only such studies were simulated: both readings, one challenger, one look.
+        found["calibration"] = (
+            None
+            if protocol.get("looks")
+            else published_error(n, protocol["effort"], paired)
+        )
     arms = [protocol["baseline"], *protocol["challengers"]]
     crossed = [len(levels) for levels in (protocol.get("factors") or {}).values()]
     # Of some of the cells, as may be judged again later, no effect can be told.

@@ -592,9 +592,10 @@ def _read(
         scored_on="test" if searches.tested(runs) else "validation",
         seed=protocol["seed"],
         permutations=permutations,
-        unsound=[]
-        if inferred
-        else [clause for each in crowded.values() for clause in each],
+        unsound=[
+            *_nothing_known(runs, list(declared), constant),
+            *([] if inferred else (c for each in crowded.values() for c in each)),
+        ],
         published=protocol.get("published"),
         test_size=protocol.get("test_size"),
         elsewhere=elsewhere and any(declared.values()) and arrays[0].n <= MANY,
@@ -793,6 +794,21 @@ def _beware_of_edges(
         for clause in crowded.get(arm, ())
     ]
     return dataclasses.replace(found, warnings=(*found.warnings, *warnings))
+
+
+def _nothing_known(
+    runs: Sequence[Run], arms: Sequence[str], constant: float | None
+) -> list[str]:
+    """Says of which arms no run has a score, where none can be put in its place."""
+    if constant is not None:
+        return []
+    return [
+        f"no run of {arm} has a score, and nobody knows what a failure is worth"
+        for arm in arms
+        if not any(
+            math.isfinite(run.validation) for run in searches.trials(runs, arm).values()
+        )
+    ]
 
 
 def _cause(baseline: Mapping[str, Any], challenger: Mapping[str, Any]) -> str:

@@ -821,3 +821,36 @@ def test_the_schema_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(SCHEMA).validate({"schema": 2})
+
+
+@pytest.mark.parametrize(
+    ("gain", "opposite", "expected"),
+    [
+        (0.2, -0.05, "inconclusive"),
+        (0.2, -0.001, "inconclusive"),
+        (0.0005, -0.05, "inconclusive"),
+        # Too small to be worth having, it contradicts no equivalence.
+        (0.0005, -0.001, "equivalent"),
+    ],
+)
+def test_a_sign_that_turns_elsewhere_leaves_the_question_open(
+    make_search, monkeypatch, gain, opposite, expected
+):
+    row = verdict.Row(
+        name="learning_rate, upper half", kind="half", hyperparameter="learning_rate",
+        trials=8, effort=2, estimand="configuration",
+        effect=Estimate(opposite, opposite - 0.0005, opposite + 0.0005),
+        p_value=0.001, p_value_adjusted=0.001, whole=gain, finding="opposite",
+    )  # fmt: skip
+    found = verdict.Robustness(Estimate(gain, 0, 1), 0.5, (row,), ())
+    monkeypatch.setattr(verdict, "robustness", lambda *_, **__: found)
+    a = make_search("a", 1)
+    b = dataclasses.replace(
+        a, name="b", test=a.test + gain, test_run=a.test_run + gain,
+        examples=None, examples_run=None,
+    )  # fmt: skip
+    a = dataclasses.replace(a, examples=None, examples_run=None)
+    (compared,) = judged(a, b, elsewhere=True, margin=0.01)
+    assert compared.verdict == expected
+    said = "the sign of the gain turns (learning_rate, upper half)"
+    assert (said in compared.sentence) == (expected == "inconclusive")

@@ -39,7 +39,7 @@ from archtrial.statistics.planning import (
     minimum_detectable_effect,
     settlement,
 )
-from archtrial.statistics.robustness import Robustness, robustness
+from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Reading, Search
 from archtrial.statistics.wording import Units, sentence
 
@@ -618,9 +618,15 @@ def _report(
             )
             verdict = "inconclusive"
     other_parts = _elsewhere(terms, baseline, challenger)
-    if other_parts is not None and other_parts.opposite and reason is None:
-        reason = _turning(other_parts)
-        verdict = "inconclusive"
+    if other_parts is not None and verdict not in ("inconclusive", "not_assessable"):
+        # What is too small to be worth having contradicts no equivalence.
+        least = 0.0 if abs(effect.estimate) >= terms.margin else terms.margin
+        turned = [
+            row for row in other_parts.opposite if abs(row.effect.estimate) >= least
+        ]
+        if turned:
+            reason = _turning(turned)
+            verdict = "inconclusive"
 
     n = min(baseline.n, challenger.n)
     error = float(measured.effect.standard_error[0])
@@ -858,22 +864,23 @@ def _elsewhere(
         paired=terms.paired,
         matched=larger,
         options=terms.options,
+        resamples=terms.resamples,
         test_size=terms.test_size,
     )
 
 
-def _turning(found: Robustness) -> str:
+def _turning(rows: Sequence[Row]) -> str:
     """Says on what the sign of the gain depends."""
     depends = [
         f"depends on {what}: the sign of the gain turns ({names})"
         for what, names in (
             (
                 "the search space",
-                ", ".join(r.name for r in found.opposite if r.kind != "matched"),
+                ", ".join(row.name for row in rows if row.kind != "matched"),
             ),
             (
                 "the number of parameters",
-                ", ".join(r.name for r in found.opposite if r.kind == "matched"),
+                ", ".join(row.name for row in rows if row.kind == "matched"),
             ),
         )
         if names
