@@ -43,7 +43,7 @@ def assert_within(old, new, place=""):
 def write(folder):
     trainer = KnownTruth(
         {
-            "plain": Surface(peak=0.80, diverging=0.1),
+            "plain": Surface(peak=0.80, diverging=0.1, lag=20.0),
             "tweak": Surface(peak=0.83),
             "odd": Surface(peak=0.80, failing_seeds=0.3),
         }
@@ -55,6 +55,7 @@ def write(folder):
         space=dict(trainer.space),
         configurations=16,
         steps=1000,
+        ladder=(1, 2),
     )
     Study(protocol, folder, trainer=trainer).run()
     shutil.rmtree(folder / "tuned")
