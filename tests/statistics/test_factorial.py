@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics import Search, effects, winner
+from archtrial.statistics import Search, effects, factorial, winner
 from archtrial.statistics.comparison import (
     expectation,
     gain,
@@ -310,3 +310,9 @@ def test_without_fresh_seeds_there_is_no_rerun():
     mixed = best([bare[0], searches[1]])
     assert mixed.lead is None
     assert mixed.rerun.estimate == pytest.approx(searches[1].winner_seeds.mean())
+
+
+def test_levels_are_written_as_a_protocol_writes_them():
+    assert [factorial._written(v) for v in (True, False, 1, "True", 0.5)] == [
+        "true", "false", "1", "True", "0.5",
+    ]  # fmt: skip

@@ -183,6 +183,11 @@ def _factors(
     return factors
 
 
+def _written(level: Value) -> str:
+    """Returns a level as a protocol writes it."""
+    return str(level).lower() if isinstance(level, bool) else str(level)
+
+
 def _position(seen: Sequence[Value], level: Value) -> int:
     """Returns the number of a level, from 1; 0 where it was not seen.
 
@@ -215,7 +220,7 @@ def _contrasts(
         own = places[:, column]
         rises[name] = [
             (
-                f"{name}: {seen[level]} rather than {seen[0]}",
+                f"{name}: {_written(seen[level])} rather than {_written(seen[0])}",
                 1.0 * (own == level) - 1.0 * (own == 0),
             )
             for level in range(1, len(seen))
