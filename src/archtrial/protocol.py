@@ -489,9 +489,11 @@ class Protocol(_Declared):
         least, most = max(8, 4 * self.effort), self.sizes[0]
         if not least <= self.retuned <= most:
             raise ProtocolError(
-                "a ladder retunes at least 8 configurations and 4 times the effort, at"
-                " most those of the search (of its first look)",
-                f"ladder_configurations = {self.retuned} outside {least} to {most}",
+                f"a ladder retunes {least} configurations at least (8, and 4 times the"
+                " effort), and none that the search (at its first look) does not have",
+                f"{most} in the search"
+                if least > most
+                else f"ladder_configurations = {self.retuned} outside {least} to {most}",
                 f"Set ladder_configurations = {least}."
                 if least <= most
                 else f"Set configurations = {least} at least, or leave the ladder out.",

@@ -176,6 +176,8 @@ def make_evidence(**changes):
                 "protocol_hash": "b41c0f7e9a52d3f18e66",
                 "data": "mnist1d",
                 "seed": 0,
+                "configurations": 16,
+                "effort": 4,
             },
             "comparisons": [
                 make_comparison(

@@ -117,7 +117,7 @@ def test_the_sentence_comes_first_and_details_last(rendered):
         "Would more tuning of mlp make up for it?",
         "The tuned cnn beats the tuned mlp on all 13 fresh seeds",
         "The same comparison, read in other ways",
-        "The best configurations lie inside the declared space",
+        "The best configurations lie inside their ranges",
         "The arms",
         "The tuned configuration",
         "To load the tuned cnn",

@@ -475,6 +475,15 @@ def _measured(
             dataclasses.replace(measure, lower_is_better=not better),
             True,
         )
+    column = naming.measure(roles["validation"])
+    turned = column.fraction and measure.lower_is_better and lower_is_better is None
+    if metric is not None and by_name and turned:
+        raise RecordsError(
+            f"of {measure.name} a lower score is better",
+            f"the column {roles['validation']!r} sounds as if a higher one were",
+            "Name another --metric or, if the column does hold errors, add"
+            " --lower-is-better.",
+        )
     if lower_is_better is not None:
         if by_name and lower_is_better != measure.lower_is_better:
             raise RecordsError(

@@ -692,7 +692,7 @@ def _edges_message(arms: Sequence[str], edges: Mapping[str, Mapping[str, str]]) 
         for dimension, side in edges.get(arm, {}).items()
     ]
     if not found:
-        return "The best configurations lie inside the declared space"
+        return "The best configurations lie inside their ranges"
     arm, dimension, side = found[0]
     message = (
         f"The best {shortened(arm, 24)} configurations pile up at the {side} end of"

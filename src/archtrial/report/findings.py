@@ -42,12 +42,15 @@ def error_rate(study: Mapping[str, Any]) -> str:
     if not known:
         return ""
     paired = "paired" if known["paired"] else "unpaired"
+    same = all(known[size] == study.get(size) for size in ("configurations", "effort"))
+    nearest = "" if same else ", the nearest size that was simulated"
     return (
         f"In simulations of such studies ({known['configurations']} {paired}"
-        f" configurations, effort {known['effort']}), a null effect is called"
+        f" configurations, effort {known['effort']}{nearest}), a null effect is called"
         f" \u201carchitecture\u201d in {numbers.rate(known['architecture'])}"
-        f" ({known['studies']:,} studies) and in the worst setting a wrong winner is"
-        f" named in {numbers.rate(known['worst'])} ({known['worst_setting']})."
+        f" ({known['studies']:,} studies); in the worst setting one arm is wrongly"
+        f" named the better in {numbers.rate(known['worst'])}"
+        f" ({known['worst_setting']})."
     )
 
 

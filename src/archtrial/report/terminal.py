@@ -57,6 +57,11 @@ def show(evidence: Evidence, console: Console) -> None:
     if study.get("probes"):
         probing = findings.probing(comparisons[0], study["probes"])
         console.print(Text(f"outside the tests, other tuners: {probing.answer}"))
+    for arm, found in (study.get("ceilings") or {}).items():
+        modelled = findings.ceiling(arm, found, metric)
+        console.print(
+            Text(f"ceiling, by a model: {modelled.answer}; {modelled.detail}")
+        )
     for comparison in comparisons:
         advice = findings.settling(comparison, evidence)
         if advice:
@@ -65,11 +70,21 @@ def show(evidence: Evidence, console: Console) -> None:
 
 def _arms(evidence: Evidence, arms: Any) -> Table:
     metric = evidence.metric
-    scored = evidence.document["comparisons"][0].get("scored_on", "test")
+    comparisons = evidence.document["comparisons"]
+    scored = comparisons[0].get("scored_on", "test")
+    fresh = any(run.stage in ("confirm", "winner") for run in evidence.runs)
+    whose = "mean over fresh seeds" if fresh else "of the very run that was picked"
+    # The gain is expected over searches of k trials; the table's last score is that
+    # of the one winner of all n.
+    expected = {c["baseline"]: c["baseline_score"] for c in comparisons} | {
+        c["challenger"]: c["challenger_score"] for c in comparisons
+    }
+    searched = any(score["estimate"] is not None for score in expected.values())
+    diverged = any(arm["diverged"] for arm in arms)
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        title=f"{scored} {numbers.label(metric)}, mean over fresh seeds",
+        title=f"{scored} {numbers.label(metric)}, {whose}",
         title_justify="left",
         title_style="",
     )
@@ -78,9 +93,10 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
     for heading in (
         *(["parameters"] if known else []),
         *(["default"] if any(arm["default"] for arm in arms) else []),
-        "tuned (95 % interval)",
+        *([f"best of {comparisons[0]['effort']}"] if searched else []),
+        "best of all (95 % interval)" if fresh else "best of all",
         *(["cost"] if any(arm["flops_per_run"] for arm in arms) else []),
-        "diverged",
+        *(["diverged"] if diverged else []),
     ):
         table.add_column(heading, justify="right")
     for arm in arms:
@@ -90,16 +106,19 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
             cells.append(Text(f"{arm['parameters']:,}"))
         if any(other["default"] for other in arms):
             cells.append(Text(_estimate(default, metric)))
+        if searched:
+            cells.append(Text(_estimate(expected.get(arm["name"]), metric)))
         cells.append(Text(numbers.estimated(tuned, metric)))
         if any(other["flops_per_run"] for other in arms):
             cells.append(Text(numbers.flops(arm["flops_per_run"])))
-        cells.append(Text(str(arm["diverged"])))
+        if diverged:
+            cells.append(Text(str(arm["diverged"])))
         table.add_row(*cells)
     return table
 
 
 def _estimate(found: Mapping[str, Any] | None, metric: numbers.Metric) -> str:
-    if found is None:
+    if found is None or found["estimate"] is None:
         return ""
     return numbers.score(found["estimate"], metric, (found["low"], found["high"]))
 

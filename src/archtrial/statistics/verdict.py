@@ -745,7 +745,6 @@ def _report(
             baseline,
             challenger,
             measured=measured,
-            other_parts=other_parts,
             differs_at_equal_compute=judged(effect, adjusted) != at_equal_compute,
             examples_known=baseline.knows_examples(terms.estimand)
             and challenger.knows_examples(terms.estimand),
@@ -940,7 +939,6 @@ def _warnings(
     challenger: Search,
     *,
     measured: _Measured,
-    other_parts: Robustness | None,
     differs_at_equal_compute: bool,
     examples_known: bool,
     readings: int,
@@ -1009,10 +1007,4 @@ def _warnings(
                 f" {terms.units.size(equal.estimate)}, interval"
                 f" {terms.units.size(equal.low)} to {terms.units.size(equal.high)}."
             )
-    if other_parts is not None and other_parts.lost:
-        names = ", ".join(row.name for row in other_parts.lost)
-        found.append(
-            "Seen from here alone, with the fewer trials that there are, the gain would"
-            f" not have been claimed: {names}."
-        )
     return tuple(found)
