@@ -73,7 +73,11 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
     comparisons = evidence.document["comparisons"]
     scored = comparisons[0].get("scored_on", "test")
     fresh = any(run.stage in ("confirm", "winner") for run in evidence.runs)
-    whose = "mean over fresh seeds" if fresh else "of the very run that was picked"
+    whose = (
+        "mean over fresh seeds (95 % interval)"
+        if fresh
+        else "of the very run that was picked"
+    )
     # The gain is expected over searches of k trials; the table's last score is that
     # of the one winner of all n.
     expected = {c["baseline"]: c["baseline_score"] for c in comparisons} | {
@@ -94,7 +98,7 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
         *(["parameters"] if known else []),
         *(["default"] if any(arm["default"] for arm in arms) else []),
         *([f"best of {comparisons[0]['effort']}"] if searched else []),
-        "best of all (95 % interval)" if fresh else "best of all",
+        "best of all",
         *(["cost"] if any(arm["flops_per_run"] for arm in arms) else []),
         *(["diverged"] if diverged else []),
     ):
