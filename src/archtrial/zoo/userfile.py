@@ -79,7 +79,7 @@ class UserFile:
         # would have no chance if the file were run as a script.
         aside = {
             name: sys.modules.pop(name)
-            for name, module in list(sys.modules.items())
+            for name, module in sys.modules.copy().items()
             if name.partition(".")[0] in names
             and not (_lies_in(folder, module) and is_library(module.__file__))
         }
@@ -91,7 +91,7 @@ class UserFile:
             # The first of its kind is ours; the user's code may have added others.
             with contextlib.suppress(ValueError):
                 sys.path.remove(str(folder))
-            for name, module in list(sys.modules.items()):
+            for name, module in sys.modules.copy().items():
                 if (
                     name.partition(".")[0] in names
                     and _lies_in(folder, module)
