@@ -246,7 +246,7 @@ def test_what_is_no_full_factorial_is_refused(levels, said):
 def test_true_and_one_are_two_levels():
     searches, _ = study(8, (2,))
     (effect,) = found(searches, [{"skip": 1}, {"skip": True}]).values()
-    assert effect.name == "skip: True rather than 1"
+    assert effect.name == "skip: true rather than 1"
 
 
 def test_too_few_trials_or_seeds_are_refused():
