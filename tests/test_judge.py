@@ -301,3 +301,14 @@ def test_an_error_rate_is_told_of_studies_like_those_simulated(tmp_path):
         [write(tmp_path, table(seeds=1))], baseline="A", effort=4
     )
     assert alone.verdict.to_dict()["study"]["calibration"] is None
+
+
+def test_a_metric_of_the_other_direction_than_its_column_is_refused(tmp_path):
+    header = "arm,pair,seed,val_accuracy,test_accuracy"
+    path = write(tmp_path, table(seeds=1), header)
+    with pytest.raises(RecordsError, match="of rmse a lower score is better"):
+        judge.judge_sources([path], baseline="A", metric="rmse")
+    (compared,) = judge.judge_sources(
+        [path], baseline="A", metric="rmse", lower_is_better=True
+    ).verdict.comparisons
+    assert compared["effect"]["estimate"] < 0

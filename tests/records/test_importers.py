@@ -724,3 +724,9 @@ def test_the_same_file_twice(tmp_path):
     frame.to_csv(tmp_path / "copy.csv", index=False)
     said = refusal([path, tmp_path / "copy.csv"])
     assert f"in row 1 and again in row 1 of {tmp_path / 'copy.csv'}" in said
+
+
+def test_whole_numbers_of_a_column_with_gaps_are_written_as_such():
+    from archtrial.records import scores
+
+    assert [scores._as_text(value) for value in (3.0, 3.5, " a ")] == ["3", "3.5", "a"]

@@ -622,3 +622,15 @@ def test_pairs_that_are_alike_make_the_chance_more_certain(make_reading):
     assert found.high - found.low == pytest.approx(expected[1] - expected[0], rel=0.1)
     apart = searches_won(b, a, k, alpha=0.05, paired=False)
     assert apart.high - apart.low > 1.3 * (found.high - found.low)
+
+
+def test_a_single_test_example_says_nothing_of_others(make_search):
+    a, b = (
+        expectation(
+            make_search(n, s, examples=1).reading("configuration"),
+            [4],
+            np.ones((800, 16), dtype=np.uint8),
+        )
+        for n, s in (("a", 1), ("b", 2))
+    )
+    assert gain(b, a, alpha=0.05, paired=True).test_variance is None

@@ -408,3 +408,41 @@ def test_the_interval_at_a_rung_covers(truth, at_one, at_two):
             found = climbed(plain, run(at_one, target), resamples=400, seed=study)
             held += found.rungs[1].ahead.low <= g <= found.rungs[1].ahead.high
         assert held >= stats.binom.ppf(0.001, REPETITIONS, 0.93)
+
+
+def test_the_examples_widen_an_extrapolation(make_search):
+    """A rung that nobody trained is no surer than the test set allows."""
+
+    def arms(**left_out):
+        rungs = {
+            rung: make_search("a", 1, gain=-0.1 + 0.02 * np.log2(rung), **left_out)
+            for rung in (2, 4)
+        }
+        return (
+            make_search("a", 1, gain=-0.1, rungs=rungs, **left_out),
+            make_search("b", 2, gain=0.1, **left_out),
+        )
+
+    terms = {
+        "effort": 4, "estimand": "configuration", "margin": 0.01, "alpha": 0.05,
+        "seed": 0, "paired": True, "resamples": 800,
+    }  # fmt: skip
+    known = climb(*arms(), **terms).extrapolation
+    assert known is not None
+    unknown = climb(
+        *(
+            dataclasses.replace(
+                arm,
+                examples=None,
+                examples_run=None,
+                rungs={
+                    rung: dataclasses.replace(found, examples=None, examples_run=None)
+                    for rung, found in arm.rungs.items()
+                },
+            )
+            for arm in arms()
+        ),
+        **terms,
+    ).extrapolation
+    widths = [e.ahead.high - e.ahead.low for e in (known, unknown)]
+    assert widths[0] > widths[1] > 0

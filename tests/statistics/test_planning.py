@@ -18,6 +18,7 @@ from archtrial.statistics import (
     seed_spread,
     settlement,
 )
+from archtrial.statistics.planning import least_p
 from archtrial.statistics.tuning import Ranking
 
 
@@ -173,3 +174,12 @@ def test_no_size_is_enough_for_less_than_the_margin_or_a_small_test_set():
     # However little the configurations spread.
     assert configurations_for(0.02, 0.0, 4) == 16
     assert configurations_for(0.02, 0.0, 4, test_variance=0.01**2) is None
+
+
+def test_a_settling_size_is_one_at_which_a_claim_is_possible():
+    few = settlement(0.2, 0.001, 4, 1, margin=0.01, alpha=0.05)
+    assert few.configurations is not None
+    assert least_p(few.configurations, few.configurations, paired=True) <= 0.05
+    # With this little error 8 pairs would do, but never at such a level.
+    strict = settlement(0.2, 0.001, 4, 1, margin=0.01, alpha=0.005)
+    assert strict.configurations > few.configurations

@@ -346,3 +346,13 @@ def test_a_known_size_of_the_test_set_widens_every_row():
     # What the test set leaves open was not claimed, so it cannot be lost.
     assert alone.effect.low > 0 > bounded.effect.low
     assert not bounded.lost
+
+
+def test_a_matched_baseline_may_be_unpaired(make_search):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.1, draws=1)
+    larger = make_search("wide", 3, n=20, gain=0.05, draws=2)
+    terms = TERMS | {"paired": False, "effort": 4}
+    (row,) = (r for r in robustness(a, b, **terms, matched=larger).rows
+              if r.kind == "matched")  # fmt: skip
+    assert row.trials == 16
+    assert 0 < row.effect.estimate < row.whole

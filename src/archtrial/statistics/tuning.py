@@ -202,11 +202,6 @@ class Ranking:
         """The number of trials."""
         return len(self.order)
 
-    @property
-    def tied(self) -> bool:
-        """Whether any two trials have the same validation score."""
-        return len(self.first) < len(self.order)
-
     def weights(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns the weight of each trial in D(k).
 
