@@ -354,6 +354,8 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # What was started in the background of a shell ignores it, and so do its own.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         while recorded(tmp_path / "study") < 0:
             time.sleep(0.1)
