@@ -854,3 +854,14 @@ def test_a_sign_that_turns_elsewhere_leaves_the_question_open(
     assert compared.verdict == expected
     said = "the sign of the gain turns (learning_rate, upper half)"
     assert (said in compared.sentence) == (expected == "inconclusive")
+
+
+def test_a_baseline_may_climb_alone(make_search):
+    longer = make_search("a", 4, gain=0.1)
+    a = make_search("a", 1, rungs={2: longer})
+    (found,) = judged(a, make_search("b", 2, gain=0.2))
+    first, second = checked(found)["ladder"]["rungs"]
+    assert (first["rung"], second["rung"]) == (1, 2)
+    assert first["challenger_score"] is not None
+    assert second["challenger_score"] is second["effect"] is None
+    assert second["baseline_score"]["estimate"] > first["baseline_score"]["estimate"]
