@@ -62,13 +62,10 @@ def of_study(
     if n < 4 * protocol["effort"]:
         # Nothing is said of searches that are too small for the effort.
         return found
-    if estimand == "configuration" and searches.tested(runs) and len(arrays) == 2:
-        # Only such studies were simulated: both readings, one challenger, one look.
-        found["calibration"] = (
-            None
-            if protocol.get("looks")
-            else published_error(n, protocol["effort"], paired)
-        )
+    # Only such studies were simulated: both readings, one challenger, one look.
+    simulated = estimand == "configuration" and searches.tested(runs)
+    if simulated and len(arrays) == 2 and not protocol.get("looks"):
+        found["calibration"] = published_error(n, protocol["effort"], paired)
     arms = [protocol["baseline"], *protocol["challengers"]]
     crossed = [len(levels) for levels in (protocol.get("factors") or {}).values()]
     # Of some of the cells, as may be judged again later, no effect can be told.
@@ -177,13 +174,7 @@ def _attribution(
         search.name: set(list(searches.trials(runs, search.name))[:ENOUGH])
         for search in arrays
     }
-    worst = arrays[0].worst
-    scored = searches.tested(runs)
-
-    def seen(run: Run) -> float:
-        value = run.test if scored else run.validation
-        return sign * value if value is not None and math.isfinite(value) else worst
-
+    seen = searches.seen_scores(runs, sign, arrays[0].worst)
     table = [
         run
         for run in runs
@@ -201,6 +192,7 @@ def _attribution(
         seed=seed,
         paired=paired,
     )
+    named = options(declared)
     return {
         "shares": {
             name: dataclasses.asdict(share)
@@ -218,7 +210,7 @@ def _attribution(
             search.name: {
                 name: dataclasses.asdict(share)
                 for name, share in statistics.importance(
-                    _first(search), seed=seed, options=options(declared)
+                    _first(search), seed=seed, options=named
                 ).items()
             }
             for search in arrays

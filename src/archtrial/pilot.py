@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import protocol, statistics, trial
+from archtrial import probes, protocol, statistics, trial
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.execution import Crew
@@ -37,8 +37,6 @@ SIZES = (16, 32, 64, 128)
 # not, before anybody knows: with it a test set of 200 leaves 2.4 points open to either
 # side, one of 1,000 leaves 1.1.
 DISAGREEMENT = 0.03
-# Adaptive tuners that probe the baseline.
-TUNERS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -394,7 +392,7 @@ def _trainings(declared: Protocol) -> _Trainings:
         # The defaults are run on r seeds, too.
         at_1x=declared.configurations + confirmed + r,
         rungs=dict.fromkeys(declared.ladder[1:], longer),
-        probes=TUNERS * (declared.probes + r) if declared.probes else 0,
+        probes=len(probes.TUNERS) * (declared.probes + r) if declared.probes else 0,
     )
 
 

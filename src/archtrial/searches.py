@@ -6,7 +6,7 @@ the lowest score that is known.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "over_seeds",
     "search",
     "search_scores",
+    "seen_scores",
     "tested",
     "trial_costs",
     "trials",
@@ -82,6 +83,20 @@ def tested(runs: Sequence[Run]) -> bool:
     return all(run.test is not None for run in runs)
 
 
+def seen_scores(runs: Sequence[Run], sign: int, worst: float) -> Callable[[Run], float]:
+    """Returns what a run counts with: its test score, turned, or else `worst`.
+
+    Where not all runs have a test score the question is put to validation itself.
+    """
+    scored = tested(runs)
+
+    def seen(run: Run) -> float:
+        value = run.test if scored else run.validation
+        return sign * value if value is not None and math.isfinite(value) else worst
+
+    return seen
+
+
 def search(
     runs: Sequence[Run],
     arm: str,
@@ -129,13 +144,7 @@ def _at_rung(
             fresh[run.pair].append(run)
         elif run.stage == "winner" and run.pair == picked:
             winner.append(run)
-    scored = tested(runs)
-
-    def seen(run: Run) -> float:
-        # Without any test score the question is put to validation itself.
-        value = run.test if scored else run.validation
-        return sign * value if value is not None and math.isfinite(value) else worst
-
+    seen = seen_scores(runs, sign, worst)
     shares = all(run.per_example is not None for run in runs)
     return statistics.Search(
         name=arm,
