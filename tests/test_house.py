@@ -18,8 +18,9 @@ ROOT = Path(archtrial.__file__).parent
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records",
     "statistics", "report", "searches", "calibration", "findings", "judge",
-    "data", "zoo", "training", "execution",
-    "trainers", "trial", "tuned", "probes", "study", "pilot", "cli", "testing",
+    "data", "zoo", "equivalents", "training", "execution",
+    "trainers", "trial", "tuned", "probes", "study", "pilot", "experiments", "cli",
+    "testing",
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "judge"
 HEAVY = ("torch", "optuna", "plotly")

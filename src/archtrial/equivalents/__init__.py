@@ -1,0 +1,1 @@
+"""A convolutional network's equivalents: fully connected, or locally connected."""

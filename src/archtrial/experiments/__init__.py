@@ -1,0 +1,1 @@
+"""The field's sharpest experiments on anybody's data, one folder each."""
