@@ -898,7 +898,7 @@ class _Progress:
             self._live.stop()
 
     def show(self, standing: Any) -> None:
-        """Shows a `study.Standing`."""
+        """Shows a `progress.Standing`."""
         if self._live is not None:
             from archtrial.report import terminal
 

@@ -26,6 +26,7 @@ __all__ = [
     "DEFAULT_SPACE",
     "HYPERPARAMETERS",
     "Arm",
+    "Declaration",
     "Protocol",
     "Recipe",
     "Splits",
@@ -34,7 +35,9 @@ __all__ = [
     "describe_space",
     "differences",
     "digest",
+    "explain",
     "load",
+    "read",
     "template",
 ]
 
@@ -55,7 +58,9 @@ DEFAULT_SPACE: Mapping[str, spaces.Dimension] = {
 """What every arm searches unless the protocol declares another shared space."""
 
 
-class _Declared(pydantic.BaseModel):
+class Declaration(pydantic.BaseModel):
+    """A frozen value whose fields are all known and of the declared type."""
+
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
     )
@@ -67,7 +72,7 @@ NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, pydantic.Field(ge=1)]
 
 
-class Recipe(_Declared):
+class Recipe(Declaration):
     """How every arm is trained; its real hyperparameters can also be searched."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -137,7 +142,7 @@ images declares them. The columns of tables and plain arrays have no order to sh
 along, and values no common scale."""
 
 
-class Splits(_Declared):
+class Splits(Declaration):
     """How rows become training, validation and test sets."""
 
     kind: Literal["auto", "stratified", "random", "grouped", "time", "given"] = "auto"
@@ -160,7 +165,7 @@ class Splits(_Declared):
         return self
 
 
-class Arm(_Declared):
+class Arm(Declaration):
     """An architecture under trial with its fixed options and its own search space.
 
     Also read from one text, `[NAME=]SPEC`, such as "cnn", "deep=mlp(depth=4)" or
@@ -267,7 +272,7 @@ def _check_recipe(declared: Any) -> None:
     try:
         Recipe.model_validate({k: table[k] for k in table if k != "base"})
     except pydantic.ValidationError as error:
-        raise _explain(error, Recipe) from None
+        raise explain(error, Recipe) from None
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:
@@ -298,7 +303,7 @@ def _as_text(value: spaces.Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class Protocol(_Declared):
+class Protocol(Declaration):
     """A controlled trial of one baseline against one or more challengers.
 
     Only `data`, `baseline` and `challengers` have no default.
@@ -371,7 +376,7 @@ class Protocol(_Declared):
         try:
             super().__init__(**declared)
         except pydantic.ValidationError as error:
-            raise _explain(error, Protocol) from None
+            raise explain(error, Protocol) from None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -678,11 +683,16 @@ def _varied(
     return baseline.model_copy(update=changes)
 
 
-def _explain(
+def explain(
     error: pydantic.ValidationError,
     root: type[pydantic.BaseModel],
 ) -> ProtocolError:
-    """Turns pydantic's first finding into one message of ours."""
+    """Turns pydantic's first finding into one message of ours.
+
+    Args:
+        error: What validating a declaration raised.
+        root: The declaration.
+    """
     finding = error.errors(include_url=False)[0]
     place = [str(part) for part in finding["loc"] if not str(part).startswith("func")]
     key = ".".join(place)
@@ -717,6 +727,7 @@ def _model_at(
         "splits": Splits,
         "baseline": Arm,
         "challengers": Arm,
+        "architecture": Arm,
     }
     return rooms[place[0]] if place else root
 
@@ -734,7 +745,16 @@ def load(path: str | Path, **changes: Any) -> Protocol:
             that cannot be carried out.
     """
     path = Path(path)
-    return Protocol(**{**_anchor(_read_toml(path), path.parent), **changes})
+    return Protocol(**{**read(path), **changes})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns what a TOML file declares; its paths start at its folder.
+
+    Raises:
+        ProtocolError: The file is not there, or is no TOML.
+    """
+    return _anchor(_read_toml(path), path.parent)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -781,8 +801,9 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = declared.get("data")
     if isinstance(data, str) and (folder / data).exists():
         declared["data"] = str(folder / data)
-    if "baseline" in declared:
-        declared["baseline"] = arm(declared["baseline"])
+    for key in ("baseline", "architecture"):
+        if key in declared:
+            declared[key] = arm(declared[key])
     if isinstance(declared.get("challengers"), list):
         declared["challengers"] = [arm(value) for value in declared["challengers"]]
     elif "challengers" in declared:

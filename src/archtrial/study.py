@@ -11,12 +11,7 @@ study.report("report.html")
 import dataclasses
 import functools
 import json
-import os
-import platform
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ import numpy as np
 
 from archtrial import (
     execution,
+    freezing,
     judge,
     probes,
     protocol,
@@ -37,6 +33,7 @@ from archtrial import (
 from archtrial import space as spaces
 from archtrial.errors import StudyError
 from archtrial.files import write
+from archtrial.progress import Clock, Standing, Watch
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store, key
 from archtrial.records.table import Run
@@ -44,23 +41,6 @@ from archtrial.statistics.comparison import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Standing:
-    """How far a study is, for whoever watches."""
-
-    stage: str
-    """One of `records.table.STAGES`, or "test" while the test set is opened."""
-    done: int
-    planned: int
-    best: Mapping[str, float]
-    """The best validation score so far, by arm."""
-    seconds_left: float | None
-    """For this stage; None until something is known."""
-
-
-Watch = Callable[[Standing], None]
 
 
 class Study:
@@ -142,41 +122,13 @@ class Study:
     # The stages.
 
     def _declare(self, store: Store) -> None:
-        frozen, here = store.protocol(), _environment(self.protocol, store)
-        if frozen is None:
-            store.declare(
-                self.hash,
-                protocol.canonical(self.trial.resolved),
-                json.dumps(self._declared()),
-                json.dumps(here),
-            )
-        elif frozen[0] != self.hash:
-            different = [
-                f"  {name}: {old} -> {new}"
-                for name, old, new in protocol.differences(
-                    frozen[1], self.trial.resolved
-                )
-            ]
-            raise StudyError(
-                "a study keeps the protocol that it began with",
-                f"{self.folder} holds another one:\n" + "\n".join(different[:20]),
-                "Go back to the old protocol, or name another folder with --study.",
-            )
-        else:
-            # The same versions give the same bytes; others may not.
-            (began,) = (
-                json.loads(d) for _, name, d in store.events() if name == "began"
-            )
-            changed = {
-                name: value
-                for name, value in here.items()
-                if name != "began" and began.get(name) != value
-            }
-            if changed:
-                store.note("went on elsewhere", json.dumps(changed))
-        if not (self.folder / "protocol.json").exists():
-            text = json.dumps(self.trial.resolved, indent=2, ensure_ascii=False)
-            write(self.folder / "protocol.json", text + "\n")
+        freezing.freeze(
+            store,
+            self.trial.resolved,
+            self._declared(),
+            device=self.protocol.device,
+            threads=self.protocol.threads,
+        )
 
     def _declared(self) -> dict[str, Any] | None:
         """Returns all that is needed to go on from the folder alone, as JSON."""
@@ -443,15 +395,16 @@ class Study:
 
     def _clock(
         self, stage: str, planned: Sequence[trainers.Item], work: "_Work"
-    ) -> "_Clock":
+    ) -> Clock:
+        alike = {_key(item): (item.arm, item.rung) for item in planned}
         recorded = work.store.runs(per_example=False)
-        clock = _Clock(stage, planned, recorded, work.watch, self.trial.sign)
+        clock = Clock(stage, alike, recorded, work.watch, self.trial.sign)
         if planned:
             clock.show()
         return clock
 
     def _train(
-        self, tasks: Sequence[Sequence[trainers.Item]], work: "_Work", clock: "_Clock"
+        self, tasks: Sequence[Sequence[trainers.Item]], work: "_Work", clock: Clock
     ) -> None:
         for _, finished in work.crew.carry_out(tasks):
             for done in finished:
@@ -528,89 +481,3 @@ def _until(look: int, store: Store) -> list[Run]:
 
 def _key(run: trainers.Item | Run) -> str:
     return key(run.arm, run.pair, run.seed, run.rung, run.tuner)
-
-
-def _environment(declared: Protocol, store: Store) -> dict[str, str]:
-    """What stands on the page, and nowhere in the verdict, of where runs were made."""
-    return {
-        **{
-            name: metadata.version(name)
-            for name in ("archtrial", "torch", "numpy", "scipy")
-        },
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": str(os.cpu_count()),
-        "threads of each training": str(declared.threads),
-        "device": declared.device,
-        "journal of the store": store.journal,
-        "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-    }
-
-
-class _Clock:
-    """Turns what has finished into a `Standing`."""
-
-    def __init__(
-        self,
-        stage: str,
-        planned: Sequence[trainers.Item],
-        recorded: Sequence[Run],
-        watch: Watch,
-        sign: int,
-    ) -> None:
-        self._stage = stage
-        self._watch = watch
-        self._sign = sign
-        self._left = Counter((item.arm, item.rung) for item in planned)
-        self._planned = len(planned)
-        self._best: dict[str, float] = {}
-        self._seconds: dict[tuple[str, int], list[float]] = {}
-        self._began = time.monotonic()
-        self._trained = 0.0
-        keys = {_key(item) for item in planned}
-        self._count([run for run in recorded if _key(run) in keys])
-        for run in recorded:
-            self._compare(run)
-
-    def _compare(self, run: Run) -> None:
-        if run.stage == "search" and not run.diverged:
-            best = self._best.get(run.arm, run.validation)
-            self._best[run.arm] = self._sign * max(
-                self._sign * best, self._sign * run.validation
-            )
-
-    def _count(self, runs: Sequence[Run]) -> None:
-        for run in runs:
-            alike = (run.arm, run.rung)
-            self._left[alike] -= 1
-            self._seconds.setdefault(alike, []).append(run.seconds)
-            self._compare(run)
-
-    def finished(self, runs: Sequence[Run]) -> None:
-        """Counts the runs of a task that has just come back."""
-        self._count(runs)
-        self._trained += sum(run.seconds for run in runs)
-        self.show()
-
-    def show(self) -> None:
-        """Tells the watcher."""
-        seconds_left = None
-        if self._trained and all(alike in self._seconds for alike in self._left):
-            # Several workers finish more than a second of training in a second.
-            pace = self._trained / (time.monotonic() - self._began)
-            seconds_left = (
-                sum(
-                    count * float(np.mean(self._seconds[alike]))
-                    for alike, count in self._left.items()
-                )
-                / pace
-            )
-        self._watch(
-            Standing(
-                stage=self._stage,
-                done=self._planned - self._left.total(),
-                planned=self._planned,
-                best=dict(self._best),
-                seconds_left=seconds_left,
-            )
-        )

@@ -1,0 +1,92 @@
+"""A study's folder keeps the protocol that it began with.
+
+The first time a resolved protocol is frozen into the store; whenever the study goes
+on, it is held to what was frozen.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from archtrial import protocol
+from archtrial.errors import StudyError
+from archtrial.files import write
+from archtrial.records.store import Store
+
+__all__ = ["freeze"]
+
+
+def freeze(
+    store: Store,
+    resolved: Mapping[str, Any],
+    declared: Mapping[str, Any] | None,
+    *,
+    device: str,
+    threads: int,
+) -> None:
+    """Begins a study in its folder, or makes sure that it is the one that began there.
+
+    Args:
+        store: The folder's store, open for writing.
+        resolved: All that the results depend on, as JSON; its hash names the study.
+        declared: What is needed to go on from the folder alone, as JSON; None where
+            JSON cannot hold it.
+        device: Where it is trained.
+        threads: Of each training.
+
+    Raises:
+        StudyError: The folder holds another study.
+    """
+    hash_ = protocol.digest(resolved)
+    frozen, here = store.protocol(), _environment(store, device, threads)
+    if frozen is None:
+        store.declare(
+            hash_,
+            protocol.canonical(resolved),
+            json.dumps(declared),
+            json.dumps(here),
+        )
+    elif frozen[0] != hash_:
+        different = [
+            f"  {name}: {old} -> {new}"
+            for name, old, new in protocol.differences(frozen[1], resolved)
+        ]
+        raise StudyError(
+            "a study keeps the protocol that it began with",
+            f"{store.folder} holds another one:\n" + "\n".join(different[:20]),
+            "Go back to the old protocol, or name another folder with --study.",
+        )
+    else:
+        # The same versions give the same bytes; others may not.
+        (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
+        changed = {
+            name: value
+            for name, value in here.items()
+            if name != "began" and began.get(name) != value
+        }
+        if changed:
+            store.note("went on elsewhere", json.dumps(changed))
+    if not (store.folder / "protocol.json").exists():
+        text = json.dumps(resolved, indent=2, ensure_ascii=False)
+        write(store.folder / "protocol.json", text + "\n")
+
+
+def _environment(store: Store, device: str, threads: int) -> dict[str, str]:
+    """What stands on the page, and nowhere in the verdict, of where runs were made."""
+    return {
+        **{
+            name: metadata.version(name)
+            for name in ("archtrial", "torch", "numpy", "scipy")
+        },
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "threads of each training": str(threads),
+        "device": device,
+        "journal of the store": store.journal,
+        "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
