@@ -14,6 +14,7 @@ from archtrial.report.numbers import Metric
 
 __all__ = [
     "Answer",
+    "beside_margin",
     "catching_up",
     "ceiling",
     "claimed_effects",
@@ -34,6 +35,19 @@ class Answer:
 
     answer: str
     detail: str = ""
+
+
+def beside_margin(found: Mapping[str, Any], margin: float, metric: Metric) -> str:
+    """Says where a gain's interval lies beside the smallest gap worth having."""
+    low, high = found["low"], found["high"]
+    size = numbers.size(margin, metric)
+    if low is not None and low > margin:
+        return f"all of it above the margin of {size}"
+    if high is not None and high < -margin:
+        return f"all of it below the margin of \u2212{size}"
+    if None not in (low, high) and -margin < low <= high < margin:
+        return f"all of it within the margin of ±{size}: too small to matter"
+    return f"the margin, the smallest gap worth having, is {size}"
 
 
 def error_rate(study: Mapping[str, Any]) -> str:

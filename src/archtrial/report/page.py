@@ -5,21 +5,14 @@ not passed has no section: a table of somebody else's runs has no search space
 and no learning curves, and its page does without.
 """
 
-import dataclasses
-import importlib.resources
-import json
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-import markupsafe
 import numpy as np
-from matplotlib.figure import Figure
 
 from archtrial.records.table import Run
-from archtrial.report import drawing, figures, findings, numbers
+from archtrial.report import drawing, figures, findings, frame, numbers
 from archtrial.report.evidence import (
     Evidence,
     fresh_runs,
@@ -27,6 +20,7 @@ from archtrial.report.evidence import (
     of_stage,
     tuned_pair,
 )
+from archtrial.report.frame import Fact, Table, drawn, split
 from archtrial.report.numbers import Metric
 
 __all__ = ["render"]
@@ -53,21 +47,20 @@ def render(evidence: Evidence) -> str:
     several = len(comparisons) > 1
     sections = [_section(evidence, compared) for compared in comparisons]
     headline, lead = (
-        (_headline(comparisons), "") if several else _split(comparisons[0]["sentence"])
+        (_headline(comparisons), "") if several else split(comparisons[0]["sentence"])
     )
     together = figures.drawable(evidence, comparisons)
     # Tuning curves show why; several challengers, or none of a curve, need this.
     shown = "effects" in together and (several or "tuning_curves" not in together)
-    overview = _figure(together["effects"]) if shown else None
+    overview = drawn(together["effects"]) if shown else None
     warnings = {w: None for c in comparisons for w in c["warnings"]}
     study = evidence.document["study"]
     metric = evidence.metric
     probes = study.get("probes")
     exploratory = [note for note in evidence.notes if note.startswith("Exploratory")]
-    return _template().render(
-        css=markupsafe.Markup(_text("page.css")),  # noqa: S704 - the package's own file
-        palette=_palette(),
-        title=f"{' and '.join(a for a in colors)}: {headline}"[:150],
+    return frame.render(
+        "page.html",
+        title=f"{' and '.join(a for a in colors)}: {headline}",
         headline=headline,
         lead=lead,
         study=study,
@@ -77,7 +70,7 @@ def render(evidence: Evidence) -> str:
         error_rate=findings.error_rate(study),
         winner=findings.winner(study, metric),
         shared={
-            name: _figure(together[name])
+            name: drawn(together[name])
             for name in ("factorial", "shares", "probes")
             if name in together
         },
@@ -97,69 +90,31 @@ def render(evidence: Evidence) -> str:
         warnings=list(warnings),
         notes=[note for note in evidence.notes if note not in exploratory],
         loading=evidence.loading,
-        protocol=_flat(evidence.protocol),
+        protocol=evidence.protocol,
         environment=evidence.environment,
         metric=numbers.label(metric),
         margin=numbers.size(comparisons[0]["margin"], metric),
         effort=comparisons[0]["effort"],
         estimand=comparisons[0]["estimand"],
-        citation=_citation(study, evidence.environment),
-        json=json.dumps(evidence.document, indent=2, ensure_ascii=False),
+        citation=frame.cited("Controlled trial", study, evidence.environment),
+        document=evidence.document,
     )
 
 
 # ------------------------------------------------------------ what a page shows
 
 
-@dataclasses.dataclass(frozen=True)
-class _Drawing:
-    """A figure as the page carries it, once for each width."""
-
-    message: str
-    wide: markupsafe.Markup
-    narrow: markupsafe.Markup
-
-
-@dataclasses.dataclass(frozen=True)
-class _Fact:
-    """A number, in words: what it is, its value, what it tells."""
-
-    term: str
-    value: str
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    """Texts under headings; the first of a row is its name."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-def _figure(draw: Callable[[int], Figure]) -> _Drawing:
-    wide = draw(figures.WIDE)
-    # Text in a drawing shrinks with it, so a phone gets a drawing of its own.
-    narrow = draw(figures.NARROW)
-    return _Drawing(
-        message=str(wide.get_label()),
-        # to_svg escapes every text that came from a user.
-        wide=markupsafe.Markup(figures.to_svg(wide)),  # noqa: S704
-        narrow=markupsafe.Markup(figures.to_svg(narrow)),  # noqa: S704
-    )
-
-
 def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the template shows of one comparison."""
     metric = evidence.metric
-    drawn = figures.drawable(evidence, [comparison])
+    possible = figures.drawable(evidence, [comparison])
     searched = [
         sum(
             len(r.curve) > 1 for r in of_stage(evidence.runs, comparison[arm], "search")
         )
         for arm in ("baseline", "challenger")
     ]
-    first, rest = _split(comparison["sentence"])
+    first, rest = split(comparison["sentence"])
     return {
         "baseline": comparison["baseline"],
         "challenger": comparison["challenger"],
@@ -174,8 +129,8 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
         "settling": findings.settling(comparison, evidence),
         "readings": _readings(comparison, metric),
         "figures": {
-            name: _figure(draw)
-            for name, draw in drawn.items()
+            name: drawn(draw)
+            for name, draw in possible.items()
             if name not in _OF_THE_STUDY
         },
         "thinned": _thinned(evidence, comparison),
@@ -224,15 +179,9 @@ def _headline(comparisons: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(parts) + "."
 
 
-def _split(sentence: str) -> tuple[str, str]:
-    """Returns the verdict's first sentence, for large type, and what follows it."""
-    parts = re.split(r"(?<=[a-z)][.!?]) (?=[A-Z])", sentence, maxsplit=1)
-    return parts[0], parts[1] if len(parts) > 1 else ""
-
-
 def _three_numbers(
     comparison: Mapping[str, Any], metric: Metric, document: Mapping[str, Any]
-) -> list[_Fact]:
+) -> list[Fact]:
     effect = comparison["effect"]
     if effect["estimate"] is None:
         return []
@@ -240,17 +189,17 @@ def _three_numbers(
     share = len(document["comparisons"])
     level = f"{100 * (1 - comparison['alpha'] / share):.4g}%"
     return [
-        _Fact(
+        Fact(
             f"Gain of {comparison['challenger']} over {comparison['baseline']}",
             numbers.difference(effect["estimate"], metric, within),
             f"of {numbers.label(metric)}, for the same tuning effort",
         ),
-        _Fact(
+        Fact(
             f"{level} interval",
             numbers.differences(*within, metric),
-            _against_margin(comparison, metric),
+            findings.beside_margin(effect, comparison["margin"], metric),
         ),
-        _Fact(
+        Fact(
             "How often chance alone makes a gap this large",
             numbers.p_value(comparison["p_value_adjusted"]),
             f"adjusted for {share} challengers" if share > 1 else "",
@@ -258,25 +207,12 @@ def _three_numbers(
     ]
 
 
-def _against_margin(comparison: Mapping[str, Any], metric: Metric) -> str:
-    """Says where the interval lies beside the smallest gap worth having."""
-    low, high = comparison["effect"]["low"], comparison["effect"]["high"]
-    margin, size = comparison["margin"], numbers.size(comparison["margin"], metric)
-    if low is not None and low > margin:
-        return f"all of it above the margin of {size}"
-    if high is not None and high < -margin:
-        return f"all of it below the margin of \u2212{size}"
-    if None not in (low, high) and -margin < low <= high < margin:
-        return f"all of it within the margin of ±{size}: too small to matter"
-    return f"the margin, the smallest gap worth having, is {size}"
-
-
-def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
+def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[Fact]:
     """Returns the numbers beside the primary one; those that are missing are left out."""
     baseline, challenger = comparison["baseline"], comparison["challenger"]
     scored = f"{comparison['scored_on']} {numbers.label(metric)}".capitalize()
     searching = numbers.count(comparison["effort"], "trial")
-    facts: list[_Fact | None] = [
+    facts: list[Fact | None] = [
         _scored(
             f"{scored} that tuning {arm} ends with",
             comparison[f"{role}_score"],
@@ -353,16 +289,16 @@ def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[_Fact]:
         ),
     ):
         if comparison[key] is not None:
-            facts.append(_Fact(term, numbers.size(comparison[key], metric), note))
+            facts.append(Fact(term, numbers.size(comparison[key], metric), note))
     return [fact for fact in facts if fact is not None]
 
 
-def _rungs(comparison: Mapping[str, Any], metric: Metric) -> _Table | None:
+def _rungs(comparison: Mapping[str, Any], metric: Metric) -> Table | None:
     """Returns what is known at each length of training; None without a ladder."""
     ladder = comparison.get("ladder")
     if not ladder:
         return None
-    return _Table(
+    return Table(
         (
             "training",
             "configurations",
@@ -386,12 +322,12 @@ def _rungs(comparison: Mapping[str, Any], metric: Metric) -> _Table | None:
     )
 
 
-def _factorial(study: Mapping[str, Any], metric: Metric) -> _Table | None:
+def _factorial(study: Mapping[str, Any], metric: Metric) -> Table | None:
     """Returns main effects and interactions; None without a factorial."""
     factorial = study.get("factorial")
     if not factorial:
         return None
-    return _Table(
+    return Table(
         ("effect", "gain", "by chance, adjusted", "claimed"),
         [
             (
@@ -407,7 +343,7 @@ def _factorial(study: Mapping[str, Any], metric: Metric) -> _Table | None:
     )
 
 
-def _importance(study: Mapping[str, Any], arms: Sequence[str]) -> _Table | None:
+def _importance(study: Mapping[str, Any], arms: Sequence[str]) -> Table | None:
     """Returns the share of each arm's spread that a hyperparameter makes."""
     found = (study.get("attribution") or {}).get("importance")
     if not found:
@@ -417,7 +353,7 @@ def _importance(study: Mapping[str, Any], arms: Sequence[str]) -> _Table | None:
     for arm in known:
         for name, share in found[arm].items():
             largest[name] = max(largest.get(name, 0.0), share["estimate"])
-    return _Table(
+    return Table(
         ("hyperparameter", *known),
         [
             (
@@ -432,12 +368,12 @@ def _importance(study: Mapping[str, Any], arms: Sequence[str]) -> _Table | None:
     )
 
 
-def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> _Table | None:
+def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> Table | None:
     """Returns what was decided at each declared look."""
     looks = study.get("looks")
     if not looks:
         return None
-    return _Table(
+    return Table(
         ("configurations", "level spent so far", *challengers),
         [
             (
@@ -454,28 +390,28 @@ def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> _Table | Non
 
 def _scored(
     term: str, found: Mapping[str, Any], metric: Metric, note: str
-) -> _Fact | None:
+) -> Fact | None:
     if found["estimate"] is None:
         return None
     within = (found["low"], found["high"])
     interval = numbers.scores(*within, metric)
-    return _Fact(
+    return Fact(
         term, f"{numbers.score(found['estimate'], metric, within)} ({interval})", note
     )
 
 
-def _gained(term: str, found: Mapping[str, Any], metric: Metric, note: str) -> _Fact:
+def _gained(term: str, found: Mapping[str, Any], metric: Metric, note: str) -> Fact:
     within = (found["low"], found["high"])
     gain = numbers.difference(found["estimate"], metric, within)
-    return _Fact(term, f"{gain} ({numbers.differences(*within, metric)})", note)
+    return Fact(term, f"{gain} ({numbers.differences(*within, metric)})", note)
 
 
-def _chance(term: str, found: Mapping[str, Any], note: str) -> _Fact:
+def _chance(term: str, found: Mapping[str, Any], note: str) -> Fact:
     estimate, low, high = (
         numbers.probability(found[end]) for end in ("estimate", "low", "high")
     )
     interval = "" if low == high else f" ({low} to {high})"
-    return _Fact(term, f"{estimate}{interval}", note)
+    return Fact(term, f"{estimate}{interval}", note)
 
 
 def _arms(colors: Mapping[str, str]) -> list[dict[str, str]]:
@@ -543,66 +479,3 @@ def _configurations(
         ]
         for name in names
     }
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Returns nested JSON as dotted names and texts."""
-    flat: dict[str, str] = {}
-    for key, item in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(item, Mapping) and item:
-            flat |= _flat(item, f"{name}.")
-        elif isinstance(item, str):
-            flat[name] = item
-        elif isinstance(item, Sequence) and any(isinstance(i, Mapping) for i in item):
-            for i, entry in enumerate(item):
-                flat |= _flat({str(i): entry}, f"{name}.")
-        elif isinstance(item, Sequence):
-            flat[name] = ", ".join(
-                i if isinstance(i, str) else json.dumps(i) for i in item
-            )
-        else:
-            flat[name] = json.dumps(item)
-    return flat
-
-
-def _citation(study: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    version = environment.get("archtrial")
-    parts = [
-        f"Controlled trial with archtrial{f' {version}' if version else ''}",
-        f"data {study['data']}" if study["data"] else "",
-        f"protocol {study['protocol_hash']}" if study["protocol_hash"] else "",
-        f"seed {study['seed']}",
-    ]
-    return ", ".join(part for part in parts if part) + "."
-
-
-# ----------------------------------------------------------------- its template
-
-
-def _palette() -> markupsafe.Markup:
-    """Returns the figures' colours as CSS variables, for light and dark mode."""
-
-    def variables(colors: Mapping[str, str]) -> str:
-        return "".join(f"--{role}:{color};" for role, color in colors.items())
-
-    return markupsafe.Markup(  # noqa: S704 - constants only
-        f":root{{{variables(drawing.LIGHT)}}}"
-        "@media screen and (prefers-color-scheme:dark)"
-        f"{{:root{{{variables(drawing.DARK)}}}}}"
-    )
-
-
-def _text(name: str) -> str:
-    file = importlib.resources.files("archtrial.report").joinpath(name)
-    return file.read_text(encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.from_string(_text("page.html"))
