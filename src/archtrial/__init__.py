@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archtrial.equivalents import equivalent_fcn, locally_connected
     from archtrial.errors import UserError
     from archtrial.judge import Verdict, judge_sources, judge_study
     from archtrial.protocol import Arm, Protocol, Recipe, Splits
@@ -31,9 +32,11 @@ __all__ = [
     "Study",
     "UserError",
     "Verdict",
+    "equivalent_fcn",
     "judge_sources",
     "judge_study",
     "load_tuned",
+    "locally_connected",
 ]
 
 _ROOMS = {
@@ -50,6 +53,8 @@ _ROOMS = {
     "judge_study": "judge",
     "judge_sources": "judge",
     "load_tuned": "tuned",
+    "equivalent_fcn": "equivalents",
+    "locally_connected": "equivalents",
 }
 
 
