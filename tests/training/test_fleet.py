@@ -1,6 +1,7 @@
 """A fleet against the loop, which defines what a run is."""
 
 import copy
+import dataclasses
 import functools
 import importlib
 import logging
@@ -363,6 +364,84 @@ def test_kept_weights_are_a_runs_own(recipe, caplog):
     assert not torch.equal(
         outcomes[0].weights["head.weight"], outcomes[2].weights["head.weight"]
     )
+    assert stays_a_fleet(caplog)
+
+
+class BreaksForSomeSeeds(nn.Module):
+    """All that a state_dict may hold; two runs give no numbers from some step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.users = Users()
+        self.norm = nn.BatchNorm1d(3)
+        end = {1: 6, 4: 2}.get(torch.initial_seed(), 1000)
+        self.register_buffer("end", torch.tensor(end))
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, x):
+        if self.training:
+            self.steps = self.steps + 1
+        return self.norm(self.users(x)) + torch.where(
+            self.steps < self.end, 0.0, math.nan
+        )
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_a_fleet_reads_and_keeps_what_the_loop_does(averaging, caplog):
+    recipe = Recipe(optimizer="sgd", learning_rate=0.05, weight_averaging=averaging)
+    given = problem(recipe=recipe, read_at=(3, 9), metric=metrics.get("auroc"))
+    made = [
+        dataclasses.replace(job, keep_at=keep_at, skip=skip, hyperparameters={})
+        for job, keep_at, skip in zip(
+            jobs(BreaksForSomeSeeds, 5),
+            [(0, 5, 12), (0, 7, 8), (), (5,), (1, 4)],
+            [0, 2, 5, 2, 0],
+            strict=True,
+        )
+    ]
+    outcomes = fleet.train(given, made)
+    assert stays_a_fleet(caplog)
+    assert [outcome.diverged for outcome in outcomes] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [sorted(o.kept) for o in outcomes] == [[0, 5, 12], [0, 7], [], [5], [1]]
+    near = functools.partial(
+        torch.testing.assert_close, rtol=1e-3, atol=1e-4, equal_nan=True
+    )
+    for outcome, job in zip(outcomes, made, strict=True):
+        own = run.train(given, job)
+        assert list(outcome.readings) == list(own.readings) == [3, 9]
+        for step, read in own.readings.items():
+            for name, reading in read.items():
+                mine = outcome.readings[step][name]
+                assert mine.step == reading.step
+                assert mine.validation == pytest.approx(reading.validation, abs=1e-3)
+                np.testing.assert_allclose(
+                    mine.predictions, reading.predictions, atol=1e-4
+                )
+        assert outcome.kept.keys() == own.kept.keys()
+        for step, weights in own.kept.items():
+            assert list(outcome.kept[step]) == list(weights)
+            for name, weight in weights.items():
+                near(outcome.kept[step][name], weight)
+    assert [o.readings[9]["last"].step for o in outcomes] == [9, 0, 9, 9, 0]
+    assert [o.readings[9]["best"].step for o in outcomes[1::3]] == [4, 0]
+
+
+@pytest.mark.parametrize("name", ["cnn batch norm, max", "gru", "a user's"])
+def test_to_read_and_to_keep_changes_nothing_of_a_fleet(name, caplog):
+    given = problem(recipe=Recipe(weight_averaging=0.3))
+    plain = fleet.train(given, jobs(MODULES[name]))
+    read = fleet.train(
+        dataclasses.replace(given, read_at=(4, 12)),
+        [dataclasses.replace(job, keep_at=(0, 3, 12)) for job in jobs(MODULES[name])],
+    )
+    for mine, theirs in zip(read, plain, strict=True):
+        assert same(mine, theirs)
     assert stays_a_fleet(caplog)
 
 

@@ -1,4 +1,6 @@
+import copy
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -461,3 +463,178 @@ def test_the_weights_that_are_kept_are_those_that_were_scored():
     shares = torch.tensor([decay**age for age in reversed(range(100))])
     mean = (shares[:, None] * torch.stack(visited)).sum(0) / shares.sum()
     torch.testing.assert_close(outcome.weights["1.running_mean"], mean)
+
+
+# ------------------------------------------------- read and kept on the way, and skips
+
+
+def restored(build, weights, x):
+    module = build()
+    module.load_state_dict(weights)
+    with torch.no_grad():
+        return module.eval()(torch.from_numpy(x))
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.3])
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_a_run_is_read_as_it_is_and_as_it_was_at_its_best(metric, averaging):
+    recipe = Recipe(learning_rate=0.3, schedule="constant", weight_averaging=averaging)
+    given = problem(metric=metric, recipe=recipe, read_at=(35, 64, 100))
+    steps = sorted(run.evaluation_steps(given))
+    assert steps == [10, 20, 30, 35, 40, 50, 60, 64, 70, 80, 90, 100]
+    outcome = run.train(given, job(hidden, keep_at=tuple(steps)))
+    values = {point.step: point.validation for point in outcome.curve}
+    assert list(outcome.readings) == [35, 64, 100]
+    for step, read in outcome.readings.items():
+        so_far = [s for s in steps if s <= step]
+        choose = max if metric == "accuracy" else min
+        best = choose(so_far, key=values.get)  # the first of equals
+        assert (read["last"].step, read["best"].step) == (step, best)
+        for reading in read.values():
+            assert reading.validation == values[reading.step]
+            outputs = restored(hidden, outcome.kept[reading.step], given.x_test)
+            expected = given.metric.reduce(outputs.softmax(-1).numpy())
+            np.testing.assert_allclose(reading.predictions, expected, atol=1e-6)
+    assert any(r["best"].step < r["last"].step for r in outcome.readings.values())
+    assert outcome.readings[100]["last"].validation == outcome.validation
+    last = outcome.readings[100]["last"].predictions
+    assert np.array_equal(last, outcome.predictions)
+
+
+def test_to_read_and_to_keep_changes_nothing_of_a_run():
+    recipe = Recipe(learning_rate=3e-2, weight_averaging=0.3)
+    plain = run.train(problem(recipe=recipe), job(hidden, keep_weights=True))
+    assert plain.readings == {}
+    assert plain.kept == {}
+    read = run.train(
+        problem(recipe=recipe, read_at=(20, 100)),
+        job(hidden, keep_weights=True, keep_at=(0, 7, 100)),
+    )
+    assert same(read, plain)
+    assert sorted(read.kept) == [0, 7, 100]
+    start = run.build(problem(), job(hidden)).state_dict()
+    for name, weight in plain.weights.items():
+        assert torch.equal(read.weights[name], weight)
+        assert torch.equal(read.kept[100][name], weight)
+        assert torch.equal(read.kept[0][name], start[name])
+    assert not torch.equal(read.kept[7]["0.weight"], read.kept[100]["0.weight"])
+    assert read.kept[7]["0.weight"].untyped_storage().nbytes() == 6 * 8 * 4
+
+
+class BreaksLater(nn.Module):
+    """Gives no number from its 45th step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return self.linear(x) + torch.where(self.seen < 45, 0.0, math.nan)
+
+
+class RaisesLater(BreaksLater):
+    def forward(self, x):
+        if self.seen == 45:
+            raise RuntimeError("no more")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("build", [BreaksLater, RaisesLater])
+def test_a_run_that_broke_off_has_all_its_readings(build):
+    given = problem(read_at=(40, 70, 100), recipe=Recipe(learning_rate=0.3))
+    outcome = run.train(given, job(build, keep_at=(0, 40, 47, 50, 100)))
+    assert outcome.diverged
+    assert (outcome.error is None) == (build is BreaksLater)
+    majority = np.bincount(given.y_train).argmax()
+    before = outcome.readings[40]
+    assert before["last"].step == 40
+    for step in (70, 100):
+        last, best = outcome.readings[step]["last"], outcome.readings[step]["best"]
+        assert last.step == 0
+        assert last.validation == outcome.validation
+        assert (last.predictions == majority).all()
+        assert best == before["best"]
+    # That the 47th step's are no numbers' was seen after the 50th.
+    assert sorted(outcome.kept) == ([0, 40, 47] if build is BreaksLater else [0, 40])
+    never = run.train(given, job(cannot_be_built))
+    assert sorted(never.readings) == [40, 70, 100]
+    for read in never.readings.values():
+        assert read["last"].step == read["best"].step == 0
+        assert (read["best"].predictions == majority).all()
+
+
+def test_without_bound_a_reading_worse_than_constant_is_the_constants():
+    given = problem("regression", "rmse", steps=5, read_at=(1, 2, 3, 4, 5))
+    guess = given.metric.constant(given.y_train, 40, 1)
+    account = run.Account(given, 0.0)
+    for step, error in enumerate([1e6, 30, 10, math.nan, 1e6], 1):
+        assert account.evaluated(step, 0.5, given.y_validation + np.nan_to_num(error))
+        account.read(step, np.full(40, 1000 + error))
+    outcome = account.finished(np.full(40, 1000.0), None)
+    assert outcome.diverged
+    read = [outcome.readings[step] for step in given.read_at]
+    assert [r["last"].step for r in read] == [0, 2, 3, 0, 0]
+    # Validation was perfect after the fourth, but not a number on the test inputs.
+    assert [r["best"].step for r in read] == [0, 2, 3, 3, 3]
+    assert read[4]["best"].validation == pytest.approx(10)
+    assert (read[4]["best"].predictions == 1010).all()
+    assert np.array_equal(read[0]["best"].predictions, guess)
+    assert np.array_equal(read[4]["last"].predictions, guess)
+    assert read[4]["last"].validation == outcome.validation
+
+
+@pytest.mark.parametrize("order", ["shuffled", "fixed"])
+def test_a_run_that_skips_sees_what_the_others_see_later(order):
+    generator = np.random.default_rng(0)
+    recipe = Recipe(order=order, augmentation=("shift", "flip", "scale", "noise"))
+    given = problem(
+        recipe=recipe, x_train=generator.normal(size=(120, 1, 8, 8)).astype(np.float32)
+    )
+    data = run.Data(given)
+
+    def seen(*jobs):
+        return list(itertools.islice(run.Batches(given, data, jobs), 12))
+
+    whole, other = seen(job()), seen(job(order_seed=5))
+    for skips in [(4, 4), (4, 0), (0, 9)]:
+        both = seen(job(skip=skips[0]), job(order_seed=5, skip=skips[1]))
+        assert len(both) == 12
+        for at, (x, y) in enumerate(both):
+            for row, (skip, own) in enumerate(zip(skips, (whole, other), strict=True)):
+                if skip + at < 12:
+                    assert torch.equal(x[row], own[skip + at][0][0])
+                    assert torch.equal(y[row], own[skip + at][1][0])
+
+
+def test_a_training_goes_on_from_weights_that_were_kept():
+    plain = Recipe(
+        optimizer="sgd", learning_rate=0.1, momentum=0.0, schedule="constant", warmup=0
+    )
+    whole = run.train(
+        problem(recipe=plain, steps=30), job(normed, keep_weights=True, keep_at=(12,))
+    )
+
+    def half_trained():
+        module = normed()
+        module.load_state_dict(copy.deepcopy(whole.kept[12]))
+        return module
+
+    rest = run.train(
+        problem(recipe=plain, steps=18), job(half_trained, keep_weights=True, skip=12)
+    )
+    for name, weight in whole.weights.items():
+        assert torch.equal(rest.weights[name], weight)
+
+
+def test_steps_that_there_are_not_are_no_steps():
+    with pytest.raises(ValueError, match=r"1\.\.100"):
+        problem(read_at=(50, 101))
+    with pytest.raises(ValueError, match=r"1\.\.100"):
+        problem(read_at=(0,))
+    with pytest.raises(ValueError, match="at least 0"):
+        job(skip=-1)
+    with pytest.raises(ValueError, match="at least 0"):
+        job(keep_at=(3, -1))

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch._C import _functorch
@@ -30,7 +29,6 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from archtrial.training import cost, recipe, run, stacked
-from archtrial.training.augmentation import Augmentation
 
 __all__ = ["Stack", "obstacle", "train"]
 
@@ -89,25 +87,18 @@ def _train(
     # Counted before the modules are stacked: a stacked module no longer runs alone.
     flops = cost.training(modules[0], data.x_train[: data.batch_size], problem.steps)
     stack = Stack(problem, jobs, modules)
-    orders = [
-        recipe.batches(
-            problem.recipe, len(data.x_train), data.batch_size, job.order_seed
-        )
-        for job in jobs
-    ]
-    augmentation = Augmentation(
-        problem.recipe.augmentation, [job.order_seed for job in jobs]
-    )
+    batches = run.Batches(problem, data, jobs)
     for account in accounts:
         account.parameters = cost.parameters(modules[0])
         account.flops = flops
     evaluations = run.evaluation_steps(problem)
+    keeps = frozenset(step for job in jobs for step in job.keep_at)
     total_losses = torch.zeros(len(jobs), device=problem.device)
+    if 0 in keeps:
+        _keep(0, stack, accounts, jobs)
     for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
-        rows = torch.from_numpy(np.stack([next(order) for order in orders]))
-        rows = rows.to(problem.device)  # (runs, batch)
-        x = augmentation(data.x_train[rows])
-        total_losses += stack.step(x, data.y_train[rows], rate)
+        x, y = next(batches)
+        total_losses += stack.step(x, y, rate)
         if step in evaluations:
             scores = data.presented(stack.predict(data.x_validation))
             for account, total, score in zip(
@@ -117,6 +108,12 @@ def _train(
             if all(account.diverged for account in accounts):
                 break
             total_losses.zero_()
+            if problem.read_at:
+                read = data.presented(stack.predict(data.x_test))
+                for account, presented in zip(accounts, read, strict=True):
+                    account.read(step, presented)
+        if step in keeps:
+            _keep(step, stack, accounts, jobs)
     predictions = data.presented(stack.predict(data.x_test))
     stack.unstack()
     return [
@@ -127,6 +124,22 @@ def _train(
             accounts, predictions, modules, jobs, strict=True
         )
     ]
+
+
+def _keep(
+    step: int,
+    stack: "Stack",
+    accounts: Sequence[run.Account],
+    jobs: Sequence[run.Job],
+) -> None:
+    """Copies the weights of those runs that keep them after a step."""
+    those = [
+        index
+        for index, (account, job) in enumerate(zip(accounts, jobs, strict=True))
+        if step in job.keep_at and not account.diverged
+    ]
+    for index, weights in zip(those, stack.states(those), strict=True):
+        accounts[index].kept[step] = weights
 
 
 def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None:
@@ -313,16 +326,29 @@ class Stack:
                 self.buffers[name] = one.all(owner[key]).detach()
         return outputs
 
-    @torch.no_grad()
+    def states(self, those: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+        """Returns copies of some runs' state_dicts, of averaged weights."""
+        self._exchange()
+        self._write_back(those)
+        copied = [run.state(self._modules[index]) for index in those]
+        self._exchange()
+        return copied
+
     def unstack(self) -> None:
         """Writes what was learnt, averaged where it is, back into the modules."""
         self._exchange()
-        learnt = {**self._trainable, **self._frozen, **self.buffers}
-        for index, module in enumerate(self._modules):
-            for name, places in _places(module).items():
-                for owner, key in places:
-                    owner[key] = learnt[name][index].detach()
+        self._write_back(range(len(self._modules)))
         stacked.forget_rooms()
+
+    @torch.no_grad()
+    def _write_back(self, those: Sequence[int]) -> None:
+        learnt = {**self._trainable, **self._frozen, **self.buffers}
+        for index in those:
+            for name, places in _places(self._modules[index]).items():
+                # One in all its places: by this `_places` tells that it is shared.
+                own = learnt[name][index].detach()
+                for owner, key in places:
+                    owner[key] = own
 
 
 def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:

@@ -5,6 +5,8 @@ and is held to this file, step by step.
 """
 
 import dataclasses
+import functools
+import itertools
 import math
 import time
 import traceback
@@ -26,7 +28,7 @@ from archtrial.records.table import CurvePoint
 from archtrial.training import cost, recipe
 from archtrial.training.augmentation import Augmentation
 
-__all__ = ["Job", "Outcome", "Problem", "train"]
+__all__ = ["Job", "Outcome", "Problem", "Reading", "train"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Problem:
     evaluations: int = 10
     """Validation scores on the way, evenly spaced, the last after the last step."""
     device: str = "cpu"
+    read_at: tuple[int, ...] = ()
+    """Steps after which a run is also read on the test inputs, from 1 to `steps`."""
+
+    def __post_init__(self) -> None:
+        if not all(1 <= step <= self.steps for step in self.read_at):
+            raise ValueError(f"read_at lies in 1..{self.steps}: {self.read_at}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +75,29 @@ class Job:
     order_seed: int
     noise_seed: int
     keep_weights: bool = False
+    keep_at: tuple[int, ...] = ()
+    """Steps of this run after which its weights are kept; 0: before the first."""
+    skip: int = 0
+    """Batches that are passed over, since an earlier training has seen them: the
+    first step is on batch skip + 1, augmented as it is for a run that got there
+    step by step. The schedule and the noise begin at their beginning."""
+
+    def __post_init__(self) -> None:
+        if self.skip < 0 or any(step < 0 for step in self.keep_at):
+            raise ValueError(f"steps are at least 0: {self.skip}, {self.keep_at}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a run's weights, as they were after a step, are worth."""
+
+    step: int
+    """After which the weights were so; 0 where it is the constant predictor that is
+    read, in place of weights that diverged."""
+    validation: float
+    """The validation score, in the metric's own units."""
+    predictions: np.ndarray
+    """For the test inputs, in the form that `Metric.reduce` returns."""
 
 
 @dataclasses.dataclass
@@ -87,6 +118,16 @@ class Outcome:
     curve: tuple[CurvePoint, ...]
     weights: dict[str, torch.Tensor] | None
     """The module's state_dict on the CPU, if it was to be kept."""
+    kept: dict[int, dict[str, torch.Tensor]] = dataclasses.field(default_factory=dict)
+    """By step of `Job.keep_at`, what `weights` would be if the run had ended there;
+    without the steps that a diverged run did not reach."""
+    readings: dict[int, dict[Literal["last", "best"], Reading]] = dataclasses.field(
+        default_factory=dict
+    )
+    """By step of `Problem.read_at`: "last" as the run was then, "best" as it was when
+    its validation score was the best among all evaluations so far, the first of
+    equals (early stopping). Weights that diverged are no candidates; with none left,
+    and as "last", they count as the constant predictor."""
 
 
 def train(problem: Problem, job: Job) -> Outcome:
@@ -111,26 +152,28 @@ def train(problem: Problem, job: Job) -> Outcome:
 def _train(problem: Problem, job: Job, account: "Account") -> Outcome:
     data = Data(problem)
     loop = Loop(problem, job)
-    order = recipe.batches(
-        problem.recipe, len(data.x_train), data.batch_size, job.order_seed
-    )
     account.parameters = cost.parameters(loop.module)
     account.flops = cost.training(
         loop.module, data.x_train[: data.batch_size], problem.steps
     )
-    augmentation = Augmentation(problem.recipe.augmentation, [job.order_seed])
+    batches = Batches(problem, data, [job])
     evaluations = evaluation_steps(problem)
     total_loss = torch.zeros(1, device=problem.device)
+    if 0 in job.keep_at:
+        account.kept[0] = loop.state()
     with own_noise(job.noise_seed, problem.device):
         for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
-            rows = torch.from_numpy(next(order)).to(problem.device)
-            (x,) = augmentation(data.x_train[rows].unsqueeze(0))  # one run
-            total_loss += loop.step(x, data.y_train[rows], rate)
+            (x,), (y,) = next(batches)  # of one run
+            total_loss += loop.step(x, y, rate)
             if step in evaluations:
                 scores = data.presented(loop.predict(data.x_validation))
                 if not account.evaluated(step, float(total_loss), scores):
                     break
                 total_loss.zero_()
+                if problem.read_at:
+                    account.read(step, data.presented(loop.predict(data.x_test)))
+            if step in job.keep_at:
+                account.kept[step] = loop.state()
         predictions = data.presented(loop.predict(data.x_test))
         loop.exchange()
     return account.finished(predictions, loop.module if job.keep_weights else None)
@@ -191,6 +234,13 @@ class Loop:
         self.exchange()
         return outputs
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Returns a copy of the module's state_dict, of averaged weights."""
+        self.exchange()
+        copied = state(self.module)
+        self.exchange()
+        return copied
+
     def exchange(self) -> None:
         """Swaps the last step's weights with averaged ones, where there are any."""
         if self.average is not None:
@@ -237,10 +287,64 @@ class Data:
         return values * self.scale + self.center
 
 
+class Batches:
+    """The batches of many runs one after another, without end.
+
+    Args:
+        problem: Its recipe says how examples are ordered and augmented.
+        data: The problem's.
+        jobs: Of the runs; each has its own order, and may have passed over a part.
+    """
+
+    def __init__(self, problem: Problem, data: Data, jobs: Sequence[Job]) -> None:
+        self._data = data
+        self._orders = [
+            itertools.islice(
+                recipe.batches(
+                    problem.recipe, len(data.x_train), data.batch_size, job.order_seed
+                ),
+                job.skip,
+                None,
+            )
+            for job in jobs
+        ]
+        # Runs that pass over as many batches as each other are augmented together.
+        together = len({job.skip for job in jobs}) == 1
+        parts = [jobs] if together else [[job] for job in jobs]
+        self._augmentations = [_augmentation(problem, data, part) for part in parts]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return self
+
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns inputs (runs, batch, ...) and targets (runs, batch)."""
+        rows = torch.from_numpy(np.stack([next(order) for order in self._orders]))
+        rows = rows.to(self._data.x_train.device)
+        x, y = self._data.x_train[rows], self._data.y_train[rows]
+        if len(self._augmentations) == 1:
+            return self._augmentations[0](x), y
+        changed = zip(self._augmentations, torch.split(x, 1), strict=True)
+        return torch.cat([augment(own) for augment, own in changed]), y
+
+
+def _augmentation(problem: Problem, data: Data, jobs: Sequence[Job]) -> Augmentation:
+    """Returns the augmentation of runs that pass over equally many batches."""
+    augmentation = Augmentation(
+        problem.recipe.augmentation, [job.order_seed for job in jobs]
+    )
+    # What is drawn depends on the shape alone, and here nothing is computed from it.
+    shape = (len(jobs), data.batch_size, *data.x_train.shape[1:])
+    unseen = torch.empty(shape, device="meta")
+    for _ in range(jobs[0].skip if problem.recipe.augmentation else 0):
+        augmentation(unseen)
+    return augmentation
+
+
 def evaluation_steps(problem: Problem) -> frozenset[int]:
     """Returns the steps after which the validation set is scored."""
     count = min(problem.evaluations, problem.steps)
-    return frozenset(round(i * problem.steps / count) for i in range(1, count + 1))
+    even = {round(i * problem.steps / count) for i in range(1, count + 1)}
+    return frozenset(even.union(problem.read_at))
 
 
 def weight_average(
@@ -457,6 +561,13 @@ class Account:
     Args:
         problem: Scores and the constant predictor's.
         started: The clock (time.perf_counter) when the run began.
+
+    Attributes:
+        curve: Points so far.
+        diverged: Whether it has.
+        flops: Of the whole training.
+        parameters: How many.
+        kept: Copies of the weights by step.
     """
 
     def __init__(self, problem: Problem, started: float) -> None:
@@ -466,7 +577,10 @@ class Account:
         self.diverged = False
         self.flops = 0.0
         self.parameters = 0
+        self.kept: dict[int, dict[str, torch.Tensor]] = {}
         self._last_step = 0
+        self._best: Reading | None = None
+        self._readings: dict[int, dict[Literal["last", "best"], Reading]] = {}
 
     def evaluated(self, step: int, total_loss: float, presented: np.ndarray) -> bool:
         """Adds a point to the learning curve; False once the run has diverged.
@@ -491,6 +605,31 @@ class Account:
         self._last_step = step
         return True
 
+    def read(self, step: int, presented: np.ndarray) -> None:
+        """Takes in what the run, as it was just evaluated, says of the test inputs.
+
+        Nothing, once it has diverged.
+
+        Args:
+            step: Steps taken; that of the last point of the learning curve.
+            presented: Predictions for the test inputs.
+        """
+        if self.diverged:
+            return
+        metric = self.problem.metric
+        validation = self.curve[-1].validation
+        reading = None
+        if not self._counts_as_constant(presented):
+            reading = Reading(step, validation, metric.reduce(presented))
+            sign = 1 if metric.higher_is_better else -1
+            if self._best is None or sign * validation > sign * self._best.validation:
+                self._best = reading
+        if step in self.problem.read_at:
+            self._readings[step] = {
+                "last": reading or self._constant,
+                "best": self._best or self._constant,
+            }
+
     def finished(
         self, presented: np.ndarray, module: nn.Module | None, share: float = 1.0
     ) -> Outcome:
@@ -501,58 +640,73 @@ class Account:
             module: The trained module, if its weights are to be kept.
             share: The run's share of the time since it began.
         """
-        metric = self.problem.metric
-        worse = False
-        if self.curve and not metric.bounded:
-            sign = 1 if metric.higher_is_better else -1
-            worse = sign * self.curve[-1].validation < sign * self._constant_score()
-        if self.diverged or worse or not np.isfinite(presented).all():
-            return self._as_constant(None, module, share)
-        return Outcome(
-            validation=self.curve[-1].validation,
-            predictions=metric.reduce(presented),
-            diverged=False,
-            error=None,
-            flops=self.flops,
-            parameters=self.parameters,
-            seconds=(time.perf_counter() - self.started) * share,
-            curve=tuple(self.curve),
-            weights=_state(module),
+        weights = None if module is None else state(module)
+        if self.diverged or self._counts_as_constant(presented):
+            return self._outcome(self._constant, True, None, weights, share)
+        last = Reading(
+            self._last_step,
+            self.curve[-1].validation,
+            self.problem.metric.reduce(presented),
         )
+        return self._outcome(last, False, None, weights, share)
 
     def failed(self, error: Exception) -> Outcome:
         """Returns the outcome of a run that raised."""
-        return self._as_constant(_described(error), None, 1.0)
+        return self._outcome(self._constant, True, _described(error), None, 1.0)
 
-    def _constant_score(self) -> float:
+    def _counts_as_constant(self, presented: np.ndarray) -> bool:
+        """Says whether what was last evaluated diverged, by its test predictions too.
+
+        On a metric without bound, whatever is worse than the constant predictor did.
+        """
+        metric = self.problem.metric
+        if not np.isfinite(presented).all():
+            return True
+        if metric.bounded:
+            return False
+        sign = 1 if metric.higher_is_better else -1
+        return sign * self.curve[-1].validation < sign * self._constant.validation
+
+    @functools.cached_property
+    def _constant(self) -> Reading:
+        """What the constant predictor is worth."""
         problem = self.problem
-        constant = problem.metric.constant(
-            problem.y_train, len(problem.y_validation), problem.num_outputs
+        on_validation, on_test = (
+            problem.metric.constant(problem.y_train, len(x), problem.num_outputs)
+            for x in (problem.x_validation, problem.x_test)
         )
-        return problem.metric.score(constant, problem.y_validation)
+        score = problem.metric.score(on_validation, problem.y_validation)
+        return Reading(0, score, on_test)
 
-    def _as_constant(
-        self, error: str | None, module: nn.Module | None, share: float
+    def _outcome(
+        self,
+        end: Reading,
+        diverged: bool,
+        error: str | None,
+        weights: dict[str, torch.Tensor] | None,
+        share: float,
     ) -> Outcome:
-        problem = self.problem
+        never: dict[Literal["last", "best"], Reading] = {
+            "last": self._constant,
+            "best": self._best or self._constant,
+        }
         return Outcome(
-            validation=self._constant_score(),
-            predictions=problem.metric.constant(
-                problem.y_train, len(problem.x_test), problem.num_outputs
-            ),
-            diverged=True,
+            validation=end.validation,
+            predictions=end.predictions,
+            diverged=diverged,
             error=error,
             flops=self.flops,
             parameters=self.parameters,
             seconds=(time.perf_counter() - self.started) * share,
             curve=tuple(self.curve),
-            weights=_state(module),
+            weights=weights,
+            kept=self.kept,
+            readings={s: self._readings.get(s, never) for s in self.problem.read_at},
         )
 
 
-def _state(module: nn.Module | None) -> dict[str, torch.Tensor] | None:
-    if module is None:
-        return None
+def state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns a module's state_dict on the CPU."""
     # A copy: the parameters are views of one row.
     return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
 
