@@ -156,8 +156,19 @@ def canvas(
     return figure, axes_at(figure, left, top + 24, width - left - right, inner)
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Writes names beside the right ends of lines, apart from each other."""
+def label_ends(
+    axes: Axes,
+    ends: Sequence[tuple[float, float, str, str]],
+    *,
+    leading: bool = False,
+) -> None:
+    """Writes names beside the right ends of lines, apart from each other.
+
+    Args:
+        axes: With the limits that they will keep.
+        ends: Of each line: x, y, its name and its colour.
+        leading: Whether a thin line leads from each end to its name.
+    """
     low, high = axes.get_ylim()
     per_pixel = (high - low) / axes.get_window_extent().height
     placed: list[float] = []
@@ -166,17 +177,22 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
         placed.append(max(y, lowest))
     # A stack that grew out of the top is pushed down as a whole.
     excess = max(0.0, placed[-1] - high) if placed else 0.0
-    for y, (x, _, name, color) in zip(
+    for y, (x, end, name, color) in zip(
         placed, sorted(ends, key=lambda end: end[1]), strict=True
     ):
+        leader = None
+        if leading:
+            leader = {"arrowstyle": "-", "color": color, "lw": 0.8, "alpha": 0.7}
+            leader |= {"relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4}
         axes.annotate(
             name,
-            (x, y - excess),
-            xytext=(10, 0),
+            (x, end if leading else y - excess),
+            xytext=(22, (y - excess - end) / per_pixel) if leading else (10, 0),
             textcoords="offset points",
             va="center",
             color=color,
             weight="bold",
+            arrowprops=leader,
             annotation_clip=False,
         )
 

@@ -1,0 +1,646 @@
+"""What relaxing a convolutional prior found: its page, and its lines in a terminal.
+
+Both are made of the verdict's document alone; `relaxation_figures` draws it. The
+page and the terminal tell the same in the same order: the sentence, the gain by relax
+time, then what became of the network.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich import table as tables
+from rich.console import Console
+from rich.text import Text
+
+from archtrial.records.table import Run
+from archtrial.report import findings, frame, numbers
+from archtrial.report.article import (
+    Article,
+    Exhibit,
+    Fact,
+    Plate,
+    Section,
+    Table,
+)
+from archtrial.report.drawing import shortened
+from archtrial.report.numbers import Metric
+from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
+from archtrial.report.relaxation_words import (
+    measured,
+    metric_of,
+    relaxed_after,
+    share,
+)
+
+__all__ = ["NAMES", "article", "draw", "show"]
+
+LINES = 25
+"""A terminal gets so many lines at most."""
+
+_VERDICTS = {
+    "relaxed_better": "It pays to relax the prior",
+    "no_gain": "Relaxing the prior gains nothing worth having",
+    "inconclusive": "Not settled",
+    "not_assessable": "This cannot be judged",
+}
+_READINGS = {
+    "best": "with the weights that scored best on the validation set on the way",
+    "last": "with the weights of its last step",
+}
+
+
+# ------------------------------------------------------------------------ the page
+
+
+def article(
+    document: Mapping[str, Any],
+    runs: Sequence[Run] = (),
+    protocol: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Article:
+    """Returns the page of a verdict on relaxing, from evidence to details.
+
+    Args:
+        document: The verdict.
+        runs: The table of runs, for what the trainings took; may be empty.
+        protocol: The resolved protocol, as JSON.
+        environment: Versions, hardware, threads, seconds: a name and a text each.
+    """
+    metric, names = metric_of(document), document["names"]
+    environment = environment or {}
+    return Article(
+        title=f"Relaxing {document['architecture']} on {document['data']}",
+        verdict=_VERDICTS[document["verdict"]],
+        about=[
+            f"{document['architecture']} on {document['data']}",
+            f"test {numbers.label(metric)}",
+            numbers.count(document["seeds"], "seed"),
+        ],
+        sentence=document["sentence"],
+        numbers=_three_numbers(document, metric),
+        sections=[
+            Section("", figures=_plates(document, "relax_times")),
+            Section(
+                f"When does the {names['relaxed']} gain over the {names['cnn']}?",
+                figures=_plates(document, "gains"),
+                facts=_gain_facts(document, metric),
+            ),
+            Section(
+                f"What is it worth against the {names['fresh']}?",
+                paragraphs=[
+                    f"The {names['fresh']} has the shape of the {names['relaxed']} and"
+                    " all of its freedom, but starts at random: nothing in it knows of"
+                    " convolution."
+                ],
+                figures=_plates(document, "gains_over_fresh"),
+                facts=_fresh_facts(document, metric),
+            ),
+            Section(
+                "Does it leave the convolutional subspace?",
+                figures=_plates(document, "deviation", "parts"),
+                tables=_layers(document),
+            ),
+            Section(
+                "Are they the same solution?",
+                figures=_plates(document, "path"),
+                facts=_path_facts(document, metric),
+            ),
+            Section(
+                "How sharp is the place where it ends?",
+                figures=_plates(document, "curvature"),
+            ),
+            Section(
+                "Were all tuned alike?",
+                figures=_plates(document, "learning_rates"),
+                tables=_rates(document, metric),
+            ),
+            Section("Relax time by relax time", tables=_by_time(document, metric)),
+            Section(
+                "How it was done",
+                paragraphs=_method(document),
+                facts=_sizes(document, runs),
+            ),
+        ],
+        glossary=_glossary(document, metric),
+        citation=frame.cited("Relaxing experiment", document, environment),
+        document=document,
+        warnings=document["warnings"],
+        notes=document["notes"],
+        protocol=protocol or {},
+        environment=environment,
+    )
+
+
+def _plates(document: Mapping[str, Any], *names: str) -> list[Plate]:
+    """Returns those of the figures that can be drawn, with their captions."""
+    found = drawable(document)
+    captions = _captions(document)
+    return [Plate(found[name], captions[name]) for name in names if name in found]
+
+
+def _captions(document: Mapping[str, Any]) -> dict[str, str]:
+    names, steps = document["names"], f"{document['steps']:,}"
+    relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
+    margin = numbers.size(document["margin"], metric_of(document))
+    intervals = f"{_level(document)} intervals"
+    if len(document["times"]) > 1:
+        intervals += f" that hold for all {len(document['times'])} relax times at once"
+    gained = (
+        "Bars: " + intervals + ". Filled: clear of 0; hollow: not. Inside the shaded"
+        f" margin of {margin} a gap is not worth having."
+    )
+    with_path = [e for e in document["times"] if e["path"] is not None]
+    drawn = chosen_times(document)
+    some = (
+        f" Of {len(with_path)} relax times {len(drawn)} are drawn; the darker, the later."
+        if len(drawn) < len(with_path)
+        else " The darker a line, the later it was relaxed."
+        if len(drawn) > 1
+        else ""
+    )
+    beside = (
+        ""
+        if document["published"] is None
+        else f" Hollow, on axes of their own: what {document['published']['source']}"
+        " reports. Another length of training, and perhaps another network and other"
+        " data: compare the shapes, not the heights."
+    )
+    over = "mean over seeds with its 95% interval"
+    return {
+        "relax_times": f"Each point is one seed, lines are means, bands their 95%"
+        f" intervals. At a relax time t the {relaxed} has trained t steps as a {cnn} and"
+        f" up to {steps} more by itself; {cnn} and {fresh} are read after as many steps"
+        f" in all. Each is read {_READINGS[document['reading']]}.{beside}",
+        "gains": gained,
+        "gains_over_fresh": gained,
+        "deviation": f"Share of the norm of the {relaxed}'s weights, {over}. Off-local:"
+        " in weights that no convolution has. Untied: in differences between weights"
+        " that a convolution would share.",
+        "parts": f"Validation scores after the last step, {over}. Alone: the other"
+        f" weights are set to 0. Average: the mean of the outputs of {relaxed} and"
+        f" {cnn}.",
+        "path": f"Mean over seeds of loss and score of networks whose weights lie between"
+        f" those of the {cnn} trained on and those of the {relaxed}; what the title calls"
+        f" a rise is above the higher of both ends.{some}",
+        "curvature": f"At the start and at the end of relaxing, {over}, on the training"
+        " loss. The largest eigenvalue of the Hessian is how sharply the loss bends in"
+        " the direction where it bends most.",
+        "learning_rates": "Validation score at each learning rate that was tried, the"
+        f" mean over tuning seeds. Large: the one that was chosen. Of the {relaxed} one"
+        " line for each relax time; the darker, the later.",
+    }
+
+
+def _level(document: Mapping[str, Any]) -> str:
+    return f"{100 * (1 - document['alpha']):.4g}%"
+
+
+def _best(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the entry of the relax time with the largest gain."""
+    for entry in document["times"]:
+        if entry["relax_time"] == document["best_time"] and measured(entry["gain"]):
+            found: Mapping[str, Any] = entry
+            return found
+    return None
+
+
+def _three_numbers(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
+    entry = _best(document)
+    if entry is None:
+        return []
+    gain, count = entry["gain"], len(document["times"])
+    within = (gain["low"], gain["high"])
+    names = document["names"]
+    of = f"{numbers.label(metric)}, {relaxed_after(entry['relax_time'])}"
+    return [
+        Fact(
+            f"{'Largest gain' if count > 1 else 'Gain'} of the {names['relaxed']} over"
+            f" the {names['cnn']}",
+            numbers.difference(gain["estimate"], metric, within),
+            f"of {of}",
+        ),
+        Fact(
+            f"{_level(document)} interval"
+            + (f", for all {count} relax times at once" if count > 1 else ""),
+            numbers.differences(*within, metric),
+            findings.beside_margin(gain, document["margin"], metric),
+        ),
+        Fact(
+            "How often chance alone makes a gain this large",
+            numbers.p_value(gain["p_value_adjusted"]),
+            f"adjusted for having looked at {count} relax times" if count > 1 else "",
+        ),
+    ]
+
+
+def _gain_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
+    """Returns the largest gain, read in the other way that was declared."""
+    entry = _best(document)
+    if entry is None or not measured(entry["gain_other"]):
+        return []
+    other = document["other_reading"]
+    return [
+        Fact(
+            f"Gain {relaxed_after(entry['relax_time'])}, in the other reading",
+            numbers.gained(entry["gain_other"], metric),
+            f"each network {_READINGS[other]}",
+        )
+    ]
+
+
+def _fresh_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
+    names, facts, entry = document["names"], [], _best(document)
+    if entry is not None and measured(entry["gain_over_fresh"]):
+        facts.append(
+            Fact(
+                f"The {names['relaxed']} over the {names['fresh']},"
+                f" {relaxed_after(entry['relax_time'])}",
+                numbers.gained(entry["gain_over_fresh"], metric),
+                "a prior that held for a while",
+            )
+        )
+    if measured(document["fresh_gap"]):
+        facts.append(
+            Fact(
+                f"The {names['cnn']} over the {names['fresh']}",
+                numbers.gained(document["fresh_gap"], metric),
+                "a prior that held throughout, at the longest budget",
+            )
+        )
+    return facts
+
+
+def _layers(document: Mapping[str, Any]) -> list[Exhibit]:
+    """Returns how far each layer has left, by relax time."""
+    known = [e for e in document["times"] if e["deviation_by_layer"]]
+    layers = {layer: None for entry in known for layer in entry["deviation_by_layer"]}
+    if not layers:
+        return []
+    rows = [
+        (
+            f"{entry['relax_time']:,}",
+            *(_shares(entry["deviation_by_layer"].get(layer)) for layer in layers),
+        )
+        for entry in known
+    ]
+    return [
+        Exhibit(
+            "Off-local share of the norm, layer by layer",
+            Table(("relax time", *layers), rows),
+        )
+    ]
+
+
+def _shares(found: Mapping[str, Any] | None) -> str:
+    return share(found["estimate"]) if found and measured(found) else ""
+
+
+def _path_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
+    entry = _best(document)
+    if entry is None:
+        return []
+    names, when = document["names"], relaxed_after(entry["relax_time"])
+    found, facts = entry["validation"] or {}, []
+    for part, term, note in (
+        ("relaxed", f"The {names['relaxed']} alone", ""),
+        ("cnn", f"The {names['cnn']} trained on alone", ""),
+        (
+            "average_of_outputs",
+            "The average of both outputs",
+            "an average that beats both says that they err on different examples",
+        ),
+    ):
+        if measured(found.get(part)):
+            facts.append(
+                Fact(
+                    f"{term}, {when}",
+                    numbers.estimated(found[part], metric),
+                    note or f"validation {numbers.label(metric)}, last weights",
+                )
+            )
+    # Without the average there is nothing to set side by side.
+    return facts if measured(found.get("average_of_outputs")) else []
+
+
+def _rates(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
+    arms = document["learning_rates"]
+    rates = sorted({one["learning_rate"] for arm in arms for one in arm["tried"]})
+    if not rates:
+        return []
+    rows = []
+    for arm in arms:
+        scores = {one["learning_rate"]: one["validation"] for one in arm["tried"]}
+        rows.append(
+            (
+                _arm(document, arm),
+                numbers.value(float(arm["chosen"]))
+                + (" (at the edge)" if arm["at_edge"] else ""),
+                *(
+                    numbers.score(scores[rate], metric) if rate in scores else ""
+                    for rate in rates
+                ),
+            )
+        )
+    headings = ("", "chosen", *(numbers.value(float(rate)) for rate in rates))
+    return [
+        Exhibit(
+            f"Validation {numbers.label(metric)} by learning rate",
+            Table(headings, rows),
+        )
+    ]
+
+
+def _arm(document: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
+    names = document["names"]
+    if arm["relax_time"] is not None:
+        return f"{names['relaxed']}, {relaxed_after(arm['relax_time'])}"
+    return str(names["cnn"] if arm["arm"] == "cnn" else names["fresh"])
+
+
+def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
+    if not document["times"]:
+        return []
+    names, epoch = document["names"], document.get("batches_per_epoch")
+    diverged = any(entry["diverged"] for entry in document["times"])
+    headings = (
+        "relax time, steps",
+        *(("epochs",) if epoch else ()),
+        f"gain over {names['cnn']}",
+        "by chance (p)",
+        names["relaxed"],
+        names["cnn"],
+        names["fresh"],
+        f"gain over {names['fresh']}",
+        "gain, other reading",
+        "off-local",
+        *(("diverged",) if diverged else ()),
+    )
+    rows = []
+    for entry in document["times"]:
+        scores = (entry["scores"] or {}).get(document["reading"]) or {}
+        gain = entry["gain"] or {}
+        rows.append(
+            (
+                f"{entry['relax_time']:,}",
+                *((_epochs(entry["relax_time"] / epoch),) if epoch else ()),
+                numbers.gained(entry["gain"], metric),
+                _p(gain.get("p_value_adjusted")),
+                *(
+                    numbers.estimated(scores.get(arm), metric)
+                    for arm in ("relaxed", "cnn", "fresh")
+                ),
+                numbers.gained(entry["gain_over_fresh"], metric),
+                numbers.gained(entry["gain_other"], metric),
+                _shares(entry["deviation"]),
+                *((f"{entry['diverged']:,}",) if diverged else ()),
+            )
+        )
+    count = len(document["times"])
+    adjusted = (
+        f" Gains and p are adjusted for having looked at {count} relax times."
+        if count > 1
+        else ""
+    )
+    return [
+        Exhibit(
+            "",
+            Table(headings, rows),
+            f"Test {numbers.label(metric)}, mean over"
+            f" {numbers.count(document['seeds'], 'seed')} with its 95% interval."
+            + adjusted,
+        )
+    ]
+
+
+def _epochs(number: float) -> str:
+    return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
+
+
+def _p(number: float | None) -> str:
+    if number is None:
+        return ""
+    if number < 0.001:
+        return "under .001"
+    return f"{number:.2f}" if number >= 0.995 else f"{number:.2g}".removeprefix("0")
+
+
+def _method(document: Mapping[str, Any]) -> list[str]:
+    names, times = document["names"], document["times"]
+    relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
+    tried = [len(arm["tried"]) for arm in document["learning_rates"]]
+    each = (
+        f"{tried[0]} learning rates"
+        if tried and min(tried) == max(tried)
+        else "its learning rates"
+    )
+    when = "at each relax time" if len(times) > 1 else "at its relax time"
+    return [
+        f"Tuned alike: {cnn}, {fresh} and the {relaxed} {when} were each given {each},"
+        " and the validation set chose.",
+        f"A matched budget: on each seed the {cnn} is turned into the {relaxed}, which"
+        f" computes the same, and trains {document['steps']:,} steps more on the very"
+        f" batches that the {cnn} saw from there on. It is compared with {cnn} and"
+        f" {fresh} after as many steps in all.",
+        "The test set was opened once, when every training was done: no choice, not"
+        " even of the weights that are read, has seen it.",
+    ]
+
+
+def _sizes(document: Mapping[str, Any], runs: Sequence[Run]) -> list[Fact]:
+    names, sizes, cost = (document[key] for key in ("names", "parameters", "cost"))
+    facts = []
+    if sizes.get("cnn") is not None:
+        facts.append(Fact(f"Parameters of the {names['cnn']}", f"{sizes['cnn']:,}"))
+    if sizes.get("relaxed") is not None:
+        without = sizes.get("without_padding")
+        facts.append(
+            Fact(
+                f"Parameters of the {names['relaxed']} and the {names['fresh']}",
+                f"{sizes['relaxed']:,}",
+                f"{without:,} without the weights that read padding" if without else "",
+            )
+        )
+    if document["test_examples"] is not None:
+        facts.append(Fact("Test examples", f"{document['test_examples']:,}"))
+    facts.append(
+        Fact(
+            "Trainings",
+            f"{cost['trainings']:,}",
+            f"{numbers.flops(cost['flops'])} in all" if cost["flops"] else "",
+        )
+    )
+    diverged = sum(run.diverged for run in runs)
+    if diverged:
+        facts.append(Fact("Of the runs, diverged", f"{diverged:,}"))
+    seconds = sum(run.seconds for run in runs)
+    if seconds:
+        facts.append(Fact("Time in training", numbers.duration(seconds)))
+    return facts
+
+
+def _glossary(document: Mapping[str, Any], metric: Metric) -> dict[str, str]:
+    names = document["names"]
+    relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
+    count = len(document["times"])
+    margin = numbers.size(document["margin"], metric)
+    assumed = ", assumed since none was declared" if document["margin_assumed"] else ""
+    return {
+        "Relax time": f"After how many steps of training the {cnn} is turned into the"
+        f" {relaxed}. From then on nothing holds its weights tied or zero.",
+        relaxed: f"The {cnn} written as a network without the convolutional prior: at the"
+        " moment of relaxing it computes the very same, and then every weight is free.",
+        fresh: f"A network of the {relaxed}'s shape from a standard random start.",
+        "Off-local": "Weights between places that no kernel of the convolution spans;"
+        f" in the {cnn} they are zero.",
+        "Deviation": "The norm of the off-local weights over the norm of all weights:"
+        " how far the network has left the convolutional subspace. Weights that read"
+        " padding never learn and are left out.",
+        "Untied": "The norm of what tells weights apart that a convolution would share,"
+        " over the norm of all weights.",
+        "Gain": f"The test score of the {relaxed} less that of the other network, on the"
+        " same seeds; above 0 it is better.",
+        "Simultaneous interval": "The gains that the data are compatible with. Whoever"
+        f" looks at {count} relax times sees luck more often than who looks at one:"
+        " these intervals hold for all of them at once.",
+        "How often chance makes it (p)": "How often a gain at least this large would"
+        " arise if relaxing made no difference. It is not the chance that the verdict is"
+        " wrong.",
+        "Margin": f"The smallest gain worth having: {margin}{assumed}.",
+        "Reading": "Which weights of a training count: those with the best validation"
+        " score on the way (early stopping), or those of its last step. Here the"
+        f" declared reading is \u201c{document['reading']}\u201d.",
+    }
+
+
+# -------------------------------------------------------------------- the terminal
+
+
+def show(document: Mapping[str, Any], console: Console) -> None:
+    """Prints the verdict in at most `LINES` lines.
+
+    The order is the page's: sentence, warnings, the table by relax time, learning
+    rates. Of many relax times those around the best are left out last.
+
+    Args:
+        document: The verdict.
+        console: Where to; its width decides where lines break.
+    """
+    strong = " (strong)" if document["strong"] else ""
+    verdict = document["verdict"].replace("_", " ")
+    # Text, not markup: names come from the user.
+    above = [
+        Text(),
+        Text(f"{verdict}{strong}", style="bold"),
+        Text(document["sentence"]),
+    ]
+    warnings = [
+        Text(f"warning: {words}", style="yellow") for words in document["warnings"]
+    ]
+    below = _rates_line(document)
+
+    def height(texts: Sequence[Text]) -> int:
+        return sum(len(console.render_lines(text)) for text in texts)
+
+    # The table needs its title, its head, a rule, two blank lines and some rows.
+    least = 5 + min(len(document["times"]), 4) + 1
+    room = LINES - height([*above, *below]) - least
+    shown: list[Text] = []
+    for i, warning in enumerate(warnings):
+        rest = len(warnings) - i
+        more = 0 if rest == 1 else 1
+        if height([*shown, warning]) + more > room:
+            noun = "more warning" if shown else "warning"
+            words = numbers.count(rest, noun)
+            shown.append(Text(f"{words}: see the page", style="yellow"))
+            break
+        shown.append(warning)
+    for text in (*above, *shown):
+        console.print(text)
+    if document["times"]:
+        rows = LINES - height([*above, *shown, *below]) - 6
+        console.print(_table(document, max(rows, 1)))
+    for text in below:
+        console.print(text)
+
+
+def _rates_line(document: Mapping[str, Any]) -> list[Text]:
+    """Returns one line on the learning rates that were chosen."""
+    arms = document["learning_rates"]
+    if not arms:
+        return []
+    names, chosen = document["names"], {}
+    for role, ours in (
+        ("cnn", [a for a in arms if a["arm"] == "cnn"]),
+        ("fresh", [a for a in arms if a["arm"] != "cnn" and a["relax_time"] is None]),
+        ("relaxed", [a for a in arms if a["relax_time"] is not None]),
+    ):
+        rates = [float(arm["chosen"]) for arm in ours if arm["chosen"] is not None]
+        if rates:
+            low, high = numbers.value(min(rates)), numbers.value(max(rates))
+            chosen[role] = low if low == high else f"{low} to {high}"
+    edge = sum(bool(arm["at_edge"]) for arm in arms)
+    words = ", ".join(
+        f"{shortened(names[role], 10)} {rate}" for role, rate in chosen.items()
+    )
+    at_edge = f"; {edge} of {len(arms)} at an edge" if edge else ""
+    return [Text(f"learning rates: {words}{at_edge}")]
+
+
+def _table(document: Mapping[str, Any], most: int) -> tables.Table:
+    metric = metric_of(document)
+    names = {role: shortened(name, 10) for role, name in document["names"].items()}
+    entries = document["times"]
+    kept = _kept(document, most)
+    left_out = len(entries) - len(kept)
+    seeds = numbers.count(document["seeds"], "seed")
+    some = f"; {len(kept)} of {len(entries)} relax times" if left_out else ""
+    table = tables.Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=f"test {numbers.label(metric)}, mean of {seeds}{some}",
+        title_justify="left",
+        title_style="",
+    )
+    unit = ", points" if metric.bounded else ""
+    deviation = any(measured(entry["deviation"]) for entry in entries)
+    columns = ["relax time", *(names[role] for role in ("relaxed", "cnn", "fresh"))]
+    columns.append(f"gain over {names['cnn']}{unit}")
+    if deviation:
+        columns.append("off-local")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for entry in kept:
+        scores = (entry["scores"] or {}).get(document["reading"]) or {}
+        best = entry["relax_time"] == document["best_time"]
+        cells = [
+            f"{entry['relax_time']:,}",
+            *(_score(scores.get(r), metric) for r in ("relaxed", "cnn", "fresh")),
+            numbers.gained(entry["gain"], metric).replace(" points", ""),
+        ]
+        if deviation:
+            cells.append(_shares(entry["deviation"]))
+        table.add_row(*map(Text, cells), style="bold" if best else "")
+    return table
+
+
+def _kept(document: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
+    """Returns so many relax times at most: the best, both ends and some between."""
+    entries = list(document["times"])
+    if len(entries) <= most:
+        return entries
+    times = [entry["relax_time"] for entry in entries]
+    best = times.index(document["best_time"]) if document["best_time"] in times else 0
+    order = [best, 0, len(entries) - 1]
+    # Then, again and again, the one that is farthest from all that are kept.
+    while len(set(order)) < most:
+        order.append(
+            max(range(len(entries)), key=lambda i: min(abs(i - j) for j in order))
+        )
+    return [entries[i] for i in sorted(list(dict.fromkeys(order))[:most])]
+
+
+def _score(found: Mapping[str, Any] | None, metric: Metric) -> str:
+    if found is None or not measured(found):
+        return ""
+    return numbers.score(found["estimate"], metric, (found["low"], found["high"]))

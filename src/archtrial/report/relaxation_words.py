@@ -1,0 +1,338 @@
+"""What a verdict's document on relaxing says: its names, estimates and messages.
+
+The messages are the titles of the figures, true to the numbers that they show.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archtrial.report import numbers
+from archtrial.report.drawing import WIDE, joined, shortened
+from archtrial.report.numbers import Metric
+
+__all__ = [
+    "LOSS",
+    "Scored",
+    "arm_name",
+    "curvature_message",
+    "deviation_message",
+    "estimate_of",
+    "interval_of",
+    "lead_message",
+    "measured",
+    "metric_of",
+    "names_of",
+    "parts_message",
+    "path_message",
+    "peak_message",
+    "rates_message",
+    "relaxed_after",
+    "share",
+    "tried",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What a document says of its metric."""
+
+    name: str
+    higher_is_better: bool
+    bounded: bool
+
+
+def metric_of(document: Mapping[str, Any]) -> Metric:
+    """Returns the metric of a document's scores."""
+    found = document["metric"]
+    return Scored(found["name"], found["higher_is_better"], found["bounded"])
+
+
+LOSS = Scored("loss", False, False)
+"""How numbers that are no scores are written: in their own units."""
+
+
+def measured(found: Mapping[str, Any] | None, *keys: str) -> bool:
+    """Returns whether there is an estimate, here or in any of the entries below.
+
+    Args:
+        found: An estimate, a mapping of estimates, or None.
+        keys: The entries below that count; all of them without.
+    """
+    if found is None:
+        return False
+    if "estimate" in found:
+        estimate = found["estimate"]
+        return estimate is not None and math.isfinite(estimate)
+    return any(measured(found.get(key)) for key in keys or found)
+
+
+def relaxed_after(time: int) -> str:
+    """Returns a relax time in words: "relaxed after 93 steps"."""
+    if time == 0:
+        return "relaxed before the first step"
+    return f"relaxed after {numbers.count(time, 'step')}"
+
+
+def share(number: float, *, tick: bool = False) -> str:
+    """Writes a share of a norm with two digits: "0.41%", "16%".
+
+    Args:
+        number: Between 0 and 1.
+        tick: Whether it stands beside an axis, where it is exact.
+    """
+    if tick or number >= 0.0995 or number == 0:
+        return f"{round(100 * number, 6 if tick else 0):g}%"
+    return f"{100 * number:#.2g}%"
+
+
+def tried(arm: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Returns the learning rates of an arm, ascending, with their validation scores."""
+    return sorted(
+        (one["learning_rate"], one["validation"])
+        for one in arm["tried"]
+        if one["validation"] is not None and math.isfinite(one["validation"])
+    )
+
+
+def names_of(document: Mapping[str, Any], width: int = WIDE) -> dict[str, str]:
+    """Returns what CNN, eFCN and FCN are called, as a figure of that width says it."""
+    columns = 16 if width >= WIDE else 10
+    return {role: shortened(name, columns) for role, name in document["names"].items()}
+
+
+def arm_name(
+    document: Mapping[str, Any], arm: Mapping[str, Any], columns: int = 40
+) -> str:
+    """Returns what an arm that was tuned is called, in so many columns: "eFCN, 93"."""
+    if arm["relax_time"] is not None:
+        name = shortened(document["names"]["relaxed"], max(columns - 7, 6))
+        return f"{name}, {arm['relax_time']:,}"
+    role = "cnn" if arm["arm"] == "cnn" else "fresh"
+    return shortened(document["names"][role], columns)
+
+
+def estimate_of(found: Mapping[str, Any] | None) -> float:
+    """Returns an estimate, or NaN for want of it."""
+    return float(found["estimate"]) if found and measured(found) else math.nan
+
+
+def interval_of(found: Mapping[str, Any]) -> list[float] | None:
+    """Returns both ends of an interval, or None where one is missing."""
+    ends = [found.get("low"), found.get("high")]
+    if any(end is None or not math.isfinite(end) for end in ends):
+        return None
+    return [float(end) for end in ends if end is not None]
+
+
+# ------------------------------------------------------- messages, from the data
+
+
+def peak_message(document: Mapping[str, Any], metric: Metric) -> str:
+    """Says when the largest gain is reached, and how large it is."""
+    names, best = names_of(document), document["best_time"]
+    relaxed, cnn = names["relaxed"], names["cnn"]
+    entry = next((e for e in document["times"] if e["relax_time"] == best), None)
+    if entry is None or not measured(entry["gain"]):
+        return f"Test scores of {joined(list(names.values()))} by relax time"
+    gain = entry["gain"]
+    amount = numbers.difference(gain["estimate"], metric, (gain["low"], gain["high"]))
+    amount = amount[1:]
+    several = len(document["times"]) > 1
+    if gain["estimate"] <= 0:
+        return (
+            f"At every relax time the {relaxed} ends no better than the {cnn}"
+            if several
+            else f"The {relaxed} ends no better than the {cnn}"
+        )
+    when = "gains most when " if several else ""
+    message = f"The {relaxed} {when}{relaxed_after(best)}"
+    message += (
+        f": {amount} over the {cnn}" if several else f" ends {amount} above the {cnn}"
+    )
+    if gain["low"] is None or gain["low"] <= 0:
+        message += ", which chance may have made"
+    return message
+
+
+def lead_message(document: Mapping[str, Any], which: str, other: str) -> str:
+    """Says at how many relax times a gain is clear of the margin, or of 0.
+
+    Args:
+        document: The verdict.
+        which: The entry with the gain: "gain" or "gain_over_fresh".
+        other: Whom it is a gain over: "cnn" or "fresh".
+    """
+    names = names_of(document)
+    relaxed, behind = names["relaxed"], names[other]
+    told = [
+        (entry["relax_time"], entry[which])
+        for entry in document["times"]
+        if measured(entry[which]) and interval_of(entry[which]) is not None
+    ]
+    count = len(document["times"])
+    if not told:
+        return f"One seed leaves open whether the {relaxed} beats the {behind}"
+    margin = document["margin"]
+    worth = [time for time, gain in told if gain["low"] > margin]
+    clear = [time for time, gain in told if gain["low"] > 0]
+    lost = [time for time, gain in told if gain["high"] < 0]
+    if worth:
+        beyond = _at(worth, count)
+        return f"{beyond} the {relaxed} beats the {behind} by more than the margin"
+    if clear:
+        return (
+            f"{_at(clear, count)} the {relaxed} beats the {behind}, but not surely"
+            " by the margin"
+        )
+    if lost:
+        return f"{_at(lost, count)} the {relaxed} falls short of the {behind}"
+    return f"At no relax time is the {relaxed} clearly ahead of the {behind}"
+
+
+def _at(times: Sequence[int], count: int) -> str:
+    """Returns which of so many relax times: "Relaxed after 93 steps"."""
+    if len(times) == 1:
+        words = relaxed_after(times[0])
+        return f"{words[0].upper()}{words[1:]},"
+    if len(times) == count:
+        return f"At all {count} relax times"
+    return f"At {len(times)} of {count} relax times"
+
+
+def deviation_message(document: Mapping[str, Any]) -> str:
+    """Says how far the network leaves, relaxed early and late."""
+    names = names_of(document)
+    kinds = {"deviation": "is off-local", "untied": "is no longer tied"}
+    for kind in kinds:
+        known = [
+            (e["relax_time"], e[kind]["estimate"])
+            for e in document["times"]
+            if measured(e[kind])
+        ]
+        # A locally connected network has no off-local weights: it can only untie.
+        if any(found for _, found in known):
+            break
+    else:
+        return f"The {names['relaxed']} stays in the convolutional subspace"
+    (first, early), (last, late) = known[0], known[-1]
+    if len(known) == 1:
+        return f"{share(early)} of the {names['relaxed']}'s norm {kinds[kind]}"
+    trend = "less" if late < early else "more"
+    return (
+        f"The later it is relaxed, the {trend} it leaves the convolutional subspace:"
+        if early != late and _monotone([found for _, found in known])
+        else "How far it leaves the convolutional subspace depends on the relax time:"
+    ) + (
+        f" {share(early)} of the norm {kinds[kind]}"
+        f" {_when(first)}, {share(late)} {_when(last)}"
+    )
+
+
+def _when(time: int) -> str:
+    return "from the start" if time == 0 else f"after {numbers.count(time, 'step')}"
+
+
+def _monotone(values: Sequence[float]) -> bool:
+    steps = np.diff(values)
+    return bool((steps <= 0).all() or (steps >= 0).all())
+
+
+def parts_message(document: Mapping[str, Any], metric: Metric) -> str:
+    """Says what the off-local weights are worth, where the gain is largest."""
+    names = names_of(document)
+    entries = [
+        entry
+        for entry in document["times"]
+        if all(
+            measured((entry["validation"] or {}).get(part))
+            for part in ("relaxed", "local_alone")
+        )
+    ]
+    if not entries:
+        return f"What the parts of the {names['relaxed']} score on their own"
+    entry = next(
+        (e for e in entries if e["relax_time"] == document["best_time"]), entries[-1]
+    )
+    found = entry["validation"]
+    sign = 1 if metric.higher_is_better else -1
+    lost = sign * (found["relaxed"]["estimate"] - found["local_alone"]["estimate"])
+    amount = numbers.difference(abs(lost), metric)[1:]
+    when = relaxed_after(entry["relax_time"])
+    if lost <= 0:
+        return (
+            f"Without its off-local weights the {names['relaxed']} loses nothing"
+            f" ({when})"
+        )
+    return (
+        f"Without its off-local weights the {names['relaxed']} loses {amount} ({when})"
+    )
+
+
+def path_message(document: Mapping[str, Any]) -> str:
+    """Says how far the loss rises on the way, above the higher of both ends."""
+    names = names_of(document)
+    way = f"On the straight line from the {names['cnn']} to the {names['relaxed']}"
+    rises = []
+    for entry in document["times"]:
+        line = [estimate_of(one) for one in (entry["path"] or {}).get("loss", ())]
+        if len(line) > 1 and all(map(math.isfinite, line)):
+            ends = max(line[0], line[-1])
+            rises.append((max(line) - ends, ends, entry["relax_time"]))
+    if not rises:
+        return f"Scores on the straight line from the {names['cnn']} to the {names['relaxed']}"
+    highest, ends, time = max(rises)
+    if all(rise <= 0.02 * abs(end) for rise, end, _ in rises):
+        return f"{way} the loss rises by no more than 2%"
+    above_both = f"the loss rises by {highest:.2g}"
+    if len(rises) == 1:
+        return f"{way} {above_both}"
+    return f"{way} {above_both} when {relaxed_after(time)}, and less at the others"
+
+
+def curvature_message(document: Mapping[str, Any]) -> str:
+    """Says at how many relax times the loss ends flatter than it started."""
+    name = names_of(document)["relaxed"]
+    pairs = [
+        (entry["curvature"]["start"]["estimate"], entry["curvature"]["end"]["estimate"])
+        for entry in document["times"]
+        if entry["curvature"]
+        and measured(entry["curvature"].get("start"))
+        and measured(entry["curvature"].get("end"))
+    ]
+    if not pairs:
+        return f"How sharp the loss is where the {name} is"
+    flatter = sum(end < start for start, end in pairs)
+    count = len(pairs)
+    word = "flatter" if flatter * 2 >= count else "sharper"
+    many = flatter if word == "flatter" else count - flatter
+    if count == 1:
+        return f"The loss is {word} where the {name} ends than where it started"
+    which = f"all {count}" if many == count else f"{many} of {count}"
+    return (
+        f"The loss is {word} where the {name} ends than where it started, at {which}"
+        " relax times"
+    )
+
+
+def rates_message(document: Mapping[str, Any]) -> str:
+    """Says whose learning rate lies at an edge of what was tried."""
+    arms = [arm for arm in document["learning_rates"] if tried(arm)]
+    edge = [arm_name(document, arm) for arm in arms if arm["at_edge"]]
+    if not edge:
+        return "Each chosen learning rate lies inside the range that was tried"
+    if len(edge) > 3:
+        return (
+            f"{len(edge)} of {len(arms)} chosen learning rates lie at an edge of the"
+            " range that was tried"
+        )
+    verb = "lies" if len(edge) == 1 else "lie"
+    noun = "rate" if len(edge) == 1 else "rates"
+    listed = "; ".join(edge)
+    return (
+        f"The chosen learning {noun} of {listed} {verb} at an edge of the range that"
+        " was tried"
+    )
