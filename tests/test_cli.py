@@ -255,7 +255,7 @@ def test_zoo(archtrial):
     status, out, _ = archtrial("zoo")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == [
-        "cnn", "gru", "linear", "lstm", "mlp", "rnn",
+        "cnn", "gru", "linear", "lstm", "mlp", "rnn", "vanilla_cnn",
     ]  # fmt: skip
     status, out, _ = archtrial("zoo", "mlp", "--json")
     assert json.loads(out)["mlp"]["options"]["width"] == 100

@@ -100,7 +100,17 @@ def test_every_zoo_arm_passes_the_check(name):
     arm = arms.find(name)
     for quantile in (0.0, 0.5, 1.0):
         values = {key: d.value(quantile) for key, d in arm.space.items()}
-        check(arm, values | {"learning_rate": 0.1})
+        values |= {"learning_rate": 0.1}
+        if "sequence" in zoo.get(name).kinds:
+            check(arm, values)
+        else:
+            check(arm, values, shape=(3, 32, 32), kind="image")
+
+
+def test_a_sequence_is_refused_by_what_needs_images():
+    said = message(check, arms.find("vanilla_cnn"))
+    assert said.startswith("vanilla_cnn needs images: a sequence")
+    assert "Take cnn" in said
 
 
 @pytest.mark.parametrize("name", ["cnn", "gru", "lstm", "rnn"])

@@ -15,6 +15,14 @@ from archtrial.zoo import norms, registry
 
 NAMES = list(zoo.entries())
 SHAPES = [(40,), (3,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
+# What reads images of some size alone; everything else reads all shapes.
+OWN_SHAPES = {"vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)]}
+
+
+def shapes(name):
+    return OWN_SHAPES.get(name, SHAPES)
+
+
 # One value for each option, away from its default.
 TWEAKS = {
     "depth": 4,
@@ -31,8 +39,13 @@ def parameters(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def build(name, shape=(40,), outputs=10, **options):
+def a_shape(name):
+    return OWN_SHAPES.get(name, [(40,)])[0]
+
+
+def build(name, shape=None, outputs=10, **options):
     torch.manual_seed(0)
+    shape = a_shape(name) if shape is None else shape
     return zoo.get(name).function(shape, outputs, **options)
 
 
@@ -43,8 +56,11 @@ def _keep_global_generator():
 
 
 @pytest.mark.parametrize("outputs", [1, 7])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name in NAMES for shape in shapes(name)],
+    ids=str,
+)
 def test_trains_on_every_shape(name, shape, outputs):
     module = build(name, shape, outputs)
     x = torch.randn(5, *shape)
@@ -61,10 +77,16 @@ def test_trains_on_every_shape(name, shape, outputs):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"),
-    [(name, option) for name in NAMES for option in zoo.get(name).options],
+    ("name", "option", "shape"),
+    [
+        (name, option, shape)
+        for name in NAMES
+        for option in zoo.get(name).options
+        for shape in [(40,), (3, 32, 32)]
+        if shape in shapes(name)
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("shape", [(40,), (3, 32, 32)], ids=str)
 def test_every_option_does_something(name, option, shape):
     tweaked = build(name, shape, **{option: TWEAKS[option]})
     plain = build(name, shape, **{option: zoo.get(name).options[option]})
@@ -89,7 +111,7 @@ def test_is_determined_by_the_seed(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_do_not_mix(name):
     module = build(name).eval()
-    x = torch.randn(6, 40)
+    x = torch.randn(6, *a_shape(name))
     torch.testing.assert_close(module(x)[2:3], module(x[2:3]))
 
 
@@ -118,7 +140,7 @@ def test_space_can_be_built_and_holds_no_hyperparameter_of_training(name):
     sizes = {k: d for k, d in entry.space.items() if isinstance(d, Choice)}
     for values in itertools.product(*(d.options for d in sizes.values())):
         module = build(name, **dict(zip(sizes, values, strict=True)))
-        assert module(torch.zeros(2, 40)).shape == (2, 10)
+        assert module(torch.zeros(2, *a_shape(name))).shape == (2, 10)
 
 
 # From the paper's own code, as its tables have them.
@@ -133,6 +155,36 @@ def test_lstm_and_rnn_count_by_hand():
     # gates x (inputs + state + two offsets) x 6 units x 2 directions, and the head
     assert parameters(build("lstm")) == 4 * (1 + 6 + 2) * 6 * 2 + 40 * 12 * 10 + 10
     assert parameters(build("rnn")) == 1 * (1 + 6 + 2) * 6 * 2 + 40 * 12 * 10 + 10
+
+
+def test_vanilla_cnn_has_the_papers_parameter_count_on_cifar10():
+    assert parameters(build("vanilla_cnn", (3, 32, 32))) == 143178
+
+
+def test_default_vanilla_cnn_is_the_papers():
+    module = build("vanilla_cnn", (3, 32, 32))
+    *convolutions, head = [
+        m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))
+    ]
+    h = x = torch.randn(2, 3, 32, 32)
+    sides = []
+    for convolution, (padding, stride) in zip(
+        convolutions, [(2, 2), (2, 1), (1, 1)], strict=True
+    ):
+        h = nn.functional.pad(h, (padding,) * 4)
+        h = nn.functional.conv2d(h, convolution.weight, convolution.bias, stride)
+        h = nn.functional.max_pool2d(torch.relu(h), 3, 2)
+        sides.append(h.shape[2])
+    assert sides == [8, 3, 1]
+    torch.testing.assert_close(module(x), head(h.flatten(1)))
+
+
+@pytest.mark.parametrize("shape", [(40,), (3, 40), (1, 28, 27), (1, 8, 8)], ids=str)
+def test_vanilla_cnn_refuses_what_it_cannot_pool(shape):
+    with pytest.raises(ArmError, match="at least 28 positions") as caught:
+        build("vanilla_cnn", shape)
+    assert str(shape) in str(caught.value)
+    assert "Take cnn" in str(caught.value)
 
 
 def test_default_mlp_is_the_papers():
@@ -281,8 +333,16 @@ def test_entry_is_found_by_its_function():
 
 
 # torch itself has no rule for its recurrent cells; a fleet brings one.
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("gru", "lstm", "rnn")])
-@pytest.mark.parametrize("shape", [(40,), (2, 17), (1, 8, 8)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        (name, shape)
+        for name in NAMES
+        if name not in ("gru", "lstm", "rnn")
+        for shape in OWN_SHAPES.get(name, [(40,), (2, 17), (1, 8, 8)])
+    ],
+    ids=str,
+)
 def test_stacks_under_vmap(name, shape):
     options = {"norm": "group"} if "norm" in zoo.get(name).options else {}
     modules = [zoo.get(name).function(shape, 3, **options) for _ in range(4)]

@@ -2,7 +2,7 @@
 
     >>> from archtrial import zoo
     >>> list(zoo.entries())
-    ['cnn', 'gru', 'linear', 'lstm', 'mlp', 'rnn']
+    ['cnn', 'gru', 'linear', 'lstm', 'mlp', 'rnn', 'vanilla_cnn']
     >>> zoo.get("mlp").options["width"]
     100
 
@@ -14,6 +14,7 @@ from archtrial.zoo.linear import linear
 from archtrial.zoo.mlp import mlp
 from archtrial.zoo.recurrent import gru, lstm, rnn
 from archtrial.zoo.registry import Entry, Kind, entries, get, register
+from archtrial.zoo.vanilla import vanilla_cnn
 
 __all__ = [
     "Entry",
@@ -27,4 +28,5 @@ __all__ = [
     "mlp",
     "register",
     "rnn",
+    "vanilla_cnn",
 ]

@@ -264,9 +264,11 @@ def check(
         flexible = [
             name for name, other in registry.entries().items() if kind in other.kinds
         ]
+        needed = "inputs with an order, such as a sequence or an image"
+        if entry.kinds == ("image",):
+            needed = "images"
         raise ArmError(
-            f"{architecture.spec} needs inputs with an order, such as a sequence or an"
-            " image",
+            f"{architecture.spec} needs {needed}",
             f"a {kind}",
             f"Take {' or '.join(flexible)}.",
         )
