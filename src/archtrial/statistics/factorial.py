@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.randomness import seed as seed_of
@@ -29,6 +28,7 @@ from archtrial.statistics.comparison import (
     resample_counts,
 )
 from archtrial.statistics.search import Estimand, Search, order_of_pairs
+from archtrial.statistics.simultaneous import mean
 
 __all__ = ["Effect", "Winner", "effects", "winner"]
 
@@ -387,7 +387,7 @@ def winner(
         s = min(len(own), len(other))
         one, two = (_combined([found[i]], np.ones(1), paired) for i in (best, 0))
         lead = gain(one, two, alpha=alpha, paired=paired).at(0)
-        rerun_lead = _mean(own[:s] - other[:s], alpha)
+        rerun_lead = mean(own[:s] - other[:s], alpha)
         gone = lead.estimate - rerun_lead.estimate
         # Seeds and searches err independently, so they add in squares.
         luck = Estimate(
@@ -404,17 +404,9 @@ def winner(
     return Winner(
         name=searches[best].name,
         score=gain(found[best], alpha=alpha).at(0),
-        rerun=_mean(own, alpha),
+        rerun=mean(own, alpha),
         seeds=len(own),
         lead=lead,
         rerun_lead=rerun_lead,
         luck=luck,
     )
-
-
-def _mean(scores: np.ndarray, alpha: float) -> Estimate:
-    """Returns a mean with Student's interval."""
-    mean = float(np.mean(scores))
-    quantile = float(special.stdtrit(len(scores) - 1, 1 - alpha / 2))
-    reach = quantile * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
-    return Estimate(mean, mean - reach, mean + reach)
