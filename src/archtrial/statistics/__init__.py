@@ -11,6 +11,8 @@ turned so that higher is better.
 - `planning`: what a study will see, and what would settle it; `looks`: when it may
   stop early.
 - `robustness`: the gain in other parts of the space, for the median, at equal size.
+- `simultaneous`: several differences over seeds, of which one will be picked;
+  `relaxation`: whether a net that is freed from its prior beats the one that kept it.
 - `attribution`: whence the spread of scores; `factorial`: which tweak did it.
 - `verdict`: the rules, and all of it put together; `wording`: the sentence.
 
@@ -60,8 +62,17 @@ from archtrial.statistics.planning import (
     seed_spread,
     settlement,
 )
+from archtrial.statistics.relaxation import (
+    ArmScores,
+    NetNames,
+    Relaxation,
+    RelaxReading,
+    Settling,
+    judge_relaxation,
+)
 from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Search
+from archtrial.statistics.simultaneous import Simultaneous, mean, simultaneous
 from archtrial.statistics.tuning import (
     TuningCurve,
     confirm_indices,
@@ -71,6 +82,7 @@ from archtrial.statistics.tuning import (
 from archtrial.statistics.verdict import Comparison, Verdict, compare, decide
 
 __all__ = [
+    "ArmScores",
     "Ceiling",
     "Climb",
     "Comparison",
@@ -79,12 +91,17 @@ __all__ = [
     "Estimand",
     "Estimate",
     "Look",
+    "NetNames",
     "Plan",
+    "RelaxReading",
+    "Relaxation",
     "Robustness",
     "Row",
     "Search",
     "Settlement",
+    "Settling",
     "Shares",
+    "Simultaneous",
     "TuningCurve",
     "Verdict",
     "Winner",
@@ -103,7 +120,9 @@ __all__ = [
     "effects",
     "holm",
     "importance",
+    "judge_relaxation",
     "largest_study",
+    "mean",
     "minimum_detectable_effect",
     "permutations_needed",
     "plan_runs",
@@ -111,6 +130,7 @@ __all__ = [
     "seed_spread",
     "settlement",
     "shares",
+    "simultaneous",
     "spend",
     "tuning_curve",
     "winner",

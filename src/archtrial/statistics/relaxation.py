@@ -1,0 +1,760 @@
+"""Does a net that is freed from its convolutional prior beat the one that kept it?
+
+A convolutional net is turned, after some steps of its training, into the fully
+connected net that computes the same, and trained on (d'Ascoli et al. 2019). At each of
+m such relax times it is compared with the convolutional net trained on for as long,
+and with the same fully connected shape from a standard start, paired by seed. Some
+relax time always comes out best, so all are judged at once (`simultaneous`).
+
+Of each run there are two readings, such as the weights that were best on validation
+and the weights of the last step. One is declared; the other may overrule it, but never
+make a claim of its own.
+
+All scores come turned so that higher is better; `Relaxation.to_dict` turns them back.
+
+Shapes: S seeds, m relax times, T test examples.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from archtrial.errors import ProtocolError
+from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.planning import seed_spread
+from archtrial.statistics.simultaneous import (
+    Simultaneous,
+    mean,
+    reach,
+    seeds_needed,
+    simultaneous,
+)
+from archtrial.statistics.wording import Units
+
+__all__ = [
+    "ArmScores",
+    "NetNames",
+    "RelaxReading",
+    "RelaxVerdict",
+    "Relaxation",
+    "Settling",
+    "judge_relaxation",
+]
+
+RelaxVerdict: TypeAlias = Literal[
+    "relaxed_better", "no_gain", "inconclusive", "not_assessable"
+]
+
+READINGS = {
+    "best": "by the weights that were best on validation",
+    "last": "by the weights of the last step",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmScores:
+    """The test scores of one arm at the budget of each relax time."""
+
+    scores: np.ndarray
+    """(S, m) higher is better; a run that diverged stands at the score of the constant
+    predictor."""
+    diverged: np.ndarray
+    """(S, m) bool."""
+    examples: np.ndarray | None = None
+    """(m, T) each test example's share of the score, averaged over seeds; None if
+    unknown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RelaxReading:
+    """What one reading of all runs says, paired by row and by column."""
+
+    relax_times: Sequence[int]
+    """(m,) the steps after which the net is relaxed, in any order, each once."""
+    relaxed: ArmScores
+    cnn: ArmScores
+    """Trained on to the same number of steps in all."""
+    fresh: ArmScores
+    """The relaxed shape from a standard start, trained for the same number of steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetNames:
+    """What the nets are called in a sentence."""
+
+    cnn: str = "CNN"
+    relaxed: str = "eFCN"
+    fresh: str = "FCN"
+    shape: str = "fully connected net"
+    """What the relaxed net is, in plain words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settling:
+    """What it takes at least to settle an open question."""
+
+    seeds: int | None
+    """How many in all; None where no number of seeds is enough."""
+    test_examples: float | None
+    """How many times the test examples; None where these do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Relaxation:
+    """The verdict on relaxing, and all that it rests on."""
+
+    verdict: RelaxVerdict
+    strong: bool
+    """Whether, besides `relaxed_better`, a whole interval lies above the margin."""
+    sentence: str
+    warnings: tuple[str, ...]
+    """What weakens this verdict."""
+    notes: tuple[str, ...]
+    """What holds of any such verdict, in this one's numbers."""
+    margin: float
+    margin_assumed: bool
+    alpha: float
+    best_time: int
+    """The relax time with the largest gain in the declared reading."""
+    claimed_times: tuple[int, ...]
+    """Those with a gain that is claimed, in ascending order."""
+    gain: Simultaneous
+    """Relaxed less CNN in the declared reading, over the relax times."""
+    gain_other: Simultaneous
+    gain_over_fresh: Simultaneous
+    """Relaxed less fresh in the declared reading, over the relax times."""
+    gain_over_fresh_other: Simultaneous
+    fresh_gap: Estimate
+    """CNN less fresh at the longest budget: what the prior is worth throughout."""
+    settling: Settling | None
+    """None where the question is settled, or seeds are not what is missing."""
+    declared: RelaxReading
+    other: RelaxReading
+    reading: str
+    other_reading: str
+    units: Units
+    higher_is_better: bool
+    names: NetNames
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the verdict as plain JSON.
+
+        Scores stand in the metric's own units; differences ("gain...", "fresh_gap")
+        are above 0 where the first is better, whatever the metric. An end of an
+        interval that is not finite is None.
+        """
+        examples = self.declared.relaxed.examples
+        return {
+            "kind": "relax",
+            "verdict": self.verdict,
+            "strong": self.strong,
+            "sentence": self.sentence,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "margin": self.margin,
+            "margin_assumed": self.margin_assumed,
+            "alpha": self.alpha,
+            "reading": self.reading,
+            "other_reading": self.other_reading,
+            "names": {
+                "cnn": self.names.cnn,
+                "relaxed": self.names.relaxed,
+                "fresh": self.names.fresh,
+            },
+            "seeds": self.gain.seeds,
+            "test_examples": None if examples is None else int(examples.shape[1]),
+            "best_time": self.best_time,
+            "claimed_times": list(self.claimed_times),
+            "settling": None
+            if self.settling is None
+            else dataclasses.asdict(self.settling),
+            "times": [self._time(j) for j in range(len(self.declared.relax_times))],
+            "fresh_gap": _plain(self.fresh_gap),
+        }
+
+    def _time(self, column: int) -> dict[str, Any]:
+        """Returns what is known of one relax time."""
+        scores: dict[str, Any] = {}
+        points: dict[str, Any] = {}
+        for name, reading in (
+            (self.reading, self.declared),
+            (self.other_reading, self.other),
+        ):
+            own = {
+                arm: (1 if self.higher_is_better else -1) * scored.scores[:, column]
+                for arm, scored in _arms(reading).items()
+            }
+            scores[name] = {a: _plain(mean(s, self.alpha)) for a, s in own.items()}
+            points[name] = {a: [float(x) for x in s] for a, s in own.items()}
+        return {
+            "relax_time": int(self.declared.relax_times[column]),
+            "scores": scores,
+            "points": points,
+            "gain": _plain_gain(self.gain, column),
+            "gain_other": _plain_gain(self.gain_other, column),
+            "gain_over_fresh": _plain_gain(self.gain_over_fresh, column),
+            "gain_over_fresh_other": _plain_gain(self.gain_over_fresh_other, column),
+            "diverged": int(np.sum(self.declared.relaxed.diverged[:, column])),
+        }
+
+
+def judge_relaxation(
+    declared: RelaxReading,
+    other: RelaxReading,
+    *,
+    metric: str,
+    margin: float | None = None,
+    margin_assumed: bool = False,
+    alpha: float = 0.05,
+    seed: int = 0,
+    higher_is_better: bool = True,
+    fraction: bool | None = None,
+    reading: str = "best",
+    other_reading: str = "last",
+    names: NetNames | None = None,
+) -> Relaxation:
+    """Judges whether relaxing beats keeping the prior, after looking at all times.
+
+    The verdict is the first that matches:
+
+    - `not_assessable`: fewer seeds than a p of alpha takes, or all runs of the CNN or
+      all relaxed ones diverged.
+    - `relaxed_better`: at some relax time the adjusted p is at most alpha, the
+      simultaneous interval lies above 0 and the estimate is at least the margin;
+      `strong` where the interval lies above the margin. A time at which the other
+      reading claims the opposite does not count; if no time is left, the verdict is
+      `inconclusive`.
+    - `no_gain`: at every relax time the simultaneous interval lies below the margin.
+    - `inconclusive`.
+
+    Swapping `relaxed` and `cnn` turns every gain and its interval round exactly, at a
+    given margin; the order of seeds and of relax times changes nothing.
+
+    Args:
+        declared: The reading that the verdict is about.
+        other: The same runs, read otherwise.
+        metric: The metric's name, for the sentence.
+        margin: The smallest gain worth having, more than 0, in units of the score; None
+            for the larger of half a point and one standard deviation of the CNN over
+            seeds. Where the score is no fraction, half a point is half a per cent of
+            the CNN's median score.
+        margin_assumed: Whether a margin that is given was assumed, not declared.
+        alpha: The level that all relax times share.
+        seed: The protocol's seed.
+        higher_is_better: Of the metric itself; the scores come turned.
+        fraction: Whether a hundredth is called a point; None to go by the metric's
+            name.
+        reading: What the declared reading is called, "best" or "last".
+        other_reading: What the other one is called.
+        names: What the nets are called; None for CNN, eFCN and FCN.
+
+    Raises:
+        ProtocolError: Shapes do not fit, a score is not finite, a relax time is there
+            twice, or the margin is not positive.
+    """
+    _check(declared, other, margin)
+    names = names or NetNames()
+    units = Units(metric, fraction)
+    if margin is None:
+        margin, margin_assumed = _default_margin(declared.cnn.scores, units), True
+
+    def risen(arm: ArmScores, than: ArmScores) -> Simultaneous:
+        return simultaneous(
+            arm.scores - than.scores,
+            alpha=alpha,
+            seed=seed,
+            test_variance=_test_variance(arm, than),
+        )
+
+    gain = risen(declared.relaxed, declared.cnn)
+    gain_other = risen(other.relaxed, other.cnn)
+    over_fresh = risen(declared.relaxed, declared.fresh)
+    longest = [int(np.argmax(declared.relax_times))]
+    held = risen(_taken(declared.cnn, longest), _taken(declared.fresh, longest))
+
+    reason = _unsound(declared, alpha, names)
+    claims = (gain.direction > 0) & (gain.estimate >= margin)
+    contradicted = claims & (gain_other.direction < 0)
+    claimed = claims & ~contradicted & (reason is None)
+
+    fresh_failed = bool(np.all(declared.fresh.diverged))
+    times = [int(time) for time in declared.relax_times]
+    tell = _Telling(names, units, times, margin, alpha)
+    verdict: RelaxVerdict
+    settling = None
+    if reason is not None:
+        verdict = "not_assessable"
+        said = tell.unsound(reason)
+    elif claimed.any():
+        verdict = "relaxed_better"
+        said = tell.better(gain, claimed, (over_fresh.direction > 0) & ~fresh_failed)
+    elif (gain.high < margin).all():
+        verdict = "no_gain"
+        said = tell.no_gain(gain)
+    elif contradicted.any():
+        verdict = "inconclusive"
+        said = tell.contradiction(
+            gain, gain_other, contradicted, reading, other_reading
+        )
+    else:
+        verdict = "inconclusive"
+        settling = _settling(gain, margin, tell.best(gain))
+        said = tell.undecided(gain, settling)
+    if verdict != "not_assessable":
+        said = f"{said} {tell.against_fresh(over_fresh, held, fresh_failed)}"
+
+    return Relaxation(
+        verdict=verdict,
+        strong=bool(np.any(claimed & (gain.low > margin))),
+        sentence=said,
+        warnings=(
+            *_warnings_of_runs(declared, names),
+            *tell.overruled(verdict, gain_other, claimed, contradicted, other_reading),
+        ),
+        notes=(
+            f"A failure that befalls {100 * (1 - 0.05 ** (1 / gain.seeds)):.0f}% of runs"
+            f" is missed by {gain.seeds} seed{'' if gain.seeds == 1 else 's'} in 1 of 20"
+            " studies; no interval knows of failures that were not seen.",
+        ),
+        margin=margin,
+        margin_assumed=margin_assumed,
+        alpha=alpha,
+        best_time=times[tell.best(gain)],
+        claimed_times=tuple(sorted(np.array(times)[claimed].tolist())),
+        gain=gain,
+        gain_other=gain_other,
+        gain_over_fresh=over_fresh,
+        gain_over_fresh_other=risen(other.relaxed, other.fresh),
+        fresh_gap=held.at(0),
+        settling=settling,
+        declared=declared,
+        other=other,
+        reading=reading,
+        other_reading=other_reading,
+        units=units,
+        higher_is_better=higher_is_better,
+        names=names,
+    )
+
+
+def _check(declared: RelaxReading, other: RelaxReading, margin: float | None) -> None:
+    """Checks that the arrays fit together.
+
+    Raises:
+        ProtocolError: They do not.
+    """
+    if margin is not None and not 0 < margin < math.inf:
+        raise ProtocolError("margin is more than 0", f"{margin:g}")
+    times = [int(time) for time in declared.relax_times]
+    if not times or len(set(times)) < len(times):
+        raise ProtocolError("each relax time is there once", str(times))
+    if [int(time) for time in other.relax_times] != times:
+        raise ProtocolError(
+            "both readings have the same relax times in the same order",
+            f"{times} and {[int(time) for time in other.relax_times]}",
+        )
+    seeds = len(declared.relaxed.scores)
+    for read in (declared, other):
+        sizes = set()
+        for name, arm in _arms(read).items():
+            if arm.scores.shape != (seeds, len(times)) or not seeds:
+                raise ProtocolError(
+                    "each arm has a score for each seed and relax time, in both"
+                    " readings",
+                    f"{name} of shape {arm.scores.shape}, not {(seeds, len(times))}",
+                )
+            if arm.diverged.shape != arm.scores.shape:
+                raise ProtocolError(
+                    "each score is marked as diverged or not",
+                    f"{name} has marks of shape {arm.diverged.shape}",
+                )
+            if not np.isfinite(arm.scores).all():
+                raise ProtocolError(
+                    "every score is finite",
+                    f"{name} has one that is not",
+                    "A run that diverged stands at the score of the constant"
+                    " predictor.",
+                )
+            if arm.examples is not None:
+                sizes.add(arm.examples.shape[1:])
+                if len(arm.examples) != len(times) or arm.examples.ndim != 2:
+                    sizes.add((-1,))
+        if len(sizes) > 1:
+            raise ProtocolError(
+                "the shares of single examples are tables of relax times by examples,"
+                " of one shape for all arms",
+                "others",
+            )
+
+
+def _arms(read: RelaxReading) -> dict[str, ArmScores]:
+    return {"relaxed": read.relaxed, "cnn": read.cnn, "fresh": read.fresh}
+
+
+def _taken(arm: ArmScores, columns: list[int]) -> ArmScores:
+    return ArmScores(
+        arm.scores[:, columns],
+        arm.diverged[:, columns],
+        None if arm.examples is None else arm.examples[columns],
+    )
+
+
+def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
+    """Returns (m,) the variance of the gain from the draw of the test examples.
+
+    The seeds are part of it as well, for each example's share is a mean over few; so
+    it is rather too large.
+    """
+    if arm.examples is None or than.examples is None or arm.examples.shape[1] < 2:
+        return None
+    apart = arm.examples - than.examples
+    variance: np.ndarray = np.var(apart, axis=1, ddof=1) / apart.shape[1]
+    return variance
+
+
+def _default_margin(scores: np.ndarray, units: Units) -> float:
+    """Returns the larger of half a point and one seed's standard deviation.
+
+    Args:
+        scores: (S, m) of the CNN.
+        units: How its differences are written.
+    """
+    half_a_point = 0.005
+    if not (units.points or units.metric == "r2"):
+        half_a_point *= float(np.median(np.abs(scores))) or 1.0
+    # Two digits: the margin is a convention, and so it should look.
+    return float(f"{max(half_a_point, seed_spread(list(scores.T))):.2g}")
+
+
+def _unsound(declared: RelaxReading, alpha: float, names: NetNames) -> str | None:
+    """Returns why nothing can be said; None where something can."""
+    seeds, needed = len(declared.cnn.scores), seeds_needed(alpha)
+    if seeds < needed:
+        return (
+            f"a p of {alpha:g} takes {needed} seeds at least, and there"
+            f" {'is' if seeds == 1 else 'are'} {seeds}"
+        )
+    for name, arm in ((names.cnn, declared.cnn), (names.relaxed, declared.relaxed)):
+        if np.all(arm.diverged):
+            return f"every run of the {name} diverged"
+    return None
+
+
+def _settling(gain: Simultaneous, margin: float, best: int) -> Settling:
+    """Returns what it takes at least to settle the question.
+
+    It is settled by an interval that leaves out 0 where a gain is worth having, or
+    else by intervals below the margin at every relax time. Taken as they are: the
+    gains, the deviations over seeds and the test examples' variance. A gain that is
+    the largest of many is rather too large, so it may take more.
+
+    Args:
+        gain: Over the CNN.
+        margin: The smallest gain worth having.
+        best: The column of the largest gain.
+    """
+    if gain.estimate[best] >= margin:
+        columns, room = np.array([best]), gain.estimate[[best]]
+    else:
+        columns = np.flatnonzero(gain.high >= margin)
+        room = margin - gain.estimate[columns]
+
+    def reached(seeds: int, error: np.ndarray) -> np.ndarray:
+        return reach(
+            error,
+            gain.test_variance[columns],
+            seeds=seeds,
+            columns=len(gain.estimate),
+            alpha=gain.alpha,
+        )
+
+    error = gain.standard_error[columns]
+    left = float(np.max(reached(gain.seeds, 0 * error) / room))
+    if left >= 0.99:
+        # So many examples that half the variance is left for the seeds.
+        return Settling(None, 2 * left**2)
+
+    def enough(seeds: int) -> bool:
+        shrunk = error * math.sqrt(gain.seeds / seeds)
+        return bool(np.all(reached(seeds, shrunk) < room))
+
+    few, many = gain.seeds, gain.seeds + 1
+    while not enough(many):
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return Settling(many, None)
+
+
+def _warnings_of_runs(declared: RelaxReading, names: NetNames) -> list[str]:
+    """Says what weakens a verdict, of the runs alone."""
+    called = {"relaxed": names.relaxed, "cnn": names.cnn, "fresh": names.fresh}
+    found = [
+        f"{int(np.sum(arm.diverged))} of {arm.diverged.size} readings of the"
+        f" {called[name]} are of runs that diverged; they stand at the score of the"
+        " constant predictor."
+        for name, arm in _arms(declared).items()
+        if arm.diverged.any()
+    ]
+    if _test_variance(declared.relaxed, declared.cnn) is None:
+        found.append(
+            "What single test examples were scored is not known, so the intervals are"
+            " for this very test set."
+        )
+    return found
+
+
+# --- in plain words ----------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Telling:
+    """What every sentence is written with."""
+
+    names: NetNames
+    units: Units
+    times: list[int]
+    margin: float
+    alpha: float
+
+    def best(self, gain: Simultaneous, among: np.ndarray | None = None) -> int:
+        """Returns the column of the largest gain, of equal ones the earliest."""
+        columns = [j for j in range(len(self.times)) if among is None or among[j]]
+        return max(columns, key=lambda j: (float(gain.estimate[j]), -self.times[j]))
+
+    def after(self, columns: Sequence[int] | np.ndarray) -> str:
+        """Writes relax times: "after 93 steps", "after 0, 10 and 93 steps"."""
+        chosen = sorted(self.times[j] for j in columns)
+        if chosen == [0]:
+            return "before the first step"
+        first, last = (sorted(self.times).index(chosen[end]) for end in (0, -1))
+        if len(chosen) > 2 and last - first == len(chosen) - 1:
+            return f"after {chosen[0]:,} to {chosen[-1]:,} steps"
+        before = ", ".join(f"{time:,}" for time in chosen[:-1])
+        written = f"{before} and {chosen[-1]:,}" if before else f"{chosen[-1]:,}"
+        return f"after {written} step{'' if chosen == [1] else 's'}"
+
+    def gap(self, found: Simultaneous, column: int, sign: int = 1) -> str:
+        """Writes a difference with its interval."""
+        at = found.at(column)
+        half = (at.high - at.low) / 2
+        low, high = sorted((sign * at.low, sign * at.high))
+        interval = (
+            f"{100 * (1 - self.alpha):.4g}% interval {self.units.number(low, half)} to"
+            f" {self.units.number(high, half)}"
+        )
+        if len(found.estimate) > 1:
+            interval = f"simultaneous {interval} over {len(self.times)} relax times"
+        return f"{self.units.gap(sign * at.estimate, half)} ({interval})"
+
+    @property
+    def net(self) -> str:
+        """The relaxed net, in plain words first."""
+        return f"the {self.names.shape} ({self.names.relaxed})"
+
+    def unsound(self, reason: str) -> str:
+        return (
+            f"The {self.names.relaxed} and the {self.names.cnn} cannot be compared:"
+            f" {reason}."
+        )
+
+    def better(
+        self, gain: Simultaneous, claimed: np.ndarray, above_fresh: np.ndarray
+    ) -> str:
+        best = self.best(gain, claimed)
+        # Where a standard start does as well, the prior is not what made the gain.
+        means = (
+            "there the convolutional prior does more as a start than held throughout"
+            if above_fresh[best]
+            else "there it pays to let go of the convolutional prior"
+        )
+        said = (
+            f"Relaxed {self.after([best])}, {self.net} beats the {self.names.cnn} it"
+            f" came from, trained on for as long, by {self.gap(gain, best)}: {means}."
+        )
+        others = np.flatnonzero(claimed & (np.arange(len(claimed)) != best))
+        if len(others):
+            said += f" It does so when relaxed {self.after(others)}, too."
+        return said + self._worse(gain)
+
+    def no_gain(self, gain: Simultaneous) -> str:
+        best = self.best(gain)
+        worth = f"by {self.units.size(self.margin)} or more"
+        if len(self.times) == 1:
+            said = (
+                f"Relaxed {self.after([best])}, {self.net} does not beat the"
+                f" {self.names.cnn} trained on for as long {worth}: its gain is"
+                f" {self.gap(gain, best)}."
+            )
+        else:
+            said = (
+                f"At none of {len(self.times)} relax times does {self.net} beat the"
+                f" {self.names.cnn} trained on for as long {worth}: the largest gain,"
+                f" {self.after([best])}, is {self.gap(gain, best)}."
+            )
+        ahead = np.flatnonzero(gain.direction > 0)
+        if len(ahead):
+            said += (
+                f" Relaxed {self.after(ahead)} it is ahead, but by less than is worth"
+                " having."
+            )
+        return said + self._worse(gain)
+
+    def contradiction(
+        self,
+        gain: Simultaneous,
+        gain_other: Simultaneous,
+        contradicted: np.ndarray,
+        reading: str,
+        other_reading: str,
+    ) -> str:
+        best = self.best(gain, contradicted)
+        return (
+            "The answer is open, since it depends on the reading: relaxed"
+            f" {self.after([best])}, {self.net} beats the {self.names.cnn} it came from"
+            f" by {self.gap(gain, best)} {_read(reading)}, and is worse by"
+            f" {self.gap(gain_other, best, -1)} {_read(other_reading)}."
+        )
+
+    def undecided(self, gain: Simultaneous, settling: Settling) -> str:
+        best = self.best(gain)
+        gains = "its gain" if len(self.times) == 1 else "the largest gain"
+        said = (
+            f"It remains open whether {self.net} beats the {self.names.cnn} trained on"
+            f" for as long by {self.units.size(self.margin)} or more: {gains},"
+            f" relaxed {self.after([best])}, is {self.gap(gain, best)}."
+            f"{self._worse(gain)}"
+        )
+        if settling.seeds is not None:
+            return (
+                f"{said} At least {settling.seeds:,} seeds would settle it, if the gains"
+                " stay as they are."
+            )
+        return (
+            f"{said} It takes at least {settling.test_examples:.2g} times as many test"
+            " examples to settle it."
+        )
+
+    def _worse(self, gain: Simultaneous) -> str:
+        worse = np.flatnonzero(gain.direction < 0)
+        if not len(worse):
+            return ""
+        if len(worse) < len(self.times):
+            return f" Relaxed {self.after(worse)} it is clearly worse."
+        return f" It is clearly worse{' at every one' * (len(worse) > 1)}."
+
+    def against_fresh(
+        self, over_fresh: Simultaneous, held: Simultaneous, failed: bool
+    ) -> str:
+        """Says what the prior is worth against a standard start.
+
+        Args:
+            over_fresh: The relaxed net's gain over the fresh one at all relax times.
+            held: The CNN's gain over the fresh one at the longest budget.
+            failed: Whether every fresh run diverged.
+        """
+        fresh, m = self.names.fresh, len(self.times)
+        if failed:
+            return (
+                f"The {fresh} from a standard start diverged in every run, so what the"
+                " prior is worth against it is not known."
+            )
+        parts = []
+        for sign, word in ((1, "better"), (-1, "worse")):
+            columns = np.flatnonzero(over_fresh.direction == sign)
+            if not len(columns):
+                continue
+            if m == 1:
+                parts.append(f"clearly {word}, by {self.gap(over_fresh, 0, sign)}")
+                continue
+            place = f"at all {m} relax times"
+            if len(columns) < m:
+                place = f"at {len(columns)} of {m} relax times"
+                place += f" ({self.after(columns)})"
+            parts.append(
+                f"clearly {word} {place}, by {self._span(over_fresh, columns)}"
+            )
+        if not parts:
+            parts = ["neither clearly better nor clearly worse"]
+            parts[0] += f" at any of {m} relax times" if m > 1 else ""
+        clear = int(np.sum(over_fresh.direction != 0))
+        rest = "; at the rest the difference is not clear" if 0 < clear < m else ""
+        said = (
+            f"Compared with the {fresh} from a standard start, the {self.names.relaxed}"
+            f" ends {' and '.join(parts)}{rest}."
+        )
+        lead = f"the lead of the {self.names.cnn} over that {fresh}"
+        worth = {
+            1: f"Held throughout, the prior is worth {self.gap(held, 0)}, {lead}",
+            -1: f"Held throughout, the prior costs {self.gap(held, 0, -1)}, by which the"
+            f" {self.names.cnn} ends behind that {fresh}",
+            0: "Whether the prior is worth anything when held throughout is not clear:"
+            f" {lead} is {self.gap(held, 0)}",
+        }[int(held.direction[0])]
+        return f"{said} {worth}."
+
+    def _span(self, found: Simultaneous, columns: np.ndarray) -> str:
+        """Writes the sizes of several differences: "3.1 to 15.2 points of accuracy"."""
+        order = sorted(columns, key=lambda j: abs(float(found.estimate[j])))
+        half = float(np.median((found.high - found.low)[columns])) / 2
+        ends = [abs(float(found.estimate[order[end]])) for end in (0, -1)]
+        least, most = self.units.number(ends[0], half), self.units.gap(ends[1], half)
+        return most if len(columns) == 1 else f"{least} to {most}"
+
+    def overruled(
+        self,
+        verdict: RelaxVerdict,
+        gain_other: Simultaneous,
+        claimed: np.ndarray,
+        contradicted: np.ndarray,
+        other_reading: str,
+    ) -> list[str]:
+        """Says where the other reading does not bear the verdict out."""
+        read = _read(other_reading)
+        if verdict == "relaxed_better":
+            found = []
+            if contradicted.any():
+                found.append(
+                    f"Relaxed {self.after(np.flatnonzero(contradicted))}, the"
+                    f" {self.names.relaxed} is ahead as well, but clearly worse {read}:"
+                    " not counted."
+                )
+            if not np.any(claimed & (gain_other.direction > 0)):
+                found.append(f"The gain is not clear {read}.")
+            return found
+        better = (gain_other.direction > 0) & (gain_other.estimate >= self.margin)
+        if verdict == "no_gain" and better.any():
+            best = self.best(gain_other, better)
+            return [
+                f"It depends on the reading: {read}, the {self.names.relaxed} relaxed"
+                f" {self.after([best])} beats the {self.names.cnn} by"
+                f" {self.gap(gain_other, best)}."
+            ]
+        return []
+
+
+def _read(reading: str) -> str:
+    return READINGS.get(reading, f'by the reading "{reading}"')
+
+
+# --- as JSON -----------------------------------------------------------------------
+
+
+def _plain(found: Estimate) -> dict[str, float | None]:
+    return {
+        "estimate": found.estimate,
+        "low": found.low if math.isfinite(found.low) else None,
+        "high": found.high if math.isfinite(found.high) else None,
+    }
+
+
+def _plain_gain(found: Simultaneous, column: int) -> dict[str, float | None]:
+    return {
+        **_plain(found.at(column)),
+        "p_value": float(found.p_value[column]),
+        "p_value_adjusted": float(found.p_value_adjusted[column]),
+    }
