@@ -107,6 +107,73 @@ def test_the_test_set_is_opened_again_only_for_runs_without_a_score(tmp_path):
         assert store.openings == 2
 
 
+def version(folder):
+    connection = sqlite3.connect(folder / room.FILE_NAME)
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    return found
+
+
+def test_two_readings_of_a_run_are_kept_apart_and_scored_apart(tmp_path):
+    best = a_run(reading="best", validation=0.875)
+    runs = [a_run(), best, a_run(rung=2, reading="best"), a_run(pair=1, seed=3)]
+    with Store(tmp_path) as store:
+        store.add([(run, np.full(1, run.validation)) for run in runs])
+        assert store.runs() == runs[0:1] + runs[2:0:-1] + runs[3:]
+        sealed = store.sealed()
+        assert list(sealed) == [
+            "mlp/0/0", "mlp/0/0/best", "mlp/0/0/2x/best", "mlp/1/3",
+        ]  # fmt: skip
+        assert sealed["mlp/0/0/best"] == 0.875
+        scores = {"mlp/0/0": (0.5, None), "mlp/0/0/best": (0.75, None)}
+        store.open_test(scores, {})
+        tests = {(r.pair, r.rung, r.reading): r.test for r in store.runs()}
+        assert tests[0, 1, "last"] == 0.5
+        assert tests[0, 1, "best"] == 0.75
+        assert tests[0, 2, "best"] is None
+    assert key("a", 2, 1, tuner="TPE", reading="best") == "a/2/1/TPE/best"
+
+
+def test_what_was_measured_is_read_back(tmp_path):
+    measures = {
+        "deviation": 0.03125,
+        "by_layer": {"0.convolution": 0.5},
+        "path": [0.25, None, True, "loss"],
+        "curvature": math.inf,
+        "gradient_norm": -math.inf,
+    }
+    lost = {"curvature": {"end": math.nan}}
+    with Store(tmp_path) as store:
+        store.add([(a_run(measures=measures), np.zeros(1))])
+        store.add([(a_run(pair=1, measures=lost), np.zeros(1))])
+        first, second = store.runs()
+        assert first.measures == measures
+        assert math.isnan(second.measures["curvature"]["end"])
+
+
+def test_only_an_experiments_runs_need_this_release(tmp_path):
+    """A reader of version 2 says so, and reads every store without them."""
+    fill(tmp_path)
+    assert version(tmp_path) == 2
+    new = (a_run(pair=1, measures={"deviation": 0.5}), np.zeros(1))
+    with Store(tmp_path) as store:
+        (details,) = store._connection.execute("SELECT details FROM runs").fetchone()
+        assert set(json.loads(details)) == {
+            "configuration", "flops", "parameters", "seconds", "curve",
+        }  # fmt: skip
+        with pytest.raises(StudyError, match="UNIQUE"):
+            store.add([new, (a_run(), np.zeros(1))])
+        assert version(tmp_path) == 2
+        store.add([new])
+        assert version(tmp_path) == 3
+        store.add([(a_run(pair=2), np.zeros(1))])
+    assert version(tmp_path) == 3
+    with Store(tmp_path) as store:
+        assert [run.pair for run in store.runs()] == [0, 1, 2]
+    fill(tmp_path / "other", reading="best")
+    assert version(tmp_path / "other") == 3
+
+
 def test_a_store_of_the_first_version_is_read_and_gone_on_with(tmp_path):
     fill(tmp_path)
     path = tmp_path / room.FILE_NAME
@@ -189,10 +256,10 @@ def test_no_store_there(tmp_path):
 def test_a_store_of_a_newer_version(tmp_path):
     fill(tmp_path)
     with sqlite3.connect(tmp_path / room.FILE_NAME) as connection:
-        connection.execute("PRAGMA user_version=3")
+        connection.execute(f"PRAGMA user_version={room.SCHEMA + 1}")
     connection.close()
     for read_only in (True, False):
-        with pytest.raises(RecordsError, match="version 3") as caught:
+        with pytest.raises(RecordsError, match=f"version {room.SCHEMA + 1}") as caught:
             Store(tmp_path, read_only=read_only)
         assert "newer" in str(caught.value)
 

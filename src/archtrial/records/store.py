@@ -33,8 +33,13 @@ __all__ = [
 
 FILE_NAME = "study.sqlite"
 # 2: a run's details may hold its rung, look and tuner, which version 1 cannot read.
-# The tables are the same, and a store keeps the version that it began with.
-SCHEMA = 2
+# 3: or a reading and measures, which version 2 cannot read.
+# The tables are the same. A store begins with version 2, since without an experiment's
+# runs the release before reads it, and becomes one of version 3 in the transaction that
+# records the first of them: older releases then say that they are too old for it,
+# instead of failing on a word they do not know. Else it keeps what it began with.
+SCHEMA = 3
+_BEGUN_WITH = 2
 OPENED = "test set opened"
 """The event that says so."""
 
@@ -61,7 +66,10 @@ FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed, key
 """
 # What a run is beyond a random draw trained for the declared steps, and when: kept
 # only where it differs from this.
-_PLAIN = {"rung": 1, "look": 1, "tuner": None}
+_PLAIN: Mapping[str, Any] = {
+    "rung": 1, "look": 1, "tuner": None, "reading": "last", "measures": {},
+}  # fmt: skip
+_SINCE_3 = ("reading", "measures")
 
 # Write-ahead logging needs memory shared between processes, which these do not
 # offer; a rollback journal works there, only slower.
@@ -70,15 +78,25 @@ _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "lustre", "beegfs", "gpfs", "ceph
             "glusterfs", "fuse.sshfs", "virtiofs")  # fmt: skip
 
 
-def key(arm: str, pair: int, seed: int, rung: int = 1, tuner: str | None = None) -> str:
+def key(
+    arm: str,
+    pair: int,
+    seed: int,
+    rung: int = 1,
+    tuner: str | None = None,
+    reading: str = "last",
+) -> str:
     """Returns the name of a run inside its study.
 
-    Those of a longer rung end in "/2x", those that a tuner chose in its name.
+    Those of a longer rung end in "/2x", those that a tuner chose in its name, and
+    then the best readings in "/best".
     """
-    plain = f"{arm}/{pair}/{seed}"
+    name = f"{arm}/{pair}/{seed}"
     if tuner is not None:
-        return f"{plain}/{tuner}"
-    return plain if rung == 1 else f"{plain}/{rung}x"
+        name = f"{name}/{tuner}"
+    elif rung != 1:
+        name = f"{name}/{rung}x"
+    return name if reading == "last" else f"{name}/{reading}"
 
 
 class EmptyStoreError(RecordsError):
@@ -205,7 +223,7 @@ class Store:
                 with self._transaction():
                     for statement in _TABLES.split(";"):
                         self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version={SCHEMA}")
+                    self._connection.execute(f"PRAGMA user_version={_BEGUN_WITH}")
         found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise RecordsError("a store is whole", f"{self.path}: {found}", _MEND)
@@ -286,12 +304,22 @@ class Store:
                 predictions on the test inputs, or its test score where a trainer
                 of the user's own has scored it.
         """
+        details = [_details(run) for run, _ in runs]
         with self._transaction():
+            if any(name in own for own in details for name in _SINCE_3):
+                self._connection.execute(f"PRAGMA user_version={SCHEMA}")
             self._connection.executemany(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
-                        key(run.arm, run.pair, run.seed, run.rung, run.tuner),
+                        key(
+                            run.arm,
+                            run.pair,
+                            run.seed,
+                            run.rung,
+                            run.tuner,
+                            run.reading,
+                        ),
                         run.arm,
                         run.pair,
                         run.seed,
@@ -299,26 +327,12 @@ class Store:
                         run.validation,
                         run.diverged,
                         run.error,
-                        json.dumps(
-                            {
-                                "configuration": dict(run.configuration),
-                                "flops": run.flops,
-                                "parameters": run.parameters,
-                                "seconds": run.seconds,
-                                "curve": [
-                                    (point.step, point.loss, point.validation)
-                                    for point in run.curve
-                                ],
-                                **{
-                                    name: getattr(run, name)
-                                    for name, plain in _PLAIN.items()
-                                    if getattr(run, name) != plain
-                                },
-                            }
-                        ),
+                        # NaN and Infinity go and come back as Python writes them,
+                        # though JSON has no word for them: none but us reads this.
+                        json.dumps(own),
                         _pack(sealed),
                     )
-                    for run, sealed in runs
+                    for (run, sealed), own in zip(runs, details, strict=True)
                 ],
             )
 
@@ -393,6 +407,22 @@ _MEND = (
     "It was cut off or overwritten. Restore it from a copy, or remove the study's"
     " folder and run the protocol again: the same runs come out."
 )
+
+
+def _details(run: Run) -> dict[str, Any]:
+    """Returns what of a run has no column of its own, plain values left out."""
+    return {
+        "configuration": dict(run.configuration),
+        "flops": run.flops,
+        "parameters": run.parameters,
+        "seconds": run.seconds,
+        "curve": [(point.step, point.loss, point.validation) for point in run.curve],
+        **{
+            name: getattr(run, name)
+            for name, plain in _PLAIN.items()
+            if getattr(run, name) != plain
+        },
+    }
 
 
 def _run(row: Sequence[Any]) -> Run:

@@ -66,3 +66,9 @@ class Run:
     """At which declared look it was planned, counted from 1."""
     tuner: str | None = None
     """Who chose the configuration of a probe, such as "TPE"; None: a random draw."""
+    reading: str = "last"
+    """Whose weights are scored: "last", those of the last step, or "best", those with
+    the best validation score on the way."""
+    measures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What else an experiment measured of the run, as JSON has it: strings for keys,
+    lists for sequences. Numbers may be NaN or infinite, as they are in diverged runs."""
