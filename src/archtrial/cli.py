@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from archtrial.errors import ProtocolError, StudyError, UserError
 from archtrial.files import write
 
 if TYPE_CHECKING:
+    from archtrial.experiments.relax import Protocol as Relaxation
     from archtrial.judge import Judgement
     from archtrial.protocol import Protocol
     from archtrial.space import Value
@@ -566,6 +567,155 @@ def _printable(text: str) -> str:
 
 
 @app.command()
+def relax(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA|PROTOCOL",
+            help="A built-in data set or a path, or a protocol in TOML; by default"
+            " mnist1d.",
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="The study's folder; alone: go on with what began there."),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="The CNN: a zoo name or net.py:Net, with (options)."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(help="What it becomes: fcn, or lcn (locally connected)."),
+    ] = None,
+    target: Target = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps after each relax time.")
+    ] = None,
+    relax_times: Annotated[
+        str | None,
+        typer.Option(help="How many, spaced in log time, such as 8; or 0,100,1000."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Fresh seeds of all that is compared.")
+    ] = None,
+    learning_rates: Annotated[
+        str | None,
+        typer.Option(
+            help="What is tried for each network and relax time, such as .03,.1,.3."
+        ),
+    ] = None,
+    reading: Annotated[
+        str | None,
+        typer.Option(help="Which weights are compared: best (on validation) or last."),
+    ] = None,
+    metric: MetricName = None,
+    margin: Margin = None,
+    seed: Seed = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; the results do not depend on it.", min=1),
+    ] = None,
+    device: Device = None,
+    allow_large: Annotated[
+        bool,
+        typer.Option("--allow-large", help="Try even what does not fit into memory."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Stop after its size and cost.")
+    ] = False,
+    as_json: AsJson = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """What is the convolutional prior worth, and when? A CNN, relaxed into an FCN.
+
+    archtrial relax mnist1d --architecture cnn
+
+    archtrial relax my.npz --architecture net.py:Net --seeds 6
+    """
+    from archtrial.experiments import relax as room
+
+    options: dict[str, Any] = {
+        "architecture": architecture,
+        "form": form,
+        "target": target,
+        "steps": steps,
+        "relax_times": _relax_times(relax_times),
+        "seeds": seeds,
+        "learning_rates": _rates(learning_rates),
+        "reading": reading,
+        "metric": metric,
+        "margin": margin,
+        "seed": seed,
+        "device": device,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    begun = room.begun(study) if study is not None and not (given or source) else None
+    if begun is not None:
+        declared = begun
+    elif source is not None and source.endswith(".toml"):
+        declared = room.load(source, **given)
+    else:
+        declared = room.Protocol(**{"data": source or "mnist1d", **given})
+    experiment = room.Study(declared, study, force=allow_large)
+    for note in experiment.notes:
+        _say(f"note: {note}")
+    forecast = experiment.forecast()
+    if dry_run:
+        if as_json:
+            _print_json({"protocol": experiment.resolved, "forecast": forecast})
+        else:
+            _show_forecast(forecast)
+        return
+    _say(f"study: {experiment.folder}")
+    with _Progress() as progress:
+        experiment.run(workers=workers or _workers(declared), watch=progress.show)
+    page = experiment.folder / "report.html"
+    experiment.report(page)
+    if as_json:
+        sys.stdout.write(experiment.verdict.to_json())
+        return
+    from rich.console import Console
+
+    from archtrial.report import relaxation
+
+    console = Console(highlight=False)
+    relaxation.show(experiment.verdict.document, console)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)
+
+
+def _show_forecast(forecast: "Mapping[str, Mapping[Any, float]]") -> None:
+    """Prints how many trainings an experiment has, and what they cost."""
+    from archtrial.report import numbers
+
+    for kind, trainings in forecast["trainings"].items():
+        flops = numbers.flops(forecast["flops"][kind])
+        print(f"{kind:8} {trainings:5,.0f} trainings {flops:>12}")
+
+
+def _relax_times(text: str | None) -> "int | tuple[int, ...] | None":
+    """Reads how many relax times there are, or which."""
+    times = _numbers("relax-times", text)
+    if times is None or len(times) > 1 or (text or "").endswith(","):
+        return times
+    return times[0]
+
+
+def _rates(text: str | None) -> tuple[float, ...] | None:
+    """Reads learning rates with commas between them."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(rate) for rate in text.split(","))
+    except ValueError:
+        raise ProtocolError(
+            "learning rates are numbers with commas between them",
+            repr(text),
+            "Write --learning-rates .03,.1,.3.",
+        ) from None
+
+
+@app.command()
 def calibrate(
     source: Annotated[
         Path | None,
@@ -677,15 +827,22 @@ def report(
 ) -> None:
     """Write a study's page again, from its records alone."""
     from archtrial import judge as room
-    from archtrial.report import figures
+    from archtrial.experiments import relax
+    from archtrial.report import drawing
 
-    judgement = _priced(room.judge_study(study), price)
+    found: Judgement | relax.Finding
+    if relax.is_relaxation(study):
+        if price is not None:
+            raise ProtocolError("a price is for a trial", f"{price:g} for {study}")
+        found = relax.judge(study)
+    else:
+        found = _priced(room.judge_study(study), price)
     if figure is None:
         path = output or study / "report.html"
-        write(path, judgement.page())
+        write(path, found.page())
     else:
         path = output or study / f"{figure}.svg"
-        figures.save(judgement.figure(figure), path)
+        drawing.save(found.figure(figure), path)
     if as_json:
         _print_json({"page": str(path)})
     else:
@@ -750,11 +907,13 @@ def init(
 def _goes_on(study: Path) -> "tuple[Protocol, str | None] | None":
     """Returns the protocol and the command of a study that has begun in a folder."""
     from archtrial import protocol as room
+    from archtrial.freezing import expect
     from archtrial.records.store import frozen
 
     begun = frozen(study)
     if begun is None:
         return None
+    expect(begun[1], None, study)
     declared = begun[2]
     if declared is None or begun[1]["trainer"] not in (
         "archtrial",
@@ -807,7 +966,7 @@ def _factors(given: Sequence[str] | None) -> "dict[str, list[Value]] | None":
     return dict(read)
 
 
-def _workers(declared: "Protocol") -> int:
+def _workers(declared: "Protocol | Relaxation") -> int:
     """As many trainings at once as there are cores for; one on a GPU."""
     if declared.device != "cpu":
         return 1
@@ -824,13 +983,14 @@ def _numbers(name: str, text: str | None) -> tuple[int, ...] | None:
     """Reads whole numbers with commas between them, such as 16,32,64."""
     if text is None:
         return None
+    examples = {"ladder": "1,2,4", "relax-times": "8 or 0,100,1000"}
     try:
-        return tuple(int(number) for number in text.split(","))
+        return tuple(int(number) for number in text.removesuffix(",").split(","))
     except ValueError:
         raise ProtocolError(
             f"{name} are whole numbers with commas between them",
             repr(text),
-            f"Write --{name} {'1,2,4' if name == 'ladder' else '16,32,64'}.",
+            f"Write --{name} {examples.get(name, '16,32,64')}.",
         ) from None
 
 

@@ -10,14 +10,15 @@ import platform
 import time
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from archtrial import protocol
-from archtrial.errors import StudyError
+from archtrial.errors import RecordsError, StudyError
 from archtrial.files import write
 from archtrial.records.store import Store
 
-__all__ = ["freeze"]
+__all__ = ["expect", "freeze"]
 
 
 def freeze(
@@ -73,6 +74,29 @@ def freeze(
     if not (store.folder / "protocol.json").exists():
         text = json.dumps(resolved, indent=2, ensure_ascii=False)
         write(store.folder / "protocol.json", text + "\n")
+
+
+def expect(
+    resolved: Mapping[str, Any], experiment: str | None, folder: str | Path
+) -> None:
+    """Makes sure that a folder holds the kind of study that somebody asks about.
+
+    Args:
+        resolved: The protocol that was frozen in it.
+        experiment: Such as "relax"; None for a trial of architectures.
+        folder: The study's.
+
+    Raises:
+        RecordsError: It holds another kind.
+    """
+    found = resolved.get("experiment")
+    if found == experiment:
+        return
+    raise RecordsError(
+        f"the folder holds a study of archtrial {experiment or 'run'}",
+        f"{folder} holds one of archtrial {found or 'run'}",
+        "archtrial report writes the page of either.",
+    )
 
 
 def _environment(store: Store, device: str, threads: int) -> dict[str, str]:

@@ -18,6 +18,7 @@ from scipy import special
 from archtrial import findings, metrics, searches, statistics
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.freezing import expect
 from archtrial.protocol import digest
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import Imported, read
@@ -158,6 +159,8 @@ def judge_study(
             "Give archtrial run with the same protocol again: it goes on where it"
             " stopped.",
         )
+        if declared is not None:
+            expect(declared[1], None, folder)
         if declared is None or not opened:
             raise unfinished
         _, resolved, _ = declared

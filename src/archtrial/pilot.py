@@ -17,6 +17,7 @@ from archtrial import probes, protocol, statistics, trial
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.execution import Crew
+from archtrial.freezing import expect
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
 from archtrial.report import numbers
@@ -310,6 +311,7 @@ def fit(
         folder = Path("studies", protocol.digest(resolved)[:8])
     begun = frozen(folder)
     if begun is not None:
+        expect(begun[1], None, folder)
         return sound.replace(configurations=begun[1]["configurations"]), folder
     seconds, _, _ = _pilot(sound, trial.Zoo(sound))
     start = START_SECONDS if workers > 1 else 0.0

@@ -86,7 +86,7 @@ class Zoo:
     has_defaults = True
 
     def __init__(self, declared: Declared) -> None:
-        _check_device(declared.device)
+        check_device(declared.device)
         dataset = data.load(declared.data, target=declared.target, task=declared.task)
         self.split = dataset.split(declared.splits, declared.seed)
         self.metric = (
@@ -283,19 +283,7 @@ class Zoo:
 
     def open_test(self, store: Store) -> Opened:
         """Has all stored predictions scored at once, the constant predictor's too."""
-        sealed = store.sealed()
-        constant = self.metric.constant(
-            self.split.y_train, self.split.test_size, self.split.num_outputs
-        )
-        keys = sorted(sealed)
-        *examples, floor = self.split.open_test(
-            self.metric, [*(sealed[key] for key in keys), constant]
-        )
-        scores: Scores = {
-            key: (float(np.mean(scored, dtype=np.float64)), scored)
-            for key, scored in zip(keys, examples, strict=True)
-        }
-        return scores, {"constant": float(np.mean(floor, dtype=np.float64))}
+        return score(store, self.split, self.metric)
 
     def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
         """Returns the configuration and what is needed to build its module."""
@@ -456,7 +444,28 @@ def _notes_on_matching(
         )
 
 
-def _check_device(device: str) -> None:
+def score(store: Store, split: data.Split, metric: metrics.Metric) -> Opened:
+    """Uses the test labels: has all sealed predictions scored at once.
+
+    Returns:
+        The test score of each run by its key, with its share by example; and, to be
+        recorded with them, the constant predictor's score.
+    """
+    sealed = store.sealed()
+    constant = metric.constant(split.y_train, split.test_size, split.num_outputs)
+    keys = sorted(sealed)
+    *examples, floor = split.open_test(
+        metric, [*(sealed[key] for key in keys), constant]
+    )
+    scores: Scores = {
+        key: (float(np.mean(scored, dtype=np.float64)), scored)
+        for key, scored in zip(keys, examples, strict=True)
+    }
+    return scores, {"constant": float(np.mean(floor, dtype=np.float64))}
+
+
+def check_device(device: str) -> None:
+    """Raises a ProtocolError unless torch can train there."""
     try:
         kind = torch.device(device).type
     except RuntimeError:

@@ -19,6 +19,7 @@ from archtrial import metrics, searches, statistics
 from archtrial import protocol as protocols
 from archtrial.calibration.simulation import Setting, Tally, landscape, simulate_all
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.freezing import expect
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.statistics import Verdict
@@ -260,6 +261,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
             for _, name, detail in store.events()
             if name == "test set opened"
         ]
+    if declared is not None:
+        expect(declared[1], None, folder)
     if declared is None or not opened:
         raise RecordsError(
             "a study says how its scores vary when all its runs are done",

@@ -144,7 +144,9 @@ def standing(now: Any, metric: numbers.Metric | None = None) -> RenderableType:
         for arm, score in sorted(now.best.items())
     )
     return Group(
-        Text(f"{_STAGES[now.stage]}: {now.done} of {now.planned} runs, {left}"),
+        Text(
+            f"{_STAGES.get(now.stage, now.stage)}: {now.done} of {now.planned} runs, {left}"
+        ),
         ProgressBar(total=max(now.planned, 1), completed=now.done, width=60),
         Text(f"best validation score so far: {best}" if best else ""),
     )

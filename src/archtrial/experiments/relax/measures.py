@@ -1,0 +1,207 @@
+"""What is measured of a relaxed network when its training has ended.
+
+All of it on the training and validation sets: the test set is opened once, for the
+accuracies that are compared.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import nn
+
+from archtrial import equivalents
+from archtrial.training import recipe, run
+
+__all__ = ["POSITIONS", "curvature", "measure"]
+
+POSITIONS = tuple(i / 10 for i in range(11))
+"""Where the straight line between two networks is measured."""
+
+# Training examples on which losses along the line are taken.
+_PATH_EXAMPLES = 1000
+# ARPACK's: a relative accuracy of one per cent is below what seeds make of it.
+_TOLERANCE = 1e-2
+_VECTORS = 10
+
+
+def measure(
+    problem: run.Problem,
+    start: equivalents.Network,
+    relaxed: equivalents.Network,
+    cnn: equivalents.Network,
+    *,
+    curvature_examples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Measures a relaxed network against what it was and what it might have been.
+
+    Args:
+        problem: The data and the metric.
+        start: The equivalent of the CNN at the relax time.
+        relaxed: The same network after its training, with its last weights.
+        cnn: The equivalent of the CNN that was trained on for as many steps.
+        curvature_examples: The first so many training examples are those whose mean
+            loss the Hessian is of; 0: no curvature, and no gradient norm.
+        seed: Of the vector that the search for an eigenvalue begins with.
+
+    Returns:
+        JSON; None stands for what is not finite or was not found. "deviation" and
+        "untied" are shares of the norm of all weights, which weights that would read
+        padding are no part of; "validation" scores are of the validation set; "path"
+        goes from `cnn` (position 0) to `relaxed` (1), with the mean loss over the first
+        1,000 training examples, and "barrier" is how far that loss rises above the
+        straight line between its two ends (d'Ascoli et al. 2019, section 4; the
+        barrier as in Entezari et al. 2022, arXiv 2110.06296, equation 1).
+    """
+    data = run.Data(problem)
+    score = _Scorer(problem, data)
+    parts = equivalents.parts(relaxed)
+    found: dict[str, Any] = {
+        "deviation": parts.deviation,
+        "untied": math.sqrt(parts.untied / parts.total) if parts.total else 0.0,
+        "deviation_by_layer": {
+            name: layer.deviation for name, layer in parts.by_layer.items()
+        },
+        "validation": {
+            "start": score(start),
+            "relaxed": score(relaxed),
+            "cnn": score(cnn),
+            "local_alone": score(equivalents.with_part(relaxed, "local")),
+            "off_local_alone": score(equivalents.with_part(relaxed, "off_local")),
+            "average_of_outputs": score(cnn, relaxed),
+        },
+        "path": _path(problem, data, score, cnn, relaxed),
+    }
+    if curvature_examples:
+        x, y = data.x_train[:curvature_examples], data.y_train[:curvature_examples]
+        ends = {
+            name: curvature(network, x, y, seed)
+            for name, network in (("start", start), ("end", relaxed))
+        }
+        found["curvature"] = {name: end[0] for name, end in ends.items()}
+        found["gradient_norm"] = {name: end[1] for name, end in ends.items()}
+    return found
+
+
+class _Scorer:
+    """Scores networks on the validation set."""
+
+    def __init__(self, problem: run.Problem, data: run.Data) -> None:
+        self._problem = problem
+        self._data = data
+
+    def __call__(self, *networks: nn.Module) -> float | None:
+        """Returns the score of a network, or of the average of several's outputs."""
+        outputs = [_outputs(network, self._data.x_validation) for network in networks]
+        presented = self._data.presented(torch.stack(outputs).mean(0))
+        if not np.isfinite(presented).all():
+            return None
+        metric = self._problem.metric
+        return metric.score(metric.reduce(presented), self._problem.y_validation)
+
+
+@torch.no_grad()
+def _outputs(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    network.eval()
+    return torch.cat([network(chunk) for chunk in torch.split(x, 1000)])
+
+
+def _mean_loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    plain = outputs.new_zeros(1, 1)
+    return recipe.loss(outputs.unsqueeze(0), y.unsqueeze(0), plain).squeeze(0)
+
+
+def _path(
+    problem: run.Problem,
+    data: run.Data,
+    score: _Scorer,
+    first: nn.Module,
+    last: nn.Module,
+) -> dict[str, Any] | None:
+    """Returns loss and score along the line from one network to another."""
+    x, y = data.x_train[:_PATH_EXAMPLES], data.y_train[:_PATH_EXAMPLES]
+    losses, scores = [], []
+    for between in _line(first, last):
+        losses.append(float(_mean_loss(_outputs(between, x), y)))
+        scores.append(score(between))
+    if not np.isfinite(losses).all():
+        return None
+    straight = np.interp(POSITIONS, [0, 1], [losses[0], losses[-1]])
+    return {
+        "position": list(POSITIONS),
+        "loss": losses,
+        "score": scores,
+        "barrier": float(np.max(np.array(losses) - straight)),
+    }
+
+
+def _line(first: nn.Module, last: nn.Module) -> Iterator[nn.Module]:
+    """Yields networks between two, which share one module: use each before the next."""
+    between = copy.deepcopy(first)
+    ends: Mapping[str, torch.Tensor] = last.state_dict()
+    begins = first.state_dict()
+    for position in POSITIONS:
+        with torch.no_grad():
+            for name, tensor in between.state_dict().items():
+                if tensor.is_floating_point():
+                    tensor.copy_(torch.lerp(begins[name], ends[name], position))
+        yield between
+
+
+def curvature(
+    network: nn.Module, x: torch.Tensor, y: torch.Tensor, seed: int
+) -> tuple[float | None, float | None]:
+    """Returns the Hessian's largest eigenvalue and the norm of the gradient.
+
+    Of the mean loss over the examples, with the network in evaluation mode. The
+    eigenvalue is found by Lanczos iterations on Hessian-vector products (ARPACK, to one
+    per cent), which need fewer of them than the paper's power iteration and are not
+    misled by a negative eigenvalue of larger size.
+
+    Args:
+        network: All its trainable weights count.
+        x: (N, ...).
+        y: (N,).
+        seed: Of the first vector.
+
+    Returns:
+        None for what is not finite, or for an eigenvalue that was not found.
+    """
+    weights = [p for p in network.eval().parameters() if p.requires_grad]
+    loss = _mean_loss(network(x), y)
+    gradients = torch.autograd.grad(
+        loss, weights, create_graph=True, materialize_grads=True
+    )
+    gradient = torch.cat([g.reshape(-1) for g in gradients])
+    norm = float(torch.linalg.vector_norm(gradient.detach()))
+    if not math.isfinite(norm):
+        return None, None
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        along = torch.from_numpy(vector.astype(np.float32).ravel()).to(x.device)
+        pieces = torch.autograd.grad(
+            gradient @ along, weights, retain_graph=True, materialize_grads=True
+        )
+        result: np.ndarray = torch.cat([p.reshape(-1) for p in pieces]).cpu().numpy()
+        return result
+
+    size = len(gradient)
+    begin = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    try:
+        (largest,) = eigsh(
+            LinearOperator((size, size), matvec=product, dtype=np.float32),
+            k=1,
+            which="LA",
+            ncv=min(_VECTORS, size),
+            v0=begin,
+            tol=_TOLERANCE,
+            return_eigenvectors=False,
+        )
+    except ArpackNoConvergence:
+        return None, norm
+    return float(largest), norm

@@ -1,0 +1,238 @@
+"""What an experiment on the convolutional prior declares before its first run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import pydantic
+
+from archtrial.errors import ProtocolError, StudyError
+from archtrial.freezing import expect
+from archtrial.protocol import (
+    Arm,
+    Count,
+    Declaration,
+    Positive,
+    Recipe,
+    Splits,
+    explain,
+    read,
+)
+from archtrial.records.store import frozen
+
+__all__ = ["RECIPE", "Protocol", "begun", "load"]
+
+RECIPE: Mapping[str, Any] = {
+    "optimizer": "sgd",
+    "schedule": "constant",
+    "warmup": 0.0,
+    "gradient_clip": None,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+}
+"""The paper's training (appendix A of arXiv 1906.06766): plain SGD at a constant rate.
+
+Without momentum an optimiser remembers nothing, so a network that is relaxed is trained
+on exactly as the one that it came from. What a protocol's recipe declares is laid over
+this."""
+
+
+class Protocol(Declaration):
+    """What is the convolutional prior worth, and when?
+
+    Only `data` has no default.
+
+    Raises:
+        ProtocolError: A key is unknown, a value impossible, or two contradict.
+    """
+
+    data: str
+    """A built-in data set's name or a path."""
+    architecture: Arm = Arm.model_validate("cnn")
+    """The convolutional network, as an arm is written: a zoo name, "net.py:Net" or, in
+    Python, a class or function; with options."""
+    form: Literal["fcn", "lcn"] = "fcn"
+    """What it becomes: fully connected, or locally connected."""
+    batch_norm: Literal["per_position", "folded"] = "per_position"
+    """What becomes of batch normalisation: one for each unit, or none any more."""
+    target: str | None = None
+    task: Literal["classification", "regression"] | None = None
+    steps: Count | None = None
+    """Steps of training after each relax time; 2,000 unless `epochs` is given."""
+    epochs: Positive | None = None
+    relax_times: Count | tuple[Annotated[int, pydantic.Field(ge=0)], ...] = 8
+    """The steps after which the network is relaxed; or how many: 0 and then times that
+    are spaced evenly in log time up to `last_relax_time`."""
+    last_relax_time: Count | None = None
+    """By default as many steps as are trained afterwards."""
+    seeds: Count = 10
+    """Fresh seeds of everything that is compared."""
+    learning_rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    """What is tried for the CNN, for the fresh FCN and at each relax time."""
+    tuning_seeds: Count = 2
+    """Seeds on which each learning rate is tried; none of them counts afterwards."""
+    reading: Literal["best", "last"] = "best"
+    """Which weights of a training are compared: those with the best validation score on
+    the way (early stopping), or those of the last step."""
+    evaluations: Count = 20
+    """Validation scores within `steps`, evenly spaced."""
+    curvature_examples: Annotated[int, pydantic.Field(ge=0)] = 500
+    """Training examples on which the Hessian's largest eigenvalue is sought; 0: not."""
+    recipe: Recipe = Recipe(**RECIPE)
+    batch_size: Count = 100
+    metric: str | None = None
+    """By default accuracy for classes and R2 for numbers."""
+    margin: Positive | None = None
+    """The smallest gap worth having; by default the larger of half a point and one
+    standard deviation of the CNN over seeds."""
+    alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)] = 0.05
+    splits: Splits = Splits()
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
+    threads: Count = 1
+    device: str = "cpu"
+
+    def __init__(self, **declared: Any) -> None:
+        try:
+            super().__init__(**declared)
+        except pydantic.ValidationError as error:
+            raise explain(error, Protocol) from None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, declared: Any) -> Any:
+        declared = dict(declared)
+        if isinstance(declared.get("data"), Path):
+            declared["data"] = str(declared["data"])
+        for name in ("relax_times", "learning_rates"):
+            if isinstance(declared.get(name), list):
+                declared[name] = tuple(declared[name])
+        if isinstance(declared.get("recipe"), Mapping):
+            declared["recipe"] = {**RECIPE, **declared["recipe"]}
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_carried_out(self) -> Self:
+        if self.architecture.recipe != "plain" or self.architecture.space:
+            raise ProtocolError(
+                "the network is one architecture with fixed options",
+                "a recipe or a search space of its own is declared",
+                "Declare the recipe beside it, and leave the space out: learning rates"
+                " are all that is tuned here.",
+            )
+        for name in ("schedule", "warmup", "length", "weight_averaging"):
+            if getattr(self.recipe, name) != getattr(Recipe(**RECIPE), name):
+                raise ProtocolError(
+                    "the rate is constant, so that a training can be relaxed at any"
+                    " moment and be read at any length",
+                    f"recipe.{name} = {getattr(self.recipe, name)!r}",
+                    f"Leave {name} out of the recipe.",
+                )
+        if self.steps is not None and self.epochs is not None:
+            raise ProtocolError(
+                "the length of training is given in steps or in epochs, not in both",
+                f"steps = {self.steps}, epochs = {self.epochs}",
+                "Remove one of the two.",
+            )
+        rates = self.learning_rates
+        if list(rates) != sorted(set(rates)) or not rates:
+            raise ProtocolError(
+                "learning rates are one or more, each larger than the one before",
+                f"learning_rates = {list(rates)}",
+            )
+        if isinstance(self.relax_times, tuple):
+            if list(self.relax_times) != sorted(set(self.relax_times)) or not (
+                self.relax_times
+            ):
+                raise ProtocolError(
+                    "relax times are one or more, each later than the one before",
+                    f"relax_times = {list(self.relax_times)}",
+                    "Write relax_times = [0, 100, 1000], or how many: relax_times = 8.",
+                )
+            if self.last_relax_time is not None:
+                raise ProtocolError(
+                    "the last relax time is declared, or follows from the list",
+                    f"last_relax_time = {self.last_relax_time} beside a list",
+                    "Remove one of the two.",
+                )
+        return self
+
+    def length(self, training_rows: int) -> int:
+        """Returns the steps that follow each relax time, on so many rows."""
+        if self.epochs is not None:
+            batches = max(1, training_rows // min(self.batch_size, training_rows))
+            return max(1, round(self.epochs * batches))
+        return self.steps if self.steps is not None else 2000
+
+    def times(self, training_rows: int) -> tuple[int, ...]:
+        """Returns the relax times in steps, on so many rows.
+
+        Raises:
+            ProtocolError: There are not as many whole steps to space.
+        """
+        if isinstance(self.relax_times, tuple):
+            return self.relax_times
+        last = self.last_relax_time or self.length(training_rows)
+        if self.relax_times == 1:
+            return (last,)
+        # From a hundredth of the last on: earlier a network has hardly moved.
+        spaced = np.geomspace(max(1, last / 100), last, self.relax_times - 1)
+        times = (0, *sorted({round(float(time)) for time in spaced}))
+        if len(times) < self.relax_times:
+            raise ProtocolError(
+                "relax times are different steps",
+                f"{self.relax_times} of them up to step {last}",
+                f"Declare at most {len(times)} relax times, or more steps.",
+            )
+        return times
+
+    def replace(self, **changes: Any) -> "Protocol":
+        """Returns a protocol with some fields changed, validated anew."""
+        declared = {name: getattr(self, name) for name in self.model_fields_set}
+        return Protocol(**{**declared, **changes})
+
+    def describe(self) -> dict[str, Any] | None:
+        """Returns what was declared as JSON, to be declared again from it.
+
+        None where the architecture was given as a class or function.
+        """
+        if not isinstance(self.architecture.architecture, str):
+            return None
+        described = self.model_dump(include=self.model_fields_set, mode="json")
+        if "architecture" in described:
+            described["architecture"] = self.architecture.model_dump(
+                mode="json", include=self.architecture.model_fields_set
+            )
+        return described
+
+
+def load(path: str | Path, **changes: Any) -> Protocol:
+    """Reads an experiment's protocol from a TOML file; paths start at its folder.
+
+    Args:
+        path: The file.
+        **changes: Fields that take the place of the file's.
+
+    Raises:
+        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
+    """
+    return Protocol(**{**read(Path(path)), **changes})
+
+
+def begun(folder: str | Path) -> Protocol | None:
+    """Returns what was declared in a study's folder; None where nothing has begun.
+
+    Raises:
+        RecordsError: The folder holds another kind of study.
+        StudyError: The architecture was given in Python.
+    """
+    found = frozen(folder)
+    if found is None:
+        return None
+    expect(found[1], "relax", folder)
+    if found[2] is None:
+        raise StudyError(
+            "an experiment whose architecture was given in Python goes on from Python",
+            str(folder),
+        )
+    return Protocol(**found[2])

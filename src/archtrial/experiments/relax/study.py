@@ -1,0 +1,465 @@
+"""The experiment's stages: tune, train, relax, open the test set, verdict.
+
+from archtrial.experiments import relax
+study = relax.Study(relax.Protocol(data="mnist1d", architecture="cnn"))
+study.run()
+study.verdict
+study.report("report.html")
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+
+from archtrial import data, equivalents, execution, metrics, protocol, trial
+from archtrial.errors import StudyError
+from archtrial.experiments.relax.protocol import Protocol
+from archtrial.experiments.relax.training import Item, Trainer
+from archtrial.experiments.relax.verdict import (
+    Finding,
+    Kind,
+    Verdict,
+    arm_of,
+    chosen,
+    judge,
+    tried,
+)
+from archtrial.files import write
+from archtrial.freezing import freeze
+from archtrial.progress import Clock, Standing, Watch
+from archtrial.records.store import Store, key
+from archtrial.training import augmentation, cost, fleet, run
+from archtrial.zoo import Kind as Inputs
+from archtrial.zoo import arms
+
+__all__ = ["Study"]
+
+KINDS: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
+
+STAGES = (
+    "learning rates of the CNN and the fresh network (1 of 4)",
+    "both on fresh seeds (2 of 4)",
+    "learning rates at each relax time (3 of 4)",
+    "relaxed on fresh seeds (4 of 4)",
+)
+
+# Weights, gradient, what the optimiser keeps, and a copy of the gradient while it is
+# put together: how often a network in training lies in memory, with SGD.
+_COPIES = 5
+
+
+class Study:
+    """One declared experiment, carried out in one folder.
+
+    Args:
+        declared: What is asked.
+        folder: Where the store, the verdict and the page are kept; by default
+            `studies/` and the declaration's short hash.
+        force: Build an equivalent that does not fit into memory all the same.
+
+    Raises:
+        UserError: Something declared cannot be used; its subclasses say what.
+    """
+
+    def __init__(
+        self,
+        declared: Protocol,
+        folder: str | Path | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
+        self.protocol = declared
+        self.force = force
+        trial.check_device(declared.device)
+        dataset = data.load(declared.data, target=declared.target, task=declared.task)
+        self.split = dataset.split(declared.splits, declared.seed)
+        self.metric = (
+            metrics.default(self.split.task)
+            if declared.metric is None
+            else metrics.get(declared.metric, self.split.task)
+        )
+        self.split.check(self.metric)
+        self.sign = 1 if self.metric.higher_is_better else -1
+        arm = declared.architecture
+        self.architecture = arms.find(arm.architecture, arm.options, {})
+        rows = len(self.split.y_train)
+        self.times = declared.times(rows)
+        problem = run.Problem(
+            x_train=self.split.x_train,
+            y_train=self.split.y_train,
+            x_validation=self.split.x_validation,
+            y_validation=self.split.y_validation,
+            x_test=self.split.x_test,
+            task=cast(Literal["classification", "regression"], self.split.task),
+            num_outputs=self.split.num_outputs,
+            metric=self.metric,
+            recipe=declared.recipe,
+            steps=declared.length(rows),
+            batch_size=declared.batch_size,
+            evaluations=declared.evaluations,
+            device=declared.device,
+        )
+        inputs = cast(Inputs, self.split.kind)
+        augmentation.check(declared.recipe.augmentation, inputs)
+        arms.check(
+            self.architecture, self.split.input_shape, problem.num_outputs, inputs, {}
+        )
+        self.sizes, self._flops = self._look_ahead(problem.num_outputs)
+        self.trainer = Trainer(
+            problem=problem,
+            architecture=self.architecture,
+            input_shape=self.split.input_shape,
+            study_seed=declared.seed,
+            folder=Path(),  # filled in below: its name follows from all of this
+            form=declared.form,
+            batch_norm=declared.batch_norm,
+            times=self.times,
+            learning_rates=declared.learning_rates,
+            parameters=self._parameters(),
+            stacks=dict.fromkeys(KINDS, True),
+            curvature_examples=declared.curvature_examples,
+        )
+        obstacles = {kind: self._obstacle(kind) for kind in KINDS}
+        self.resolved = self._resolve(dataset.name, obstacles)
+        self.hash = protocol.digest(self.resolved)
+        self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
+        self.trainer = dataclasses.replace(
+            self.trainer,
+            folder=self.folder,
+            stacks={kind: why is None for kind, why in obstacles.items()},
+        )
+        self._finding: Finding | None = None
+
+    # What is known before anything is trained.
+
+    def _look_ahead(
+        self, num_outputs: int
+    ) -> tuple[equivalents.Sizes, dict[Kind, float]]:
+        """Builds the equivalent once: what has none is said here and now.
+
+        Returns:
+            How large it is, and the FLOPs of a step by kind.
+        """
+        shape, large = self.split.input_shape, self.protocol.form
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            module = self.architecture.build(shape, num_outputs, {})
+        sizes = equivalents.sizes(module, shape)
+        become = (
+            equivalents.equivalent_fcn
+            if large == "fcn"
+            else equivalents.locally_connected
+        )
+        network = become(
+            module, shape, batch_norm=self.protocol.batch_norm, force=self.force
+        )
+        batch = torch.from_numpy(self.split.x_train[: self.protocol.batch_size])
+        once = cost.training(network, batch, 1)
+        flops: dict[Kind, float] = {
+            "cnn": cost.training(module, batch, 1),
+            "relaxed": once,
+            "fresh": once,
+        }
+        return sizes, flops
+
+    def _parameters(self) -> dict[Kind, int]:
+        """Returns how many weights each network trains."""
+        full = self.protocol.form == "fcn"
+        large = self.sizes.fcn_without_padding if full else self.sizes.lcn
+        return {"cnn": self.sizes.module, "relaxed": large, "fresh": large}
+
+    def _obstacle(self, kind: Kind) -> str | None:
+        if self.trainer.most_runs(kind) == 1:
+            return "it is large enough to train alone"
+        build = functools.partial(self.trainer.network, kind)
+        return fleet.obstacle(self.trainer.problem, build)
+
+    def _resolve(
+        self, name: str, obstacles: Mapping[Kind, str | None]
+    ) -> dict[str, Any]:
+        declared, problem = self.protocol, self.trainer.problem
+        described = declared.architecture.describe()
+        return {
+            "experiment": "relax",
+            "archtrial": metadata.version("archtrial"),
+            "architecture": {
+                "name": declared.architecture.name,
+                "architecture": described["architecture"],
+                "options": described["options"],
+                "source": self.architecture.source,
+            },
+            "data": {
+                "name": name,
+                "digest": self.split.digest,
+                "kind": self.split.kind,
+                "input_shape": list(self.split.input_shape),
+                "classes": list(self.split.classes) if self.split.classes else None,
+                "rows": {
+                    "training": len(self.split.y_train),
+                    "validation": len(self.split.y_validation),
+                    "test": self.split.test_size,
+                },
+            },
+            "task": self.split.task,
+            "metric": self.metric.name,
+            "recipe": declared.recipe.describe(),
+            "steps": problem.steps,
+            "relax_times": list(self.times),
+            "learning_rates": list(declared.learning_rates),
+            "splits": declared.splits.model_dump(),
+            "parameters": {
+                "cnn": self.sizes.module,
+                "fcn": self.sizes.fcn,
+                "fcn_without_padding": self.sizes.fcn_without_padding,
+                "lcn": self.sizes.lcn,
+            },
+            "fleets": {kind: why is None for kind, why in obstacles.items()},
+            **{
+                field: getattr(declared, field)
+                for field in (
+                    "form", "batch_norm", "seeds", "tuning_seeds", "reading",
+                    "evaluations", "curvature_examples", "batch_size", "margin",
+                    "alpha", "seed", "threads", "device",
+                )
+            },
+            "notes": [*self.split.notes, *self._own_notes()],
+        }  # fmt: skip
+
+    def _own_notes(self) -> Iterator[str]:
+        sizes = self.sizes
+        if self.protocol.form == "fcn":
+            yield (
+                f"The CNN has {sizes.module:,} weights, its fully connected equivalent"
+                f" {sizes.fcn:,}, of which {sizes.fcn - sizes.fcn_without_padding:,}"
+                " would read padding, never change and are left out."
+            )
+        else:
+            yield (
+                f"The CNN has {sizes.module:,} weights, its locally connected"
+                f" equivalent {sizes.lcn:,}."
+            )
+        if self.protocol.recipe.momentum or self.protocol.recipe.optimizer != "sgd":
+            yield (
+                "The CNN goes on with what its optimiser remembers; what is relaxed"
+                " begins without. Plain SGD without momentum remembers nothing."
+            )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was noticed before anything is trained, the equivalent's size with it."""
+        return tuple(self.resolved["notes"])
+
+    def forecast(self) -> dict[str, dict[Kind, float]]:
+        """Returns what it will cost: "trainings" and "flops" by kind of network."""
+        items = [
+            *self._first(),
+            *self._fresh("cnn", 0),
+            *self._fresh("fresh", 0),
+            *self._tuning(0),
+            *(Item("relaxed", 0, 1, time, 0) for time in self._every_time()),
+        ]
+        found: dict[str, dict[Kind, float]] = {"trainings": {}, "flops": {}}
+        for kind in KINDS:
+            own = [item for item in items if item.kind == kind]
+            steps = sum(self.trainer.problem_of(item).steps for item in own)
+            found["trainings"][kind] = len(own)
+            found["flops"][kind] = steps * self._flops[kind]
+        return found
+
+    def _every_time(self) -> Iterator[int]:
+        for time in self.times:
+            yield from itertools.repeat(time, self.protocol.seeds)
+
+    # The stages.
+
+    def run(self, *, workers: int = 1, watch: Watch | None = None) -> Verdict:
+        """Carries the experiment out, or goes on where it was interrupted.
+
+        Args:
+            workers: Processes; the results do not depend on it.
+            watch: Called with the `Standing` whenever something has finished.
+
+        Returns:
+            The verdict, also written to verdict.json in the study's folder.
+
+        Raises:
+            StudyError: What is trained at once does not fit into memory.
+        """
+        self._check_memory(workers)
+        declared = self.protocol
+        with Store(self.folder) as store:
+            freeze(
+                store,
+                self.resolved,
+                declared.describe(),
+                device=declared.device,
+                threads=declared.threads,
+            )
+            with execution.Crew(
+                functools.partial(_hand_over, self.trainer),
+                workers=workers,
+                threads=declared.threads,
+            ) as crew:
+                work = _Work(store, crew, watch or (lambda standing: None))
+                self._carry_out(STAGES[0], self._first(), work)
+                cnn, fresh = self._chosen("cnn", store), self._chosen("fresh", store)
+                self._carry_out(
+                    STAGES[1],
+                    [*self._fresh("cnn", cnn), *self._fresh("fresh", fresh)],
+                    work,
+                )
+                self._carry_out(STAGES[2], self._tuning(cnn), work)
+                self._carry_out(STAGES[3], list(self._relaxed(cnn, store)), work)
+                self._open_test(work)
+        self._finding = judge(self.folder)
+        write(self.folder / "verdict.json", self._finding.verdict.to_json())
+        return self._finding.verdict
+
+    def _first(self) -> list[Item]:
+        """Plans each learning rate on the tuning seeds, for both that start afresh."""
+        tried = itertools.product(
+            ("cnn", "fresh"), range(len(self.protocol.learning_rates)), self._tuned_on
+        )
+        return [Item(cast(Kind, kind), rate, seed) for kind, rate, seed in tried]
+
+    def _fresh(self, kind: Kind, rate: int) -> list[Item]:
+        """Plans the fresh seeds of what starts afresh."""
+        return [Item(kind, rate, seed) for seed in range(1, self.protocol.seeds + 1)]
+
+    def _tuning(self, cnn: int) -> list[Item]:
+        """Plans each learning rate on the tuning seeds, at each relax time."""
+        tried = itertools.product(
+            self.times, range(len(self.protocol.learning_rates)), self._tuned_on
+        )
+        return [Item("relaxed", rate, seed, time, cnn) for time, rate, seed in tried]
+
+    def _relaxed(self, cnn: int, store: Store) -> Iterator[Item]:
+        """Plans the fresh seeds of each relax time, at its own learning rate."""
+        for time in self.times:
+            rate = self._chosen("relaxed", store, time)
+            for seed in range(1, self.protocol.seeds + 1):
+                yield Item("relaxed", rate, seed, time, cnn)
+
+    @property
+    def _tuned_on(self) -> Sequence[int]:
+        return range(0, -self.protocol.tuning_seeds, -1)
+
+    def _chosen(self, kind: Kind, store: Store, time: int | None = None) -> int:
+        """Returns the learning rate with the best mean validation score."""
+        arm = self._arm(Item(kind, 0, 0, time))
+        known = tried(
+            store.runs(per_example=False), arm, self.protocol.reading, self.sign
+        )
+        if all(one.failed for one in known):
+            raise StudyError(
+                f"at least one training of {arm} comes to its end",
+                f"all {len(known) * self.protocol.tuning_seeds} failed",
+                f"Mend it and remove {self.folder}.",
+            )
+        return chosen(known)
+
+    def _arm(self, item: Item) -> str:
+        time = self.trainer.read_times(item)[-1]
+        return arm_of(self.protocol.form, item.kind, time)
+
+    def _key(self, item: Item) -> str:
+        """Returns the key of the row that is last of a training's."""
+        return key(self._arm(item), item.rate, item.seed)
+
+    def _carry_out(self, stage: str, items: Sequence[Item], work: "_Work") -> None:
+        """Carries out those tasks of a stage that are not whole in the store."""
+        recorded = work.store.runs(per_example=False)
+        known = {key(r.arm, r.pair, r.seed) for r in recorded}
+        # A task is recorded as a whole or not at all.
+        left = [
+            task
+            for task in self.trainer.divide(items)
+            if self._key(task[0]) not in known
+        ]
+        alike = {
+            self._key(item): (item.kind, self.trainer.problem_of(item).steps)
+            for item in items
+        }
+        clock = Clock(
+            stage,
+            alike,
+            [run for run in recorded if run.reading == "last"],
+            work.watch,
+            self.sign,
+            "confirm",
+        )
+        clock.show()
+        for _, finished in work.crew.carry_out(left):
+            for done in finished:
+                if done.weights is not None:
+                    write(self.trainer.weights_file(done.item), done.weights)
+            work.store.add([row for done in finished for row in done.rows])
+            clock.finished(
+                [
+                    row
+                    for done in finished
+                    for row, _ in done.rows
+                    if row.reading == "last"
+                    and key(row.arm, row.pair, row.seed) == self._key(done.item)
+                ]
+            )
+
+    def _open_test(self, work: "_Work") -> None:
+        if not work.store.test_is_open:
+            runs = len(work.store.runs(per_example=False))
+            work.watch(Standing("test", runs, 0, {}, None))
+            work.store.open_test(*trial.score(work.store, self.split, self.metric))
+
+    def _check_memory(self, workers: int) -> None:
+        most = max(
+            self.trainer.parameters[kind] * self.trainer.most_runs(kind)
+            for kind in KINDS
+        )
+        needed = 4 * _COPIES * most * workers
+        free = equivalents.available_memory(self.protocol.device)
+        if needed > free and not self.force:
+            raise StudyError(
+                "what is trained at once fits into memory",
+                f"about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+                "Take fewer workers, a smaller network or smaller inputs, relax it into"
+                " the locally connected form, or say --allow-large.",
+            )
+
+    # What was found.
+
+    @property
+    def finding(self) -> Finding:
+        """The verdict with all its evidence."""
+        if self._finding is None:
+            self._finding = judge(self.folder)
+        return self._finding
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the experiment found; it prints as its sentence."""
+        return self.finding.verdict
+
+    def report(self, path: str | Path) -> Path:
+        """Writes the page to `path` and returns it."""
+        write(Path(path), self.finding.page())
+        return Path(path)
+
+
+def _hand_over(trainer: Trainer) -> Trainer:
+    """What each worker starts with: the trainer that was sent to it."""
+    return trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Where the runs go, who carries them out, and who watches."""
+
+    store: Store
+    crew: execution.Crew
+    watch: Watch

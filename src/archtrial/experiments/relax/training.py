@@ -1,0 +1,307 @@
+"""Who trains the three networks: the CNN, its relaxed equivalents, the fresh FCN.
+
+A training is an `Item`; a task is a fleet of items of one kind and stage. One training
+leaves several rows in the records: read at the budget of each relax time, as it was at
+its best and as it was in the end.
+"""
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from archtrial import equivalents, randomness
+from archtrial.errors import ArmError
+from archtrial.experiments.relax import measures
+from archtrial.experiments.relax.verdict import Kind, arm_of
+from archtrial.records.table import Run
+from archtrial.training import fleet, run
+from archtrial.zoo.arms import Architecture
+
+__all__ = ["Done", "Item", "Kind", "Trainer"]
+
+# Enough that a step's fixed cost is shared (a fleet of four trains three times as fast
+# as one after another), few enough that both of two cores have work.
+_MOST_RUNS = 8
+# Beyond it a fleet's weights no longer share anything, and only take memory.
+_MOST_VALUES = 16_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One training."""
+
+    kind: Kind
+    rate: int
+    """Which of the declared learning rates."""
+    seed: int
+    """Fresh seeds count from 1; learning rates are tried on 0, -1, -2, ..."""
+    relax_time: int | None = None
+    """Of what is relaxed: how many steps the CNN had been trained for."""
+    cnn_rate: int | None = None
+    """Of what is relaxed: which learning rate the CNN had."""
+
+    @property
+    def stage(self) -> str:
+        """One of `records.table.STAGES`."""
+        return "confirm" if self.seed > 0 else "search"
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a training leaves behind."""
+
+    item: Item
+    rows: tuple[tuple[Run, np.ndarray], ...]
+    """Each reading with its predictions for the test inputs, which stay sealed."""
+    weights: bytes | None = None
+    """The CNN's at the steps where they are needed again, in the safetensors format."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """Carries out tasks, wherever it is sent.
+
+    Args:
+        problem: The data and the recipe, without test labels; its steps are those that
+            follow a relax time, its evaluations those within them.
+        architecture: The CNN.
+        input_shape: Of one example.
+        study_seed: The protocol's seed.
+        folder: Of the study; the CNN's weights lie there.
+        form: "fcn" or "lcn".
+        batch_norm: As `equivalents.equivalent_fcn` has it.
+        times: The relax times, ascending.
+        learning_rates: What is tried.
+        parameters: By kind, of one network.
+        stacks: By kind, whether several train as a fleet.
+        curvature_examples: As `measures.measure` has it.
+    """
+
+    problem: run.Problem
+    architecture: Architecture
+    input_shape: tuple[int, ...]
+    study_seed: int
+    folder: Path
+    form: Literal["fcn", "lcn"]
+    batch_norm: Literal["per_position", "folded"]
+    times: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    parameters: Mapping[Kind, int]
+    stacks: Mapping[Kind, bool]
+    curvature_examples: int
+
+    def most_runs(self, kind: Kind) -> int:
+        """Returns how many trainings of a kind share a fleet, by their size alone."""
+        if not self.stacks[kind]:
+            return 1
+        return max(1, min(_MOST_RUNS, _MOST_VALUES // self.parameters[kind]))
+
+    def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Returns the tasks, by a rule that looks at nothing but the items."""
+        alike: dict[tuple[Kind, str], list[Item]] = {}
+        for item in items:
+            alike.setdefault((item.kind, item.stage), []).append(item)
+        tasks = []
+        for (kind, _), group in alike.items():
+            parts = -(-len(group) // self.most_runs(kind))
+            for part in range(parts):
+                start = part * len(group) // parts
+                tasks.append(tuple(group[start : (part + 1) * len(group) // parts]))
+        return tasks
+
+    def __call__(self, task: Sequence[Item]) -> list[Done]:
+        """Trains the items of one task."""
+        problem = self.problem_of(task[0])
+        jobs = [self._job(item) for item in task]
+        outcomes = (
+            [run.train(problem, jobs[0])]
+            if len(jobs) == 1
+            else fleet.train(problem, jobs)
+        )
+        return [
+            self._done(item, outcome)
+            for item, outcome in zip(task, outcomes, strict=True)
+        ]
+
+    def problem_of(self, item: Item) -> run.Problem:
+        """Returns the problem with the steps of an item, and where it is read."""
+        steps = self.problem.steps
+        if item.kind == "relaxed":
+            return dataclasses.replace(self.problem, read_at=(steps,))
+        total = self.times[-1] + steps
+        return dataclasses.replace(
+            self.problem,
+            steps=total,
+            # As densely as what is relaxed.
+            evaluations=round(self.problem.evaluations * total / steps),
+            read_at=tuple(time + steps for time in self.read_times(item)),
+        )
+
+    def read_times(self, item: Item) -> tuple[int, ...]:
+        """Returns the relax times at whose budgets an item is read."""
+        if item.relax_time is not None:
+            return (item.relax_time,)
+        # A learning rate is chosen for the longest training.
+        return self.times if item.stage == "confirm" else self.times[-1:]
+
+    # What a training begins with.
+
+    def network(self, kind: Kind) -> nn.Module:
+        """Builds one of the three networks, from torch's global generator."""
+        module = self.architecture.build(self.input_shape, self.problem.num_outputs, {})
+        if kind == "cnn":
+            return module
+        network = self._equivalent(module)
+        if kind == "fresh":
+            equivalents.reset(network)
+        return network
+
+    def relaxed(self, item: Item, step: int) -> equivalents.Network:
+        """Returns the equivalent of an item's CNN as it was after a step.
+
+        Raises:
+            ArmError: The CNN had diverged before.
+        """
+        module = self.architecture.build(self.input_shape, self.problem.num_outputs, {})
+        with safetensors.safe_open(self.weights_file(item), framework="pt") as file:
+            names = {name: f"{step}/{name}" for name in module.state_dict()}
+            if not set(names.values()) <= set(file.keys()):
+                raise ArmError(
+                    "a CNN that is relaxed has come as far as its relax time",
+                    f"it diverged before step {step}",
+                )
+            module.load_state_dict(
+                {name: file.get_tensor(there) for name, there in names.items()}
+            )
+        return self._equivalent(module)
+
+    def _equivalent(self, module: nn.Module) -> equivalents.Network:
+        become = (
+            equivalents.equivalent_fcn
+            if self.form == "fcn"
+            else equivalents.locally_connected
+        )
+        # Whether it fits was asked before the first training.
+        return become(module, self.input_shape, batch_norm=self.batch_norm, force=True)
+
+    def weights_file(self, item: Item) -> Path:
+        """Returns where the weights of an item's CNN lie, its own or that it came from."""
+        rate = item.rate if item.kind == "cnn" else item.cnn_rate
+        which = f"fresh_{item.seed}" if item.seed > 0 else f"search_{-item.seed}"
+        return self.folder / "cnn" / f"{which}_rate_{rate}.safetensors"
+
+    def _job(self, item: Item) -> run.Job:
+        rate = self.learning_rates[item.rate]
+        names = (item.kind, item.relax_time or 0, item.seed)
+        build: Callable[[], nn.Module]
+        if item.kind == "relaxed":
+            assert item.relax_time is not None
+            build = functools.partial(self.relaxed, item, item.relax_time)
+        else:
+            build = functools.partial(self.network, item.kind)
+        keep: tuple[int, ...] = ()
+        if item.kind == "cnn":
+            keep = self.times
+            if item.stage == "confirm":
+                ends = {time + self.problem.steps for time in self.times}
+                keep = tuple(sorted(ends.union(keep)))
+        return run.Job(
+            build=build,
+            hyperparameters={"learning_rate": rate},
+            initial_seed=randomness.seed(self.study_seed, "initialisation", *names),
+            # One order for all that shares a seed: it is part of the pairing.
+            order_seed=randomness.seed(self.study_seed, "order", item.seed),
+            noise_seed=randomness.seed(self.study_seed, "noise", *names),
+            keep_weights=item.kind == "relaxed" and item.stage == "confirm",
+            keep_at=keep,
+            skip=item.relax_time or 0,
+        )
+
+    # What it leaves behind.
+
+    def _done(self, item: Item, outcome: run.Outcome) -> Done:
+        weights = None
+        if item.kind == "cnn":
+            weights = safetensors.torch.save(
+                {
+                    f"{step}/{name}": tensor.contiguous()
+                    for step, state in outcome.kept.items()
+                    for name, tensor in state.items()
+                }
+            )
+        return Done(item, tuple(self._rows(item, outcome)), weights)
+
+    def _rows(
+        self, item: Item, outcome: run.Outcome
+    ) -> Iterator[tuple[Run, np.ndarray]]:
+        measured = self._measured(item, outcome)
+        total = self.problem_of(item).steps
+        times = self.read_times(item)
+        for time in times:
+            budget = self.problem.steps
+            if item.kind != "relaxed":
+                budget += time
+            whole = time == times[-1]
+            for name, reading in self._readings(outcome, budget).items():
+                last = name == "last"
+                yield (
+                    Run(
+                        arm=arm_of(self.form, item.kind, time),
+                        pair=item.rate,
+                        seed=item.seed,
+                        stage=item.stage,
+                        configuration={"learning_rate": self.learning_rates[item.rate]},
+                        validation=reading.validation,
+                        diverged=reading.step == 0,
+                        error=outcome.error,
+                        # Of one training, what it cost stands in one row.
+                        flops=outcome.flops * budget / total if last else 0.0,
+                        parameters=outcome.parameters,
+                        seconds=outcome.seconds if last and whole else 0.0,
+                        curve=outcome.curve if last and whole else (),
+                        reading=name,
+                        measures=measured if last else {},
+                    ),
+                    reading.predictions,
+                )
+
+    def _readings(
+        self, outcome: run.Outcome, budget: int
+    ) -> Mapping[Literal["last", "best"], run.Reading]:
+        if outcome.readings:
+            return outcome.readings[budget]
+        # What raised was never read.
+        constant = run.Reading(0, outcome.validation, outcome.predictions)
+        return {"last": constant, "best": constant}
+
+    def _measured(self, item: Item, outcome: run.Outcome) -> dict[str, Any]:
+        """Measures a relaxed network; nothing where it, or its CNN, has diverged."""
+        if outcome.weights is None or outcome.diverged:
+            return {}
+        assert item.relax_time is not None
+        start = self.relaxed(item, item.relax_time)
+        try:
+            cnn = self.relaxed(item, item.relax_time + self.problem.steps)
+        except ArmError:
+            return {"cnn_diverged": True}
+        relaxed = copy.deepcopy(start)
+        relaxed.load_state_dict(outcome.weights)
+        device = self.problem.device
+        return measures.measure(
+            self.problem,
+            start.to(device),
+            relaxed.to(device),
+            cnn.to(device),
+            curvature_examples=self.curvature_examples,
+            seed=randomness.seed(
+                self.study_seed, "curvature", item.relax_time, item.seed
+            ),
+        )

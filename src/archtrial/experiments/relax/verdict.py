@@ -1,0 +1,443 @@
+"""From an experiment's records to its verdict and its page, without torch.
+
+Everything here can be done again years later from the study's folder alone.
+"""
+
+import csv
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from archtrial import metrics, statistics
+from archtrial.errors import RecordsError
+from archtrial.freezing import expect
+from archtrial.records.store import Store
+from archtrial.records.table import Run
+from archtrial.report import article, relaxation
+from archtrial.statistics.relaxation import ArmScores, NetNames, RelaxReading
+from archtrial.statistics.simultaneous import mean
+
+__all__ = [
+    "Finding",
+    "Kind",
+    "Tried",
+    "Verdict",
+    "arm_of",
+    "chosen",
+    "is_relaxation",
+    "judge",
+    "tried",
+]
+
+Kind: TypeAlias = Literal["cnn", "relaxed", "fresh"]
+"""The three networks; "fresh" is the relaxed one's shape from a standard start."""
+
+_NAMES = {
+    "fcn": NetNames(),
+    "lcn": NetNames("CNN", "eLCN", "LCN", "locally connected net"),
+}
+_ARMS: Mapping[str, Mapping[Kind, str]] = {
+    "fcn": {"cnn": "cnn", "relaxed": "efcn", "fresh": "fcn"},
+    "lcn": {"cnn": "cnn", "relaxed": "elcn", "fresh": "lcn"},
+}
+_OTHER = {"best": "last", "last": "best"}
+
+
+def arm_of(form: str, kind: Kind, relax_time: int) -> str:
+    """Returns what the records call a network, read at the budget of a relax time."""
+    return f"{_ARMS[form][kind]}@{relax_time}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What an experiment found; it prints as its sentence."""
+
+    document: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return str(self.document["sentence"])
+
+    @property
+    def verdict(self) -> str:
+        """relaxed_better, no_gain, inconclusive or not_assessable."""
+        return str(self.document["verdict"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the verdict with all its numbers, as JSON."""
+        return dict(self.document)
+
+    def to_json(self) -> str:
+        """Returns the text of verdict.json: no clock, date, path or machine."""
+        return json.dumps(self.document, indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A verdict with what its page shows besides."""
+
+    verdict: Verdict
+    protocol: Mapping[str, Any]
+    """The resolved protocol."""
+    environment: Mapping[str, str]
+    """Where and with what it ran."""
+
+    def page(self) -> str:
+        """Returns the page, one self-contained HTML document."""
+        return article.render(
+            relaxation.article(
+                self.verdict.document,
+                protocol=self.protocol,
+                environment=self.environment,
+            )
+        )
+
+    def figure(self, name: str) -> Figure:
+        """Draws one figure of the page by its name.
+
+        Raises:
+            ProtocolError: There is no such figure.
+            RecordsError: It needs what was not measured.
+        """
+        return relaxation.draw(name, self.verdict.document)
+
+
+def is_relaxation(folder: str | Path) -> bool:
+    """Says whether a study's folder holds an experiment of this kind."""
+    with Store(folder, read_only=True) as store:
+        frozen = store.protocol()
+    return frozen is not None and frozen[1].get("experiment") == "relax"
+
+
+def judge(folder: str | Path) -> Finding:
+    """Judges an experiment from its folder.
+
+    Raises:
+        RecordsError: The folder holds no such experiment, or one whose test set has
+            not been opened yet.
+    """
+    with Store(folder, read_only=True) as store:
+        frozen = store.protocol()
+        if frozen is not None:
+            expect(frozen[1], "relax", folder)
+        if frozen is None or not store.test_is_open:
+            raise RecordsError(
+                "an experiment is judged when all of it has been trained",
+                f"{folder} is not finished",
+                f"Go on with it: archtrial relax --study {folder}",
+            )
+        runs, events = store.runs(), store.events()
+    hash_, resolved, _ = frozen
+    environment: dict[str, str] = {}
+    for _, name, detail in events:
+        if name == "began":
+            environment = json.loads(detail)
+    return Finding(Verdict(_document(hash_, resolved, runs)), resolved, environment)
+
+
+# --------------------------------------------------------------------- learning rates
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A learning rate that was tried on the tuning seeds."""
+
+    rate: int
+    """Which of the declared ones."""
+    learning_rate: float
+    validation: float
+    """The mean validation score over the tuning seeds."""
+    order: float
+    """The same, turned so that higher is better."""
+    failed: bool
+    """Whether every run raised an error."""
+
+
+def tried(runs: Sequence[Run], arm: str, reading: str, sign: int) -> list[Tried]:
+    """Returns what was tried for an arm, in the order of the learning rates.
+
+    Args:
+        runs: The experiment's.
+        arm: Such as "efcn@93".
+        reading: The one that is compared.
+        sign: 1 where a higher score is better, else -1.
+    """
+    scores: dict[int, list[Run]] = {}
+    for run in runs:
+        if (run.arm, run.stage, run.reading) == (arm, "search", reading):
+            scores.setdefault(run.pair, []).append(run)
+    found = []
+    for rate, own in sorted(scores.items()):
+        # By seed: a sum does not depend on the order in which runs came back.
+        own.sort(key=lambda run: run.seed)
+        validation = float(np.mean([run.validation for run in own]))
+        found.append(
+            Tried(
+                rate,
+                float(own[0].configuration["learning_rate"]),
+                validation,
+                sign * validation,
+                all(run.error is not None for run in own),
+            )
+        )
+    return found
+
+
+def chosen(known: Sequence[Tried]) -> int:
+    """Returns which learning rate is best on validation; of equals the smallest."""
+    return max(known, key=lambda one: (one.order, -one.rate)).rate
+
+
+# ------------------------------------------------------------------------ the document
+
+
+def _document(
+    hash_: str, resolved: Mapping[str, Any], runs: Sequence[Run]
+) -> dict[str, Any]:
+    metric = metrics.get(resolved["metric"], resolved["task"])
+    sign = 1 if metric.higher_is_better else -1
+    form, reading = resolved["form"], resolved["reading"]
+    times: list[int] = resolved["relax_times"]
+    table = _Table(resolved, runs, sign)
+    judged = statistics.judge_relaxation(
+        table.read(reading),
+        table.read(_OTHER[reading]),
+        metric=metric.name,
+        margin=resolved["margin"],
+        alpha=resolved["alpha"],
+        seed=resolved["seed"],
+        higher_is_better=metric.higher_is_better,
+        fraction=metric.bounded,
+        reading=reading,
+        other_reading=_OTHER[reading],
+        names=_NAMES[form],
+    )
+    found = judged.to_dict()
+    rates = _learning_rates(resolved, runs, sign)
+    rows = resolved["data"]["rows"]
+    batches = rows["training"] / min(resolved["batch_size"], rows["training"])
+    found["warnings"] += list(_at_edges(rates))
+    for entry in found["times"]:
+        entry |= table.measured(entry["relax_time"], resolved["alpha"])
+    trained = [
+        run
+        for run in runs
+        if run.reading == "last"
+        # The CNN and the fresh FCN are read at all budgets of one training.
+        and (
+            run.arm.startswith(f"{_ARMS[form]['relaxed']}@")
+            or run.arm.endswith(f"@{times[-1]}")
+        )
+    ]
+    full = "fcn_without_padding" if form == "fcn" else "lcn"
+    sizes = resolved["parameters"]
+    return {
+        "schema": 1,
+        **found,
+        "metric": {
+            "name": metric.name,
+            "higher_is_better": metric.higher_is_better,
+            "bounded": metric.bounded,
+        },
+        "data": resolved["data"]["name"],
+        "architecture": resolved["architecture"]["name"],
+        "seed": resolved["seed"],
+        "protocol_hash": hash_,
+        "steps": resolved["steps"],
+        "batches_per_epoch": batches,
+        "tuning_seeds": resolved["tuning_seeds"],
+        "test_examples": rows["test"],
+        "parameters": {
+            "cnn": sizes["cnn"],
+            "relaxed": sizes[form],
+            "without_padding": sizes[full],
+        },
+        "learning_rates": rates,
+        "published": _published(resolved),
+        "cost": {
+            "flops": sum(run.flops for run in trained),
+            "trainings": len(trained),
+        },
+    }
+
+
+class _Table:
+    """The fresh runs, as tables of seeds by relax times."""
+
+    def __init__(
+        self, resolved: Mapping[str, Any], runs: Sequence[Run], sign: int
+    ) -> None:
+        self._form: str = resolved["form"]
+        self._times: list[int] = resolved["relax_times"]
+        self._seeds = range(1, resolved["seeds"] + 1)
+        self._sign = sign
+        self._runs = {
+            (run.arm, run.seed, run.reading): run
+            for run in runs
+            if run.stage == "confirm"
+        }
+
+    def run(self, kind: Kind, time: int, seed: int, reading: str) -> Run:
+        return self._runs[arm_of(self._form, kind, time), seed, reading]
+
+    def read(self, reading: str) -> RelaxReading:
+        """Returns all test scores in one reading, turned so that higher is better."""
+        return RelaxReading(
+            self._times,
+            relaxed=self._scores("relaxed", reading),
+            cnn=self._scores("cnn", reading),
+            fresh=self._scores("fresh", reading),
+        )
+
+    def _scores(self, kind: Kind, reading: str) -> ArmScores:
+        rows = [
+            [self.run(kind, time, seed, reading) for time in self._times]
+            for seed in self._seeds
+        ]
+        examples = np.array(
+            [[run.per_example for run in row] for row in rows], dtype=np.float64
+        ).mean(0)
+        return ArmScores(
+            scores=self._sign
+            * np.array([[float(run.test or 0) for run in row] for row in rows]),
+            diverged=np.array([[run.diverged for run in row] for row in rows]),
+            examples=self._sign * examples,
+        )
+
+    def measured(self, time: int, alpha: float) -> dict[str, Any]:
+        """Returns what was measured at a relax time, with intervals over seeds."""
+        each = [
+            self.run("relaxed", time, seed, "last").measures for seed in self._seeds
+        ]
+        known = [dict(measures) for measures in each if "deviation" in measures]
+        over = functools.partial(_over_seeds, alpha=alpha)
+        if not known:
+            absent = ("deviation", "untied", "path", "curvature", "gradient_norm")
+            return {
+                **dict.fromkeys(absent),
+                "validation": None,
+                "deviation_by_layer": {},
+            }
+        paths = [m["path"] for m in known if m["path"] is not None]
+        return {
+            "deviation": over(m["deviation"] for m in known),
+            "untied": over(m["untied"] for m in known),
+            "deviation_by_layer": {
+                layer: over(m["deviation_by_layer"][layer] for m in known)
+                for layer in known[0]["deviation_by_layer"]
+            },
+            "validation": {
+                name: over(m["validation"][name] for m in known)
+                for name in known[0]["validation"]
+            },
+            "path": {
+                "position": paths[0]["position"],
+                "loss": [
+                    over(at) for at in zip(*(p["loss"] for p in paths), strict=True)
+                ],
+                "score": [
+                    over(at) for at in zip(*(p["score"] for p in paths), strict=True)
+                ],
+                "barrier": over(p["barrier"] for p in paths),
+            }
+            if paths
+            else None,
+            **{
+                name: {
+                    end: over(m[name][end] for m in known) for end in ("start", "end")
+                }
+                if name in known[0]
+                else None
+                for name in ("curvature", "gradient_norm")
+            },
+        }
+
+
+def _over_seeds(values: Iterable[float | None], *, alpha: float) -> dict[str, Any]:
+    """Returns the mean of what is known and Student's interval, as JSON."""
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return {"estimate": None, "low": None, "high": None}
+    found = mean(known, alpha)
+    return {
+        end: value if math.isfinite(value) else None
+        for end, value in dataclasses.asdict(found).items()
+    }
+
+
+def _learning_rates(
+    resolved: Mapping[str, Any], runs: Sequence[Run], sign: int
+) -> list[dict[str, Any]]:
+    """Returns what was tried and chosen: for the CNN, the fresh FCN, each relax time."""
+    form, times = resolved["form"], resolved["relax_times"]
+    rates = resolved["learning_rates"]
+    # Of what starts afresh, the rate is chosen for the longest training.
+    asked: list[tuple[str, str, int | None]] = [
+        (_ARMS[form]["cnn"], arm_of(form, "cnn", times[-1]), None),
+        (_ARMS[form]["fresh"], arm_of(form, "fresh", times[-1]), None),
+    ]
+    for time in times:
+        arm = arm_of(form, "relaxed", time)
+        asked.append((arm, arm, time))
+    found = []
+    for name, arm, time in asked:
+        known = tried(runs, arm, resolved["reading"], sign)
+        best = chosen(known)
+        found.append(
+            {
+                "arm": name,
+                "relax_time": time,
+                "chosen": rates[best],
+                "at_edge": len(rates) > 1 and best in (0, len(rates) - 1),
+                "tried": [
+                    {"learning_rate": one.learning_rate, "validation": one.validation}
+                    for one in known
+                ],
+            }
+        )
+    return found
+
+
+def _at_edges(rates: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    edges = [entry for entry in rates if entry["at_edge"]]
+    if edges:
+        named = ", ".join(f"{e['arm']} ({e['chosen']:g})" for e in edges)
+        yield (
+            f"The best learning rate is at the edge of what was tried for {named}: a"
+            " wider range may help these, and change what is compared."
+        )
+
+
+def _published(resolved: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the paper's points where the data are the paper's, else None."""
+    data = resolved["data"]
+    called = data["name"].lower().replace("-", "").replace("_", "")
+    if "cifar10" not in called.replace("cifar100", "") or data["input_shape"] != [
+        3, 32, 32,
+    ]:  # fmt: skip
+        return None
+    file = resources.files("archtrial.experiments.relax").joinpath("published.csv")
+    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    whole = {r["relax_epoch"]: float(r["test_accuracy"]) for r in rows}
+    return {
+        "source": "d'Ascoli et al. 2019 (arXiv 1906.06766): VanillaCNN on CIFAR-10,"
+        " 50,000 training images, best epoch on the test set, read off a plot",
+        "cnn": whole["cnn"],
+        "fresh": whole["fcn"],
+        "times": [
+            {
+                "epoch": int(row["relax_epoch"]),
+                "score": float(row["test_accuracy"]),
+                "deviation": float(row["deviation"]),
+            }
+            for row in rows
+            if row["relax_epoch"].isdigit()
+        ],
+    }
