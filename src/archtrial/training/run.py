@@ -625,10 +625,7 @@ class Account:
             if self._best is None or sign * validation > sign * self._best.validation:
                 self._best = reading
         if step in self.problem.read_at:
-            self._readings[step] = {
-                "last": reading or self._constant,
-                "best": self._best or self._constant,
-            }
+            self._readings[step] = self._with_best(reading)
 
     def finished(
         self, presented: np.ndarray, module: nn.Module | None, share: float = 1.0
@@ -667,6 +664,12 @@ class Account:
         sign = 1 if metric.higher_is_better else -1
         return sign * self.curve[-1].validation < sign * self._constant.validation
 
+    def _with_best(
+        self, last: Reading | None
+    ) -> dict[Literal["last", "best"], Reading]:
+        """Returns both readings; the constant predictor's where there is none."""
+        return {"last": last or self._constant, "best": self._best or self._constant}
+
     @functools.cached_property
     def _constant(self) -> Reading:
         """What the constant predictor is worth."""
@@ -686,10 +689,6 @@ class Account:
         weights: dict[str, torch.Tensor] | None,
         share: float,
     ) -> Outcome:
-        never: dict[Literal["last", "best"], Reading] = {
-            "last": self._constant,
-            "best": self._best or self._constant,
-        }
         return Outcome(
             validation=end.validation,
             predictions=end.predictions,
@@ -701,7 +700,10 @@ class Account:
             curve=tuple(self.curve),
             weights=weights,
             kept=self.kept,
-            readings={s: self._readings.get(s, never) for s in self.problem.read_at},
+            readings={
+                step: self._readings.get(step) or self._with_best(None)
+                for step in self.problem.read_at
+            },
         )
 
 
