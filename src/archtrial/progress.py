@@ -33,7 +33,7 @@ Watch = Callable[[Standing], None]
 
 def key_of(run: Run) -> str:
     """Returns the name under which the store keeps a run."""
-    return key(run.arm, run.pair, run.seed, run.rung, run.tuner)
+    return key(run.arm, run.pair, run.seed, run.rung, run.tuner, run.reading)
 
 
 class Clock:
