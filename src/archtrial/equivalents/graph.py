@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import fx, nn
 from torch.nn import functional
+from torch.nn.parameter import UninitializedBuffer
 
 from archtrial.equivalents.network import Network, Step, Value
 from archtrial.equivalents.untied import (
@@ -30,7 +31,6 @@ from archtrial.equivalents.untied import (
     Rescaled,
     Shared,
     Values,
-    own,
 )
 from archtrial.errors import ArmError
 from archtrial.zoo.registry import Shape
@@ -90,15 +90,7 @@ def plan(module: nn.Module, input_shape: Shape, batch_norm: BatchNorm) -> Plan:
     """
     if batch_norm not in ("per_position", "folded"):
         raise ArmError("batch_norm is 'per_position' or 'folded'", repr(batch_norm))
-    try:
-        copied = copy.deepcopy(module).eval()
-    except RuntimeError as error:
-        raise ArmError(
-            f"{type(module).__name__} can be copied",
-            str(error).partition("\n")[0],
-            "Old-style weight normalisation cannot; take"
-            " torch.nn.utils.parametrizations.weight_norm.",
-        ) from error
+    copied = _copied(module).eval()
     with _own_generator(copied), torch.no_grad():
         try:
             copied(examples(copied, input_shape, _EXAMPLES))  # makes lazy layers, too
@@ -117,6 +109,25 @@ def plan(module: nn.Module, input_shape: Shape, batch_norm: BatchNorm) -> Plan:
     return Plan(
         copied, walk.layers, walk.names, walk.steps, walk.output, module.training
     )
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    # Of what lazy layers have, torch copies parameters but not buffers.
+    made: Any = UninitializedBuffer  # torch's own stub has other arguments
+    lazy: dict[int, Any] = {
+        id(buffer): made(device=buffer.data.device, dtype=buffer.data.dtype)
+        for buffer in module.buffers()
+        if isinstance(buffer, UninitializedBuffer)
+    }
+    try:
+        return copy.deepcopy(module, lazy)
+    except Exception as error:  # what a user's module holds is anything
+        raise ArmError(
+            f"{type(module).__name__} can be copied",
+            _explained(error),
+            "Of torch's own layers, old-style weight normalisation cannot; take"
+            " torch.nn.utils.parametrizations.weight_norm.",
+        ) from error
 
 
 def examples(module: nn.Module, input_shape: Shape, count: int) -> torch.Tensor:
@@ -194,8 +205,7 @@ def _traced(root: _Root) -> fx.Graph:
             raise ArmError(
                 f"{type(root.module).__name__} does the same in training and in"
                 " evaluation, apart from dropout",
-                f"{ours.format_node()} in training, {theirs.format_node()} in"
-                " evaluation",
+                f"{_said(ours)} in training, {_said(theirs)} in evaluation",
                 "Write what differs as a layer of torch.nn.",
             )
     return graphs[True]
@@ -226,6 +236,25 @@ def _bound(node: fx.Node) -> dict[str, Any]:
     bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)
     bound.apply_defaults()
     return bound.arguments
+
+
+def _source(node: fx.Node) -> fx.Node:
+    """Returns what goes into a layer."""
+    source = node.args[0] if node.args else node.kwargs["input"]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+def _called(node: fx.Node) -> str:
+    """Returns the name of a function or method, or what else a node is about."""
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def _said(node: fx.Node) -> str:
+    """Returns a node in a user's words."""
+    name = _called(node).removeprefix("module.")
+    args = ", ".join(map(str, (*node.args, *node.kwargs.values())))
+    return f"{name}({args})".replace("module_", "")
 
 
 def _signature(node: fx.Node) -> tuple[Any, ...]:
@@ -361,19 +390,18 @@ class _Walk:
             if any(True for _ in layer.parameters()):
                 raise self._without(self._name(node), type(layer).__name__)
             made = copy.deepcopy(layer)
-        return self._add_layer(node, made, self._name(node))
+            return self._add_layer(node, made, self._name(node))
+        return self._add_layer(node, made, self._name(node), (_source(node),))
 
     def _convolution(self, node: fx.Node, layer: Any) -> Shared | None:
         conv1d = isinstance(layer, nn.Conv1d)
         plain = nn.Conv1d._conv_forward if conv1d else nn.Conv2d._conv_forward
         if type(layer)._conv_forward is not plain:
             return None
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+        source = _source(node)
         ahead = self._ahead.get(source, ())
         if ahead:
-            assert isinstance(source.args[0], fx.Node)
-            source = source.args[0]
+            source = _source(source)
         channels, *sides = self._units(node, source)
         if len(sides) != len(layer.kernel_size):
             raise self._batchless(node)
@@ -402,11 +430,11 @@ class _Walk:
             layer.groups,
         )
         bias = None if layer.bias is None else _values_of(layer.bias)
-        return Shared(connections, _values_of(layer.weight).flatten(2), bias)
+        kernel = _values_of(layer.weight, (*layer.weight.shape[:2], -1))
+        return Shared(connections, kernel, bias)
 
     def _linear(self, node: fx.Node, layer: Any) -> Shared:
-        source = node.args[0]
-        *sides, _ = self._units(node, source)
+        *sides, _ = self._units(node)
         ones = tuple(1 for _ in sides)
         connections = Connections(
             layer.in_features,
@@ -419,7 +447,8 @@ class _Walk:
             channels_last=True,
         )
         bias = None if layer.bias is None else _values_of(layer.bias)
-        return Shared(connections, _values_of(layer.weight)[:, :, None], bias)
+        kernel = _values_of(layer.weight, (*layer.weight.shape, 1))
+        return Shared(connections, kernel, bias)
 
     def _batch_normalisation(self, node: fx.Node, layer: Any) -> nn.Module | None:
         """Returns what it becomes, or None where it went into the layer before it."""
@@ -450,8 +479,7 @@ class _Walk:
         return PerUnit(flat, units, shared)
 
     def _fold(self, node: fx.Node, layer: Any) -> None:
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+        source = _source(node)
         before = self.layers[self._made[source]] if source in self._made else None
         if (
             not isinstance(before, Shared)
@@ -528,7 +556,7 @@ class _Walk:
         if (pairs := self._zero_padding(node, None)) is not None:
             return self._leave_padding(node, pairs)
         bare = [source for source in node.all_input_nodes if source in self._bare]
-        called = str(getattr(node.target, "__name__", node.target))
+        called = _called(node)
         if bare and called in _LAID_OUT and bare == node.all_input_nodes:
             name, tensor = self._bare[bare[0]]
             self._bare[node] = (name, self._carried_out(node, tensor))
@@ -542,8 +570,12 @@ class _Walk:
             layer = _DROPOUTS[node.target](arguments["p"])
             return self._add_layer(node, layer, node.name, (arguments["input"],))
         if node.op == "call_method":
-            return self._add_step(node, "method", str(node.target))
-        return self._add_step(node, "function", self._function_name(node))
+            self._add_step(node, "method", str(node.target))
+        else:
+            self._add_step(node, "function", self._function_name(node))
+        for parameter in bare:  # whoever uses it next gets values of its own
+            self._values.pop(parameter, None)
+        return None
 
     def _carried_out(self, node: fx.Node, tensor: torch.Tensor) -> torch.Tensor:
         """Returns a parameter as a node lays it out."""
@@ -612,8 +644,7 @@ class _Walk:
         return tuple(reversed(pairs))
 
     def _leave_padding(self, node: fx.Node, pairs: Pairs) -> None:
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+        source = _source(node)
         self._ahead[node] = pairs
         self._values[node] = self._values[source]
 
@@ -651,8 +682,7 @@ class _Walk:
         def value(source: fx.Node) -> Value:
             if source not in self._values:
                 name, _ = self._bare[source]
-                how = user.target if user.op == "call_method" else user.format_node()
-                raise self._without(name, f"an nn.Parameter in {how}")
+                raise self._without(name, f"an nn.Parameter in {_called(user)}")
             return self._values[source]
 
         return _plain(argument, value)
@@ -672,17 +702,15 @@ class _Walk:
             "Define it at the top of its file.",
         )
 
-    def _units(self, node: fx.Node, source: Any = None) -> tuple[int, ...]:
+    def _units(self, node: fx.Node, source: fx.Node | None = None) -> tuple[int, ...]:
         """Returns one example's shape of what goes into a layer."""
-        source = node.args[0] if source is None else source
-        shape = self._shapes[source]
+        shape = self._shapes[_source(node) if source is None else source]
         if shape[0] != _EXAMPLES or len(shape) < 2:
             raise self._batchless(node)
         return shape[1:]
 
     def _batchless(self, node: fx.Node) -> ArmError:
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+        source = _source(node)
         return ArmError(
             "the first axis of what goes into a layer is that of the examples",
             f"{self._name(node)} gets the shape {self._shapes[source]} for"
@@ -720,9 +748,13 @@ def _plain(argument: Any, value: Callable[[fx.Node], Value]) -> Any:
     return argument
 
 
-def _values_of(weight: torch.Tensor) -> torch.Tensor:
+def _values_of(
+    weight: torch.Tensor, shape: Sequence[int] | None = None
+) -> torch.Tensor:
     """Returns a copy of values, trained where they were; a parametrisation is gone."""
-    return weight.detach().clone().requires_grad_(weight.requires_grad)
+    copied = weight.detach().clone()
+    laid = copied if shape is None else copied.view(tuple(shape))
+    return laid.requires_grad_(weight.requires_grad)
 
 
 def _expanded(
@@ -735,5 +767,5 @@ def _expanded(
 def _per_unit(
     values: torch.Tensor, units: Sequence[int], shared: Sequence[int]
 ) -> nn.Parameter:
-    flat = _expanded(values, units, shared).requires_grad_(values.requires_grad)
-    return own(flat)
+    flat = _expanded(values, units, shared)
+    return nn.Parameter(flat, requires_grad=values.requires_grad)

@@ -137,7 +137,8 @@ def _compare(planned: Plan, network: Network, input_shape: Shape) -> None:
         theirs, ours = module(x.clone()), network(x.clone())
     if not isinstance(theirs, torch.Tensor):
         raise ArmError(
-            "an architecture returns one tensor", f"{name} returned {type(theirs)}"
+            "an architecture returns one tensor",
+            f"{name} returned an object of type {type(theirs).__name__}",
         )
     if not torch.isfinite(theirs).all():
         raise ArmError(

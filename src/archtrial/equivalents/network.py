@@ -118,7 +118,7 @@ class Network(nn.Module):
             if isinstance(step.target, int):
                 layer = self.layers[step.target]
                 joined = getattr(layer, "connections", "")
-                target = f"{self.names[step.target]}: {type(layer).__name__}{joined}"
+                target = f"{self.names[step.target]}: {type(layer).__name__} {joined}"
             lines.append(f"%{number} = {target} {step.args} {dict(step.kwargs)}")
         return "\n".join([*lines, f"return {self.output}"])
 

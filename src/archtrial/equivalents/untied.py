@@ -320,27 +320,29 @@ class Shared:
     def untied(self, form: str) -> nn.Module:
         """Returns the layer that computes the same: "fcn" or "lcn"."""
         shape = self.connections
-        bias = self.bias
-        if bias is not None:
-            bias = bias.view(shape.shared).expand(shape.shape_out).reshape(-1)
-        if not shape.sides:
-            return _linear(self.kernel.flatten(1), bias)
-        if form == "fcn":
-            return Dense(shape, shape.spread(self.kernel), bias)
-        return LocallyConnected(shape, self.kernel, bias)
+        layer: nn.Linear | Dense | LocallyConnected
+        with torch.no_grad():
+            bias = self.bias
+            if bias is not None:
+                bias = bias.view(shape.shared).expand(shape.shape_out).flatten()
+            if not shape.sides:
+                layer = _linear(self.kernel.flatten(1), bias)
+            elif form == "fcn":
+                layer = Dense(shape, shape.spread(self.kernel), bias)
+            else:
+                layer = LocallyConnected(shape, self.kernel, bias)
+        layer.weight.requires_grad_(self.kernel.requires_grad)
+        if self.bias is not None and layer.bias is not None:
+            layer.bias.requires_grad_(self.bias.requires_grad)
+        return layer
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta")
-    layer.weight = own(weight)
+    layer.weight = nn.Parameter(weight.clone())
     if bias is not None:
-        layer.bias = own(bias)
+        layer.bias = nn.Parameter(bias.clone())
     return layer
-
-
-def own(value: torch.Tensor) -> nn.Parameter:
-    """Returns a parameter with these values, trained where they were."""
-    return nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)
 
 
 class Dense(nn.Module):
@@ -362,8 +364,8 @@ class Dense(nn.Module):
         self.connections = connections
         self.shape_out = connections.shape_out
         # Just computed: a copy would double what a large network needs.
-        self.weight = nn.Parameter(weight.detach(), requires_grad=weight.requires_grad)
-        self.bias = None if bias is None else own(bias)
+        self.weight = nn.Parameter(weight)
+        self.bias = None if bias is None else nn.Parameter(bias.clone())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Computes (N, *shape_out)."""
@@ -421,9 +423,8 @@ class LocallyConnected(nn.Module):
     ) -> None:
         super().__init__()
         self.connections = connections
-        weight = kernel.detach().flatten(1) * self._exists(kernel)
-        self.weight = nn.Parameter(weight, requires_grad=kernel.requires_grad)
-        self.bias = None if bias is None else own(bias)
+        self.weight = nn.Parameter(kernel.flatten(1) * self._exists(kernel))
+        self.bias = None if bias is None else nn.Parameter(bias.clone())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Computes (N, *shape_out)."""
