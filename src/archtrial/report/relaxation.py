@@ -31,6 +31,7 @@ from archtrial.report.relaxation_words import (
     metric_of,
     relaxed_after,
     share,
+    spread,
 )
 
 __all__ = ["NAMES", "article", "draw", "show"]
@@ -520,7 +521,8 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     """Prints the verdict in at most `LINES` lines.
 
     The order is the page's: sentence, warnings, the table by relax time, learning
-    rates. Of many relax times those around the best are left out last.
+    rates. Where there are too many relax times for that, some are left out; so are
+    columns where the console is too narrow.
 
     Args:
         document: The verdict.
@@ -542,24 +544,32 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     def height(texts: Sequence[Text]) -> int:
         return sum(len(console.render_lines(text)) for text in texts)
 
-    # The table needs its title, its head, a rule, two blank lines and some rows.
-    least = 5 + min(len(document["times"]), 4) + 1
+    count = len(document["times"])
+    # A table has its title, a head, a rule and two blank lines beside its rows.
+    least = 5 + min(count, 4) if count else 0
     room = LINES - height([*above, *below]) - least
-    shown: list[Text] = []
     for i, warning in enumerate(warnings):
-        rest = len(warnings) - i
-        more = 0 if rest == 1 else 1
-        if height([*shown, warning]) + more > room:
-            noun = "more warning" if shown else "warning"
-            words = numbers.count(rest, noun)
-            shown.append(Text(f"{words}: see the page", style="yellow"))
+        left = len(warnings) - i
+        if height([warning]) + (left > 1) > room:
+            more = numbers.count(left, "more warning" if i else "warning")
+            above.append(Text(f"{more}: see the page", style="yellow"))
             break
-        shown.append(warning)
-    for text in (*above, *shown):
+        above.append(warning)
+        room -= height([warning])
+    for text in above:
         console.print(text)
-    if document["times"]:
-        rows = LINES - height([*above, *shown, *below]) - 6
-        console.print(_table(document, max(rows, 1)))
+    if count:
+        entries = _kept(document, max(LINES - 5 - height([*above, *below]), 1))
+        some = (
+            f"; {len(entries)} of {count} relax times" if len(entries) < count else ""
+        )
+        seeds = numbers.count(document["seeds"], "seed")
+        measure = numbers.label(metric_of(document))
+        console.print(
+            Text(f"test {measure}, mean of {seeds}{some}"),
+            _table(document, entries, console),
+            sep="\n",
+        )
     for text in below:
         console.print(text)
 
@@ -587,57 +597,56 @@ def _rates_line(document: Mapping[str, Any]) -> list[Text]:
     return [Text(f"learning rates: {words}{at_edge}")]
 
 
-def _table(document: Mapping[str, Any], most: int) -> tables.Table:
+def _table(
+    document: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], console: Console
+) -> tables.Table:
+    """Returns the table by relax time, with as many columns as there is room for."""
     metric = metric_of(document)
     names = {role: shortened(name, 10) for role, name in document["names"].items()}
-    entries = document["times"]
-    kept = _kept(document, most)
-    left_out = len(entries) - len(kept)
-    seeds = numbers.count(document["seeds"], "seed")
-    some = f"; {len(kept)} of {len(entries)} relax times" if left_out else ""
-    table = tables.Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=f"test {numbers.label(metric)}, mean of {seeds}{some}",
-        title_justify="left",
-        title_style="",
-    )
     unit = ", points" if metric.bounded else ""
-    deviation = any(measured(entry["deviation"]) for entry in entries)
-    columns = ["relax time", *(names[role] for role in ("relaxed", "cnn", "fresh"))]
-    columns.append(f"gain over {names['cnn']}{unit}")
-    if deviation:
-        columns.append("off-local")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for entry in kept:
-        scores = (entry["scores"] or {}).get(document["reading"]) or {}
-        best = entry["relax_time"] == document["best_time"]
-        cells = [
-            f"{entry['relax_time']:,}",
-            *(_score(scores.get(r), metric) for r in ("relaxed", "cnn", "fresh")),
-            numbers.gained(entry["gain"], metric).replace(" points", ""),
+    headings = {"time": "relax time", "off_local": "off-local"} | names
+    headings["gain"] = f"gain over {names['cnn']}{unit}"
+    columns = {"time": [f"{entry['relax_time']:,}" for entry in entries]}
+    for role in ("relaxed", "cnn", "fresh"):
+        columns[role] = [
+            _score(
+                ((entry["scores"] or {}).get(document["reading"]) or {}).get(role),
+                metric,
+            )
+            for entry in entries
         ]
-        if deviation:
-            cells.append(_shares(entry["deviation"]))
-        table.add_row(*map(Text, cells), style="bold" if best else "")
-    return table
+    columns["gain"] = [
+        numbers.gained(entry["gain"], metric).replace(" points", "")
+        for entry in entries
+    ]
+    if any(measured(entry["deviation"]) for entry in entries):
+        columns["off_local"] = [_shares(entry["deviation"]) for entry in entries]
+
+    def laid() -> tables.Table:
+        table = tables.Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for column in columns:
+            table.add_column(Text(headings[column]), justify="right", no_wrap=True)
+        for i, entry in enumerate(entries):
+            best = entry["relax_time"] == document["best_time"]
+            cells = [Text(texts[i]) for texts in columns.values()]
+            table.add_row(*cells, style="bold" if best else "")
+        return table
+
+    # The gain and its interval are what the table is for.
+    for column in ("off_local", "fresh", "cnn", "relaxed"):
+        wide = console.options.update(width=1_000)
+        if console.measure(laid(), options=wide).maximum > console.width:
+            columns.pop(column, None)
+    return laid()
 
 
 def _kept(document: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
     """Returns so many relax times at most: the best, both ends and some between."""
     entries = list(document["times"])
-    if len(entries) <= most:
-        return entries
     times = [entry["relax_time"] for entry in entries]
-    best = times.index(document["best_time"]) if document["best_time"] in times else 0
-    order = [best, 0, len(entries) - 1]
-    # Then, again and again, the one that is farthest from all that are kept.
-    while len(set(order)) < most:
-        order.append(
-            max(range(len(entries)), key=lambda i: min(abs(i - j) for j in order))
-        )
-    return [entries[i] for i in sorted(list(dict.fromkeys(order))[:most])]
+    best = document["best_time"]
+    first = [times.index(best)] if best in times else []
+    return [entries[i] for i in spread(len(entries), first, most)]
 
 
 def _score(found: Mapping[str, Any] | None, metric: Metric) -> str:

@@ -51,7 +51,9 @@ from archtrial.report.relaxation_words import (
     path_message,
     peak_message,
     rates_message,
+    rises_of,
     share,
+    spread,
     tried,
 )
 from archtrial.report.scales import above, score_axis, score_ticks, scored
@@ -190,7 +192,7 @@ def relax_times(document: Mapping[str, Any], width: int = WIDE) -> Figure:
         means = [_scores(entry, document)[arm] for entry in entries for arm in _ARMS]
         low, high = _reach(means, every, metric)
         ends = []
-        for arm, nudge in (("fresh", 0), ("cnn", -4), ("relaxed", 4)):
+        for arm, nudge in (("fresh", 0), ("cnn", -5), ("relaxed", 5)):
             for entry in entries:
                 _dots(
                     axes,
@@ -207,8 +209,7 @@ def relax_times(document: Mapping[str, Any], width: int = WIDE) -> Figure:
                 limits=(low, high),
                 dashed=arm == "fresh",
             )
-        pad = 0.04 * (high - low) or 0.05 * abs(high) or 0.01
-        axes.set_ylim(low - pad, high + pad)
+        _framed(axes, (low, high))
         score_axis(axes, metric, "test")
         if published is not None:
             above(axes, f"here: {shortened(str(document['data']), 24)}", 26)
@@ -268,13 +269,10 @@ def _gains(document: Mapping[str, Any], which: str, other: str, width: int) -> F
                 markeredgecolor=color,
                 zorder=5,
             )
-        pad = 0.06 * (max(shown) - min(shown)) or 0.01
-        axes.set_ylim(min(shown) - pad, max(shown) + pad)
+        _framed(axes, (min(shown), max(shown)))
         axes.axhspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axhline(0, color=LIGHT["muted"], lw=1, zorder=1)
         score_ticks(axes.yaxis, metric, 6, signed=True)
-        axes.grid(axis="y", color=LIGHT["line"], lw=1)
-        axes.set_axisbelow(True)
         unit = ", points" if metric.bounded else ""
         above(axes, f"gain over {names[other]}{unit}", 8, muted=True)
         over.finish(_epochs(document, width))
@@ -370,11 +368,8 @@ def parts(document: Mapping[str, Any], width: int = WIDE) -> Figure:
                     dashed=part in ("local_alone", "off_local_alone"),
                     banded=part in ("relaxed", "cnn", "off_local_alone"),
                 )
-            pad = 0.06 * (limits[1] - limits[0]) or 0.05 * abs(limits[1]) or 0.01
-            axes.set_ylim(limits[0] - pad, limits[1] + pad)
+            _framed(axes, limits)
             score_ticks(axes.yaxis, metric, 6 if len(panel) > 1 else 3)
-            axes.grid(axis="y", color=LIGHT["line"], lw=1)
-            axes.set_axisbelow(True)
             if axes is several[0]:
                 above(axes, scored("validation", metric), 8, muted=True)
             over.finish(_epochs(document, width), labelled=axes is several[-1])
@@ -432,11 +427,8 @@ def path(document: Mapping[str, Any], width: int = WIDE) -> Figure:
                         axes.plot(
                             x[place], y[place], "o", ms=5, color=COLORS[role], zorder=4
                         )
-            pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.01
-            axes.set_ylim(low - pad, high + pad)
+            _framed(axes, (low, high))
             axes.set_xlim(-0.03, 1.03)
-            axes.grid(axis="y", color=LIGHT["line"], lw=1)
-            axes.set_axisbelow(True)
             if panel == "score":
                 score_ticks(axes.yaxis, metric, 5)
             else:
@@ -559,8 +551,7 @@ def learning_rates(document: Mapping[str, Any], width: int = WIDE) -> Figure:
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         _rate_ticks(axes, sorted({rate for arm in arms for rate, _ in tried(arm)}))
         axes.set_xlabel("learning rate")
-        pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.01
-        axes.set_ylim(low - pad, high + pad)
+        _framed(axes, (low, high))
         score_axis(axes, metric, "validation")
         label_ends(axes, ends, leading=True)
     return figure
@@ -580,21 +571,14 @@ _SHARPNESS = {
 def chosen_times(document: Mapping[str, Any]) -> list[int]:
     """Returns the relax times whose paths are drawn: all, or `PATHS` of them.
 
-    They are spread evenly over those that have a path, and the one with the largest
-    gain is among them.
+    The one with the largest gain is among them, the one with the highest rise of the
+    loss, both ends, and what lies farthest between.
     """
     known = [e["relax_time"] for e in document["times"] if _has_path(e)]
-    if len(known) <= PATHS:
-        return known
-    at = np.linspace(0, len(known) - 1, PATHS).round().astype(int)
-    chosen = [known[i] for i in at]
-    best = document["best_time"]
-    if best in known and best not in chosen:
-        inner = min(
-            range(1, PATHS - 1), key=lambda i: abs(int(at[i]) - known.index(best))
-        )
-        chosen[inner] = best
-    return chosen
+    rises = rises_of(document)
+    telling = [document["best_time"], max(rises)[-1] if rises else None]
+    first = [known.index(time) for time in telling if time in known]
+    return [known[i] for i in spread(len(known), first, PATHS)]
 
 
 def _scores(
@@ -695,6 +679,15 @@ def _stacked(
     return figure, several
 
 
+def _framed(axes: Axes, limits: tuple[float, float]) -> None:
+    """Leaves some room around what is drawn, and draws the grid."""
+    low, high = limits
+    pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.01
+    axes.set_ylim(low - pad, high + pad)
+    axes.grid(axis="y", color=LIGHT["line"], lw=1)
+    axes.set_axisbelow(True)
+
+
 def _over_times(axes: Axes, document: Mapping[str, Any]) -> TimeAxis:
     times = [entry["relax_time"] for entry in document["times"]]
     return TimeAxis(axes, times, document["best_time"])
@@ -765,7 +758,7 @@ def _published(axes: Axes, published: Mapping[str, Any], width: int) -> None:
     axes.set_axisbelow(True)
     columns = 86 if width >= WIDE else 38
     above(axes, shortened(f"elsewhere: {published['source']}", columns), 26)
-    above(axes, "test accuracy, read off its figure", 8, muted=True)
+    above(axes, "test accuracy", 8, muted=True)
     over.finish("relax time, epochs")
     label_ends(axes, ends)
 

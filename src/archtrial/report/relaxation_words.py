@@ -31,7 +31,9 @@ __all__ = [
     "peak_message",
     "rates_message",
     "relaxed_after",
+    "rises_of",
     "share",
+    "spread",
     "tried",
 ]
 
@@ -126,6 +128,39 @@ def interval_of(found: Mapping[str, Any]) -> list[float] | None:
     if any(end is None or not math.isfinite(end) for end in ends):
         return None
     return [float(end) for end in ends if end is not None]
+
+
+def spread(count: int, first: Sequence[int], most: int) -> list[int]:
+    """Returns so many of the indices 0, ..., count - 1 at most, ascending.
+
+    Args:
+        count: How many there are.
+        first: Those that are taken first; both ends follow, and then, again and again,
+            the one that lies farthest from all that were taken.
+        most: How many are taken.
+    """
+    if count <= most:
+        return list(range(count))
+    taken = list(dict.fromkeys([*first, 0, count - 1]))
+    while len(taken) < most:
+        taken.append(max(range(count), key=lambda i: min(abs(i - j) for j in taken)))
+    return sorted(taken[:most])
+
+
+def rises_of(document: Mapping[str, Any]) -> list[tuple[float, float, int]]:
+    """Returns how far the loss rises on the paths between two networks.
+
+    Returns:
+        For each relax time with a whole path: the rise of the mean loss above the
+        higher of both ends, that end, and the relax time.
+    """
+    rises = []
+    for entry in document["times"]:
+        line = [estimate_of(one) for one in (entry["path"] or {}).get("loss", ())]
+        if len(line) > 1 and all(map(math.isfinite, line)):
+            end = max(line[0], line[-1])
+            rises.append((max(line) - end, end, entry["relax_time"]))
+    return rises
 
 
 # ------------------------------------------------------- messages, from the data
@@ -276,15 +311,10 @@ def path_message(document: Mapping[str, Any]) -> str:
     """Says how far the loss rises on the way, above the higher of both ends."""
     names = names_of(document)
     way = f"On the straight line from the {names['cnn']} to the {names['relaxed']}"
-    rises = []
-    for entry in document["times"]:
-        line = [estimate_of(one) for one in (entry["path"] or {}).get("loss", ())]
-        if len(line) > 1 and all(map(math.isfinite, line)):
-            ends = max(line[0], line[-1])
-            rises.append((max(line) - ends, ends, entry["relax_time"]))
+    rises = rises_of(document)
     if not rises:
         return f"Scores on the straight line from the {names['cnn']} to the {names['relaxed']}"
-    highest, ends, time = max(rises)
+    highest, _, time = max(rises)
     if all(rise <= 0.02 * abs(end) for rise, end, _ in rises):
         return f"{way} the loss rises by no more than 2%"
     above_both = f"the loss rises by {highest:.2g}"

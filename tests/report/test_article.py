@@ -1,0 +1,165 @@
+import re
+
+import jinja2
+import pytest
+
+from archtrial.report import article, frame
+from archtrial.report.article import Article, Exhibit, Fact, Plate, Section, Table
+from archtrial.report.drawing import LIGHT, STYLE, axes_at, blank
+
+from .test_page import HOSTILE, Reader
+
+
+def draw(width):
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure, top = blank("Taller is taller", width, 100)
+        axes = axes_at(figure, 10, top, width - 20, 80)
+        axes.plot([0, 1], color=LIGHT["baseline"])
+    return figure
+
+
+def made(**changes):
+    return Article(
+        **{
+            "title": "Mimicking",
+            "verdict": "It can be mimicked",
+            "about": ["mnist1d", "accuracy"],
+            "sentence": "The small net mimics the large one. It needs no labels.",
+            "numbers": [Fact("Gap", "0.3 points", "of accuracy")],
+            "sections": [
+                Section("", figures=[Plate(draw, "Each point is a net.")]),
+                Section(
+                    "How small can it be?",
+                    paragraphs=["Down to a tenth."],
+                    facts=[Fact("Parameters", "500")],
+                    tables=[
+                        Exhibit("By size", Table(("size", "gap"), [("1", "")]), "n")
+                    ],
+                    note="Exploratory.",
+                ),
+                Section("Nothing was measured here", note="never shown"),
+            ],
+            "glossary": {"Mimic": "A net that learns from another."},
+            "citation": "Cite me.",
+            "document": {"kind": "mimic"},
+        }
+        | changes
+    )
+
+
+def test_a_page_shows_what_it_was_given_in_order():
+    reader = Reader(article.render(made(warnings=["Beware."], notes=["By the way."])))
+    order = [
+        "Mimicking: The small net mimics the large one.",
+        "It can be mimicked",
+        "mnist1d accuracy 1 warning",
+        "The small net mimics the large one.",
+        "It needs no labels.",
+        "Gap 0.3 points of accuracy",
+        "Taller is taller",
+        "Each point is a net.",
+        "How small can it be?",
+        "Down to a tenth.",
+        "Parameters 500",
+        "By size size gap 1 \u2013 n",
+        "Exploratory.",
+        "Warnings Beware.",
+        "Notes By the way.",
+        "Mimic A net that learns from another.",
+        "How to cite Cite me.",
+        '{ "kind": "mimic" }',
+    ]
+    at = -1
+    for words in order:
+        at = reader.text.index(words, at + 1)
+    assert not reader.open
+
+
+def test_what_is_empty_has_no_heading():
+    text = Reader(article.render(made())).text
+    for words in (
+        "Nothing was measured",
+        "never shown",
+        "Warnings",
+        "Notes",
+        "The protocol",
+        "Where it ran",
+    ):
+        assert words not in text, words
+    bare = article.render(made(numbers=[], sections=[], glossary={}))
+    assert "<svg" not in bare
+    assert 'class="numbers"' not in bare
+
+
+def test_both_kinds_of_page_share_their_head():
+    def head(page):
+        return re.sub("<title>.*?</title>", "", page[: page.index("<body>")])
+
+    from archtrial.report import page
+
+    from .test_page import judged
+
+    assert head(article.render(made())) == head(page.render(judged()))
+
+
+def test_every_word_of_an_article_is_escaped():
+    name = HOSTILE
+    hostile = Article(
+        title=name,
+        verdict=name,
+        about=[name],
+        sentence=name,
+        numbers=[Fact(name, name, name)],
+        sections=[
+            Section(
+                name,
+                [name],
+                [Plate(draw, name)],
+                [Fact(name, name, name)],
+                [Exhibit(name, Table((name, name), [(name, name)]), name)],
+                name,
+            )
+        ],
+        glossary={name: name},
+        citation=name,
+        document={name: name},
+        warnings=[name],
+        notes=[name],
+        protocol={name: name},
+        environment={name: name},
+    )
+    rendered = article.render(hostile)
+    reader = Reader(rendered)
+    assert "<script" not in rendered
+    assert not reader.open
+    assert reader.text.count(HOSTILE) > 20
+
+
+def test_a_template_that_asks_for_what_was_not_given_is_an_error():
+    with pytest.raises(jinja2.UndefinedError, match="verdict"):
+        frame.render(
+            "article.html",
+            title="",
+            headline="",
+            lead="",
+            exploratory=(),
+            warnings=(),
+            notes=(),
+            protocol={},
+            environment={},
+            citation="",
+            document={},
+        )
+
+
+def test_a_study_is_cited_with_what_is_known_of_it():
+    study = {"data": "mnist1d", "protocol_hash": "5f2c", "seed": 0}
+    assert frame.cited("Experiment", study, {"archtrial": "0.2.0"}) == (
+        "Experiment with archtrial 0.2.0, data mnist1d, protocol 5f2c, seed 0."
+    )
+    unknown = {"data": None, "protocol_hash": None, "seed": 3}
+    assert (
+        frame.cited("Experiment", unknown, {}) == "Experiment with archtrial, seed 3."
+    )
