@@ -69,6 +69,16 @@ def test_p_is_that_of_all_flips_one_by_one(seeds):
     assert (result.p_value_adjusted > result.p_value).any()
 
 
+def test_ties_are_ties_whatever_rounding_makes_of_them():
+    # Tenths have no exact sums, tens have.
+    whole = np.random.default_rng(0).integers(-3, 6, (9, 4))
+    assert (whole.sum(axis=0) > 0).all()
+    tenths = found(whole / 10)
+    signs = 1 - 2 * ((np.arange(2**9)[:, None] >> np.arange(9)) & 1)
+    reached = np.abs(signs @ whole) >= whole.sum(axis=0)
+    assert np.array_equal(tenths.p_value, reached.mean(axis=0))
+
+
 def test_random_flips_come_near_those_of_all():
     rows = drawn(4, 15, 3, shift=0.4)
     numbers = np.arange(2**15)

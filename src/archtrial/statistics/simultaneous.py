@@ -144,7 +144,7 @@ def simultaneous(
 
     No method that sees nothing but seeds knows of failures that it has not seen: where
     20 % of the seeds of one arm alone fail far below the rest, and the columns differ
-    tenfold in spread, 6 seeds cover 3 times in 4, 10 about 4 times in 5, and 20 9 in 10.
+    tenfold in spread, 6 and 10 seeds cover 7 to 9 times in 10, and 20 9 times in 10.
 
     The test examples err independently of the seeds, so they add in squares:
     low = estimate - sqrt(reach^2 + z^2 V), with z at the same level as t.
