@@ -183,6 +183,10 @@ def test_a_function_that_is_not_to_be_traced_is_called():
     assert network.steps[-1].target.endswith(":halved")
 
 
+def test_tensors_that_the_forward_pass_makes():
+    agrees(Written(lambda m, x: m.conv(x) * torch.arange(12.0) + torch.ones(4, 1)))
+
+
 def test_operations_in_place():
     def forward(m, x):
         h = functional.relu(m.conv(x), inplace=True)

@@ -187,7 +187,7 @@ def near(ours, theirs):
     torch.testing.assert_close(ours, theirs, atol=1e-4 * scale + 1e-30, rtol=0)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(architectures(), st.sampled_from(list(FORMS)))
 def test_the_same_outputs_in_evaluation(architecture, form):
     module, shape = architecture
@@ -197,7 +197,7 @@ def test_the_same_outputs_in_evaluation(architecture, form):
         near(network.eval()(x.clone()), module.eval()(x.clone()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(architectures(LINEAR_KINDS), st.sampled_from(list(FORMS)))
 def test_the_same_in_training_and_every_weight_gets_its_gradient(architecture, form):
     module, shape = architecture

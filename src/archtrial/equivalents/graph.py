@@ -9,20 +9,24 @@ anything of that size is made.
 import copy
 import dataclasses
 import importlib
-import inspect
 import math
-import operator
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import fx, nn
 from torch.nn import functional
-from torch.nn.parameter import UninitializedBuffer
 
 from archtrial.equivalents.network import Network, Step, Value
+from archtrial.equivalents.tracing import (
+    EXAMPLES,
+    Trace,
+    arguments_of,
+    name_of,
+    source_of,
+    switched_dropout,
+    trace,
+)
 from archtrial.equivalents.untied import (
     Connections,
     Constant,
@@ -34,15 +38,11 @@ from archtrial.equivalents.untied import (
 )
 from archtrial.errors import ArmError
 from archtrial.zoo.registry import Shape
-from archtrial.zoo.userfile import is_library
 
-__all__ = ["BatchNorm", "Form", "Plan", "examples", "plan"]
+__all__ = ["BatchNorm", "Form", "Plan", "plan"]
 
 BatchNorm: TypeAlias = Literal["per_position", "folded"]
 Form: TypeAlias = Literal["fcn", "lcn"]
-
-# An odd number, so that an axis of positions is rarely taken for that of examples.
-_EXAMPLES = 3
 
 _WAY_OUT = (
     "Layers with an equivalent are nn.Conv1d, nn.Conv2d, nn.Linear, nn.PReLU, batch,"
@@ -90,212 +90,20 @@ def plan(module: nn.Module, input_shape: Shape, batch_norm: BatchNorm) -> Plan:
     """
     if batch_norm not in ("per_position", "folded"):
         raise ArmError("batch_norm is 'per_position' or 'folded'", repr(batch_norm))
-    copied = _copied(module).eval()
-    with _own_generator(copied), torch.no_grad():
-        try:
-            copied(examples(copied, input_shape, _EXAMPLES))  # makes lazy layers, too
-        except Exception as error:  # what a user's module raises is anything
-            raise ArmError(
-                f"{type(module).__name__} can be called on inputs of shape"
-                f" {tuple(input_shape)}",
-                _explained(error),
-                "Give the shape of one example, without the batch.",
-            ) from error
-        root = _Root(copied)
-        graph = _traced(root)
-        walk = _Walk(root, graph, _shapes(root, graph, input_shape), batch_norm)
-        for node in graph.nodes:
+    traced = trace(module, input_shape)
+    walk = _Walk(traced, batch_norm)
+    with torch.no_grad():
+        for node in traced.graph.nodes:
             walk.take(node)
     return Plan(
-        copied, walk.layers, walk.names, walk.steps, walk.output, module.training
+        traced.module,
+        walk.layers,
+        walk.names,
+        walk.steps,
+        walk.output,
+        module.training,
     )
 
-
-def _copied(module: nn.Module) -> nn.Module:
-    # Of what lazy layers have, torch copies parameters but not buffers.
-    made: Any = UninitializedBuffer  # torch's own stub has other arguments
-    lazy: dict[int, Any] = {
-        id(buffer): made(device=buffer.data.device, dtype=buffer.data.dtype)
-        for buffer in module.buffers()
-        if isinstance(buffer, UninitializedBuffer)
-    }
-    try:
-        return copy.deepcopy(module, lazy)
-    except Exception as error:  # what a user's module holds is anything
-        raise ArmError(
-            f"{type(module).__name__} can be copied",
-            _explained(error),
-            "Of torch's own layers, old-style weight normalisation cannot; take"
-            " torch.nn.utils.parametrizations.weight_norm.",
-        ) from error
-
-
-def examples(module: nn.Module, input_shape: Shape, count: int) -> torch.Tensor:
-    """Returns normal random inputs of a module's own type and device."""
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            return torch.randn(
-                count, *input_shape, dtype=parameter.dtype, device=parameter.device
-            )
-    return torch.randn(count, *input_shape)
-
-
-@contextmanager
-def _own_generator(module: nn.Module) -> Iterator[None]:
-    devices = {p.device for p in module.parameters() if p.is_cuda}
-    with torch.random.fork_rng(list(devices)):
-        torch.manual_seed(0)
-        yield
-
-
-# --------------------------------------------------------------------------- tracing
-
-
-class _Root(nn.Module):
-    """Stands around a module, so that one that is itself a layer is found as one."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.module(x)
-
-
-class _Tracer(fx.Tracer):
-    """Goes into every module whose forward is not torch's own."""
-
-    # Buffers are read in the graph, and not once for all while it is traced.
-    proxy_buffer_attributes = True
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Returns whether a module is one step; subclasses of layers are, too."""
-        torchs = type(m).forward.__module__.startswith(("torch.nn.", "torch.ao.nn."))
-        return torchs and "forward" not in vars(m) and not isinstance(m, nn.Sequential)
-
-
-def _traced(root: _Root) -> fx.Graph:
-    """Traces a module in both modes, and returns what it does in training.
-
-    Raises:
-        ArmError: It cannot be traced, or does something else in evaluation than in
-            training, apart from dropout.
-    """
-    graphs = {}
-    for training in (True, False):
-        aside = copy.deepcopy(root).train(training)
-        try:
-            graphs[training] = _Tracer().trace(aside)
-        except Exception as error:  # what a user's module raises is anything
-            raise ArmError(
-                f"the steps of {type(root.module).__name__} are the same for all"
-                " inputs, so that they can be traced",
-                _explained(error),
-                "Decide in __init__ what depends on the data or its size, or write it"
-                " as modules; or leave this architecture out.",
-            ) from error
-    pairs = list(zip(graphs[True].nodes, graphs[False].nodes, strict=False))
-    for ours, theirs in pairs:
-        if _is_dropout(ours) and _is_dropout(theirs):
-            switched = (_trains(ours), _trains(theirs)) == (True, False)
-            ours.meta["switched"] = switched
-            if switched or _trains(ours) == _trains(theirs):
-                continue
-        if _signature(ours) != _signature(theirs):
-            raise ArmError(
-                f"{type(root.module).__name__} does the same in training and in"
-                " evaluation, apart from dropout",
-                f"{_said(ours)} in training, {_said(theirs)} in evaluation",
-                "Write what differs as a layer of torch.nn.",
-            )
-    return graphs[True]
-
-
-# A function of dropout, and the layer of its kind.
-_DROPOUTS: dict[Any, Callable[[float], nn.Module]] = {
-    functional.dropout: nn.Dropout,
-    functional.dropout1d: nn.Dropout1d,
-    functional.dropout2d: nn.Dropout2d,
-    functional.dropout3d: nn.Dropout3d,
-    functional.alpha_dropout: nn.AlphaDropout,
-    functional.feature_alpha_dropout: nn.FeatureAlphaDropout,
-}
-
-
-def _is_dropout(node: fx.Node) -> bool:
-    return node.op == "call_function" and node.target in _DROPOUTS
-
-
-def _trains(node: fx.Node) -> Any:
-    return _bound(node)["training"]
-
-
-def _bound(node: fx.Node) -> dict[str, Any]:
-    """Returns the arguments of a function by name."""
-    assert callable(node.target)
-    bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)
-    bound.apply_defaults()
-    return bound.arguments
-
-
-def _source(node: fx.Node) -> fx.Node:
-    """Returns what goes into a layer."""
-    source = node.args[0] if node.args else node.kwargs["input"]
-    assert isinstance(source, fx.Node)
-    return source
-
-
-def _called(node: fx.Node) -> str:
-    """Returns the name of a function or method, or what else a node is about."""
-    return str(getattr(node.target, "__name__", node.target))
-
-
-def _said(node: fx.Node) -> str:
-    """Returns a node in a user's words."""
-    name = _called(node).removeprefix("module.")
-    args = ", ".join(map(str, (*node.args, *node.kwargs.values())))
-    return f"{name}({args})".replace("module_", "")
-
-
-def _signature(node: fx.Node) -> tuple[Any, ...]:
-    return node.op, node.target, repr(node.args), repr(node.kwargs)
-
-
-class _Recorder(fx.Interpreter):
-    """Carries a graph out and keeps the shape of all that it meets."""
-
-    def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
-        super().__init__(root, graph=graph)
-        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Carries out one node."""
-        result = super().run_node(n)
-        if isinstance(result, torch.Tensor):
-            self.shapes[n] = tuple(result.shape)
-        return result
-
-
-def _shapes(
-    root: _Root, graph: fx.Graph, input_shape: Shape
-) -> dict[fx.Node, tuple[int, ...]]:
-    recorder = _Recorder(root.eval(), graph)
-    recorder.run(examples(root, input_shape, _EXAMPLES))
-    return recorder.shapes
-
-
-def _explained(error: Exception) -> str:
-    """Returns an exception's type and message, and the user's line that raised it."""
-    said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not is_library(frame.filename)]
-    if not theirs:
-        return said
-    last = theirs[-1]
-    return f"{said} ({last.filename}, line {last.lineno}: {last.line})"
-
-
-# --------------------------------------------------------------------------- the walk
 
 _ADDED = ("add", "sub", "rsub", "iadd", "isub", "add_", "sub_", "subtract")
 _MULTIPLIED = (
@@ -310,23 +118,15 @@ class _Walk:
     """Takes the nodes of a graph in their order and notes what becomes of each.
 
     Args:
-        root: Whose graph it is.
-        graph: Traced.
-        shapes: Of what each node leaves, for `_EXAMPLES` examples.
+        traced: The graph and what it is about.
         batch_norm: What becomes of batch normalisation.
     """
 
-    def __init__(
-        self,
-        root: _Root,
-        graph: fx.Graph,
-        shapes: dict[fx.Node, tuple[int, ...]],
-        batch_norm: BatchNorm,
-    ) -> None:
-        self._modules = dict(root.named_modules())
-        self._tensors = {**dict(root.named_buffers()), **dict(root.named_parameters())}
-        self._root = root
-        self._shapes = shapes
+    def __init__(self, traced: Trace, batch_norm: BatchNorm) -> None:
+        self._module_name = type(traced.module).__name__
+        self._layers = traced.layers
+        self._tensors = traced.tensors
+        self._shapes = traced.shapes
         self._batch_norm = batch_norm
         self._values: dict[fx.Node, Value] = {}
         self._bare: dict[fx.Node, tuple[str, torch.Tensor]] = {}
@@ -353,7 +153,7 @@ class _Walk:
         elif node.op == "get_attr":
             self._read(node, str(node.target))
         elif node.op == "call_module":
-            self._module(node, self._modules[str(node.target)])
+            self._module(node, self._layers[str(node.target)])
         else:
             self._operation(node)
 
@@ -376,14 +176,7 @@ class _Walk:
         elif isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
             made = self._rescaled(node, layer, channels=False)
         elif forward is nn.PReLU.forward:
-            units = self._units(node)
-            weight: Any = layer.weight
-            channels = weight.numel()
-            shared = (channels, *(1 for _ in units[1:])) if channels > 1 else ()
-            flat = nn.PReLU(math.prod(units), device=weight.device, dtype=weight.dtype)
-            flat.init = layer.init  # type: ignore[assignment]
-            flat.weight = _per_unit(weight, units, shared)
-            made = PerUnit(flat, units, shared)
+            made = self._prelu(node, layer)
         else:
             made = None
         if made is None:
@@ -391,17 +184,17 @@ class _Walk:
                 raise self._without(self._name(node), type(layer).__name__)
             made = copy.deepcopy(layer)
             return self._add_layer(node, made, self._name(node))
-        return self._add_layer(node, made, self._name(node), (_source(node),))
+        return self._add_layer(node, made, self._name(node), (source_of(node),))
 
     def _convolution(self, node: fx.Node, layer: Any) -> Shared | None:
         conv1d = isinstance(layer, nn.Conv1d)
         plain = nn.Conv1d._conv_forward if conv1d else nn.Conv2d._conv_forward
         if type(layer)._conv_forward is not plain:
             return None
-        source = _source(node)
+        source = source_of(node)
         ahead = self._ahead.get(source, ())
         if ahead:
-            source = _source(source)
+            source = source_of(source)
         channels, *sides = self._units(node, source)
         if len(sides) != len(layer.kernel_size):
             raise self._batchless(node)
@@ -450,6 +243,18 @@ class _Walk:
         kernel = _values_of(layer.weight, (*layer.weight.shape, 1))
         return Shared(connections, kernel, bias)
 
+    def _prelu(self, node: fx.Node, layer: Any) -> PerUnit:
+        units, channels = self._units(node), layer.weight.numel()
+        shared = (channels, *(1 for _ in units[1:])) if channels > 1 else ()
+        flat = nn.PReLU(
+            math.prod(units),
+            layer.init,
+            device=layer.weight.device,
+            dtype=layer.weight.dtype,
+        )
+        flat.weight = _per_unit(layer.weight, units, shared)
+        return PerUnit(flat, units, shared)
+
     def _batch_normalisation(self, node: fx.Node, layer: Any) -> nn.Module | None:
         """Returns what it becomes, or None where it went into the layer before it."""
         if self._batch_norm == "folded":
@@ -479,7 +284,7 @@ class _Walk:
         return PerUnit(flat, units, shared)
 
     def _fold(self, node: fx.Node, layer: Any) -> None:
-        source = _source(node)
+        source = source_of(node)
         before = self.layers[self._made[source]] if source in self._made else None
         if (
             not isinstance(before, Shared)
@@ -542,12 +347,10 @@ class _Walk:
         )
 
     def _read(self, node: fx.Node, name: str) -> None:
-        tensor = self._tensors.get(name)
+        tensor = self._tensors[name]
         if isinstance(tensor, nn.Parameter):
             self._bare[node] = (name.removeprefix("module."), _values_of(tensor))
             return
-        if tensor is None:  # a tensor that is no buffer
-            tensor = operator.attrgetter(name)(self._root)
         self._add_layer(node, Constant(tensor), name.removeprefix("module."), ())
 
     # What has none.
@@ -556,7 +359,7 @@ class _Walk:
         if (pairs := self._zero_padding(node, None)) is not None:
             return self._leave_padding(node, pairs)
         bare = [source for source in node.all_input_nodes if source in self._bare]
-        called = _called(node)
+        called = name_of(node)
         if bare and called in _LAID_OUT and bare == node.all_input_nodes:
             name, tensor = self._bare[bare[0]]
             self._bare[node] = (name, self._carried_out(node, tensor))
@@ -565,10 +368,8 @@ class _Walk:
             neutral = 0.0 if called in _ADDED else 1.0
             for parameter in bare:
                 self._spread(node, parameter, neutral)
-        if node.meta.get("switched"):
-            arguments = _bound(node)
-            layer = _DROPOUTS[node.target](arguments["p"])
-            return self._add_layer(node, layer, node.name, (arguments["input"],))
+        if (dropout := switched_dropout(node)) is not None:
+            return self._add_layer(node, dropout, node.name, (source_of(node),))
         if node.op == "call_method":
             self._add_step(node, "method", str(node.target))
         else:
@@ -603,7 +404,7 @@ class _Walk:
             len(others) != 1
             or others[0] in self._bare
             or self._shapes.get(others[0]) != shape
-            or shape[0] != _EXAMPLES
+            or shape[0] != EXAMPLES
             or tensor.dim() >= len(shape)
         ):
             return
@@ -620,7 +421,7 @@ class _Walk:
         user = next(iter(node.users)) if len(node.users) == 1 else None
         if user is None or user.op != "call_module" or node not in self._shapes:
             return None
-        behind: Any = self._modules[str(user.target)]
+        behind: Any = self._layers[str(user.target)]
         if not isinstance(behind, (nn.Conv1d, nn.Conv2d)):
             return None
         sides = len(behind.kernel_size)
@@ -629,9 +430,9 @@ class _Walk:
             if layer.value == 0:  # nn.ZeroPad1d and 2d are of these kinds
                 flat = layer.padding
         elif layer is None and node.target is functional.pad:
-            arguments = _bound(node)
-            if arguments["mode"] == "constant" and not arguments["value"]:
-                flat = arguments["pad"]
+            given = arguments_of(node)
+            if given["mode"] == "constant" and not given["value"]:
+                flat = given["pad"]
         if (
             not isinstance(flat, (tuple, list))
             or not all(isinstance(count, int) for count in flat)
@@ -644,9 +445,8 @@ class _Walk:
         return tuple(reversed(pairs))
 
     def _leave_padding(self, node: fx.Node, pairs: Pairs) -> None:
-        source = _source(node)
         self._ahead[node] = pairs
-        self._values[node] = self._values[source]
+        self._values[node] = self._values[source_of(node)]
 
     # Notes.
 
@@ -682,7 +482,7 @@ class _Walk:
         def value(source: fx.Node) -> Value:
             if source not in self._values:
                 name, _ = self._bare[source]
-                raise self._without(name, f"an nn.Parameter in {_called(user)}")
+                raise self._without(name, f"an nn.Parameter in {name_of(user)}")
             return self._values[source]
 
         return _plain(argument, value)
@@ -704,26 +504,23 @@ class _Walk:
 
     def _units(self, node: fx.Node, source: fx.Node | None = None) -> tuple[int, ...]:
         """Returns one example's shape of what goes into a layer."""
-        shape = self._shapes[_source(node) if source is None else source]
-        if shape[0] != _EXAMPLES or len(shape) < 2:
+        shape = self._shapes[source_of(node) if source is None else source]
+        if shape[0] != EXAMPLES or len(shape) < 2:
             raise self._batchless(node)
         return shape[1:]
 
     def _batchless(self, node: fx.Node) -> ArmError:
-        source = _source(node)
         return ArmError(
             "the first axis of what goes into a layer is that of the examples",
-            f"{self._name(node)} gets the shape {self._shapes[source]} for"
-            f" {_EXAMPLES} examples",
+            f"{self._name(node)} gets the shape {self._shapes[source_of(node)]} for"
+            f" {EXAMPLES} examples",
             "Keep positions out of the first axis.",
         )
 
     def _name(self, node: fx.Node) -> str:
         """Returns what the user calls a layer."""
-        return (
-            str(node.target).removeprefix("module").removeprefix(".")
-            or type(self._root.module).__name__
-        )
+        name = str(node.target).removeprefix("module").removeprefix(".")
+        return name or self._module_name
 
     def _without(self, name: str, kind: str) -> ArmError:
         return ArmError(

@@ -3,16 +3,16 @@
 import torch
 from torch import nn
 
-from archtrial.equivalents.graph import BatchNorm, Form, Plan, examples, plan
+from archtrial.equivalents.graph import BatchNorm, Form, Plan, plan
 from archtrial.equivalents.network import Network
 from archtrial.equivalents.sizes import refuse, sizes_of
+from archtrial.equivalents.tracing import examples
 from archtrial.errors import ArmError
 from archtrial.zoo.registry import Shape
 
 __all__ = ["equivalent_fcn", "locally_connected"]
 
-# Of the largest output: what rounding can do in a deep network, and no mistake does
-# not. In double precision the same number of roundings matters less.
+# Of the largest output: rounding in a deep network stays below it, a mistake does not.
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 
 

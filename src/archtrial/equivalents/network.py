@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from archtrial.equivalents.untied import Dense, LocallyConnected, Parts
+from archtrial.equivalents.untied import Dense, LocallyConnected, Parts, squared_norm
 
 __all__ = [
     "Network",
@@ -232,10 +232,7 @@ def parts(network: Network) -> Parts:
         measure = getattr(layer, "parts", None)
         if measure is not None:
             by_layer[name] = measure()
-        elif trained := [p.detach() for p in layer.parameters()]:
-            squares = (
-                torch.linalg.vector_norm(p, dtype=torch.float64) for p in trained
-            )
-            by_layer[name] = Parts(sum(float(norm**2) for norm in squares))
+        elif weights := list(layer.parameters()):
+            by_layer[name] = Parts(sum(map(squared_norm, weights)))
     total = functools.reduce(Parts.__add__, by_layer.values(), Parts())
     return dataclasses.replace(total, by_layer=by_layer)

@@ -32,6 +32,7 @@ __all__ = [
     "Rescaled",
     "Shared",
     "Values",
+    "squared_norm",
 ]
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
@@ -251,7 +252,7 @@ class Connections:
             inverse = torch.linalg.pinv(count.T @ count, hermitian=True)
             nearest = torch.einsum("st,t...->s...", inverse, sums)
         tied = torch.zeros_like(local).index_add_(0, entry_of, nearest[tap])
-        return Parts(_square(tied), _square(local - tied), _square(rest))
+        return Parts(squared_norm(tied), squared_norm(local - tied), squared_norm(rest))
 
     def _entries(
         self, device: torch.device | None = None
@@ -262,11 +263,15 @@ class Connections:
         return output, tap, reads[output, tap]
 
 
-def _square(x: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(x, dtype=torch.float64) ** 2)
+def squared_norm(x: torch.Tensor) -> float:
+    """Returns the sum of squares in double precision, of a tensor of any size."""
+    pieces = torch.split(
+        x.detach().reshape(-1), 2**22
+    )  # not all twice as large at once
+    return sum(float(piece.double().square().sum()) for piece in pieces)
 
 
-def parts_over_positions(
+def _parts_over_positions(
     values: torch.Tensor, units: Sequence[int], shared: Sequence[int]
 ) -> Parts:
     """Returns the parts of numbers of which there is one per unit.
@@ -281,7 +286,7 @@ def parts_over_positions(
     exact = values.detach().double()
     sums = exact.new_zeros(math.prod(shared)).index_add_(0, owner, exact)
     tied = (sums / torch.bincount(owner, minlength=len(sums)))[owner]
-    return Parts(_square(tied), _square(exact - tied))
+    return Parts(squared_norm(tied), squared_norm(exact - tied))
 
 
 # --------------------------------------------------------------------- linear maps
@@ -401,7 +406,7 @@ class Dense(nn.Module):
         parts = self.connections.parts(self.weight)
         if self.bias is not None:
             shared = self.connections.shared
-            parts += parts_over_positions(self.bias, self.shape_out, shared)
+            parts += _parts_over_positions(self.bias, self.shape_out, shared)
         return parts
 
 
@@ -477,10 +482,12 @@ class LocallyConnected(nn.Module):
         exact = self.weight.double()
         exists = self._exists(self.weight)
         mean = (exact * exists).sum(0) / exists.sum(0).clamp(min=1)
-        parts = Parts(_square(mean * exists), _square((exact - mean) * exists))
+        parts = Parts(
+            squared_norm(mean * exists), squared_norm((exact - mean) * exists)
+        )
         if self.bias is not None:
             shape = self.connections
-            parts += parts_over_positions(self.bias, shape.shape_out, shape.shared)
+            parts += _parts_over_positions(self.bias, shape.shape_out, shape.shared)
         return parts
 
     def _exists(self, like: torch.Tensor) -> torch.Tensor:
@@ -615,7 +622,7 @@ class Values(nn.Module):
 def _parts_of(
     layer: nn.Module, units: tuple[int, ...], shared: tuple[int, ...]
 ) -> Parts:
-    each = [parts_over_positions(p, units, shared) for p in layer.parameters()]
+    each = [_parts_over_positions(p, units, shared) for p in layer.parameters()]
     return functools.reduce(Parts.__add__, each, Parts())
 
 
