@@ -1,18 +1,17 @@
 import re
 
 import jinja2
+import matplotlib
 import pytest
 
-from archtrial.report import article, frame
+from archtrial.report import article, frame, page
 from archtrial.report.article import Article, Exhibit, Fact, Plate, Section, Table
 from archtrial.report.drawing import LIGHT, STYLE, axes_at, blank
 
-from .test_page import HOSTILE, Reader
+from .test_page import HOSTILE, Reader, judged
 
 
 def draw(width):
-    import matplotlib
-
     with matplotlib.rc_context(STYLE):
         figure, top = blank("Taller is taller", width, 100)
         axes = axes_at(figure, 10, top, width - 20, 80)
@@ -94,12 +93,9 @@ def test_what_is_empty_has_no_heading():
 
 
 def test_both_kinds_of_page_share_their_head():
-    def head(page):
-        return re.sub("<title>.*?</title>", "", page[: page.index("<body>")])
-
-    from archtrial.report import page
-
-    from .test_page import judged
+    def head(rendered):
+        above = rendered[: rendered.index("<body>")]
+        return re.sub("<title>.*?</title>", "", above)
 
     assert head(article.render(made())) == head(page.render(judged()))
 

@@ -1,5 +1,4 @@
 import copy
-import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -28,25 +27,25 @@ from .test_figures import HOSTILE
 
 MANY = (0, 1, 2, 3, 5, 9, 15, 27, 47, 81, 141, 245, 425, 736, 1_277, 2_214, 3_838)
 MANY += (6_654, 11_536, 20_000)
-FEW = {"times": (0, 12, 93)}
 VARIANTS = {
-    "plain": {},
-    "one relax time": {"times": (93,)},
-    "from the start alone": {"times": (0,)},
-    "no relax time 0": {"times": (5, 12, 93)},
     "twenty": {"times": MANY},
-    "one seed": FEW | {"seeds": 1},
-    "r2": FEW | {"metric": "r2", "bounded": False},
-    "rmse": FEW | {"metric": "rmse", "higher_is_better": False, "bounded": False},
-    "huge": FEW
-    | {
+    "one relax time": {"times": (93,), "metric": "r2", "bounded": False},
+    "from the start alone, one seed": {"times": (0,), "seeds": 1},
+    "no relax time 0, lower is better": {
+        "times": (5, 12, 93),
+        "metric": "rmse",
+        "higher_is_better": False,
+        "bounded": False,
+    },
+    "huge": {
+        "times": (0, 93),
         "metric": "mae",
         "higher_is_better": False,
         "bounded": False,
         "scale": 1e9,
     },
-    "published": FEW | {"published": True},
-    "nothing measured": FEW | {"measured": False},
+    "published": {"times": (0, 12, 93), "published": True},
+    "nothing measured": {"times": (0, 93), "measured": False},
 }
 
 
@@ -65,9 +64,8 @@ def changed(which, value, times=(0, 12, 93), **changes):
 
 def written(figure):
     """Yields the texts of a figure's axes, and where a reader's fonts put them."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
     for axes in figure.axes:
         texts = [*axes.texts, axes.xaxis.label]
         for axis in (axes.xaxis, axes.yaxis):
@@ -120,7 +118,7 @@ def test_every_figure_can_be_drawn_and_no_words_touch(variant):
 
 @pytest.fixture(scope="module")
 def whole():
-    return make_document(times=(0, 12, 93), published=True)
+    return make_document(times=(0, 93), published=True)
 
 
 def test_svg_is_well_formed_alone_and_the_same_again(whole):
@@ -459,7 +457,7 @@ def test_published_points_have_axes_of_their_own():
         figures.draw("relax_times", document | {"published": None}).axes[0].get_ylim()
     )
     texts = [text.get_text() for text in theirs.texts]
-    assert texts[:3] != ["eFCN", "CNN", "FCN"] or "elsewhere" in " ".join(texts)
+    assert {"eFCN", "CNN", "FCN", "test accuracy"} < set(texts)
     assert any("d'Ascoli et al. 2019" in text for text in texts)
 
 
@@ -581,7 +579,5 @@ def test_figures_are_saved(tmp_path):
     figure = figures.draw("gains", make_document(times=(12, 93)))
     drawing.save(figure, tmp_path / "a.svg")
     assert figure.get_label().split(",")[0] in (tmp_path / "a.svg").read_text("utf-8")
-    raw = io.BytesIO()
     drawing.save(figure, tmp_path / "a.png")
-    raw.write((tmp_path / "a.png").read_bytes())
-    assert raw.getvalue().startswith(b"\x89PNG")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

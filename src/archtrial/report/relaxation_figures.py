@@ -181,6 +181,7 @@ def relax_times(document: Mapping[str, Any], width: int = WIDE) -> Figure:
             heights,
             right=room_for([*names.values(), "CNN"]),
             head=26 if published is None else 48,
+            metric=metric,
         )
         over = _over_times(axes, document)
         every = [
@@ -246,7 +247,11 @@ def _gains(document: Mapping[str, Any], which: str, other: str, width: int) -> F
     margin = document["margin"]
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _stacked(
-            lead_message(document, which, other), width, [200], right=20
+            lead_message(document, which, other),
+            width,
+            [200],
+            right=20,
+            metric=metric,
         )
         over = _over_times(axes, document)
         shown = [0.0, margin, -margin]
@@ -352,6 +357,7 @@ def parts(document: Mapping[str, Any], width: int = WIDE) -> Figure:
             heights,
             right=room_for(labels[part] for part in known),
             shared=True,
+            metric=metric,
         )
         for axes, panel in zip(several, panels, strict=True):
             over = _over_times(axes, document)
@@ -401,6 +407,7 @@ def path(document: Mapping[str, Any], width: int = WIDE) -> Figure:
             [150] * len(known),
             right=max(room_for(labels.values()), 100),
             shared=True,
+            metric=metric,
         )
         for axes, panel in zip(several, known, strict=True):
             every = [one for entry in entries for one in entry["path"][panel]]
@@ -513,7 +520,11 @@ def learning_rates(document: Mapping[str, Any], width: int = WIDE) -> Figure:
     }
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _stacked(
-            rates_message(document), width, [230], right=room_for(labels.values())
+            rates_message(document),
+            width,
+            [230],
+            right=room_for(labels.values()),
+            metric=metric,
         )
         every = [{"estimate": score} for arm in arms for _, score in tried(arm)]
         low, high = _reach(every, [], metric)
@@ -656,6 +667,7 @@ def _stacked(
     right: float,
     head: int = 26,
     shared: bool = False,
+    metric: Metric | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """Returns a figure with panels below each other.
 
@@ -667,8 +679,10 @@ def _stacked(
         head: Room above the first panel.
         shared: Whether the panels have one axis at the bottom in common; else each
             has its own, and as much room above as the first.
+        metric: Whose scores are written beside the panels, if any: those in units of
+            their own may need many digits.
     """
-    left, foot = 52, 46
+    left, foot = 52 if metric is None or metric.bounded else 64, 46
     between = 32 if shared else foot + head
     whole = head + sum(heights) + between * (len(heights) - 1) + foot
     figure, top = blank(message, width, whole)
