@@ -41,6 +41,7 @@ __all__ = [
     "RelaxVerdict",
     "Relaxation",
     "Settling",
+    "default_margin",
     "judge_relaxation",
 ]
 
@@ -259,7 +260,7 @@ def judge_relaxation(
     names = names or NetNames()
     units = Units(metric, fraction)
     if margin is None:
-        margin, margin_assumed = _default_margin(declared.cnn.scores, units), True
+        margin, margin_assumed = default_margin(declared.cnn.scores, units), True
 
     def risen(arm: ArmScores, than: ArmScores) -> Simultaneous:
         return simultaneous(
@@ -415,11 +416,12 @@ def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
     return variance
 
 
-def _default_margin(scores: np.ndarray, units: Units) -> float:
+def default_margin(scores: np.ndarray, units: Units) -> float:
     """Returns the larger of half a point and one seed's standard deviation.
 
     Args:
-        scores: (S, m) of the CNN.
+        scores: (S, m) of the CNN; best on validation, so that no test score decides
+            what counts as a gain.
         units: How its differences are written.
     """
     half_a_point = 0.005

@@ -22,8 +22,14 @@ from archtrial.freezing import expect
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import article, relaxation
-from archtrial.statistics.relaxation import ArmScores, NetNames, RelaxReading
+from archtrial.statistics.relaxation import (
+    ArmScores,
+    NetNames,
+    RelaxReading,
+    default_margin,
+)
 from archtrial.statistics.simultaneous import mean
+from archtrial.statistics.wording import Units
 
 __all__ = [
     "Finding",
@@ -205,12 +211,14 @@ def _document(
     sign = 1 if metric.higher_is_better else -1
     form, reading = resolved["form"], resolved["reading"]
     times: list[int] = resolved["relax_times"]
-    table = _Table(resolved, runs, sign)
+    assumed = resolved["margin"] is None
+    table = _Table(resolved, runs, metric)
     judged = statistics.judge_relaxation(
         table.read(reading),
         table.read(_OTHER[reading]),
         metric=metric.name,
-        margin=resolved["margin"],
+        margin=table.margin() if assumed else resolved["margin"],
+        margin_assumed=assumed,
         alpha=resolved["alpha"],
         seed=resolved["seed"],
         higher_is_better=metric.higher_is_better,
@@ -272,12 +280,14 @@ class _Table:
     """The fresh runs, as tables of seeds by relax times."""
 
     def __init__(
-        self, resolved: Mapping[str, Any], runs: Sequence[Run], sign: int
+        self, resolved: Mapping[str, Any], runs: Sequence[Run], metric: metrics.Metric
     ) -> None:
         self._form: str = resolved["form"]
+        self._reading: str = resolved["reading"]
+        self._units = Units(metric.name, metric.bounded)
         self._times: list[int] = resolved["relax_times"]
         self._seeds = range(1, resolved["seeds"] + 1)
-        self._sign = sign
+        self._sign = 1 if metric.higher_is_better else -1
         self._runs = {
             (run.arm, run.seed, run.reading): run
             for run in runs
@@ -309,6 +319,21 @@ class _Table:
             * np.array([[float(run.test or 0) for run in row] for row in rows]),
             diverged=np.array([[run.diverged for run in row] for row in rows]),
             examples=self._sign * examples,
+        )
+
+    def margin(self) -> float:
+        """Returns the margin where none was declared, from validation scores alone."""
+        return default_margin(
+            np.array(
+                [
+                    [
+                        self.run("cnn", time, seed, self._reading).validation
+                        for time in self._times
+                    ]
+                    for seed in self._seeds
+                ]
+            ),
+            self._units,
         )
 
     def measured(self, time: int, alpha: float) -> dict[str, Any]:
