@@ -189,6 +189,14 @@ def test_nothing_is_off_local_where_all_is_joined_or_all_is_local():
     assert norm(left.layers[-1].parameters()) > 0
 
 
+def test_what_joins_two_groups_is_off_local():
+    network = archtrial.equivalent_fcn(nn.Conv1d(4, 2, 3, groups=2), (4, 3))
+    (mask,) = equivalents.local_masks(network).values()
+    expected = torch.zeros(2, 12, dtype=torch.bool)
+    expected[0, :6] = expected[1, 6:] = True
+    assert torch.equal(mask, expected)
+
+
 # ------------------------------------------------------------------------- a new start
 
 
@@ -239,18 +247,20 @@ def test_a_dense_layer_starts_like_a_linear_one():
 
 
 def test_each_window_starts_by_what_it_reads():
-    network = archtrial.locally_connected(
-        nn.Conv1d(1, 400, 3, padding=2, dilation=2), (1, 4)
-    )
-    (layer,) = network.layers
-    equivalents.reset(network)
-    reads = [2, 2, 2, 2]  # of three taps, one is in the padding everywhere
-    for position, (own, count) in enumerate(zip(layer.weight, reads, strict=True)):
-        assert int((own != 0).any(0).sum()) == count, position
-        bound = 1 / math.sqrt(count)
-        assert 0.95 * bound < float(own.detach().abs().max()) <= bound
-        bias = layer.bias.detach().view(400, 4)[:, position]
-        assert 0.95 * bound < float(bias.abs().max()) <= bound
+    conv = nn.Conv1d(1, 400, 3, padding=1)
+    last = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Linear(1, 400))
+    for module, shape, reads in ((conv, (1, 4), [2, 3, 3, 2]), (last, (4,), [1] * 4)):
+        network = archtrial.locally_connected(module, shape)
+        layer = network.layers[-1]
+        equivalents.reset(network)
+        biases = layer.bias.detach().view(layer.connections.shape_out)
+        for position, count in enumerate(reads):
+            bound = 1 / math.sqrt(count)
+            weights = layer.weight.detach()[position]
+            assert int((weights != 0).any(0).sum()) == count
+            bias = biases[:, position] if module is conv else biases[position]
+            for drawn in (weights, bias):
+                assert 0.95 * bound < float(drawn.abs().max()) <= bound
 
 
 # ----------------------------------------------------------------------------- training

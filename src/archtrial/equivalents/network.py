@@ -169,6 +169,14 @@ def reset(network: Network) -> None:
     1 and 0 with running statistics reset; a parameter that is added or multiplied, at
     what changes nothing. Drawn from torch's global generator, in the order of the
     layers.
+
+    Example:
+        >>> import archtrial
+        >>> from archtrial import equivalents, zoo
+        >>> network = archtrial.equivalent_fcn(zoo.cnn((40,), 10, width=4), (40,))
+        >>> equivalents.reset(network)
+        >>> equivalents.parts(network).deviation > 0.5  # most weights are off-local
+        True
     """
     for layer in network.layers:
         restart = getattr(layer, "reset_parameters", None)
@@ -183,6 +191,14 @@ def local_masks(network: Network) -> dict[str, torch.Tensor]:
         bool tensors of the parameters' shapes and devices. Parameters that are wholly
         local are left out: biases, normalisations, layers that were fully connected
         before, and everything in a locally connected network.
+
+    Example:
+        >>> import archtrial
+        >>> from archtrial import equivalents, zoo
+        >>> network = archtrial.equivalent_fcn(zoo.cnn((40,), 10, width=4), (40,))
+        >>> masks = equivalents.local_masks(network)
+        >>> {name: round(float(mask.float().mean()), 2) for name, mask in masks.items()}
+        {'layers.1.weight': 0.12, 'layers.4.weight': 0.15, 'layers.7.weight': 0.28}
     """
     masks = {}
     for name, layer in network.named_modules():

@@ -4,9 +4,10 @@ A convolution is a linear map from all its inputs to all its outputs. Its weight
 tied over positions, and between inputs and outputs that no window joins they are zero
 ("off-local"). `Connections` knows which input each weight reads; it asks torch, by
 sending an image of indices through the same padding and the same windows. `Dense` holds
-the whole linear map, `LocallyConnected` only what the windows join. Weights that would
-read zero padding do not exist in the one, and stay zero in the other: they never get a
-gradient.
+the whole linear map as one matrix, off-local weights among the others: once they are
+trained none of them is zero, and one product of matrices is the fastest form.
+`LocallyConnected` holds only what the windows join. Weights that would read zero padding
+do not exist in the one, and stay zero in the other: they never get a gradient.
 
 Source: d'Ascoli, Sagun, Bruna and Biroli 2019, "Finding the needle in the haystack with
 convolutions" (arXiv 1906.06766), section 2.
