@@ -66,11 +66,12 @@ def test_the_sentence_comes_first_then_evidence_then_details(rendered):
         "At all 8 relax times the eFCN beats the FCN by more than the margin",
         "The CNN over the FCN a prior that held throughout",
         "Does it leave the convolutional subspace?",
-        "Without its off-local weights the eFCN loses 2.5 points",
+        "Without its off-local weights the eFCN loses 2.48 points",
         "Off-local share of the norm, layer by layer",
         "2,000 0.079% 0.16% 0.24%",
         "Are they the same solution?",
         "Of 8 relax times 5 are drawn",
+        "Barrier of the loss, relaxed after 93 steps",
         "The average of both outputs, relaxed after 93 steps",
         "How sharp is the place where it ends?",
         "Were all tuned alike?",
@@ -171,6 +172,7 @@ def test_nothing_estimated_means_no_numbers():
     for entry in document["times"]:
         for key in ("scores", "points", "gain", "gain_other", "gain_over_fresh"):
             entry[key] = None
+    assert relaxation.article(make_document(verdict="not_assessable")).numbers == []
     assert relaxation_figures.drawable(document) == {}
     found = relaxation.article(document)
     assert found.numbers == []

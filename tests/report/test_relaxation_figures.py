@@ -237,6 +237,9 @@ def test_a_gain_that_was_not_estimated_is_in_no_title():
     assert label("relax_times", document) == (
         "Test scores of CNN, eFCN and FCN by relax time"
     )
+    assert label("relax_times", make_document(verdict="not_assessable")) == (
+        "Test scores of CNN, eFCN and FCN by relax time"
+    )
     document["times"][0]["gain"] = document["times"][0]["scores"] = None
     document["times"][0]["points"] = None
     assert "relax_times" in figures.drawable(document)
@@ -248,23 +251,39 @@ def test_a_gain_that_was_not_estimated_is_in_no_title():
     [
         (
             {0: 0.16, 12: 0.05, 93: 0.0016},
-            "The later it is relaxed, the less it leaves the convolutional subspace:"
-            " 16% of the norm is off-local from the start, 0.16% after 93 steps",
+            "The later it is relaxed, the less it leaves the convolutional subspace: 16%"
+            " of the norm is off-local when relaxed before the first step, 0.16% after 93"
+            " steps",
         ),
         (
             {0: 0.01, 12: 0.02, 93: 0.3},
-            "The later it is relaxed, the more it leaves the convolutional subspace:"
-            " 1.0% of the norm is off-local from the start, 30% after 93 steps",
+            "The later it is relaxed, the more it leaves the convolutional subspace: 1.0%"
+            " of the norm is off-local when relaxed before the first step, 30% after 93"
+            " steps",
         ),
+        # Neither up nor down.
         (
             {0: 0.01, 12: 0.5, 93: 0.02},
-            "How far it leaves the convolutional subspace depends on the relax time:"
-            " 1.0% of the norm is off-local from the start, 2.0% after 93 steps",
+            "1.0% of the norm is off-local when relaxed before the first step, 2.0% after"
+            " 93 steps",
+        ),
+        # Not clear of chance.
+        (
+            {0: 0.05, 12: 0.051, 93: 0.052},
+            "5.0% of the norm is off-local when relaxed before the first step, 5.2% after"
+            " 93 steps",
         ),
     ],
 )
 def test_the_title_says_how_far_it_leaves(shares, message):
-    document = changed("deviation", lambda time: est([shares[time]] * 3))
+    document = changed(
+        "deviation",
+        lambda time: {
+            "estimate": shares[time],
+            "low": shares[time] - 0.002,
+            "high": shares[time] + 0.002,
+        },
+    )
     assert label("deviation", document) == message
 
 
@@ -272,7 +291,7 @@ def test_a_locally_connected_network_only_unties():
     document = changed("deviation", est([0.0, 0.0]))
     message = label("deviation", document)
     assert "16%" not in message
-    assert "6.4% of the norm is no longer tied from the start" in message
+    assert "6.4% of the norm is no longer tied when relaxed" in message
     for entry in document["times"]:
         entry["untied"] = est([0.0, 0.0])
     assert (
@@ -328,7 +347,9 @@ def test_the_title_says_how_high_the_loss_rises_between():
     def line(*loss):
         known = [est([value] * 2) for value in loss]
         position = list(np.linspace(0, 1, len(loss)))
-        return {"position": position, "loss": known, "score": known, "barrier": None}
+        rise = max(np.array(loss) - np.linspace(loss[0], loss[-1], len(loss)))
+        barrier = est([rise] * 2)
+        return {"position": position, "loss": known, "score": known, "barrier": barrier}
 
     flat = changed("path", line(0.5, 0.45, 0.4))
     assert label("path", flat) == (
@@ -336,19 +357,23 @@ def test_the_title_says_how_high_the_loss_rises_between():
     )
     high = changed("path", lambda time: line(0.5, 0.6 + time / 100, 0.4))
     assert label("path", high) == (
-        "On the straight line from the CNN to the eFCN the loss rises by 1 when relaxed"
+        "On the straight line from the CNN to the eFCN the loss rises by 1.1 when relaxed"
         " after 93 steps, and less at the others"
     )
-    assert [rise for rise, _, _ in rises_of(high)] == pytest.approx([0.1, 0.22, 1.03])
+    assert [rise for rise, _, _ in rises_of(high)] == pytest.approx([0.15, 0.27, 1.08])
     alone = changed("path", line(0.5, 0.7, 0.4), times=(93,))
-    assert label("path", alone).endswith("the loss rises by 0.2")
+    assert label("path", alone).endswith("the loss rises by 0.25")
+    alone["times"][0]["path"]["barrier"] = None
+    assert label("path", alone) == (
+        "What lies on the straight line from the CNN to the eFCN"
+    )
 
 
 def test_of_many_paths_the_telling_ones_are_drawn():
     document = make_document(times=MANY, best_time=425)
     highest = document["times"][6]
     assert highest["relax_time"] == 15
-    highest["path"]["loss"][5] = est([9.0, 9.0])
+    highest["path"]["barrier"] = est([9.0, 9.0])
     chosen = figures.chosen_times(document)
     assert len(chosen) == figures.PATHS
     assert {0, 15, 425, 20_000} < set(chosen)
@@ -396,7 +421,16 @@ def test_the_title_names_rates_at_an_edge():
     for arm in arms:
         arm["at_edge"] = True
     assert label("learning_rates", document).startswith("4 of 4 chosen learning rates")
-    # A rate at which every training broke down has no score.
+    for arm in arms:
+        arm["tried"] = [arm["tried"][0]]
+    assert label("learning_rates", document).startswith(
+        "Every network was given one learning rate"
+    )
+
+
+def test_a_rate_at_which_all_broke_down_has_no_point():
+    document = make_document(times=(12, 93))
+    arms = document["learning_rates"]
     arms[0]["tried"][0]["validation"] = None
     line = figures.draw("learning_rates", document).axes[0]
     assert min(len(drawn.get_xdata()) for drawn in line.lines) < 4

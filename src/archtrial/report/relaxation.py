@@ -27,6 +27,7 @@ from archtrial.report.drawing import shortened
 from archtrial.report.numbers import Metric
 from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
 from archtrial.report.relaxation_words import (
+    LOSS,
     measured,
     metric_of,
     relaxed_after,
@@ -167,9 +168,10 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
         " reports. Another length of training, and perhaps another network and other"
         " data: compare the shapes, not the heights."
     )
-    over = "mean over seeds with its 95% interval"
+    level = _level(document)
+    over = f"mean over seeds with its {level} interval"
     return {
-        "relax_times": f"Each point is one seed, lines are means, bands their 95%"
+        "relax_times": f"Each point is one seed, lines are means, bands their {level}"
         f" intervals. At a relax time t the {relaxed} has trained t steps as a {cnn} and"
         f" up to {steps} more by itself; {cnn} and {fresh} are read after as many steps"
         f" in all. Each is read {_READINGS[document['reading']]}.{beside}",
@@ -182,8 +184,8 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
         f" weights are set to 0. Average: the mean of the outputs of {relaxed} and"
         f" {cnn}.",
         "path": f"Mean over seeds of loss and score of networks whose weights lie between"
-        f" those of the {cnn} trained on and those of the {relaxed}; what the title calls"
-        f" a rise is above the higher of both ends.{some}",
+        f" those of the {cnn} trained on and those of the {relaxed}. It rises where it is"
+        f" above the straight line between its own ends (barrier).{some}",
         "curvature": f"At the start and at the end of relaxing, {over}, on the training"
         " loss. The largest eigenvalue of the Hessian is how sharply the loss bends in"
         " the direction where it bends most.",
@@ -208,7 +210,8 @@ def _best(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _three_numbers(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     entry = _best(document)
-    if entry is None:
+    # What cannot be compared has numbers all the same, and they say nothing.
+    if entry is None or document["verdict"] == "not_assessable":
         return []
     gain, count = entry["gain"], len(document["times"])
     within = (gain["low"], gain["high"])
@@ -303,6 +306,18 @@ def _path_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
         return []
     names, when = document["names"], relaxed_after(entry["relax_time"])
     found, facts = entry["validation"] or {}, []
+    barrier = (entry["path"] or {}).get("barrier")
+    if measured(barrier):
+        facts.append(
+            Fact(
+                f"Barrier of the loss, {when}",
+                numbers.estimated(barrier, LOSS),
+                "how far it rises on the way, the mean of every seed's own",
+            )
+        )
+    # Without the average there is nothing to set side by side.
+    if not measured(found.get("average_of_outputs")):
+        return facts
     for part, term, note in (
         ("relaxed", f"The {names['relaxed']} alone", ""),
         ("cnn", f"The {names['cnn']} trained on alone", ""),
@@ -320,8 +335,7 @@ def _path_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
                     note or f"validation {numbers.label(metric)}, last weights",
                 )
             )
-    # Without the average there is nothing to set side by side.
-    return facts if measured(found.get("average_of_outputs")) else []
+    return facts
 
 
 def _rates(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
@@ -362,11 +376,11 @@ def _arm(document: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
 def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
     if not document["times"]:
         return []
-    names, epoch = document["names"], document.get("batches_per_epoch")
+    names, epoch = document["names"], document["batches_per_epoch"]
     diverged = any(entry["diverged"] for entry in document["times"])
     headings = (
         "relax time, steps",
-        *(("epochs",) if epoch else ()),
+        "epochs",
         f"gain over {names['cnn']}",
         "by chance (p)",
         names["relaxed"],
@@ -384,7 +398,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
         rows.append(
             (
                 f"{entry['relax_time']:,}",
-                *((_epochs(entry["relax_time"] / epoch),) if epoch else ()),
+                _epochs(entry["relax_time"] / epoch),
                 numbers.gained(entry["gain"], metric),
                 _p(gain.get("p_value_adjusted")),
                 *(
@@ -408,8 +422,8 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
             "",
             Table(headings, rows),
             f"Test {numbers.label(metric)}, mean over"
-            f" {numbers.count(document['seeds'], 'seed')} with its 95% interval."
-            + adjusted,
+            f" {numbers.count(document['seeds'], 'seed')} with its {_level(document)}"
+            " interval." + adjusted,
         )
     ]
 
@@ -429,10 +443,10 @@ def _p(number: float | None) -> str:
 def _method(document: Mapping[str, Any]) -> list[str]:
     names, times = document["names"], document["times"]
     relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
-    tried = [len(arm["tried"]) for arm in document["learning_rates"]]
+    tried = {len(arm["tried"]) for arm in document["learning_rates"]}
     each = (
-        f"{tried[0]} learning rates"
-        if tried and min(tried) == max(tried)
+        numbers.count(tried.pop(), "learning rate")
+        if len(tried) == 1
         else "its learning rates"
     )
     when = "at each relax time" if len(times) > 1 else "at its relax time"

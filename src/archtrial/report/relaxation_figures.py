@@ -394,7 +394,7 @@ def path(document: Mapping[str, Any], width: int = WIDE) -> Figure:
     drawn = chosen_times(document)
     entries = [entry for entry in document["times"] if entry["relax_time"] in drawn]
     labels = {time: f"{time:,}" for time in drawn}
-    panels = {"loss": "validation loss", "score": scored("validation", metric)}
+    panels = {"loss": "training loss", "score": scored("validation", metric)}
     known = [
         panel
         for panel in panels
@@ -709,12 +709,12 @@ def _over_times(axes: Axes, document: Mapping[str, Any]) -> TimeAxis:
 
 def _epochs(document: Mapping[str, Any], width: int) -> str:
     """Returns the name of the axis of relax times, which says what an epoch is."""
-    steps = document.get("batches_per_epoch")
+    # The last batch of an epoch may be shorter than the others.
+    steps = f"{document['batches_per_epoch']:,.6g}"
     if width < WIDE:
-        return "relax time, steps" + (f" ({steps:,} an epoch)" if steps else "")
-    epoch = f"; an epoch has {steps:,}" if steps else ""
+        return f"relax time, steps ({steps} an epoch)"
     cnn = shortened(document["names"]["cnn"], 16)
-    return f"relax time (steps of the {cnn} before it is relaxed{epoch})"
+    return f"relax time (steps of the {cnn} before it is relaxed; an epoch has {steps})"
 
 
 def _dots(

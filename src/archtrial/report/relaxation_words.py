@@ -148,18 +148,22 @@ def spread(count: int, first: Sequence[int], most: int) -> list[int]:
 
 
 def rises_of(document: Mapping[str, Any]) -> list[tuple[float, float, int]]:
-    """Returns how far the loss rises on the paths between two networks.
+    """Returns how far the loss rises between two networks: the barrier.
+
+    It is how far the loss lies above the straight line between its two ends (Entezari
+    et al. 2022, arXiv 2110.06296, equation 1).
 
     Returns:
-        For each relax time with a whole path: the rise of the mean loss above the
-        higher of both ends, that end, and the relax time.
+        For each relax time whose barrier was measured: the barrier, the higher loss of
+        both ends, and the relax time.
     """
     rises = []
     for entry in document["times"]:
-        line = [estimate_of(one) for one in (entry["path"] or {}).get("loss", ())]
-        if len(line) > 1 and all(map(math.isfinite, line)):
-            end = max(line[0], line[-1])
-            rises.append((max(line) - end, end, entry["relax_time"]))
+        found = entry["path"]
+        if found is None or not measured(found["barrier"]):
+            continue
+        ends = max(estimate_of(found["loss"][0]), estimate_of(found["loss"][-1]))
+        rises.append((estimate_of(found["barrier"]), ends, entry["relax_time"]))
     return rises
 
 
@@ -171,7 +175,8 @@ def peak_message(document: Mapping[str, Any], metric: Metric) -> str:
     names, best = names_of(document), document["best_time"]
     relaxed, cnn = names["relaxed"], names["cnn"]
     entry = next((e for e in document["times"] if e["relax_time"] == best), None)
-    if entry is None or not measured(entry["gain"]):
+    judged = document["verdict"] != "not_assessable"
+    if entry is None or not judged or not measured(entry["gain"]):
         return f"Test scores of {joined(list(names.values()))} by relax time"
     gain = entry["gain"]
     amount = numbers.difference(gain["estimate"], metric, (gain["low"], gain["high"]))
@@ -244,36 +249,35 @@ def deviation_message(document: Mapping[str, Any]) -> str:
     kinds = {"deviation": "is off-local", "untied": "is no longer tied"}
     for kind in kinds:
         known = [
-            (e["relax_time"], e[kind]["estimate"])
-            for e in document["times"]
-            if measured(e[kind])
+            (entry["relax_time"], entry[kind])
+            for entry in document["times"]
+            if measured(entry[kind])
         ]
         # A locally connected network has no off-local weights: it can only untie.
-        if any(found for _, found in known):
+        if any(estimate_of(found) for _, found in known):
             break
     else:
         return f"The {names['relaxed']} stays in the convolutional subspace"
     (first, early), (last, late) = known[0], known[-1]
+    begins = f"{share(estimate_of(early))} of the norm {kinds[kind]}"
     if len(known) == 1:
-        return f"{share(early)} of the {names['relaxed']}'s norm {kinds[kind]}"
-    trend = "less" if late < early else "more"
-    return (
-        f"The later it is relaxed, the {trend} it leaves the convolutional subspace:"
-        if early != late and _monotone([found for _, found in known])
-        else "How far it leaves the convolutional subspace depends on the relax time:"
-    ) + (
-        f" {share(early)} of the norm {kinds[kind]}"
-        f" {_when(first)}, {share(late)} {_when(last)}"
-    )
+        return f"{begins} when {relaxed_after(first)}"
+    shares = f"{begins} when {relaxed_after(first)}, {share(estimate_of(late))} after"
+    shares += f" {numbers.count(last, 'step')}"
+    steps = np.diff([estimate_of(found) for _, found in known])
+    if _apart(early, late) and ((steps <= 0).all() or (steps >= 0).all()):
+        trend = "less" if steps[-1] < 0 or steps[0] < 0 else "more"
+        return (
+            f"The later it is relaxed, the {trend} it leaves the convolutional"
+            f" subspace: {shares}"
+        )
+    return shares
 
 
-def _when(time: int) -> str:
-    return "from the start" if time == 0 else f"after {numbers.count(time, 'step')}"
-
-
-def _monotone(values: Sequence[float]) -> bool:
-    steps = np.diff(values)
-    return bool((steps <= 0).all() or (steps >= 0).all())
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Returns whether two intervals have nothing in common."""
+    a, b = interval_of(one), interval_of(other)
+    return a is not None and b is not None and (a[0] > b[1] or b[0] > a[1])
 
 
 def parts_message(document: Mapping[str, Any], metric: Metric) -> str:
@@ -295,7 +299,10 @@ def parts_message(document: Mapping[str, Any], metric: Metric) -> str:
     found = entry["validation"]
     sign = 1 if metric.higher_is_better else -1
     lost = sign * (found["relaxed"]["estimate"] - found["local_alone"]["estimate"])
-    amount = numbers.difference(abs(lost), metric)[1:]
+    # As many digits as the score itself has.
+    whole, ends = abs(lost), interval_of(found["relaxed"])
+    half = (ends[1] - ends[0]) / 2 if ends else math.nan
+    amount = numbers.difference(whole, metric, (whole - half, whole + half))[1:]
     when = relaxed_after(entry["relax_time"])
     if lost <= 0:
         return (
@@ -308,19 +315,19 @@ def parts_message(document: Mapping[str, Any], metric: Metric) -> str:
 
 
 def path_message(document: Mapping[str, Any]) -> str:
-    """Says how far the loss rises on the way, above the higher of both ends."""
+    """Says how far the loss rises on the way."""
     names = names_of(document)
-    way = f"On the straight line from the {names['cnn']} to the {names['relaxed']}"
-    rises = rises_of(document)
+    line = f"the straight line from the {names['cnn']} to the {names['relaxed']}"
+    way, rises = f"On {line}", rises_of(document)
     if not rises:
-        return f"Scores on the straight line from the {names['cnn']} to the {names['relaxed']}"
+        return f"What lies on {line}"
     highest, _, time = max(rises)
     if all(rise <= 0.02 * abs(end) for rise, end, _ in rises):
         return f"{way} the loss rises by no more than 2%"
-    above_both = f"the loss rises by {highest:.2g}"
+    message = f"{way} the loss rises by {highest:.2g}"
     if len(rises) == 1:
-        return f"{way} {above_both}"
-    return f"{way} {above_both} when {relaxed_after(time)}, and less at the others"
+        return message
+    return f"{message} when {relaxed_after(time)}, and less at the others"
 
 
 def curvature_message(document: Mapping[str, Any]) -> str:
@@ -352,6 +359,8 @@ def rates_message(document: Mapping[str, Any]) -> str:
     """Says whose learning rate lies at an edge of what was tried."""
     arms = [arm for arm in document["learning_rates"] if tried(arm)]
     edge = [arm_name(document, arm) for arm in arms if arm["at_edge"]]
+    if all(len(arm["tried"]) == 1 for arm in arms):
+        return "Every network was given one learning rate, and none was chosen"
     if not edge:
         return "Each chosen learning rate lies inside the range that was tried"
     if len(edge) > 3:
