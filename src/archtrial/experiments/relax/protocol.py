@@ -68,7 +68,7 @@ class Protocol(Declaration):
     """By default as many steps as are trained afterwards."""
     seeds: Count = 10
     """Fresh seeds of everything that is compared."""
-    learning_rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    learning_rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """What is tried for the CNN, for the fresh FCN and at each relax time."""
     tuning_seeds: Count = 2
     """Seeds on which each learning rate is tried; none of them counts afterwards."""
@@ -107,6 +107,14 @@ class Protocol(Declaration):
         for name in ("relax_times", "learning_rates"):
             if isinstance(declared.get(name), list):
                 declared[name] = tuple(declared[name])
+        times = declared.get("relax_times", 1)
+        listed = times if isinstance(times, tuple) else (times,)
+        if not all(type(time) is int and time >= 0 for time in listed):
+            raise ProtocolError(
+                "relax times are whole numbers of steps, or how many there are",
+                f"relax_times = {times!r}",
+                "Write relax_times = [0, 100, 1000], or relax_times = 8.",
+            )
         if isinstance(declared.get("recipe"), Mapping):
             declared["recipe"] = {**RECIPE, **declared["recipe"]}
         return declared
@@ -139,6 +147,7 @@ class Protocol(Declaration):
             raise ProtocolError(
                 "learning rates are one or more, each larger than the one before",
                 f"learning_rates = {list(rates)}",
+                "Write learning_rates = [0.03, 0.1, 0.3].",
             )
         if isinstance(self.relax_times, tuple):
             if list(self.relax_times) != sorted(set(self.relax_times)) or not (
@@ -176,7 +185,8 @@ class Protocol(Declaration):
         if self.relax_times == 1:
             return (last,)
         # From a hundredth of the last on: earlier a network has hardly moved.
-        spaced = np.geomspace(max(1, last / 100), last, self.relax_times - 1)
+        # Backwards, since of a single one NumPy returns the beginning.
+        spaced = np.geomspace(last, max(1, last / 100), self.relax_times - 1)
         times = (0, *sorted({round(float(time)) for time in spaced}))
         if len(times) < self.relax_times:
             raise ProtocolError(

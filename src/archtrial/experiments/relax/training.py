@@ -15,10 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import safetensors
 import safetensors.torch
+import torch
 from torch import nn
 
 from archtrial import equivalents, randomness
-from archtrial.errors import ArmError
+from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax import measures
 from archtrial.experiments.relax.verdict import Kind, arm_of
 from archtrial.records.table import Run
@@ -169,18 +170,32 @@ class Trainer:
 
         Raises:
             ArmError: The CNN had diverged before.
+            StudyError: Its weights do not lie in the study's folder any more.
         """
-        module = self.architecture.build(self.input_shape, self.problem.num_outputs, {})
-        with safetensors.safe_open(self.weights_file(item), framework="pt") as file:
-            names = {name: f"{step}/{name}" for name in module.state_dict()}
-            if not set(names.values()) <= set(file.keys()):
-                raise ArmError(
-                    "a CNN that is relaxed has come as far as its relax time",
-                    f"it diverged before step {step}",
-                )
-            module.load_state_dict(
-                {name: file.get_tensor(there) for name, there in names.items()}
+        with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
+            module = self.architecture.build(
+                self.input_shape, self.problem.num_outputs, {}
             )
+        path = self.weights_file(item)
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                names = {name: f"{step}/{name}" for name in module.state_dict()}
+                if not set(names.values()) <= set(file.keys()):
+                    raise ArmError(
+                        "a CNN that is relaxed has come as far as its relax time",
+                        f"it diverged before step {step}",
+                    )
+                module.load_state_dict(
+                    {name: file.get_tensor(there) for name, there in names.items()}
+                )
+        except (OSError, safetensors.SafetensorError) as error:
+            # It must not count as a training that failed.
+            raise StudyError(
+                "the weights of the CNN lie in the study's folder until it is done",
+                f"{path}: {error}",
+                "Restore them from a copy, or remove the folder and run the protocol"
+                " again: the same runs come out.",
+            ) from None
         return self._equivalent(module)
 
     def _equivalent(self, module: nn.Module) -> equivalents.Network:

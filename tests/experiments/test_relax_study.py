@@ -1,0 +1,769 @@
+"""The experiment end to end: real networks on real data, small."""
+
+import collections
+import itertools
+import json
+import pickle
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from scipy import stats
+
+from archtrial import equivalents, randomness
+from archtrial.errors import RecordsError, StudyError
+from archtrial.experiments import relax
+from archtrial.experiments.relax import training
+from archtrial.experiments.relax import verdict as judging
+from archtrial.experiments.relax.study import Study
+from archtrial.experiments.relax.training import Item
+from archtrial.records.store import Store
+from archtrial.training import recipe, run
+
+TIMES, SEEDS, RATES = (0, 3, 6), range(1, 7), (0.1, 0.4)
+
+
+def runs_of(folder):
+    with Store(folder, read_only=True) as store:
+        return store.runs()
+
+
+@pytest.fixture(scope="module")
+def rows(trained):
+    """By (arm, rate, seed, reading), what the store has."""
+    return {(r.arm, r.pair, r.seed, r.reading): r for r in runs_of(trained.folder)}
+
+
+@pytest.fixture(scope="module")
+def document(trained):
+    return json.loads((trained.folder / "verdict.json").read_text())
+
+
+# ---------------------------------------------------------------------- what there is
+
+
+def test_every_stage_has_its_rows(trained, rows):
+    counted = collections.Counter(
+        (r.stage, r.arm, r.reading) for r in rows.values()
+    )  # fmt: skip
+    wanted = {}
+    for reading in ("best", "last"):
+        for arm in ("cnn@6", "fcn@6", "efcn@0", "efcn@3", "efcn@6"):
+            wanted["search", arm, reading] = 2 * 2  # rates by tuning seeds
+        for arm, time in itertools.product(("cnn", "fcn", "efcn"), TIMES):
+            wanted["confirm", f"{arm}@{time}", reading] = 6
+    assert counted == wanted
+    assert {r.seed for r in rows.values() if r.stage == "search"} == {0, -1}
+    assert {r.seed for r in rows.values() if r.stage == "confirm"} == set(SEEDS)
+
+
+def test_trainings_are_forecast_and_counted(trained, document):
+    forecast = trained.forecast()
+    # 2 rates by 2 tuning seeds, at each relax time for what is relaxed; then 6 seeds.
+    assert forecast["trainings"] == {"cnn": 10, "fresh": 10, "relaxed": 30}
+    assert document["cost"]["trainings"] == 50
+    assert document["cost"]["flops"] == sum(forecast["flops"].values())
+
+
+def test_the_test_set_is_opened_once_and_when_all_has_been_trained(trained, rows):
+    with Store(trained.folder, read_only=True) as store:
+        assert store.openings == 1
+        assert not store.sealed()
+    assert trained.standings[-1].stage == "test"
+    assert trained.standings[-1].done == len(rows)
+    assert all(run.test is not None for run in rows.values())
+
+
+def test_the_watcher_sees_four_stages_come_to_their_end(trained):
+    stages = collections.defaultdict(list)
+    for standing in trained.standings:
+        stages[standing.stage].append((standing.done, standing.planned))
+    assert [seen[-1] for seen in stages.values()] == [
+        (8, 8), (12, 12), (12, 12), (18, 18), (148, 0),
+    ]  # fmt: skip
+    for seen in stages.values():
+        assert seen == sorted(seen)
+    assert all(seen[0][0] == 0 for name, seen in stages.items() if name != "test")
+
+
+def test_the_folder_has_the_verdict_and_the_page(trained, document):
+    assert document == trained.verdict.to_dict()
+    assert str(trained.verdict) == document["sentence"]
+    page = (trained.folder / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert document["sentence"].split(",")[0] in page
+    assert not list(trained.folder.glob("**/*.unfinished"))
+
+
+def test_the_document_has_what_was_promised(document):
+    assert {
+        "schema", "kind", "verdict", "strong", "sentence", "warnings", "notes",
+        "metric", "margin", "margin_assumed", "alpha", "reading", "other_reading",
+        "names", "data", "architecture", "seed", "protocol_hash", "steps",
+        "batches_per_epoch", "seeds", "test_examples", "parameters", "best_time",
+        "times", "fresh_gap", "learning_rates", "published", "cost",
+    } <= set(document)  # fmt: skip
+    assert (document["schema"], document["kind"]) == (1, "relax")
+    assert document["metric"] == {
+        "name": "accuracy", "higher_is_better": True, "bounded": True,
+    }  # fmt: skip
+    assert (document["margin"], document["margin_assumed"]) == (0.05, False)
+    assert (document["reading"], document["other_reading"]) == ("best", "last")
+    assert document["published"] is None
+    for entry, time in zip(document["times"], TIMES, strict=True):
+        assert entry["relax_time"] == time
+        assert {
+            "relax_time", "scores", "points", "gain", "gain_other", "gain_over_fresh",
+            "validation", "deviation", "untied", "deviation_by_layer", "path",
+            "curvature", "gradient_norm", "diverged",
+        } <= set(entry)  # fmt: skip
+        assert set(entry["gain"]) == {
+            "estimate", "low", "high", "p_value", "p_value_adjusted",
+        }  # fmt: skip
+        assert set(entry["validation"]) == {
+            "start", "relaxed", "cnn", "local_alone", "off_local_alone",
+            "average_of_outputs",
+        }  # fmt: skip
+        assert set(entry["path"]) == {"position", "loss", "score", "barrier"}
+        for name in ("curvature", "gradient_norm"):
+            assert set(entry[name]) == {"start", "end"}
+
+
+def test_the_document_has_the_sizes_of_the_networks(trained, document):
+    module = trained.architecture.build((1, 8, 8), 10, {})
+    network = equivalents.equivalent_fcn(module, (1, 8, 8))
+    assert document["parameters"]["cnn"] == sum(p.numel() for p in module.parameters())
+    held = sum(p.numel() for p in network.parameters())
+    assert document["parameters"]["without_padding"] == held
+    assert document["parameters"]["relaxed"] == trained.sizes.fcn > held
+    assert document["test_examples"] == trained.split.test_size
+    assert document["protocol_hash"] == trained.hash
+    assert any(f"{trained.sizes.fcn:,}" in note for note in trained.notes)
+
+
+def test_no_path_clock_or_machine_stands_in_the_verdict(trained):
+    text = (trained.folder / "verdict.json").read_text()
+    assert str(trained.folder) not in text
+    assert "seconds" not in text
+    assert "began" not in text
+
+
+# -------------------------------------------------------------- what is made of the runs
+
+
+def rate_by_hand(rows, arm, reading="best"):
+    """Returns the learning rate with the best mean validation over tuning seeds."""
+    means = [
+        np.mean([rows[arm, rate, seed, reading].validation for seed in (0, -1)])
+        for rate in range(len(RATES))
+    ]
+    return int(np.argmax(means)), means
+
+
+def test_learning_rates_are_chosen_by_the_mean_validation_of_the_declared_reading(
+    rows, document
+):
+    entries = {entry["arm"]: entry for entry in document["learning_rates"]}
+    assert list(entries) == ["cnn", "fcn", "efcn@0", "efcn@3", "efcn@6"]
+    for name, entry in entries.items():
+        arm = name if "@" in name else f"{name}@6"
+        best, means = rate_by_hand(rows, arm)
+        assert entry["chosen"] == RATES[best]
+        assert [one["learning_rate"] for one in entry["tried"]] == list(RATES)
+        assert [one["validation"] for one in entry["tried"]] == pytest.approx(means)
+        assert entry["at_edge"]
+        assert f"{name} ({RATES[best]:g})" in document["warnings"][-1]
+    assert entries["efcn@3"]["relax_time"] == 3
+    assert entries["cnn"]["relax_time"] is None
+
+
+def test_what_is_chosen_is_what_the_fresh_seeds_train_with(rows, document):
+    chosen = {entry["arm"]: entry["chosen"] for entry in document["learning_rates"]}
+    for (arm, rate, _, _), found in rows.items():
+        if found.stage == "confirm":
+            name = arm if arm.startswith("efcn") else arm.partition("@")[0]
+            assert found.configuration == {"learning_rate": chosen[name]}
+            assert RATES[rate] == chosen[name]
+
+
+def test_a_learning_rate_is_never_chosen_by_test_nor_by_the_other_reading(rows):
+    def other(found, **changes):
+        fields = {**vars(found), **changes}
+        return type(found)(**fields)
+
+    _, means = rate_by_hand(rows, "cnn@6")
+    # Everything but the mean validation score of the declared reading is turned round.
+    turned = [
+        other(found, test=-found.test)
+        if found.reading == "best" and found.stage == "search"
+        else other(found, validation=-found.validation)
+        for found in rows.values()
+    ]
+    known = judging.tried(turned, "cnn@6", "best", 1)
+    assert [one.validation for one in known] == means
+    assert judging.chosen(known) == rate_by_hand(rows, "cnn@6")[0]
+    # An error is best where it is least; of equals the smallest rate is taken.
+    fewest = judging.chosen(judging.tried(turned, "cnn@6", "best", -1))
+    assert fewest == int(np.argmin(means))
+    level = [other(found, validation=0.5) for found in rows.values()]
+    assert judging.chosen(judging.tried(level, "cnn@6", "best", 1)) == 0
+
+
+def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
+    chosen = {e["arm"]: RATES.index(e["chosen"]) for e in document["learning_rates"]}
+
+    def scores(kind, time, reading):
+        arm = {"relaxed": "efcn", "cnn": "cnn", "fresh": "fcn"}[kind]
+        rate = chosen[f"efcn@{time}" if kind == "relaxed" else arm]
+        return np.array(
+            [rows[f"{arm}@{time}", rate, seed, reading].test for seed in SEEDS]
+        )
+
+    for entry in document["times"]:
+        time = entry["relax_time"]
+        for reading in ("best", "last"):
+            for kind in ("relaxed", "cnn", "fresh"):
+                own = scores(kind, time, reading)
+                assert entry["points"][reading][kind] == own.tolist()
+                found = entry["scores"][reading][kind]
+                half = stats.t.ppf(0.975, 5) * own.std(ddof=1) / np.sqrt(6)
+                assert found["estimate"] == pytest.approx(own.mean())
+                assert found["high"] - found["low"] == pytest.approx(2 * half)
+        for name, than, reading in (
+            ("gain", "cnn", "best"),
+            ("gain_other", "cnn", "last"),
+            ("gain_over_fresh", "fresh", "best"),
+        ):
+            gain = (
+                scores("relaxed", time, reading) - scores(than, time, reading)
+            ).mean()
+            assert entry[name]["estimate"] == pytest.approx(gain)
+            assert entry[name]["low"] < gain < entry[name]["high"]
+    gap = (scores("cnn", 6, "best") - scores("fresh", 6, "best")).mean()
+    assert document["fresh_gap"]["estimate"] == pytest.approx(gap)
+    gains = [entry["gain"]["estimate"] for entry in document["times"]]
+    assert document["best_time"] == TIMES[int(np.argmax(gains))]
+
+
+def test_measures_are_means_over_seeds(rows, document):
+    for entry in document["times"]:
+        own = [
+            found.measures
+            for (arm, _, seed, reading), found in rows.items()
+            if (arm, reading) == (f"efcn@{entry['relax_time']}", "last") and seed > 0
+        ]
+        assert len(own) == 6
+
+        def near(found, values):
+            assert found["estimate"] == pytest.approx(np.mean(values))
+            assert found["low"] <= found["estimate"] <= found["high"]
+
+        for name in ("deviation", "untied"):
+            near(entry[name], [m[name] for m in own])
+        for name in ("curvature", "gradient_norm"):
+            for end in ("start", "end"):
+                near(entry[name][end], [m[name][end] for m in own])
+        for name in entry["validation"]:
+            near(entry["validation"][name], [m["validation"][name] for m in own])
+        for layer in ("0.convolution", "1.convolution"):
+            near(
+                entry["deviation_by_layer"][layer],
+                [m["deviation_by_layer"][layer] for m in own],
+            )
+        for place in range(11):
+            for what in ("loss", "score"):
+                near(entry["path"][what][place], [m["path"][what][place] for m in own])
+        near(entry["path"]["barrier"], [m["path"]["barrier"] for m in own])
+
+
+def test_only_the_last_reading_of_what_is_relaxed_carries_measures(rows):
+    for (arm, _, seed, reading), found in rows.items():
+        measured = arm.startswith("efcn") and reading == "last" and seed > 0
+        assert bool(found.measures) == measured
+
+
+def test_the_best_reading_is_the_best_on_the_way(rows):
+    """And the CNN is read at the budget of each relax time, all of one training."""
+    checked = 0
+    for (arm, rate, seed, reading), found in rows.items():
+        kind, _, time = arm.partition("@")
+        if reading == "last" and found.curve:
+            curve = {point.step: point.validation for point in found.curve}
+            times = TIMES if kind != "efcn" and seed > 0 else (int(time),)
+            for each in times:
+                budget = 6 + (0 if kind == "efcn" else each)
+                last = rows[f"{kind}@{each}", rate, seed, "last"]
+                best = rows[f"{kind}@{each}", rate, seed, "best"]
+                assert last.validation == curve[budget]
+                assert best.validation == max(
+                    score for step, score in curve.items() if step <= budget
+                )
+                assert last.flops * max(curve) == pytest.approx(found.flops * budget)
+                assert best.flops == 0
+                checked += 1
+    assert checked == 74
+    assert any(
+        rows[arm, rate, seed, "best"].validation > found.validation
+        for (arm, rate, seed, reading), found in rows.items()
+        if reading == "last"
+    )
+
+
+# --------------------------------------------------- whatever happens, the same verdict
+
+
+class StoppedError(Exception):
+    pass
+
+
+def never(*_):
+    raise AssertionError("nothing is left to train")
+
+
+def test_a_finished_study_trains_nothing_again(trained, small, monkeypatch):
+    before = (trained.folder / "verdict.json").read_bytes()
+    monkeypatch.setattr(training.Trainer, "__call__", never)
+    again = Study(small, trained.folder)
+    assert again.run().to_dict() == trained.verdict.to_dict()
+    assert (trained.folder / "verdict.json").read_bytes() == before
+    with Store(trained.folder, read_only=True) as store:
+        assert store.openings == 1
+
+
+def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
+    trained, small, tmp_path
+):
+    seen, trainings = set(), []
+    whole = training.Trainer.__call__
+
+    def counting(self, task):
+        trainings.extend(task)
+        return whole(self, task)
+
+    def watch(standing):
+        within = standing.done > 0 and standing.done != standing.planned
+        if within and standing.stage not in seen:
+            seen.add(standing.stage)
+            raise StoppedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Trainer, "__call__", counting)
+        for stopped in (True,) * 5 + (False,):
+            study = Study(small, tmp_path)
+            if stopped:
+                with pytest.raises(StoppedError):
+                    study.run(watch=watch)
+                with pytest.raises(RecordsError, match="archtrial relax --study"):
+                    _ = study.verdict
+            else:
+                study.run(watch=watch)
+    assert len(seen) == 5
+    # What had been recorded was not trained again.
+    assert len(trainings) == len(set(trainings)) == 50
+    for name in ("verdict.json", "protocol.json"):
+        assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
+
+
+def test_the_number_of_workers_changes_nothing(trained, small, tmp_path):
+    Study(small, tmp_path).run(workers=2)
+    for name in ("verdict.json", "protocol.json"):
+        assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
+
+
+def test_global_generators_are_left_as_they_were(small, tmp_path):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002 - what is looked at
+    few = {"relax_times": (0,), "seeds": 1, "steps": 2, "learning_rates": (0.1,)}
+    study = Study(small.replace(**few), tmp_path)
+    study.run()
+    assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    # One seed decides nothing, and one learning rate lies at no edge.
+    document = study.verdict.to_dict()
+    assert document["verdict"] == "not_assessable"
+    assert not any("edge" in warning for warning in document["warnings"])
+    assert document["times"][0]["scores"]["best"]["cnn"]["low"] is None
+    assert study.report(tmp_path / "page.html").read_text().startswith("<!doctype")
+
+
+def test_another_declaration_in_the_same_folder_is_refused(trained, small):
+    with pytest.raises(StudyError) as caught:
+        Study(small.replace(seeds=7, margin=0.01), trained.folder).run()
+    assert "seeds: 6 -> 7" in str(caught.value)
+    assert "margin: 0.05 -> 0.01" in str(caught.value)
+
+
+def test_the_declaration_goes_on_from_its_folder(trained, small):
+    assert relax.begun(trained.folder) == small
+    assert Study(relax.begun(trained.folder), trained.folder).hash == trained.hash
+
+
+@pytest.mark.parametrize("how", ["missing", "cut"])
+def test_a_cnn_whose_weights_are_gone_is_no_failed_training(trained, tmp_path, how):
+    trainer = training.dataclasses.replace(trained.trainer, folder=tmp_path)
+    item = Item("relaxed", 0, 1, 3, 0)
+    if how == "cut":
+        path = trainer.weights_file(item)
+        path.parent.mkdir()
+        path.write_bytes(b"cut")
+    for task in ((item,), (item, Item("relaxed", 0, 2, 3, 0))):
+        with pytest.raises(StudyError, match="the same runs come out"):
+            trainer(task)
+
+
+def test_what_is_trained_at_once_fits_into_memory(small, tmp_path, monkeypatch):
+    study = Study(small, tmp_path)
+    held = 4 * 5 * 8 * study.trainer.parameters["relaxed"]
+    monkeypatch.setattr(equivalents, "available_memory", lambda device: held)
+    study._check_memory(workers=1)
+    with pytest.raises(StudyError, match="Take fewer workers"):
+        study.run(workers=2)
+    Study(small, tmp_path, force=True)._check_memory(workers=2)
+
+
+# ----------------------------------------------------------------------- what is trained
+
+
+def network_by_hand(study, seed, step, rate):
+    """Returns the equivalent of a CNN as its file keeps it after a step."""
+    module = study.architecture.build((1, 8, 8), 10, {})
+    path = study.folder / "cnn" / f"fresh_{seed}_rate_{rate}.safetensors"
+    kept = safetensors.torch.load_file(path)
+    module.load_state_dict(
+        {name: kept[f"{step}/{name}"] for name in module.state_dict()}
+    )
+    return module, equivalents.equivalent_fcn(module, (1, 8, 8))
+
+
+def right(network, x, y):
+    with torch.no_grad():
+        return float((network(torch.from_numpy(x)).argmax(1).numpy() == y).mean())
+
+
+def fresh_rates(rows):
+    """Returns by arm the learning rate of the fresh seeds, as an index."""
+    return {arm: rate for (arm, rate, seed, _) in rows if seed > 0}
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_what_is_relaxed_starts_where_the_cnn_was(trained, rows, time):
+    rates, split = fresh_rates(rows), trained.split
+    trainer = pickle.loads(pickle.dumps(trained.trainer))  # as a worker has it
+    for seed in SEEDS:
+        cnn, network = network_by_hand(trained, seed, time, rates["cnn@6"])
+        own = trainer.relaxed(
+            Item("relaxed", rates[f"efcn@{time}"], seed, time, rates["cnn@6"]), time
+        )
+        for mine, theirs in zip(
+            own.parameters(), network.parameters(), strict=True
+        ):  # fmt: skip
+            assert torch.equal(mine, theirs)
+        there = right(cnn, split.x_validation, split.y_validation)
+        measured = rows[f"efcn@{time}", rates[f"efcn@{time}"], seed, "last"].measures
+        assert measured["validation"]["start"] == there
+        if time:
+            curve = rows["cnn@6", rates["cnn@6"], seed, "last"].curve
+            assert {p.step: p.validation for p in curve}.get(time, there) == there
+            assert time != 6 or any(p.step == 6 for p in curve)
+
+
+@pytest.mark.parametrize(("seed", "time"), [(1, 0), (2, 3), (6, 6)])
+def test_what_is_relaxed_trains_on_the_batches_that_the_cnn_goes_on_with(
+    trained, rows, seed, time
+):
+    """SGD written out, on the CNN's own order of batches, from its own weights."""
+    rates, split = fresh_rates(rows), trained.split
+    _, network = network_by_hand(trained, seed, time, rates["cnn@6"])
+    order = recipe.batches(
+        trained.protocol.recipe,
+        len(split.x_train),
+        100,
+        randomness.seed(0, "order", seed),
+    )
+    found = rows[f"efcn@{time}", rates[f"efcn@{time}"], seed, "last"]
+    for batch in itertools.islice(order, time, time + 6):
+        loss = torch.nn.functional.cross_entropy(
+            network(torch.from_numpy(split.x_train[batch])),
+            torch.from_numpy(split.y_train[batch]),
+        )
+        network.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter -= found.configuration["learning_rate"] * parameter.grad
+    there = right(network, split.x_validation, split.y_validation)
+    assert found.validation == pytest.approx(there, abs=1.5 / len(split.y_validation))
+    assert found.measures["validation"]["relaxed"] == found.validation
+    assert found.measures["deviation"] == pytest.approx(
+        equivalents.parts(network).deviation, rel=1e-3
+    )
+    with torch.no_grad():
+        outputs = network(torch.from_numpy(split.x_test)).softmax(1).numpy()
+    (shares,) = split.open_test(trained.metric, [trained.metric.reduce(outputs)])
+    assert found.test == pytest.approx(shares.mean(), abs=1.5 / split.test_size)
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_the_batches_are_those_of_the_cnn(trained, time):
+    trainer = trained.trainer
+    problem = trainer.problem
+    data = run.Data(problem)
+    cnn, relaxed = (
+        run.Batches(problem, data, [trainer._job(item)])
+        for item in (Item("cnn", 0, 2), Item("relaxed", 1, 2, time, 0))
+    )
+    for _ in range(time):
+        next(cnn)
+    for _ in range(20):
+        for mine, theirs in zip(next(relaxed), next(cnn), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def test_seeds_differ_where_they_should_and_only_there(trained):
+    def job(*item):
+        return trained.trainer._job(Item(*item))
+
+    # One start for all learning rates, another for each seed and kind.
+    assert job("cnn", 0, 1).initial_seed == job("cnn", 1, 1).initial_seed
+    starts = [job("cnn", 0, 1), job("cnn", 0, 2), job("fresh", 0, 1), job("cnn", 0, 0)]
+    assert len({one.initial_seed for one in starts}) == 4
+    # One order for all that shares a seed.
+    orders = {
+        job(*item).order_seed
+        for item in (("cnn", 0, 1), ("fresh", 1, 1), ("relaxed", 0, 1, 6, 0))
+    }
+    assert len(orders) == 1
+    assert job("cnn", 0, 2).order_seed not in orders
+
+
+def test_fresh_networks_start_from_a_standard_start(trained):
+    (cnn, fresh) = (trained.trainer.network(kind) for kind in ("cnn", "fresh"))
+    assert trained.trainer.network("relaxed").text == fresh.text
+    assert equivalents.parts(fresh).deviation > 0.5
+    assert len(list(cnn.parameters())) == len(list(fresh.parameters()))
+
+
+def test_weights_of_the_cnn_are_kept_where_they_are_needed_again(trained, rows):
+    names = set(trained.architecture.build((1, 8, 8), 10, {}).state_dict())
+    rate = fresh_rates(rows)["cnn@6"]
+    wanted = {
+        f"fresh_{seed}_rate_{rate}.safetensors": {0, 3, 6, 9, 12} for seed in SEEDS
+    }
+    for rate, seed in itertools.product((0, 1), (0, 1)):
+        wanted[f"search_{seed}_rate_{rate}.safetensors"] = set(TIMES)
+    files = {path.name: path for path in (trained.folder / "cnn").iterdir()}
+    assert set(files) == set(wanted)
+    for name, steps in wanted.items():
+        kept = safetensors.torch.load_file(files[name])
+        assert set(kept) == {f"{step}/{n}" for step in steps for n in names}
+
+
+# ------------------------------------------------------------------------ fleets
+
+
+def items(kind, count, seed=1):
+    return [Item(kind, 0, seed + index, 3, 0) for index in range(count)]
+
+
+def test_at_most_eight_share_a_fleet_and_kinds_and_stages_do_not_mix(trained):
+    divide = trained.trainer.divide
+    assert [len(task) for task in divide(items("cnn", 9))] == [4, 5]
+    assert [len(task) for task in divide(items("cnn", 8))] == [8]
+    assert [len(task) for task in divide(items("relaxed", 18))] == [6, 6, 6]
+    mixed = items("cnn", 3) + items("fresh", 3) + items("cnn", 2, seed=-1)
+    tasks = divide(mixed)
+    assert sorted(len(task) for task in tasks) == [2, 3, 3]
+    for task in tasks:
+        assert len({(item.kind, item.stage) for item in task}) == 1
+    assert sorted(map(str, itertools.chain(*tasks))) == sorted(map(str, mixed))
+    assert divide([]) == []
+
+
+def test_what_is_large_or_cannot_be_stacked_trains_alone(trained):
+    def changed(**fields):
+        return training.dataclasses.replace(trained.trainer, **fields)
+
+    sizes = {"cnn": 10, "relaxed": 5_000_000, "fresh": 30_000_000}
+    large = changed(parameters=sizes)
+    assert [large.most_runs(kind) for kind in sizes] == [8, 3, 1]
+    assert [len(task) for task in large.divide(items("relaxed", 7))] == [2, 2, 3]
+    assert [len(task) for task in large.divide(items("fresh", 3))] == [1, 1, 1]
+    alone = changed(stacks={"cnn": False, "relaxed": True, "fresh": True})
+    assert [len(task) for task in alone.divide(items("cnn", 3))] == [1, 1, 1]
+    assert [len(task) for task in alone.divide(items("relaxed", 3))] == [3]
+
+
+def test_alone_or_in_a_fleet_a_training_ends_alike(trained, rows):
+    rates = fresh_rates(rows)
+    item = Item("relaxed", rates["efcn@3"], 4, 3, rates["cnn@6"])
+    (alone,) = trained.trainer((item,))
+    for found, _ in alone.rows:
+        recorded = rows[found.arm, found.pair, found.seed, found.reading]
+        assert found.validation == pytest.approx(recorded.validation, abs=0.01)
+        assert found.flops == recorded.flops
+        assert found.stage == "confirm"
+
+
+# -------------------------------------------------------- other forms, data and readings
+
+
+@pytest.fixture(scope="module")
+def amounts(tmp_path_factory):
+    """A sequence in, an amount out."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 1, 12)).astype(np.float32)
+    y = 100 + 7 * x[:, 0, :3].sum(1) + generator.normal(size=200)
+    path = tmp_path_factory.mktemp("data") / "amounts.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+@pytest.fixture(scope="module")
+def amount_study(amounts, tmp_path_factory):
+    """Locally connected, on a regression, compared by the last weights' error."""
+    protocol = relax.Protocol(
+        data=amounts, architecture="cnn(width=2, depth=2)", form="lcn", reading="last",
+        metric="rmse", steps=6, relax_times=(2, 4), seeds=6, tuning_seeds=1,
+        learning_rates=(0.01, 0.1), evaluations=2, curvature_examples=10,
+    )  # fmt: skip
+    study = Study(protocol, tmp_path_factory.mktemp("amounts"))
+    study.run()
+    return study
+
+
+def test_a_locally_connected_network_on_a_regression(amount_study):
+    document = amount_study.verdict.to_dict()
+    assert document["names"] == {"cnn": "CNN", "relaxed": "eLCN", "fresh": "LCN"}
+    assert document["parameters"]["relaxed"] == amount_study.sizes.lcn
+    runs = runs_of(amount_study.folder)
+    assert {run.arm for run in runs} == {
+        f"{kind}@{time}" for kind in ("cnn", "elcn", "lcn") for time in (2, 4)
+    }
+    for entry in document["times"]:
+        # Locally connected there is nothing off-local to deviate into.
+        assert entry["deviation"]["estimate"] == 0
+        assert entry["untied"]["estimate"] > 0
+        alone, relaxed = (
+            entry["validation"][name]["estimate"] for name in ("local_alone", "relaxed")
+        )
+        assert alone == pytest.approx(relaxed)
+    assert "eLCN" in document["sentence"]
+
+
+def test_an_error_counts_the_other_way_round(amount_study):
+    document = amount_study.verdict.to_dict()
+    assert not document["metric"]["higher_is_better"]
+    for entry in document["times"]:
+        points = entry["points"]["last"]
+        better = np.mean(points["cnn"]) - np.mean(points["relaxed"])
+        assert entry["gain"]["estimate"] == pytest.approx(better)
+        assert all(score > 0 for score in points["cnn"])
+    assert document["margin_assumed"]
+
+
+def test_by_the_last_weights_everything_is_chosen_by_them(amount_study):
+    document = amount_study.verdict.to_dict()
+    assert (document["reading"], document["other_reading"]) == ("last", "best")
+    runs = runs_of(amount_study.folder)
+    for entry in document["learning_rates"]:
+        arm = entry["arm"] if "@" in entry["arm"] else f"{entry['arm']}@4"
+        scores = {
+            run.pair: run.validation
+            for run in runs
+            if (run.arm, run.stage, run.reading) == (arm, "search", "last")
+        }
+        assert entry["chosen"] == (0.01, 0.1)[min(scores, key=scores.__getitem__)]
+    points = document["times"][0]["points"]["last"]["relaxed"]
+    recorded = [
+        run.test
+        for run in sorted(runs, key=lambda run: run.seed)
+        if (run.arm, run.stage, run.reading) == ("elcn@2", "confirm", "last")
+    ]
+    assert points == recorded
+
+
+@pytest.mark.parametrize("rate", [10.0, 1e9])
+def test_where_the_cnn_diverges_nothing_can_be_said(amounts, tmp_path, rate):
+    protocol = relax.Protocol(
+        data=amounts, architecture="cnn(width=2, depth=2)", learning_rates=(rate,),
+        steps=4, relax_times=(0, 4), seeds=6, tuning_seeds=1, evaluations=2,
+    )  # fmt: skip
+    study = Study(protocol, tmp_path)
+    document = study.run().to_dict()
+    assert document["verdict"] == "not_assessable"
+    assert "every run of the CNN diverged" in document["sentence"]
+    constant = study.metric.constant(study.split.y_train, study.split.test_size, 1)
+    (shares,) = study.split.open_test(study.metric, [constant])
+    for entry in document["times"]:
+        for kind in ("cnn", "relaxed", "fresh"):
+            assert entry["points"]["best"][kind] == pytest.approx([shares.mean()] * 6)
+        assert entry["diverged"] == 6
+        assert entry["validation"] is entry["path"] is entry["curvature"] is None
+    page = study.report(tmp_path / "page.html").read_text()
+    assert "diverged" in page
+
+
+def test_a_cnn_that_diverges_on_its_way_is_said_so(trained, tmp_path):
+    """Its equivalent may live on, with nothing to be measured against."""
+    rate = 0
+    trainer = training.dataclasses.replace(trained.trainer, folder=tmp_path)
+    item = Item("relaxed", rate, 1, 3, rate)
+    source = trained.folder / "cnn" / "search_0_rate_0.safetensors"
+    path = trainer.weights_file(item)
+    path.parent.mkdir()
+    path.write_bytes(source.read_bytes())  # the relax times alone
+    (done,) = trainer((item,))
+    assert [found.measures for found, _ in done.rows if found.reading == "last"] == [
+        {"cnn_diverged": True}
+    ]
+    (failed,) = trainer((Item("relaxed", rate, 1, 5, rate),))
+    for found, _ in failed.rows:
+        assert found.diverged
+        assert "it diverged before step 5" in found.error
+        assert found.validation == pytest.approx(0.1, abs=0.01)
+
+
+def test_arms_that_fail_throughout_stop_the_study(small, tmp_path):
+    def net(input_shape, num_outputs):
+        if torch.initial_seed() > 100:  # in training, and not when it is looked at
+            raise ValueError("not today")
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 10)
+        )
+
+    study = Study(small.replace(architecture=net), tmp_path)
+    with pytest.raises(StudyError) as caught:
+        study.run()
+    assert "cnn@6 comes to its end: all 4 failed" in str(caught.value)
+    with Store(tmp_path, read_only=True) as store:
+        assert all("ValueError: not today" in run.error for run in store.runs())
+
+
+# ---------------------------------------------------------------- the published points
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "theirs"),
+    [
+        ("cifar10.npz", [3, 32, 32], True),
+        ("CIFAR-10", [3, 32, 32], True),
+        ("my_cifar_10_small.npz", [3, 32, 32], True),
+        ("cifar10.npz", [3, 16, 16], False),
+        ("cifar10.npz", [3072], False),
+        ("cifar100.npz", [3, 32, 32], False),
+        ("svhn.npz", [3, 32, 32], False),
+        ("digits", [1, 8, 8], False),
+    ],
+)
+def test_published_points_stand_beside_the_papers_data_alone(name, shape, theirs):
+    found = judging._published({"data": {"name": name, "input_shape": shape}})
+    assert (found is not None) == theirs
+    if found:
+        assert (found["cnn"], found["fresh"]) == (0.729, 0.577)
+        epochs = [point["epoch"] for point in found["times"]]
+        assert epochs == sorted(epochs)
+        assert epochs[0] == 0
+        assert {"epoch": 18, "score": 0.7475, "deviation": 0.02} in found["times"]
+        assert "d'Ascoli" in found["source"]
