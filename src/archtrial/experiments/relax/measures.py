@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import nn
 
 from archtrial import equivalents
@@ -192,6 +192,12 @@ def curvature(
 
     size = len(gradient)
     begin = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    once = product(begin)
+    if not np.isfinite(once).all():
+        return None, norm
+    if not once.any():
+        # Of a matrix of zeros, such as where each answer is certain, ARPACK has none.
+        return 0.0, norm
     try:
         (largest,) = eigsh(
             LinearOperator((size, size), matvec=product, dtype=np.float32),
@@ -202,6 +208,6 @@ def curvature(
             tol=_TOLERANCE,
             return_eigenvectors=False,
         )
-    except ArpackNoConvergence:
+    except ArpackError:
         return None, norm
     return float(largest), norm
