@@ -87,6 +87,12 @@ def test_a_subclass_that_computes_the_same_is_its_kind():
     assert kinds(agrees(nn.Sequential(Named(1, 2, 3)))) == [Dense]
 
 
+def test_a_forward_that_was_put_in_place_counts():
+    module = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Conv1d(2, 2, 3))
+    module[0].forward = lambda x: torch.cat([x, -x], 1)
+    assert kinds(agrees(module)) == [Dense]
+
+
 def test_a_layer_that_is_called_twice_becomes_two():
     same = nn.Conv1d(4, 4, 3, padding=1)
     module = Written(lambda m, x: m.same(torch.relu(m.same(m.conv(x)))), same=same)
@@ -317,6 +323,13 @@ def without(layer, *behind):
         ),
         (
             Written(
+                lambda m, x: m.conv(x) * m.gate + torch.exp(m.gate),
+                gate=nn.Parameter(torch.ones(12)),
+            ),
+            "gate (an nn.Parameter in exp)",
+        ),
+        (
+            Written(
                 lambda m, x: m.conv(x) @ m.matrix,
                 matrix=nn.Parameter(torch.randn(12, 12)),
             ),
@@ -342,7 +355,13 @@ class Rescaling(nn.Conv1d):
         return functional.conv1d(x, self.weight / self.weight.std(), self.bias)
 
 
+class Standardised(nn.Conv1d):
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight / weight.std(), bias)
+
+
 def test_a_layer_that_computes_otherwise_is_no_convolution():
+    assert "0 (Standardised) has none" in message(nn.Sequential(Standardised(1, 2, 3)))
     assert "0.weight (an nn.Parameter in" in message(nn.Sequential(Rescaling(1, 2, 3)))
 
 
@@ -429,6 +448,7 @@ def test_a_hook_that_changes_outputs_is_noticed():
         (nn.Embedding(4, 2), (3,), {}, ["Embedding can be called", "Long"]),
         (nn.Conv1d(1, 2, 3), SHAPE, {"batch_norm": "fold"}, ["'per_position' or 'folded': 'fold'"]),
         (without(nn.BatchNorm1d(4), nn.ReLU(), nn.BatchNorm1d(4)), SHAPE, {"batch_norm": "folded"}, ["right before it, whose only user it is: 3 has no such layer", "per_position"]),
+        (without(nn.Linear(12, 4), nn.BatchNorm1d(4)), SHAPE, {"batch_norm": "folded"}, ["2 has no such layer"]),
         (without(nn.BatchNorm1d(4, track_running_stats=False)), SHAPE, {"batch_norm": "folded"}, ["1 has no running statistics"]),
         (Written(lambda m, x: m.norm(h := m.conv(x)) + h, norm=nn.BatchNorm1d(4)), SHAPE, {"batch_norm": "folded"}, ["norm has no such layer"]),
         (Written(lambda m, x: (m.conv(x), x)), SHAPE, {}, ["returns one tensor", "tuple"]),

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -340,6 +341,22 @@ def test_weights_at_zero_padding_stay_zero_in_training():
         ].any()
         for layer in layers
     )
+
+
+def test_what_no_step_needs_any_more_is_let_go():
+    network = archtrial.equivalent_fcn(small(norm="batch", residual=True), (16,)).eval()
+    left, most = [], []
+
+    def keep_an_eye(layer, inputs, output):
+        left.append(weakref.ref(output))
+        most.append(sum(reference() is not None for reference in left))
+
+    for layer in network.layers:
+        layer.register_forward_hook(keep_an_eye)
+    with torch.no_grad():
+        network(torch.randn(2, 16))
+    assert len(most) > 10
+    assert max(most) <= 4
 
 
 def test_a_network_relaxes():

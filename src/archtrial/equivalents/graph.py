@@ -419,7 +419,7 @@ class _Walk:
         The weights that would read those zeros need not exist then.
         """
         user = next(iter(node.users)) if len(node.users) == 1 else None
-        if user is None or user.op != "call_module" or node not in self._shapes:
+        if user is None or user.op != "call_module":
             return None
         behind: Any = self._layers[str(user.target)]
         if not isinstance(behind, (nn.Conv1d, nn.Conv2d)):
@@ -436,7 +436,6 @@ class _Walk:
         if (
             not isinstance(flat, (tuple, list))
             or not all(isinstance(count, int) for count in flat)
-            or len(self._shapes[node]) != sides + 2
             or len(flat) > 2 * sides
         ):
             return None
