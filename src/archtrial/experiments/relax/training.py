@@ -28,9 +28,9 @@ from archtrial.zoo.arms import Architecture
 
 __all__ = ["Done", "Item", "Kind", "Trainer"]
 
-# Enough that a step's fixed cost is shared (a fleet of four trains three times as fast
-# as one after another), few enough that both of two cores have work.
-_MOST_RUNS = 8
+# Enough that a step's fixed cost is shared (benchmarks/relax.py: eight are hardly faster
+# than four), few enough that all cores have work and a kill costs little.
+_MOST_RUNS = 4
 # Beyond it a fleet's weights no longer share anything, and only take memory.
 _MOST_VALUES = 16_000_000
 
