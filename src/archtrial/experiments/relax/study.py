@@ -317,6 +317,8 @@ class Study:
                 self._carry_out(STAGES[2], self._tuning(cnn), work)
                 self._carry_out(STAGES[3], list(self._relaxed(cnn, store)), work)
                 self._open_test(work)
+        for weights in (self.folder / "cnn").glob("search_*"):
+            weights.unlink()  # nobody relaxes these any more
         self._finding = judge(self.folder)
         write(self.folder / "verdict.json", self._finding.verdict.to_json())
         return self._finding.verdict
