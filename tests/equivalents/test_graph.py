@@ -403,6 +403,23 @@ def test_what_depends_on_the_data_is_told_by_its_line(module, line):
     assert "Decide in __init__" in said
 
 
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 3)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen = self.seen + 1
+        return self.conv(x)
+
+
+def test_a_buffer_that_the_forward_pass_replaces_is_not_lost_in_silence():
+    module = Counts()
+    assert "leaves its buffers as they are: it replaces seen" in message(module)
+    assert float(module.seen) == 0
+
+
 @pytest.mark.parametrize(
     ("forward", "words"),
     [

@@ -143,7 +143,7 @@ class _Tracer(fx.Tracer):
         return torchs and "forward" not in vars(m) and not isinstance(m, nn.Sequential)
 
 
-def _traced(module: nn.Module) -> tuple[nn.Module, fx.Graph]:
+def _traced(module: nn.Module) -> tuple["_Root", fx.Graph]:
     """Traces a module in both modes, and returns what it does in training.
 
     Returns:
@@ -165,6 +165,13 @@ def _traced(module: nn.Module) -> tuple[nn.Module, fx.Graph]:
             "Decide in __init__ what depends on the data or its size, or write it as"
             " modules; or leave this architecture out.",
         ) from error
+    for buffer_name, buffer in roots[True].module.named_buffers():
+        if isinstance(buffer, fx.Proxy):
+            raise ArmError(
+                f"the forward pass of {name} leaves its buffers as they are",
+                f"it replaces {buffer_name}",
+                "Change what a network remembers in a layer of torch.nn, or outside.",
+            )
     # Both end in an output, so that the shorter one differs in that at the latest.
     for ours, theirs in zip(graphs[True].nodes, graphs[False].nodes, strict=False):
         if _is_dropout(ours) and _is_dropout(theirs):
