@@ -74,7 +74,8 @@ class Simultaneous:
 # have the correlation rho and equal deviations, or deviations from 1 to 10 evenly in
 # log. Skewed: exponential; heavy: t with 3 degrees of freedom; fail: with 20 % of seeds
 # (rho among columns as well) one arm, or either one of both, falls by 10 deviations.
-# 499 random flips at S = 20, else all.
+# 499 random flips at S = 20, else all. evidence/simultaneous.py counts t, floor, claims
+# and the power again, by the function below; flips were not chosen, and stand here only.
 #
 #                        equal deviations           from 1 to 10
 # seeds        S  rho  flips     t  floor  claims  flips     t  floor  claims
