@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -26,7 +26,7 @@ __all__ = [
     "DEFAULT_SPACE",
     "HYPERPARAMETERS",
     "Arm",
-    "Declaration",
+    "OnData",
     "Protocol",
     "Recipe",
     "Splits",
@@ -35,7 +35,6 @@ __all__ = [
     "describe_space",
     "differences",
     "digest",
-    "explain",
     "load",
     "read",
     "template",
@@ -58,7 +57,7 @@ DEFAULT_SPACE: Mapping[str, spaces.Dimension] = {
 """What every arm searches unless the protocol declares another shared space."""
 
 
-class Declaration(pydantic.BaseModel):
+class _Declaration(pydantic.BaseModel):
     """A frozen value whose fields are all known and of the declared type."""
 
     model_config = pydantic.ConfigDict(
@@ -72,7 +71,7 @@ NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, pydantic.Field(ge=1)]
 
 
-class Recipe(Declaration):
+class Recipe(_Declaration):
     """How every arm is trained; its real hyperparameters can also be searched."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -142,7 +141,7 @@ images declares them. The columns of tables and plain arrays have no order to sh
 along, and values no common scale."""
 
 
-class Splits(Declaration):
+class Splits(_Declaration):
     """How rows become training, validation and test sets."""
 
     kind: Literal["auto", "stratified", "random", "grouped", "time", "given"] = "auto"
@@ -165,7 +164,7 @@ class Splits(Declaration):
         return self
 
 
-class Arm(Declaration):
+class Arm(_Declaration):
     """An architecture under trial with its fixed options and its own search space.
 
     Also read from one text, `[NAME=]SPEC`, such as "cnn", "deep=mlp(depth=4)" or
@@ -272,7 +271,7 @@ def _check_recipe(declared: Any) -> None:
     try:
         Recipe.model_validate({k: table[k] for k in table if k != "base"})
     except pydantic.ValidationError as error:
-        raise explain(error, Recipe) from None
+        raise _explain(error, Recipe) from None
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:
@@ -303,35 +302,18 @@ def _as_text(value: spaces.Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class Protocol(Declaration):
-    """A controlled trial of one baseline against one or more challengers.
-
-    Only `data`, `baseline` and `challengers` have no default.
-
-    Raises:
-        ProtocolError: A key is unknown, a value impossible, or two contradict.
-    """
+class OnData(_Declaration):
+    """What every protocol declares, whatever it asks: the data and how they train."""
 
     data: str
     """A built-in data set's name or a path."""
-    baseline: Arm
-    challengers: tuple[Arm, ...]
-    """Left out where there are factors: they are then the baseline's variations."""
-    factors: dict[str, tuple[spaces.Value, ...]] = {}
-    """By option of the baseline's architecture, or "recipe", the levels that are
-    crossed. Each combination is an arm; that of all first levels is the baseline."""
-    matched_baseline: bool = False
-    """Whether the baseline is also searched at about the number of parameters that
-    the largest challenger has."""
     target: str | None = None
     """The column to predict; by default a table's last."""
     task: Literal["classification", "regression"] | None = None
     """By default what the target's values say."""
-    space: dict[str, Any] = dict(DEFAULT_SPACE)
-    """The search space that all arms share."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
-    """Training steps of every run; 1,500 unless `epochs` is given."""
+    """Of a training; without `epochs` as many as `default_steps`."""
     epochs: Positive | None = None
     batch_size: Count = 100
     metric: str | None = None
@@ -341,6 +323,64 @@ class Protocol(Declaration):
     of half a point and one standard deviation over seeds."""
     alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)] = 0.05
     """Intervals hold at 1 - alpha."""
+    splits: Splits = Splits()
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
+    threads: Count = 1
+    """Threads of each training."""
+    device: str = "cpu"
+    default_steps: ClassVar[int] = 1500
+
+    def __init__(self, **declared: Any) -> None:
+        try:
+            super().__init__(**declared)
+        except pydantic.ValidationError as error:
+            raise _explain(error, type(self)) from None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _may_be_a_path(cls, declared: Any) -> Any:
+        if isinstance(declared.get("data"), Path):
+            return {**declared, "data": str(declared["data"])}
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ProtocolError(
+                "the length of training is given in steps or in epochs, not in both",
+                f"steps = {self.steps}, epochs = {self.epochs}",
+                "Remove one of the two.",
+            )
+        return self
+
+    def length(self, training_rows: int) -> int:
+        """Returns the steps of one training on so many rows, by a recipe of length 1."""
+        if self.epochs is not None:
+            batches = max(1, training_rows // min(self.batch_size, training_rows))
+            return max(1, round(self.epochs * batches))
+        return self.steps if self.steps is not None else self.default_steps
+
+
+class Protocol(OnData):
+    """A controlled trial of one baseline against one or more challengers.
+
+    Only `data`, `baseline` and `challengers` have no default.
+
+    Raises:
+        ProtocolError: A key is unknown, a value impossible, or two contradict.
+    """
+
+    baseline: Arm
+    challengers: tuple[Arm, ...]
+    """Left out where there are factors: they are then the baseline's variations."""
+    factors: dict[str, tuple[spaces.Value, ...]] = {}
+    """By option of the baseline's architecture, or "recipe", the levels that are
+    crossed. Each combination is an arm; that of all first levels is the baseline."""
+    matched_baseline: bool = False
+    """Whether the baseline is also searched at about the number of parameters that
+    the largest challenger has."""
+    space: dict[str, Any] = dict(DEFAULT_SPACE)
+    """The search space that all arms share."""
     effort: Count = 4
     """k: the trials that an experimenter spends before picking the best."""
     configurations: Count = 32
@@ -366,17 +406,6 @@ class Protocol(Declaration):
     looks: tuple[Count, ...] = ()
     """Numbers of configurations at which the study is judged and may stop early; the
     last is `configurations`. Empty: one look, at the end."""
-    splits: Splits = Splits()
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
-    threads: Count = 1
-    """Threads of each training."""
-    device: str = "cpu"
-
-    def __init__(self, **declared: Any) -> None:
-        try:
-            super().__init__(**declared)
-        except pydantic.ValidationError as error:
-            raise explain(error, Protocol) from None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -390,8 +419,6 @@ class Protocol(Declaration):
         if declared.get("factors"):
             declared["factors"] = _levels(declared["factors"])
             declared.update(_crossed(declared))
-        if isinstance(declared.get("data"), Path):
-            declared["data"] = str(declared["data"])
         for name in ("ladder", "looks"):
             if isinstance(declared.get(name), list):
                 declared[name] = tuple(declared[name])
@@ -436,12 +463,6 @@ class Protocol(Declaration):
                     if self.configurations >= 4
                     else "."
                 ),
-            )
-        if self.steps is not None and self.epochs is not None:
-            raise ProtocolError(
-                "the length of training is given in steps or in epochs, not in both",
-                f"steps = {self.steps}, epochs = {self.epochs}",
-                "Remove one of the two.",
             )
         if self.top is not None and self.top > self.configurations:
             raise ProtocolError(
@@ -585,13 +606,6 @@ class Protocol(Declaration):
             described["space"] = describe_space(self.space)
         return described
 
-    def length(self, training_rows: int) -> int:
-        """Returns the steps of one training on so many rows, by a recipe of length 1."""
-        if self.epochs is not None:
-            batches = max(1, training_rows // min(self.batch_size, training_rows))
-            return max(1, round(self.epochs * batches))
-        return self.steps if self.steps is not None else 1500
-
 
 def _levels(declared: Any) -> dict[str, tuple[spaces.Value, ...]]:
     """Reads the levels of each factor."""
@@ -683,16 +697,11 @@ def _varied(
     return baseline.model_copy(update=changes)
 
 
-def explain(
+def _explain(
     error: pydantic.ValidationError,
     root: type[pydantic.BaseModel],
 ) -> ProtocolError:
-    """Turns pydantic's first finding into one message of ours.
-
-    Args:
-        error: What validating a declaration raised.
-        root: The declaration.
-    """
+    """Turns pydantic's first finding into one message of ours."""
     finding = error.errors(include_url=False)[0]
     place = [str(part) for part in finding["loc"] if not str(part).startswith("func")]
     key = ".".join(place)

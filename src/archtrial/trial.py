@@ -18,7 +18,7 @@ import torch
 
 from archtrial import data, metrics, trainers
 from archtrial.errors import ArmError, ProtocolError
-from archtrial.protocol import HYPERPARAMETERS, Arm, Recipe, describe_space
+from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.space import Choice, Space, Value, sample
@@ -87,14 +87,7 @@ class Zoo:
 
     def __init__(self, declared: Declared) -> None:
         check_device(declared.device)
-        dataset = data.load(declared.data, target=declared.target, task=declared.task)
-        self.split = dataset.split(declared.splits, declared.seed)
-        self.metric = (
-            metrics.default(self.split.task)
-            if declared.metric is None
-            else metrics.get(declared.metric, self.split.task)
-        )
-        self.split.check(self.metric)
+        name, self.split, self.metric = load(declared)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.arms = declared.arms
         self.architectures = {arm.name: _found(arm) for arm in declared.arms}
@@ -103,20 +96,7 @@ class Zoo:
         recipes = {
             arm.name: declared.recipe_of(arm, self.split.kind) for arm in self.arms
         }
-        self.problem = Problem(
-            x_train=self.split.x_train,
-            y_train=self.split.y_train,
-            x_validation=self.split.x_validation,
-            y_validation=self.split.y_validation,
-            x_test=self.split.x_test,
-            task=cast(Literal["classification", "regression"], self.split.task),
-            num_outputs=self.split.num_outputs,
-            metric=self.metric,
-            recipe=declared.recipe,
-            steps=declared.length(len(self.split.y_train)),
-            batch_size=declared.batch_size,
-            device=declared.device,
-        )
+        self.problem = pose(declared, self.split, self.metric)
         self.trainer = trainers.Loops(
             problem=self.problem,
             architectures=self.architectures,
@@ -130,18 +110,7 @@ class Zoo:
         self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
         self.resolved = {
             **_settings(declared, self.spaces),
-            "data": {
-                "name": dataset.name,
-                "digest": self.split.digest,
-                "kind": self.split.kind,
-                "input_shape": list(self.split.input_shape),
-                "classes": list(self.split.classes) if self.split.classes else None,
-                "rows": {
-                    "training": len(self.split.y_train),
-                    "validation": len(self.split.y_validation),
-                    "test": self.split.test_size,
-                },
-            },
+            "data": describe_data(name, self.split),
             "task": self.split.task,
             "metric": self.metric.name,
             "steps": self.problem.steps,
@@ -442,6 +411,53 @@ def _notes_on_matching(
             f"{declared.baseline.name} has as many parameters as any challenger: there"
             " is no larger one to match."
         )
+
+
+def load(declared: OnData) -> tuple[str, data.Split, metrics.Metric]:
+    """Returns the name of the data, their division, and the metric, checked on them."""
+    dataset = data.load(declared.data, target=declared.target, task=declared.task)
+    split = dataset.split(declared.splits, declared.seed)
+    metric = (
+        metrics.default(split.task)
+        if declared.metric is None
+        else metrics.get(declared.metric, split.task)
+    )
+    split.check(metric)
+    return dataset.name, split, metric
+
+
+def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem:
+    """Returns what all trainings share, without test labels."""
+    return Problem(
+        x_train=split.x_train,
+        y_train=split.y_train,
+        x_validation=split.x_validation,
+        y_validation=split.y_validation,
+        x_test=split.x_test,
+        task=cast(Literal["classification", "regression"], split.task),
+        num_outputs=split.num_outputs,
+        metric=metric,
+        recipe=declared.recipe,
+        steps=declared.length(len(split.y_train)),
+        batch_size=declared.batch_size,
+        device=declared.device,
+    )
+
+
+def describe_data(name: str, split: data.Split) -> dict[str, Any]:
+    """Returns what a resolved protocol says of its data, as JSON."""
+    return {
+        "name": name,
+        "digest": split.digest,
+        "kind": split.kind,
+        "input_shape": list(split.input_shape),
+        "classes": list(split.classes) if split.classes else None,
+        "rows": {
+            "training": len(split.y_train),
+            "validation": len(split.y_validation),
+            "test": split.test_size,
+        },
+    }
 
 
 def score(store: Store, split: data.Split, metric: metrics.Metric) -> Opened:

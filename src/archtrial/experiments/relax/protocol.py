@@ -2,23 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
 
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.freezing import expect
-from archtrial.protocol import (
-    Arm,
-    Count,
-    Declaration,
-    Positive,
-    Recipe,
-    Splits,
-    explain,
-    read,
-)
+from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, read
 from archtrial.records.store import frozen
 
 __all__ = ["RECIPE", "Protocol", "begun", "load"]
@@ -38,7 +29,7 @@ on exactly as the one that it came from. What a protocol's recipe declares is la
 this."""
 
 
-class Protocol(Declaration):
+class Protocol(OnData):
     """What is the convolutional prior worth, and when?
 
     Only `data` has no default.
@@ -47,8 +38,6 @@ class Protocol(Declaration):
         ProtocolError: A key is unknown, a value impossible, or two contradict.
     """
 
-    data: str
-    """A built-in data set's name or a path."""
     architecture: Arm = Arm.model_validate("cnn")
     """The convolutional network, as an arm is written: a zoo name, "net.py:Net" or, in
     Python, a class or function; with options."""
@@ -56,11 +45,6 @@ class Protocol(Declaration):
     """What it becomes: fully connected, or locally connected."""
     batch_norm: Literal["per_position", "folded"] = "per_position"
     """What becomes of batch normalisation: one for each unit, or none any more."""
-    target: str | None = None
-    task: Literal["classification", "regression"] | None = None
-    steps: Count | None = None
-    """Steps of training after each relax time; 2,000 unless `epochs` is given."""
-    epochs: Positive | None = None
     relax_times: Count | tuple[Annotated[int, pydantic.Field(ge=0)], ...] = 8
     """The steps after which the network is relaxed; or how many: 0 and then times that
     are spaced evenly in log time up to `last_relax_time`."""
@@ -80,30 +64,13 @@ class Protocol(Declaration):
     curvature_examples: Annotated[int, pydantic.Field(ge=0)] = 500
     """Training examples on which the Hessian's largest eigenvalue is sought; 0: not."""
     recipe: Recipe = Recipe(**RECIPE)
-    batch_size: Count = 100
-    metric: str | None = None
-    """By default accuracy for classes and R2 for numbers."""
-    margin: Positive | None = None
-    """The smallest gap worth having; by default the larger of half a point and one
-    standard deviation of the CNN over seeds."""
-    alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)] = 0.05
-    splits: Splits = Splits()
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
-    threads: Count = 1
-    device: str = "cpu"
-
-    def __init__(self, **declared: Any) -> None:
-        try:
-            super().__init__(**declared)
-        except pydantic.ValidationError as error:
-            raise explain(error, Protocol) from None
+    default_steps: ClassVar[int] = 2000
+    """`steps` are those that follow each relax time."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _read(cls, declared: Any) -> Any:
         declared = dict(declared)
-        if isinstance(declared.get("data"), Path):
-            declared["data"] = str(declared["data"])
         for name in ("relax_times", "learning_rates"):
             if isinstance(declared.get(name), list):
                 declared[name] = tuple(declared[name])
@@ -136,12 +103,6 @@ class Protocol(Declaration):
                     f"recipe.{name} = {getattr(self.recipe, name)!r}",
                     f"Leave {name} out of the recipe.",
                 )
-        if self.steps is not None and self.epochs is not None:
-            raise ProtocolError(
-                "the length of training is given in steps or in epochs, not in both",
-                f"steps = {self.steps}, epochs = {self.epochs}",
-                "Remove one of the two.",
-            )
         rates = self.learning_rates
         if list(rates) != sorted(set(rates)) or not rates:
             raise ProtocolError(
@@ -165,13 +126,6 @@ class Protocol(Declaration):
                     "Remove one of the two.",
                 )
         return self
-
-    def length(self, training_rows: int) -> int:
-        """Returns the steps that follow each relax time, on so many rows."""
-        if self.epochs is not None:
-            batches = max(1, training_rows // min(self.batch_size, training_rows))
-            return max(1, round(self.epochs * batches))
-        return self.steps if self.steps is not None else 2000
 
     def times(self, training_rows: int) -> tuple[int, ...]:
         """Returns the relax times in steps, on so many rows.

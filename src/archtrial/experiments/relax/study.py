@@ -13,11 +13,11 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 
-from archtrial import data, equivalents, execution, metrics, protocol, trial
+from archtrial import equivalents, execution, protocol, trial
 from archtrial.errors import StudyError
 from archtrial.experiments.relax.protocol import Protocol
 from archtrial.experiments.relax.training import Item, Trainer
@@ -34,7 +34,7 @@ from archtrial.files import write
 from archtrial.freezing import freeze
 from archtrial.progress import Clock, Standing, Watch
 from archtrial.records.store import Store, key
-from archtrial.training import augmentation, cost, fleet, run
+from archtrial.training import augmentation, cost, fleet
 from archtrial.zoo import Kind as Inputs
 from archtrial.zoo import arms
 
@@ -77,33 +77,15 @@ class Study:
         self.protocol = declared
         self.force = force
         trial.check_device(declared.device)
-        dataset = data.load(declared.data, target=declared.target, task=declared.task)
-        self.split = dataset.split(declared.splits, declared.seed)
-        self.metric = (
-            metrics.default(self.split.task)
-            if declared.metric is None
-            else metrics.get(declared.metric, self.split.task)
-        )
-        self.split.check(self.metric)
+        name, self.split, self.metric = trial.load(declared)
         self.sign = 1 if self.metric.higher_is_better else -1
         arm = declared.architecture
         self.architecture = arms.find(arm.architecture, arm.options, {})
         rows = len(self.split.y_train)
         self.times = declared.times(rows)
-        problem = run.Problem(
-            x_train=self.split.x_train,
-            y_train=self.split.y_train,
-            x_validation=self.split.x_validation,
-            y_validation=self.split.y_validation,
-            x_test=self.split.x_test,
-            task=cast(Literal["classification", "regression"], self.split.task),
-            num_outputs=self.split.num_outputs,
-            metric=self.metric,
-            recipe=declared.recipe,
-            steps=declared.length(rows),
-            batch_size=declared.batch_size,
+        problem = dataclasses.replace(
+            trial.pose(declared, self.split, self.metric),
             evaluations=declared.evaluations,
-            device=declared.device,
         )
         inputs = cast(Inputs, self.split.kind)
         augmentation.check(declared.recipe.augmentation, inputs)
@@ -126,7 +108,7 @@ class Study:
             curvature_examples=declared.curvature_examples,
         )
         obstacles = {kind: self._obstacle(kind) for kind in KINDS}
-        self.resolved = self._resolve(dataset.name, obstacles)
+        self.resolved = self._resolve(name, obstacles)
         self.hash = protocol.digest(self.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
         self.trainer = dataclasses.replace(
@@ -194,18 +176,7 @@ class Study:
                 "options": described["options"],
                 "source": self.architecture.source,
             },
-            "data": {
-                "name": name,
-                "digest": self.split.digest,
-                "kind": self.split.kind,
-                "input_shape": list(self.split.input_shape),
-                "classes": list(self.split.classes) if self.split.classes else None,
-                "rows": {
-                    "training": len(self.split.y_train),
-                    "validation": len(self.split.y_validation),
-                    "test": self.split.test_size,
-                },
-            },
+            "data": trial.describe_data(name, self.split),
             "task": self.split.task,
             "metric": self.metric.name,
             "recipe": declared.recipe.describe(),

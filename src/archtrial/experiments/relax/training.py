@@ -136,7 +136,9 @@ class Trainer:
         """Returns the problem with the steps of an item, and where it is read."""
         steps = self.problem.steps
         if item.kind == "relaxed":
-            return dataclasses.replace(self.problem, read_at=(steps,))
+            # Its weights are there already; only what starts afresh is scaled.
+            recipe = self.problem.recipe.model_copy(update={"initial_scale": 1.0})
+            return dataclasses.replace(self.problem, recipe=recipe, read_at=(steps,))
         total = self.times[-1] + steps
         return dataclasses.replace(
             self.problem,
