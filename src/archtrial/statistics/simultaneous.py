@@ -145,7 +145,8 @@ def simultaneous(
 
     No method that sees nothing but seeds knows of failures that it has not seen: where
     20 % of the seeds of one arm alone fail far below the rest, and the columns differ
-    tenfold in spread, 6 and 10 seeds cover 7 to 9 times in 10, and 20 9 times in 10.
+    tenfold in spread, 6 and 10 seeds cover in two thirds to nine tenths of all studies,
+    and 20 in nine tenths.
 
     The test examples err independently of the seeds, so they add in squares:
     low = estimate - sqrt(reach^2 + z^2 V), with z at the same level as t.
