@@ -492,7 +492,7 @@ def test_published_points_have_axes_of_their_own():
     )
     texts = [text.get_text() for text in theirs.texts]
     assert {"eFCN", "CNN", "FCN", "test accuracy"} < set(texts)
-    assert any("d'Ascoli et al. 2019" in text for text in texts)
+    assert "elsewhere: d'Ascoli et al. 2019" in texts
 
 
 def test_gains_clear_of_zero_are_filled():

@@ -164,8 +164,8 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
     beside = (
         ""
         if document["published"] is None
-        else f" Hollow, on axes of their own: what {document['published']['source']}"
-        " reports. Another length of training, and perhaps another network and other"
+        else f" Hollow, on axes of their own: {document['published']['source']}."
+        " Another length of training, and perhaps another network and other"
         " data: compare the shapes, not the heights."
     )
     level = _level(document)

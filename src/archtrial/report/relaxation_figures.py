@@ -770,8 +770,10 @@ def _published(axes: Axes, published: Mapping[str, Any], width: int) -> None:
     score_ticks(axes.yaxis, Scored("accuracy", True, True), 4)
     axes.grid(axis="y", color=LIGHT["line"], lw=1)
     axes.set_axisbelow(True)
-    columns = 86 if width >= WIDE else 38
-    above(axes, shortened(f"elsewhere: {published['source']}", columns), 26)
+    columns = 84 if width >= WIDE else 38
+    # The whole source stands in the caption; here its authors name it.
+    source, *_ = published["source"].split(" (")
+    above(axes, shortened(f"elsewhere: {source}", columns), 26)
     above(axes, "test accuracy", 8, muted=True)
     over.finish("relax time, epochs")
     label_ends(axes, ends)
