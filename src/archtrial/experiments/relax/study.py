@@ -129,9 +129,11 @@ class Study:
             How large it is, and the FLOPs of a step by kind.
         """
         shape, large = self.split.input_shape, self.protocol.form
-        with torch.random.fork_rng(devices=[]):
+        batch = torch.from_numpy(self.split.x_train[: self.protocol.batch_size])
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(0)
             module = self.architecture.build(shape, num_outputs, {})
+            module.eval()(batch[:2])  # makes lazy layers
         sizes = equivalents.sizes(module, shape)
         become = (
             equivalents.equivalent_fcn
@@ -141,7 +143,6 @@ class Study:
         network = become(
             module, shape, batch_norm=self.protocol.batch_norm, force=self.force
         )
-        batch = torch.from_numpy(self.split.x_train[: self.protocol.batch_size])
         once = cost.training(network, batch, 1)
         flops: dict[Kind, float] = {
             "cnn": cost.training(module, batch, 1),
