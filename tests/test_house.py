@@ -103,6 +103,29 @@ def test_what_needs_no_training_never_loads_torch(arguments):
     assert done.stderr.strip().endswith("LOADED []"), done.stderr
 
 
+def test_the_page_of_an_experiment_never_loads_torch(tmp_path):
+    """Years later, from the records alone."""
+    from archtrial.experiments.relax import Protocol
+    from archtrial.experiments.relax.study import Study
+
+    protocol = Protocol(
+        data="digits", architecture="cnn(width=2, depth=2)", steps=1, relax_times=(0,),
+        seeds=2, learning_rates=(0.1,), tuning_seeds=1, curvature_examples=0,
+    )  # fmt: skip
+    Study(protocol, tmp_path).run()
+    code = (
+        "import sys; from archtrial import cli; sys.argv = ['archtrial', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: print('ENDED', ended.code, file=sys.stderr)\n"
+        f"print('LOADED', [m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", tmp_path], capture_output=True, text=True
+    )
+    assert done.stderr.split() == ["ENDED", "0", "LOADED", "[]"], done.stderr
+    assert (tmp_path / "report.html").exists()
+
+
 def test_help_loads_next_to_nothing():
     code = (
         "import sys; from archtrial import cli\n"
