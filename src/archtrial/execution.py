@@ -70,9 +70,11 @@ class Crew:
             )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         if self._pool is not None and self._lifeline is not None:
-            # What is under way is not recorded and starts whole next time.
+            if failure is None:
+                self._pool.shutdown()  # nothing is under way: let them leave in order
+            # Else what is under way is not recorded and starts whole next time.
             self._lifeline.close()
             self._pool.shutdown(cancel_futures=True)
 
