@@ -495,13 +495,14 @@ def test_published_points_have_axes_of_their_own():
     assert "elsewhere: d'Ascoli et al. 2019" in texts
 
 
-def test_gains_clear_of_zero_are_filled():
-    document = gains_of((0.01, 0.03), (-0.01, 0.02))
+def test_gains_clear_of_zero_are_filled_on_either_side():
+    document = gains_of((0.01, 0.03), (-0.01, 0.02), (-0.05, -0.02))
     axes = figures.draw("gains", document).axes[0]
     faces = [
         line.get_markerfacecolor() for line in axes.lines if line.get_marker() == "o"
     ]
-    assert faces == [figures.COLORS["relaxed"], LIGHT["paper"]]
+    blue, paper = figures.COLORS["relaxed"], LIGHT["paper"]
+    assert faces == [blue, paper, blue]
     (band,) = axes.patches
     assert band.get_y() == -document["margin"]
     assert band.get_height() == 2 * document["margin"]

@@ -260,8 +260,8 @@ def _gains(document: Mapping[str, Any], which: str, other: str, width: int) -> F
                 continue
             x, color = over.place(entry["relax_time"]), COLORS["relaxed"]
             shown += _ends(gain)
-            clear = gain["low"] is not None and gain["low"] > 0
             within = interval_of(gain)
+            clear = within is not None and not within[0] <= 0 <= within[1]
             if within is not None:
                 axes.plot([x, x], within, color=color, lw=2.4, zorder=3)
             axes.plot(
