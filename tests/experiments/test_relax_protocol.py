@@ -107,6 +107,10 @@ def test_the_length_of_training(declared, rows, steps):
         ),
         ({"recipe": {"schedule": "cosine"}}, ("recipe.schedule", "Leave schedule out")),
         ({"recipe": {"warmup": 0.1}}, ("recipe.warmup = 0.1", "Leave warmup out")),
+        (
+            {"recipe": {"learning_rate": 0.5}},
+            ("learning rates are tried", "learning_rates = [0.5]"),
+        ),
         ({"recipe": {"length": 2.0}}, ("recipe.length", "Leave length out")),
         (
             {"recipe": {"weight_averaging": 0.1}},

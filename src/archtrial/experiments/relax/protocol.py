@@ -103,6 +103,12 @@ class Protocol(OnData):
                     f"recipe.{name} = {getattr(self.recipe, name)!r}",
                     f"Leave {name} out of the recipe.",
                 )
+        if "learning_rate" in self.recipe.model_fields_set:
+            raise ProtocolError(
+                "learning rates are tried, for each network and relax time",
+                f"recipe.learning_rate = {self.recipe.learning_rate:g}",
+                f"Write learning_rates = [{self.recipe.learning_rate:g}].",
+            )
         rates = self.learning_rates
         if list(rates) != sorted(set(rates)) or not rates:
             raise ProtocolError(
@@ -163,6 +169,10 @@ class Protocol(OnData):
         if not isinstance(self.architecture.architecture, str):
             return None
         described = self.model_dump(include=self.model_fields_set, mode="json")
+        if "recipe" in described:
+            described["recipe"] = self.recipe.model_dump(
+                mode="json", include=self.recipe.model_fields_set
+            )
         if "architecture" in described:
             described["architecture"] = self.architecture.model_dump(
                 mode="json", include=self.architecture.model_fields_set
