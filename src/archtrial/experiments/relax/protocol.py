@@ -58,7 +58,9 @@ class Protocol(OnData):
     """Seeds on which each learning rate is tried; none of them counts afterwards."""
     reading: Literal["best", "last"] = "best"
     """Which weights of a training are compared: those with the best validation score on
-    the way (early stopping), or those of the last step."""
+    the way (early stopping), or those of the last step. The CNN and the fresh FCN may
+    stop anywhere up to the budget, what is relaxed only after it was: where that makes
+    a difference, it favours the CNN."""
     evaluations: Count = 20
     """Validation scores within `steps`, evenly spaced."""
     curvature_examples: Annotated[int, pydantic.Field(ge=0)] = 500
