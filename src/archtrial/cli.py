@@ -650,7 +650,16 @@ def relax(
         "device": device,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    begun = room.begun(study) if study is not None and not (given or source) else None
+    begun = None
+    if study is not None and not (given or source):
+        begun = room.begun(study)
+        if begun is None:
+            raise StudyError(
+                "--study alone goes on with what began in a folder",
+                f"nothing began in {study}",
+                "Name the data to begin there: archtrial relax mnist1d --study"
+                f" {shlex.quote(str(study))}",
+            )
     if begun is not None:
         declared = begun
     elif source is not None and source.endswith(".toml"):

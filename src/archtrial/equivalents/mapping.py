@@ -116,6 +116,12 @@ def _mapped(
     batch_norm: BatchNorm,
     force: bool,
 ) -> Network:
+    if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+        raise ArmError(
+            "a module has its weights before it is mapped",
+            f"{type(module).__name__} has lazy layers that were never called",
+            "Call it once on an example first.",
+        )
     planned = plan(module, input_shape, batch_norm)
     if not force:
         device = next((p.device for p in planned.module.parameters()), "cpu")
@@ -155,6 +161,6 @@ def _compare(planned: Plan, network: Network, input_shape: Shape) -> None:
             f"the shapes {tuple(ours.shape)} and {tuple(theirs.shape)}"
             if apart is None
             else f"outputs of up to {scale:.3g} differ by up to {apart:.3g}",
-            "Something in it acts where the trace does not see it: a hook, noise in"
-            " evaluation, or a result that depends on the other examples.",
+            "Something in it acts where the trace does not see it: a hook, dropout without"
+            " training=self.training, or a result that depends on the other examples.",
         )

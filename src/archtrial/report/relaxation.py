@@ -179,19 +179,22 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
         "gains_over_fresh": gained,
         "deviation": f"Share of the norm of the {relaxed}'s weights, {over}. Off-local:"
         " in weights that no convolution has. Untied: in differences between weights"
-        " that a convolution would share.",
+        " that a convolution would share. Learning rates differ between relax times,"
+        " and with them how far weights move.",
         "parts": f"Validation scores after the last step, {over}. Alone: the other"
-        f" weights are set to 0. Average: the mean of the outputs of {relaxed} and"
-        f" {cnn}.",
+        f" weights are set to 0. {cnn}: trained on at the rate that it had. Average: the"
+        f" mean of the outputs of {relaxed} and {cnn}.",
         "path": f"Mean over seeds of loss and score of networks whose weights lie between"
-        f" those of the {cnn} trained on and those of the {relaxed}. It rises where it is"
+        f" those of the {cnn} trained on, at the rate that it had, and those of the"
+        f" {relaxed}. It rises where it is"
         f" above the straight line between its own ends (barrier).{some}",
         "curvature": f"At the start and at the end of relaxing, {over}, on the training"
         " loss. The largest eigenvalue of the Hessian is how sharply the loss bends in"
         " the direction where it bends most.",
         "learning_rates": "Validation score at each learning rate that was tried, the"
         f" mean over tuning seeds. Large: the one that was chosen. Of the {relaxed} one"
-        " line for each relax time; the darker, the later.",
+        " line for each relax time; the darker, the later. What was tried for the"
+        f" {cnn} that goes on stands in the table.",
     }
 
 
@@ -368,9 +371,11 @@ def _rates(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
 
 def _arm(document: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
     names = document["names"]
-    if arm["relax_time"] is not None:
+    if arm["role"] == "kept":
+        return f"{names['cnn']} from {arm['relax_time']:,} on"
+    if arm["role"] == "relaxed":
         return f"{names['relaxed']}, {relaxed_after(arm['relax_time'])}"
-    return str(names["cnn"] if arm["arm"] == "cnn" else names["fresh"])
+    return str(names[arm["role"]])
 
 
 def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
@@ -451,12 +456,13 @@ def _method(document: Mapping[str, Any]) -> list[str]:
     )
     when = "at each relax time" if len(times) > 1 else "at its relax time"
     return [
-        f"Tuned alike: {cnn}, {fresh} and the {relaxed} {when} were each given {each},"
-        " and the validation set chose.",
-        f"A matched budget: on each seed the {cnn} is turned into the {relaxed}, which"
-        f" computes the same, and trains {document['steps']:,} steps more on the very"
-        f" batches that the {cnn} saw from there on. It is compared with {cnn} and"
-        f" {fresh} after as many steps in all.",
+        f"Tuned alike: {when}, the {cnn} that goes on and the {relaxed} were each given"
+        f" {each}, and the validation set chose; so it did for the {fresh}, and for the"
+        f" {cnn} up to there, by their longest training.",
+        f"A matched budget: on each seed the {cnn} trains {document['steps']:,} steps"
+        f" more twice, as it is and as the {relaxed} that computes the same, on the very"
+        f" same batches. The {fresh} is read after as many steps in all; it starts from"
+        " weights of another scale, so its gap is not the prior's alone.",
         "The test set was opened once, when every training was done: no choice, not"
         " even of the weights that are read, has seen it.",
     ]
@@ -594,11 +600,12 @@ def _rates_line(document: Mapping[str, Any]) -> list[Text]:
     if not arms:
         return []
     names, chosen = document["names"], {}
-    for role, ours in (
-        ("cnn", [a for a in arms if a["arm"] == "cnn"]),
-        ("fresh", [a for a in arms if a["arm"] != "cnn" and a["relax_time"] is None]),
-        ("relaxed", [a for a in arms if a["relax_time"] is not None]),
+    for role, roles in (
+        ("cnn", ("cnn", "kept")),
+        ("fresh", ("fresh",)),
+        ("relaxed", ("relaxed",)),
     ):
+        ours = [arm for arm in arms if arm["role"] in roles]
         rates = [float(arm["chosen"]) for arm in ours if arm["chosen"] is not None]
         if rates:
             low, high = numbers.value(min(rates)), numbers.value(max(rates))

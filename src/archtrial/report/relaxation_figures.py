@@ -509,8 +509,12 @@ def learning_rates(document: Mapping[str, Any], width: int = WIDE) -> Figure:
         width: The figure's width.
     """
     metric = metric_of(document)
-    arms = [arm for arm in document["learning_rates"] if tried(arm)]
-    relaxed = [arm for arm in arms if arm["relax_time"] is not None]
+    arms = [
+        arm
+        for arm in document["learning_rates"]
+        if tried(arm) and arm["role"] != "kept"  # these are for the table
+    ]
+    relaxed = [arm for arm in arms if arm["role"] == "relaxed"]
     # Of many lines that lie close, the first and the last say which way they go.
     named = relaxed if len(relaxed) < 4 else [relaxed[0], relaxed[-1]]
     labels = {
@@ -533,13 +537,7 @@ def learning_rates(document: Mapping[str, Any], width: int = WIDE) -> Figure:
             rates, scores = zip(*tried(arm), strict=True)
             y = np.clip(scores, low, high)
             i = relaxed.index(arm) if arm in relaxed else 0
-            role = (
-                "relaxed"
-                if arm in relaxed
-                else "cnn"
-                if arm["arm"] == "cnn"
-                else "fresh"
-            )
+            role = arm["role"]
             alpha = _strength(i, len(relaxed)) if role == "relaxed" else 1.0
             color = COLORS[role]
             style: dict[str, Any] = {"marker": "o", "ms": 4, "alpha": alpha}

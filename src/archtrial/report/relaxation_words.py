@@ -110,11 +110,11 @@ def arm_name(
     document: Mapping[str, Any], arm: Mapping[str, Any], columns: int = 40
 ) -> str:
     """Returns what an arm that was tuned is called, in so many columns: "eFCN, 93"."""
-    if arm["relax_time"] is not None:
-        name = shortened(document["names"]["relaxed"], max(columns - 7, 6))
-        return f"{name}, {arm['relax_time']:,}"
-    role = "cnn" if arm["arm"] == "cnn" else "fresh"
-    return shortened(document["names"][role], columns)
+    if arm["relax_time"] is None:
+        return shortened(document["names"][arm["role"]], columns)
+    of = "cnn" if arm["role"] == "kept" else "relaxed"
+    name = shortened(document["names"][of], max(columns - 7, 6))
+    return f"{name}, {arm['relax_time']:,}"
 
 
 def estimate_of(found: Mapping[str, Any] | None) -> float:
@@ -334,7 +334,7 @@ def curvature_message(document: Mapping[str, Any]) -> str:
     """Says at how many relax times the loss ends flatter than it started."""
     name = names_of(document)["relaxed"]
     pairs = [
-        (entry["curvature"]["start"]["estimate"], entry["curvature"]["end"]["estimate"])
+        (entry["curvature"]["start"], entry["curvature"]["end"])
         for entry in document["times"]
         if entry["curvature"]
         and measured(entry["curvature"].get("start"))
@@ -342,10 +342,13 @@ def curvature_message(document: Mapping[str, Any]) -> str:
     ]
     if not pairs:
         return f"How sharp the loss is where the {name} is"
-    flatter = sum(end < start for start, end in pairs)
-    count = len(pairs)
-    word = "flatter" if flatter * 2 >= count else "sharper"
-    many = flatter if word == "flatter" else count - flatter
+    # What intervals leave open is no trend.
+    clear = [estimate_of(b) < estimate_of(a) for a, b in pairs if _apart(a, b)]
+    flatter, sharper, count = sum(clear), len(clear) - sum(clear), len(pairs)
+    word = "flatter" if flatter >= sharper else "sharper"
+    many = max(flatter, sharper)
+    if not many:
+        return f"The loss is neither clearly flatter nor sharper where the {name} ends"
     if count == 1:
         return f"The loss is {word} where the {name} ends than where it started"
     which = f"all {count}" if many == count else f"{many} of {count}"

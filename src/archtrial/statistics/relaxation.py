@@ -216,6 +216,7 @@ def judge_relaxation(
     reading: str = "best",
     other_reading: str = "last",
     names: NetNames | None = None,
+    throughout: ArmScores | None = None,
 ) -> Relaxation:
     """Judges whether relaxing beats keeping the prior, after looking at all times.
 
@@ -251,6 +252,8 @@ def judge_relaxation(
         reading: What the declared reading is called, "best" or "last".
         other_reading: What the other one is called.
         names: What the nets are called; None for CNN, eFCN and FCN.
+        throughout: (S, 1) the CNN at the longest budget as it is set against the fresh
+            net; None for `declared.cnn` there.
 
     Raises:
         ProtocolError: Shapes do not fit, a score is not finite, a relax time is there
@@ -274,7 +277,9 @@ def judge_relaxation(
     gain_other = risen(other.relaxed, other.cnn)
     over_fresh = risen(declared.relaxed, declared.fresh)
     longest = [int(np.argmax(declared.relax_times))]
-    held = risen(_taken(declared.cnn, longest), _taken(declared.fresh, longest))
+    held = risen(
+        throughout or _taken(declared.cnn, longest), _taken(declared.fresh, longest)
+    )
 
     reason = _unsound(declared, alpha, names)
     claims = (gain.direction > 0) & (gain.estimate >= margin)
@@ -568,9 +573,9 @@ class _Telling:
         self, gain: Simultaneous, claimed: np.ndarray, above_fresh: np.ndarray
     ) -> str:
         best = self.best(gain, claimed)
-        # Where a standard start does as well, the prior is not what made the gain.
+        # Where a standard start does as well, the CNN's start is not what made the gain.
         means = (
-            "there the convolutional prior does more as a start than held throughout"
+            "there a convolutional start does more than the prior held throughout"
             if above_fresh[best]
             else "there it pays to let go of the convolutional prior"
         )

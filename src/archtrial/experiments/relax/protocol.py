@@ -11,6 +11,7 @@ from archtrial.errors import ProtocolError, StudyError
 from archtrial.freezing import expect
 from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, read
 from archtrial.records.store import frozen
+from archtrial.statistics.simultaneous import FLIPS
 
 __all__ = ["RECIPE", "Protocol", "begun", "load"]
 
@@ -53,14 +54,14 @@ class Protocol(OnData):
     seeds: Count = 10
     """Fresh seeds of everything that is compared."""
     learning_rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-    """What is tried for the CNN, for the fresh FCN and at each relax time."""
+    """What is tried for the CNN, for the fresh FCN and, at each relax time, for the CNN
+    that goes on and for what it is relaxed into."""
     tuning_seeds: Count = 2
     """Seeds on which each learning rate is tried; none of them counts afterwards."""
     reading: Literal["best", "last"] = "best"
     """Which weights of a training are compared: those with the best validation score on
-    the way (early stopping), or those of the last step. The CNN and the fresh FCN may
-    stop anywhere up to the budget, what is relaxed only after it was: where that makes
-    a difference, it favours the CNN."""
+    the way (early stopping), or those of the last step. What goes on from a relax time
+    may stop only after it, the fresh FCN anywhere up to the same budget."""
     evaluations: Count = 20
     """Validation scores within `steps`, evenly spaced."""
     curvature_examples: Annotated[int, pydantic.Field(ge=0)] = 500
@@ -105,6 +106,11 @@ class Protocol(OnData):
                     f"recipe.{name} = {getattr(self.recipe, name)!r}",
                     f"Leave {name} out of the recipe.",
                 )
+        if self.alpha < 1 / (1 + FLIPS):
+            raise ProtocolError(
+                f"alpha is at least {1 / (1 + FLIPS):g}: flipped signs tell no less",
+                f"alpha = {self.alpha:g}",
+            )
         if "learning_rate" in self.recipe.model_fields_set:
             raise ProtocolError(
                 "learning rates are tried, for each network and relax time",

@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 
 from archtrial import equivalents, execution, protocol, trial
-from archtrial.errors import StudyError
+from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax.protocol import Protocol
 from archtrial.experiments.relax.training import Item, Trainer
 from archtrial.experiments.relax.verdict import (
@@ -34,24 +34,31 @@ from archtrial.files import write
 from archtrial.freezing import freeze
 from archtrial.progress import Clock, Standing, Watch
 from archtrial.records.store import Store, key
+from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.training import augmentation, cost, fleet
 from archtrial.zoo import Kind as Inputs
 from archtrial.zoo import arms
 
 __all__ = ["Study"]
 
-KINDS: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
+KINDS: tuple[Kind, ...] = ("cnn", "fresh", "kept", "relaxed")
+
+GOING_ON: tuple[Kind, ...] = ("kept", "relaxed")
+"""What goes on from the CNN at each relax time."""
 
 STAGES = (
     "learning rates of the CNN and the fresh network (1 of 4)",
     "both on fresh seeds (2 of 4)",
     "learning rates at each relax time (3 of 4)",
-    "relaxed on fresh seeds (4 of 4)",
+    "trained on from each relax time, on fresh seeds (4 of 4)",
 )
 
 # Weights, gradient, what the optimiser keeps, and a copy of the gradient while it is
 # put together: how often a network in training lies in memory, with SGD.
 _COPIES = 5
+# While the Hessian's eigenvalue is sought: ARPACK's vectors and its room, the gradient's
+# graph, and four networks.
+_COPIES_FOR_CURVATURE = 25
 
 
 class Study:
@@ -107,7 +114,9 @@ class Study:
             stacks=dict.fromkeys(KINDS, True),
             curvature_examples=declared.curvature_examples,
         )
-        obstacles = {kind: self._obstacle(kind) for kind in KINDS}
+        tried: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
+        obstacles = {kind: self._obstacle(kind) for kind in tried}
+        obstacles["kept"] = obstacles["cnn"]
         self.resolved = self._resolve(name, obstacles)
         self.hash = protocol.digest(self.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
@@ -134,7 +143,13 @@ class Study:
             torch.default_generator.manual_seed(0)
             module = self.architecture.build(shape, num_outputs, {})
             module.eval()(batch[:2])  # makes lazy layers
-        sizes = equivalents.sizes(module, shape)
+        sizes = equivalents.sizes(module, shape, batch_norm=self.protocol.batch_norm)
+        if sizes.module == (sizes.fcn if large == "fcn" else sizes.lcn):
+            raise ArmError(
+                "what is relaxed shares weights over positions, or leaves some out",
+                f"{self.architecture.spec} does not: its equivalent is itself",
+                "Name a convolutional network, such as cnn.",
+            )
         become = (
             equivalents.equivalent_fcn
             if large == "fcn"
@@ -144,8 +159,10 @@ class Study:
             module, shape, batch_norm=self.protocol.batch_norm, force=self.force
         )
         once = cost.training(network, batch, 1)
+        own = cost.training(module, batch, 1)
         flops: dict[Kind, float] = {
-            "cnn": cost.training(module, batch, 1),
+            "cnn": own,
+            "kept": own,
             "relaxed": once,
             "fresh": once,
         }
@@ -155,7 +172,8 @@ class Study:
         """Returns how many weights each network trains."""
         full = self.protocol.form == "fcn"
         large = self.sizes.fcn_without_padding if full else self.sizes.lcn
-        return {"cnn": self.sizes.module, "relaxed": large, "fresh": large}
+        own = self.sizes.module
+        return {"cnn": own, "kept": own, "relaxed": large, "fresh": large}
 
     def _obstacle(self, kind: Kind) -> str | None:
         if self.trainer.most_runs(kind) == 1:
@@ -191,7 +209,9 @@ class Study:
                 "fcn_without_padding": self.sizes.fcn_without_padding,
                 "lcn": self.sizes.lcn,
             },
-            "fleets": {kind: why is None for kind, why in obstacles.items()},
+            "fleets": {
+                kind: obstacles[kind] is None for kind in ("cnn", "relaxed", "fresh")
+            },
             **{
                 field: getattr(declared, field)
                 for field in (
@@ -218,9 +238,27 @@ class Study:
             )
         if self.protocol.recipe.momentum or self.protocol.recipe.optimizer != "sgd":
             yield (
-                "The CNN goes on with what its optimiser remembers; what is relaxed"
-                " begins without. Plain SGD without momentum remembers nothing."
+                "At a relax time the CNN and what it is relaxed into both begin without"
+                " what the optimiser remembered. Plain SGD remembers nothing."
             )
+        total = self.times[-1] + self.trainer.problem.steps
+        if self.times[-1] > self.trainer.problem.steps:
+            yield (
+                f"The last relax time is step {self.times[-1]:,}: the CNN and the fresh"
+                f" network train {total:,} steps."
+            )
+        needed = seeds_needed(self.protocol.alpha)
+        if self.protocol.seeds < needed:
+            yield (
+                f"With {self.protocol.seeds} seeds there will be no verdict: it takes"
+                f" {needed} at least."
+            )
+        yield (
+            "Learning rates are chosen by validation on"
+            f" {self.protocol.tuning_seeds} tuning seed"
+            f"{'' if self.protocol.tuning_seeds == 1 else 's'}; no interval contains"
+            " what that choice leaves to chance."
+        )
 
     @property
     def notes(self) -> Sequence[str]:
@@ -234,7 +272,12 @@ class Study:
             *self._fresh("cnn", 0),
             *self._fresh("fresh", 0),
             *self._tuning(0),
-            *(Item("relaxed", 0, 1, time, 0) for time in self._every_time()),
+            *(
+                Item(kind, 0, 1, time, 0)
+                for kind in GOING_ON
+                for time in self.times
+                for _ in range(self.protocol.seeds)
+            ),
         ]
         found: dict[str, dict[Kind, float]] = {"trainings": {}, "flops": {}}
         for kind in KINDS:
@@ -243,10 +286,6 @@ class Study:
             found["trainings"][kind] = len(own)
             found["flops"][kind] = steps * self._flops[kind]
         return found
-
-    def _every_time(self) -> Iterator[int]:
-        for time in self.times:
-            yield from itertools.repeat(time, self.protocol.seeds)
 
     # The stages.
 
@@ -287,7 +326,7 @@ class Study:
                     work,
                 )
                 self._carry_out(STAGES[2], self._tuning(cnn), work)
-                self._carry_out(STAGES[3], list(self._relaxed(cnn, store)), work)
+                self._carry_out(STAGES[3], list(self._going_on(cnn, store)), work)
                 self._open_test(work)
         for weights in (self.folder / "cnn").glob("search_*"):
             weights.unlink()  # nobody relaxes these any more
@@ -308,17 +347,20 @@ class Study:
 
     def _tuning(self, cnn: int) -> list[Item]:
         """Plans each learning rate on the tuning seeds, at each relax time."""
-        tried = itertools.product(
-            self.times, range(len(self.protocol.learning_rates)), self._tuned_on
-        )
-        return [Item("relaxed", rate, seed, time, cnn) for time, rate, seed in tried]
+        return [
+            Item(kind, rate, seed, time, cnn)
+            for kind in GOING_ON
+            for time in self.times
+            for rate in range(len(self.protocol.learning_rates))
+            for seed in self._tuned_on
+        ]
 
-    def _relaxed(self, cnn: int, store: Store) -> Iterator[Item]:
-        """Plans the fresh seeds of each relax time, at its own learning rate."""
-        for time in self.times:
-            rate = self._chosen("relaxed", store, time)
+    def _going_on(self, cnn: int, store: Store) -> Iterator[Item]:
+        """Plans the fresh seeds of each relax time, at learning rates of their own."""
+        for kind, time in itertools.product(GOING_ON, self.times):
+            rate = self._chosen(kind, store, time)
             for seed in range(1, self.protocol.seeds + 1):
-                yield Item("relaxed", rate, seed, time, cnn)
+                yield Item(kind, rate, seed, time, cnn)
 
     @property
     def _tuned_on(self) -> Sequence[int]:
@@ -330,8 +372,8 @@ class Study:
         known = tried(
             store.runs(per_example=False), arm, self.protocol.reading, self.sign
         )
-        # What is relaxed fails as a whole where its CNN diverged: that is a finding.
-        if kind != "relaxed" and all(one.failed for one in known):
+        # What goes on fails as a whole where its CNN diverged: that is a finding.
+        if kind not in GOING_ON and all(one.failed for one in known):
             raise StudyError(
                 f"at least one training of {arm} comes to its end",
                 f"all {len(known) * self.protocol.tuning_seeds} failed",
@@ -392,19 +434,29 @@ class Study:
             work.store.open_test(*trial.score(work.store, self.split, self.metric))
 
     def _check_memory(self, workers: int) -> None:
-        most = max(
+        largest = max(self.trainer.parameters.values())
+        training = _COPIES * max(
             self.trainer.parameters[kind] * self.trainer.most_runs(kind)
             for kind in KINDS
         )
-        needed = 4 * _COPIES * most * workers
-        free = equivalents.available_memory(self.protocol.device)
-        if needed > free and not self.force:
-            raise StudyError(
-                "what is trained at once fits into memory",
-                f"about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
-                "Take fewer workers, a smaller network or smaller inputs, relax it into"
-                " the locally connected form, or say --allow-large.",
-            )
+        sought = self.protocol.curvature_examples > 0
+        measuring = (_COPIES_FOR_CURVATURE if sought else _COPIES) * largest
+        # ARPACK's vectors lie with the processor, wherever the network is.
+        for device in dict.fromkeys((self.protocol.device, "cpu")):
+            copies = max(training, measuring)
+            if device != self.protocol.device:
+                copies = measuring
+            needed = 4 * copies * workers
+            free = equivalents.available_memory(device)
+            if needed > free and not self.force:
+                raise StudyError(
+                    f"what is trained and measured at once fits into memory ({device})",
+                    f"about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are"
+                    " free",
+                    "Take fewer workers, a smaller network or smaller inputs,"
+                    " curvature_examples = 0, the locally connected form (--form lcn),"
+                    " or say --allow-large.",
+                )
 
     # What was found.
 

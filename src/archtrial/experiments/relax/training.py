@@ -1,4 +1,7 @@
-"""Who trains the three networks: the CNN, its relaxed equivalents, the fresh FCN.
+"""Who trains: the CNN, the fresh FCN, and what goes on from the CNN at a relax time.
+
+That is the CNN itself, kept as it is, and its equivalent. Both go on from the same
+weights, on the same batches, for as many steps, at a learning rate of their own.
 
 A training is an `Item`; a task is a fleet of items of one kind and stage. One training
 leaves several rows in the records: read at the budget of each relax time, as it was at
@@ -26,7 +29,7 @@ from archtrial.records.table import Run
 from archtrial.training import fleet, run
 from archtrial.zoo.arms import Architecture
 
-__all__ = ["Done", "Item", "Kind", "Trainer"]
+__all__ = ["DivergedError", "Done", "Item", "Kind", "Trainer"]
 
 # Enough that a step's fixed cost is shared (benchmarks/relax.py: eight are hardly faster
 # than four), few enough that all cores have work and a kill costs little.
@@ -45,9 +48,9 @@ class Item:
     seed: int
     """Fresh seeds count from 1; learning rates are tried on 0, -1, -2, ..."""
     relax_time: int | None = None
-    """Of what is relaxed: how many steps the CNN had been trained for."""
+    """Of what is kept or relaxed: how many steps the CNN had been trained for."""
     cnn_rate: int | None = None
-    """Of what is relaxed: which learning rate the CNN had."""
+    """Of what is kept or relaxed: which learning rate the CNN had until then."""
 
     @property
     def stage(self) -> str:
@@ -64,6 +67,16 @@ class Done:
     """Each reading with its predictions for the test inputs, which stay sealed."""
     weights: bytes | None = None
     """The CNN's at the steps where they are needed again, in the safetensors format."""
+
+
+class DivergedError(ArmError):
+    """A CNN that had diverged before it could be kept or relaxed."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            "a CNN that is trained on has come as far as its relax time",
+            f"it diverged before step {step}",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +148,7 @@ class Trainer:
     def problem_of(self, item: Item) -> run.Problem:
         """Returns the problem with the steps of an item, and where it is read."""
         steps = self.problem.steps
-        if item.kind == "relaxed":
+        if item.relax_time is not None:
             # Its weights are there already; only what starts afresh is scaled.
             recipe = self.problem.recipe.model_copy(update={"initial_scale": 1.0})
             return dataclasses.replace(self.problem, recipe=recipe, read_at=(steps,))
@@ -158,11 +171,14 @@ class Trainer:
     # What a training begins with.
 
     def network(self, kind: Kind) -> nn.Module:
-        """Builds one of the three networks, from torch's global generator."""
+        """Builds a network, from torch's global generator."""
         module = self.architecture.build(self.input_shape, self.problem.num_outputs, {})
-        if kind == "cnn":
+        if kind in ("cnn", "kept"):
             return module
-        network = self._equivalent(module)
+        if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+            with torch.no_grad():
+                module.eval()(torch.zeros(2, *self.input_shape))
+        network = self._equivalent(module.train())
         if kind == "fresh":
             equivalents.reset(network)
         return network
@@ -171,7 +187,22 @@ class Trainer:
         """Returns the equivalent of an item's CNN as it was after a step.
 
         Raises:
-            ArmError: The CNN had diverged before.
+            DivergedError: The CNN had diverged before.
+            StudyError: Its weights do not lie in the study's folder any more, or their
+                equivalent computes something else.
+        """
+        module = self.kept(item, step)
+        try:
+            return self._equivalent(module)
+        except ArmError as error:
+            # Before the first training it had an equivalent: this is no divergence.
+            raise StudyError(error.rule, error.received, error.way_out) from error
+
+    def kept(self, item: Item, step: int) -> nn.Module:
+        """Returns an item's CNN as it was after a step.
+
+        Raises:
+            DivergedError: It had diverged before.
             StudyError: Its weights do not lie in the study's folder any more.
         """
         with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
@@ -183,10 +214,7 @@ class Trainer:
             with safetensors.safe_open(path, framework="pt") as file:
                 names = {name: f"{step}/{name}" for name in module.state_dict()}
                 if not set(names.values()) <= set(file.keys()):
-                    raise ArmError(
-                        "a CNN that is relaxed has come as far as its relax time",
-                        f"it diverged before step {step}",
-                    )
+                    raise DivergedError(step)
                 module.load_state_dict(
                     {name: file.get_tensor(there) for name, there in names.items()}
                 )
@@ -198,7 +226,9 @@ class Trainer:
                 "Restore them from a copy, or remove the folder and run the protocol"
                 " again: the same runs come out.",
             ) from None
-        return self._equivalent(module)
+        if not all(torch.isfinite(tensor).all() for tensor in module.parameters()):
+            raise DivergedError(step)
+        return module
 
     def _equivalent(self, module: nn.Module) -> equivalents.Network:
         become = (
@@ -222,6 +252,9 @@ class Trainer:
         if item.kind == "relaxed":
             assert item.relax_time is not None
             build = functools.partial(self.relaxed, item, item.relax_time)
+        elif item.kind == "kept":
+            assert item.relax_time is not None
+            build = functools.partial(self.kept, item, item.relax_time)
         else:
             build = functools.partial(self.network, item.kind)
         keep: tuple[int, ...] = ()
@@ -264,7 +297,7 @@ class Trainer:
         times = self.read_times(item)
         for time in times:
             budget = self.problem.steps
-            if item.kind != "relaxed":
+            if item.relax_time is None:
                 budget += time
             whole = time == times[-1]
             for name, reading in self._readings(outcome, budget).items():
@@ -307,7 +340,7 @@ class Trainer:
         start = self.relaxed(item, item.relax_time)
         try:
             cnn = self.relaxed(item, item.relax_time + self.problem.steps)
-        except ArmError:
+        except DivergedError:
             return {"cnn_diverged": True}
         relaxed = copy.deepcopy(start)
         relaxed.load_state_dict(outcome.weights)

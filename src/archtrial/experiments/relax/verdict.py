@@ -6,6 +6,7 @@ Everything here can be done again years later from the study's folder alone.
 import csv
 import dataclasses
 import functools
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,16 +44,17 @@ __all__ = [
     "tried",
 ]
 
-Kind: TypeAlias = Literal["cnn", "relaxed", "fresh"]
-"""The three networks; "fresh" is the relaxed one's shape from a standard start."""
+Kind: TypeAlias = Literal["cnn", "kept", "relaxed", "fresh"]
+"""The CNN from its start; at a relax time, what goes on from it as it is ("kept") and
+relaxed; and the relaxed one's shape from a standard start."""
 
 _NAMES = {
     "fcn": NetNames(),
     "lcn": NetNames("CNN", "eLCN", "LCN", "locally connected net"),
 }
 _ARMS: Mapping[str, Mapping[Kind, str]] = {
-    "fcn": {"cnn": "cnn", "relaxed": "efcn", "fresh": "fcn"},
-    "lcn": {"cnn": "cnn", "relaxed": "elcn", "fresh": "lcn"},
+    "fcn": {"cnn": "cnn", "kept": "kept", "relaxed": "efcn", "fresh": "fcn"},
+    "lcn": {"cnn": "cnn", "kept": "kept", "relaxed": "elcn", "fresh": "lcn"},
 }
 _OTHER = {"best": "last", "last": "best"}
 
@@ -226,6 +228,7 @@ def _document(
         reading=reading,
         other_reading=_OTHER[reading],
         names=_NAMES[form],
+        throughout=table.throughout(reading),
     )
     found = judged.to_dict()
     rates = _learning_rates(resolved, runs, sign)
@@ -240,7 +243,7 @@ def _document(
         if run.reading == "last"
         # The CNN and the fresh FCN are read at all budgets of one training.
         and (
-            run.arm.startswith(f"{_ARMS[form]['relaxed']}@")
+            run.arm.partition("@")[0] in (_ARMS[form]["kept"], _ARMS[form]["relaxed"])
             or run.arm.endswith(f"@{times[-1]}")
         )
     ]
@@ -301,14 +304,18 @@ class _Table:
         """Returns all test scores in one reading, turned so that higher is better."""
         return RelaxReading(
             self._times,
-            relaxed=self._scores("relaxed", reading),
-            cnn=self._scores("cnn", reading),
-            fresh=self._scores("fresh", reading),
+            relaxed=self._scores("relaxed", reading, self._times),
+            cnn=self._scores("kept", reading, self._times),
+            fresh=self._scores("fresh", reading, self._times),
         )
 
-    def _scores(self, kind: Kind, reading: str) -> ArmScores:
+    def throughout(self, reading: str) -> ArmScores:
+        """Returns the CNN at one learning rate up to the longest budget."""
+        return self._scores("cnn", reading, self._times[-1:])
+
+    def _scores(self, kind: Kind, reading: str, times: Sequence[int]) -> ArmScores:
         rows = [
-            [self.run(kind, time, seed, reading) for time in self._times]
+            [self.run(kind, time, seed, reading) for time in times]
             for seed in self._seeds
         ]
         examples = np.array(
@@ -316,7 +323,7 @@ class _Table:
         ).mean(0)
         return ArmScores(
             scores=self._sign
-            * np.array([[float(run.test or 0) for run in row] for row in rows]),
+            * np.array([[run.test for run in row] for row in rows], dtype=np.float64),
             diverged=np.array([[run.diverged for run in row] for row in rows]),
             examples=self._sign * examples,
         )
@@ -404,20 +411,23 @@ def _learning_rates(
     form, times = resolved["form"], resolved["relax_times"]
     rates = resolved["learning_rates"]
     # Of what starts afresh, the rate is chosen for the longest training.
-    asked: list[tuple[str, str, int | None]] = [
-        (_ARMS[form]["cnn"], arm_of(form, "cnn", times[-1]), None),
-        (_ARMS[form]["fresh"], arm_of(form, "fresh", times[-1]), None),
+    afresh: tuple[Kind, ...] = ("cnn", "fresh")
+    going_on: tuple[Kind, ...] = ("kept", "relaxed")
+    asked: list[tuple[Kind, str, str, int | None]] = [
+        (kind, _ARMS[form][kind], arm_of(form, kind, times[-1]), None)
+        for kind in afresh
     ]
-    for time in times:
-        arm = arm_of(form, "relaxed", time)
-        asked.append((arm, arm, time))
+    for kind, time in itertools.product(going_on, times):
+        arm = arm_of(form, kind, time)
+        asked.append((kind, arm, arm, time))
     found = []
-    for name, arm, time in asked:
+    for role, name, arm, time in asked:
         known = tried(runs, arm, resolved["reading"], sign)
         best = chosen(known)
         found.append(
             {
                 "arm": name,
+                "role": role,
                 "relax_time": time,
                 "chosen": rates[best],
                 "at_edge": len(rates) > 1 and best in (0, len(rates) - 1),
