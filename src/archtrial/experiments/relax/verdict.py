@@ -234,7 +234,7 @@ def _document(
     rates = _learning_rates(resolved, runs, sign)
     rows = resolved["data"]["rows"]
     batches = rows["training"] / min(resolved["batch_size"], rows["training"])
-    found["warnings"] += list(_at_edges(rates))
+    found["warnings"] += list(_at_edges(rates, _NAMES[form]))
     for entry in found["times"]:
         entry |= table.measured(entry["relax_time"], resolved["alpha"])
     trained = [
@@ -440,12 +440,24 @@ def _learning_rates(
     return found
 
 
-def _at_edges(rates: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _at_edges(rates: Sequence[Mapping[str, Any]], names: NetNames) -> Iterable[str]:
+    called = {
+        "cnn": names.cnn,
+        "kept": names.cnn,
+        "relaxed": names.relaxed,
+        "fresh": names.fresh,
+    }
+
+    def named(entry: Mapping[str, Any]) -> str:
+        time = entry["relax_time"]
+        since = "" if time is None else f" from step {time:,} on"
+        return f"{called[entry['role']]}{since} ({entry['chosen']:g})"
+
     edges = [entry for entry in rates if entry["at_edge"]]
     if edges:
-        named = ", ".join(f"{e['arm']} ({e['chosen']:g})" for e in edges)
         yield (
-            f"The best learning rate is at the edge of what was tried for {named}: a"
+            f"The best learning rate is at the edge of what was tried for"
+            f" {', '.join(map(named, edges))}: a"
             " wider range may help these, and change what is compared."
         )
 
