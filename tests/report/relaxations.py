@@ -185,10 +185,14 @@ def make_document(
             )
         ),
         "learning_rates": [
-            _tried("cnn", None, 1.0, scale, sign),
-            _tried("fcn", None, 1.6, scale, sign),
+            _tried("cnn", "cnn", None, 1.0, scale, sign),
+            _tried("fcn", "fresh", None, 1.6, scale, sign),
             *(
-                _tried(f"efcn@{t}", t, 0.4 + i / 12, scale, sign)
+                _tried(f"kept@{t}", "kept", t, 0.7 + i / 12, scale, sign)
+                for i, t in enumerate(times)
+            ),
+            *(
+                _tried(f"efcn@{t}", "relaxed", t, 0.4 + i / 12, scale, sign)
                 for i, t in enumerate(times)
             ),
         ],
@@ -222,12 +226,13 @@ def _path(arms, drift, scored, rng, seeds):
     }
 
 
-def _tried(arm, time, place, scale, sign):
+def _tried(arm, role, time, place, scale, sign):
     rates = [0.01, 0.03, 0.1, 0.3]
     quality = [0.74 - 0.05 * (i - 1.4 - place / 2) ** 2 for i in range(len(rates))]
     at = int(np.argmax(quality))
     return {
         "arm": arm,
+        "role": role,
         "relax_time": time,
         "chosen": rates[at],
         "at_edge": at in (0, len(rates) - 1),

@@ -81,7 +81,9 @@ def test_the_sentence_comes_first_then_evidence_then_details(rendered):
         "93 3.0 +1.77 (+1.12 to +2.41 points) under .001 74.26% (73.87 to 74.66%)",
         "How it was done",
         "were each given 4 learning rates, and the validation set chose",
-        "on the very batches that the CNN saw from there on",
+        "the CNN trains 2,000 steps more twice, as it is and as the eFCN that computes"
+        " the same, on the very same batches",
+        "its gap is not the prior's alone",
         "The test set was opened once",
         "Parameters of the CNN 5,210",
         "Parameters of the eFCN and the FCN 171,110 without the weights that read"
@@ -240,14 +242,18 @@ def test_runs_tell_what_the_trainings_took():
 
 def test_learning_rates_are_listed_with_what_was_chosen():
     document = make_document(times=(12, 93))
-    document["learning_rates"][3]["at_edge"] = True
+    document["learning_rates"][5]["at_edge"] = True
+    document["learning_rates"][3]["chosen"] = 0.03
     (exhibit,) = sections(document)["Were all tuned alike?"].tables
     assert exhibit.table.headings == ("", "chosen", "0.01", "0.03", "0.1", "0.3")
-    assert exhibit.table.rows[0][:2] == ("CNN", "0.1")
-    assert exhibit.table.rows[3][:2] == (
-        "eFCN, relaxed after 93 steps",
-        "0.1 (at the edge)",
-    )
+    assert [row[:2] for row in exhibit.table.rows] == [
+        ("CNN", "0.1"),
+        ("FCN", "0.1"),
+        ("CNN from 12 on", "0.1"),
+        ("CNN from 93 on", "0.03"),
+        ("eFCN, relaxed after 12 steps", "0.1"),
+        ("eFCN, relaxed after 93 steps", "0.1 (at the edge)"),
+    ]
 
 
 def test_diverged_trainings_are_counted_where_there_were_any():
@@ -345,9 +351,28 @@ def test_names_are_no_markup():
 
 def test_a_rate_that_differs_between_relax_times_is_a_range():
     document = make_document(times=(12, 93))
-    document["learning_rates"][3] |= {"chosen": 0.3, "at_edge": True}
+    document["learning_rates"][5] |= {"chosen": 0.3, "at_edge": True}
     assert told(document)[-1].rstrip() == (
-        "learning rates: CNN 0.1, FCN 0.1, eFCN 0.1 to 0.3; 1 of 4 at an edge"
+        "learning rates: CNN 0.1, FCN 0.1, eFCN 0.1 to 0.3; 1 of 6 at an edge"
+    )
+    # From the start and from each relax time on, it is one CNN.
+    document["learning_rates"][2]["chosen"] = 0.03
+    assert told(document)[-1].startswith("learning rates: CNN 0.03 to 0.1, FCN 0.1, eF")
+
+
+def test_captions_say_which_rate_was_whose():
+    found = sections(make_document(times=(12, 93)))
+    captions = {
+        heading: " ".join(figure.caption for figure in section.figures)
+        for heading, section in found.items()
+    }
+    left = captions["Does it leave the convolutional subspace?"]
+    assert "Learning rates differ between relax times, and with them how far" in left
+    assert "CNN: trained on at the rate that it had." in left
+    same = captions["Are they the same solution?"]
+    assert "those of the CNN trained on, at the rate that it had, and those of" in same
+    assert captions["Were all tuned alike?"].endswith(
+        "What was tried for the CNN that goes on stands in the table."
     )
 
 

@@ -401,6 +401,45 @@ def test_the_title_counts_where_the_loss_ends_flatter():
     assert label("curvature", document).endswith("at all 3 relax times")
 
 
+@pytest.mark.parametrize(
+    ("ends", "title"),
+    [
+        # Lower on average, and the intervals overlap: that counts nowhere.
+        (
+            ([1.5, 2.5], [1.5, 2.5], [1.5, 2.5]),
+            "The loss is neither clearly flatter nor sharper where the eFCN ends",
+        ),
+        (
+            ([1.5, 2.5], [1.0, 1.01], [1.5, 2.5]),
+            "The loss is flatter where the eFCN ends than where it started, at 1 of 3"
+            " relax times",
+        ),
+        (
+            ([9.0, 9.1], [1.0, 1.01], [9.0, 9.1]),
+            "The loss is sharper where the eFCN ends than where it started, at 2 of 3"
+            " relax times",
+        ),
+    ],
+)
+def test_the_title_counts_only_curvatures_that_lie_apart(ends, title):
+    document = changed("curvature", None)
+    for entry, end in zip(document["times"], ends, strict=True):
+        entry["curvature"] = {"start": est([3.0, 3.01]), "end": est(end)}
+    assert label("curvature", document) == title
+
+
+def test_a_single_curvature_that_is_not_clear_is_no_trend():
+    document = changed("curvature", None, times=(12,))
+    (entry,) = document["times"]
+    # One seed has no interval.
+    entry["curvature"] = {"start": est([3.0]), "end": est([1.0])}
+    title = "The loss is neither clearly flatter nor sharper where the eFCN ends"
+    assert label("curvature", document) == title
+    entry["curvature"] = {"start": est([3.0, 3.01]), "end": est([1.0, 1.01])}
+    title = "The loss is flatter where the eFCN ends than where it started"
+    assert label("curvature", document) == title
+
+
 def test_a_negative_eigenvalue_has_a_place():
     document = changed("curvature", {"start": est([-5.0] * 2), "end": est([90.0] * 2)})
     axes = figures.draw("curvature", document).axes[0]
@@ -412,20 +451,38 @@ def test_the_title_names_rates_at_an_edge():
     arms = document["learning_rates"]
     inside = "Each chosen learning rate lies inside the range that was tried"
     assert label("learning_rates", document) == inside
-    arms[3]["at_edge"] = True
+    arms[5]["at_edge"] = True
     assert label("learning_rates", document) == (
         "The chosen learning rate of eFCN, 93 lies at an edge of the range that was tried"
     )
     arms[1]["at_edge"] = True
     assert "rates of FCN; eFCN, 93 lie at" in label("learning_rates", document)
+    arms[2]["at_edge"] = True
+    assert "of FCN; CNN, 12; eFCN, 93 lie at" in label("learning_rates", document)
     for arm in arms:
         arm["at_edge"] = True
-    assert label("learning_rates", document).startswith("4 of 4 chosen learning rates")
+    assert label("learning_rates", document).startswith("6 of 6 chosen learning rates")
     for arm in arms:
         arm["tried"] = [arm["tried"][0]]
     assert label("learning_rates", document).startswith(
         "Every network was given one learning rate"
     )
+
+
+def test_what_was_tried_for_the_cnn_that_goes_on_is_not_drawn():
+    document = make_document(times=(12, 93))
+    arms = document["learning_rates"]
+    roles = ["cnn", "fresh", "kept", "kept", "relaxed", "relaxed"]
+    assert [arm["role"] for arm in arms] == roles
+    for i, arm in enumerate(arms):
+        for one in arm["tried"]:
+            one["validation"] = 0.6 + i / 100
+    axes = figures.draw("learning_rates", document).axes[0]
+    drawn = {round(float(line.get_ydata()[0]), 6) for line in axes.lines}
+    assert drawn == {0.6, 0.61, 0.64, 0.65}
+    labels = {text.get_text() for text in axes.texts}
+    assert {"CNN", "FCN", "eFCN, 12", "eFCN, 93"} <= labels
+    assert not labels & {"CNN, 12", "CNN, 93"}
 
 
 def test_a_rate_at_which_all_broke_down_has_no_point():
