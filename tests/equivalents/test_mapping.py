@@ -12,6 +12,7 @@ from torch import nn
 import archtrial
 from archtrial import equivalents, zoo
 from archtrial.equivalents.untied import Dense, LocallyConnected
+from archtrial.errors import ArmError
 
 # Torch warns, once in a process, that an even kernel with padding="same" copies.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -273,6 +274,19 @@ def test_a_kernel_at_every_position_by_hand():
     first[:, 0], last[:, 2] = 0, 0  # they read zero padding
     expected = torch.stack([first, kernel, kernel, last])
     assert torch.equal(layer.weight.detach(), expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lazy_layers_are_called_once_before(form):
+    """Its outputs cannot be the module's, which has no weights yet."""
+    module = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(ArmError) as caught:
+        FORMS[form](module, (1, 8))
+    assert "Sequential has lazy layers that were never called" in str(caught.value)
+    assert "Call it once on an example first" in str(caught.value)
+    x = torch.randn(4, 1, 8)
+    expected = module(x)
+    torch.testing.assert_close(FORMS[form](module, (1, 8))(x), expected)
 
 
 @pytest.mark.parametrize("form", FORMS)

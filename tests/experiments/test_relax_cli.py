@@ -70,8 +70,9 @@ def test_a_dry_run_says_its_size_and_cost_and_leaves_nothing(archtrial, tmp_path
     lines = [line.split() for line in out.splitlines()]
     assert [line[:3] for line in lines] == [
         ["cnn", "10", "trainings"],
-        ["relaxed", "30", "trainings"],
         ["fresh", "10", "trainings"],
+        ["kept", "30", "trainings"],
+        ["relaxed", "30", "trainings"],
     ]
     assert "note: The CNN has 280 weights" in err
     assert not folder.exists()
@@ -117,6 +118,20 @@ def test_from_its_folder_alone_a_study_goes_on(archtrial, finished, trained):
     status, out, _ = archtrial("relax", "--study", finished, "--json", "--workers", 1)
     assert status == 0
     assert out.encode() == bytes_of(trained.folder) == bytes_of(finished)
+
+
+def test_a_folder_alone_in_which_nothing_began_is_refused(archtrial, tmp_path):
+    folder = tmp_path / "not there"
+    status, out, err = archtrial("relax", "--study", folder)
+    said = " ".join(err.split())
+    assert status == 2
+    assert out == ""
+    assert "nothing began in" in said
+    assert "archtrial relax mnist1d --study '" in said
+    assert not folder.exists()
+    # With anything declared beside, it begins there.
+    status, _, _ = archtrial("relax", *QUICK, "--study", folder, "--dry-run")
+    assert status == 0
 
 
 def test_options_lie_over_a_protocol_file(archtrial, finished, tmp_path):

@@ -127,6 +127,7 @@ def test_the_length_of_training(declared, rows, steps):
         ({"form": "fnc"}, ("'fcn' or 'lcn'",)),
         ({"reading": "first"}, ("'best' or 'last'",)),
         ({"margin": 0.0}, ("margin", "greater than 0")),
+        ({"alpha": 5e-5}, ("alpha is at least 0.0001", "alpha = 5e-05")),
         ({"seeds": 0}, ("seeds", "greater than or equal to 1")),
         ({"curvature_examples": -1}, ("curvature_examples",)),
         ({"sedes": 3}, ("no such key: 'sedes'", "Did you mean 'seeds'?")),
@@ -139,6 +140,12 @@ def test_what_cannot_be_carried_out_is_refused_with_the_way_out(declared, says):
         relax.Protocol(**{"data": "digits", **declared})
     for part in says:
         assert part in str(caught.value)
+
+
+def test_the_smallest_alpha_that_flipped_signs_can_tell():
+    assert relax.Protocol(data="digits", alpha=1e-4).alpha == 1e-4
+    with pytest.raises(ProtocolError, match="flipped signs tell no less"):
+        relax.Protocol(data="digits", alpha=9.9e-5)
 
 
 def test_data_have_no_default():

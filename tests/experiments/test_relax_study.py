@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from scipy import stats
 
 from archtrial import equivalents, randomness
-from archtrial.errors import RecordsError, StudyError
+from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.experiments import relax
 from archtrial.experiments.relax import training
 from archtrial.experiments.relax import verdict as judging
@@ -50,9 +51,12 @@ def test_every_stage_has_its_rows(trained, rows):
     )  # fmt: skip
     wanted = {}
     for reading in ("best", "last"):
-        for arm in ("cnn@6", "fcn@6", "efcn@0", "efcn@3", "efcn@6"):
+        # As many rates, by as many tuning seeds, for the CNN that goes on.
+        for arm in (
+            "cnn@6", "fcn@6", "kept@0", "kept@3", "kept@6", "efcn@0", "efcn@3", "efcn@6",
+        ):  # fmt: skip
             wanted["search", arm, reading] = 2 * 2  # rates by tuning seeds
-        for arm, time in itertools.product(("cnn", "fcn", "efcn"), TIMES):
+        for arm, time in itertools.product(("cnn", "fcn", "kept", "efcn"), TIMES):
             wanted["confirm", f"{arm}@{time}", reading] = 6
     assert counted == wanted
     assert {r.seed for r in rows.values() if r.stage == "search"} == {0, -1}
@@ -61,9 +65,12 @@ def test_every_stage_has_its_rows(trained, rows):
 
 def test_trainings_are_forecast_and_counted(trained, document):
     forecast = trained.forecast()
-    # 2 rates by 2 tuning seeds, at each relax time for what is relaxed; then 6 seeds.
-    assert forecast["trainings"] == {"cnn": 10, "fresh": 10, "relaxed": 30}
-    assert document["cost"]["trainings"] == 50
+    # 2 rates by 2 tuning seeds, at each relax time for what goes on; then 6 seeds.
+    assert forecast["trainings"] == {"cnn": 10, "fresh": 10, "kept": 30, "relaxed": 30}
+    assert document["cost"]["trainings"] == 80
+    # What is kept has the CNN's cost of a step, for half as many steps.
+    assert forecast["flops"]["kept"] == 3 * forecast["flops"]["cnn"] / 2
+    assert forecast["flops"]["relaxed"] == 3 * forecast["flops"]["fresh"] / 2
     assert document["cost"]["flops"] == sum(forecast["flops"].values())
 
 
@@ -81,7 +88,7 @@ def test_the_watcher_sees_four_stages_come_to_their_end(trained):
     for standing in trained.standings:
         stages[standing.stage].append((standing.done, standing.planned))
     assert [seen[-1] for seen in stages.values()] == [
-        (8, 8), (12, 12), (12, 12), (18, 18), (148, 0),
+        (8, 8), (12, 12), (24, 24), (36, 36), (208, 0),
     ]  # fmt: skip
     for seen in stages.values():
         assert seen == sorted(seen)
@@ -166,7 +173,11 @@ def test_learning_rates_are_chosen_by_the_mean_validation_of_the_declared_readin
     rows, document
 ):
     entries = {entry["arm"]: entry for entry in document["learning_rates"]}
-    assert list(entries) == ["cnn", "fcn", "efcn@0", "efcn@3", "efcn@6"]
+    assert [(name, entry["role"]) for name, entry in entries.items()] == [
+        ("cnn", "cnn"), ("fcn", "fresh"),
+        ("kept@0", "kept"), ("kept@3", "kept"), ("kept@6", "kept"),
+        ("efcn@0", "relaxed"), ("efcn@3", "relaxed"), ("efcn@6", "relaxed"),
+    ]  # fmt: skip
     for name, entry in entries.items():
         arm = name if "@" in name else f"{name}@6"
         best, means = rate_by_hand(rows, arm)
@@ -174,16 +185,20 @@ def test_learning_rates_are_chosen_by_the_mean_validation_of_the_declared_readin
         assert [one["learning_rate"] for one in entry["tried"]] == list(RATES)
         assert [one["validation"] for one in entry["tried"]] == pytest.approx(means)
         assert entry["at_edge"]
-        assert f"{name} ({RATES[best]:g})" in document["warnings"][-1]
-    assert entries["efcn@3"]["relax_time"] == 3
-    assert entries["cnn"]["relax_time"] is None
+        called = {"cnn": "CNN", "kept": "CNN", "fcn": "FCN", "efcn": "eFCN"}
+        kind, _, time = name.partition("@")
+        since = f" from step {time} on" if time else ""
+        warned = f"{called[kind]}{since} ({RATES[best]:g})"
+        assert re.search(rf"[ ,]{re.escape(warned)}[,:]", document["warnings"][-1])
+    assert entries["efcn@3"]["relax_time"] == entries["kept@3"]["relax_time"] == 3
+    assert entries["cnn"]["relax_time"] is entries["fcn"]["relax_time"] is None
 
 
 def test_what_is_chosen_is_what_the_fresh_seeds_train_with(rows, document):
     chosen = {entry["arm"]: entry["chosen"] for entry in document["learning_rates"]}
     for (arm, rate, _, _), found in rows.items():
         if found.stage == "confirm":
-            name = arm if arm.startswith("efcn") else arm.partition("@")[0]
+            name = arm if arm in chosen else arm.partition("@")[0]
             assert found.configuration == {"learning_rate": chosen[name]}
             assert RATES[rate] == chosen[name]
 
@@ -215,8 +230,10 @@ def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
     chosen = {e["arm"]: RATES.index(e["chosen"]) for e in document["learning_rates"]}
 
     def scores(kind, time, reading):
-        arm = {"relaxed": "efcn", "cnn": "cnn", "fresh": "fcn"}[kind]
-        rate = chosen[f"efcn@{time}" if kind == "relaxed" else arm]
+        arm = {
+            "relaxed": "efcn", "cnn": "kept", "fresh": "fcn", "throughout": "cnn",
+        }[kind]  # fmt: skip
+        rate = chosen[f"{arm}@{time}" if kind in ("relaxed", "cnn") else arm]
         return np.array(
             [rows[f"{arm}@{time}", rate, seed, reading].test for seed in SEEDS]
         )
@@ -241,7 +258,8 @@ def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
             ).mean()
             assert entry[name]["estimate"] == pytest.approx(gain)
             assert entry[name]["low"] < gain < entry[name]["high"]
-    gap = (scores("cnn", 6, "best") - scores("fresh", 6, "best")).mean()
+    # At one rate from its start to the longest budget: the prior held throughout.
+    gap = (scores("throughout", 6, "best") - scores("fresh", 6, "best")).mean()
     assert document["fresh_gap"]["estimate"] == pytest.approx(gap)
     gains = [entry["gain"]["estimate"] for entry in document["times"]]
     assert document["best_time"] == TIMES[int(np.argmax(gains))]
@@ -291,9 +309,10 @@ def test_the_best_reading_is_the_best_on_the_way(rows):
         kind, _, time = arm.partition("@")
         if reading == "last" and found.curve:
             curve = {point.step: point.validation for point in found.curve}
-            times = TIMES if kind != "efcn" and seed > 0 else (int(time),)
+            goes_on = kind in ("efcn", "kept")
+            times = TIMES if not goes_on and seed > 0 else (int(time),)
             for each in times:
-                budget = 6 + (0 if kind == "efcn" else each)
+                budget = 6 + (0 if goes_on else each)
                 last = rows[f"{kind}@{each}", rate, seed, "last"]
                 best = rows[f"{kind}@{each}", rate, seed, "best"]
                 assert last.validation == curve[budget]
@@ -303,7 +322,7 @@ def test_the_best_reading_is_the_best_on_the_way(rows):
                 assert last.flops * max(curve) == pytest.approx(found.flops * budget)
                 assert best.flops == 0
                 checked += 1
-    assert checked == 74
+    assert checked == 104
     assert any(
         rows[arm, rate, seed, "best"].validation > found.validation
         for (arm, rate, seed, reading), found in rows.items()
@@ -361,7 +380,7 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
                 study.run(watch=watch)
     assert len(seen) == 5
     # What had been recorded was not trained again.
-    assert len(trainings) == len(set(trainings)) == 50
+    assert len(trainings) == len(set(trainings)) == 80
     for name in ("verdict.json", "protocol.json"):
         assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
 
@@ -409,19 +428,52 @@ def test_a_cnn_whose_weights_are_gone_is_no_failed_training(trained, tmp_path, h
         path = trainer.weights_file(item)
         path.parent.mkdir()
         path.write_bytes(b"cut")
-    for task in ((item,), (item, Item("relaxed", 0, 2, 3, 0))):
-        with pytest.raises(StudyError, match="the same runs come out"):
-            trainer(task)
+    for kind in ("relaxed", "kept"):
+        one, other = Item(kind, 0, 1, 3, 0), Item(kind, 0, 2, 3, 0)
+        for task in ((one,), (one, other)):
+            with pytest.raises(StudyError, match="the same runs come out"):
+                trainer(task)
 
 
 def test_what_is_trained_at_once_fits_into_memory(small, tmp_path, monkeypatch):
-    study = Study(small, tmp_path)
-    held = 4 * 5 * 4 * study.trainer.parameters["relaxed"]
+    study = Study(small.replace(curvature_examples=0), tmp_path)
+    one = 4 * study.trainer.parameters["relaxed"]  # bytes of its weights
+    # Four train at once; without a curvature that is the most there is.
+    held = 5 * 4 * one
     monkeypatch.setattr(equivalents, "available_memory", lambda device: held)
     study._check_memory(workers=1)
     with pytest.raises(StudyError, match="Take fewer workers"):
         study.run(workers=2)
     Study(small, tmp_path, force=True)._check_memory(workers=2)
+    # One that is measured takes more than four in training.
+    sought = Study(small, tmp_path)
+    with pytest.raises(StudyError, match="curvature_examples = 0"):
+        sought._check_memory(workers=1)
+    held = 25 * one
+    sought._check_memory(workers=1)
+    held -= 1
+    with pytest.raises(StudyError, match=r"fits into memory \(cpu\)"):
+        sought._check_memory(workers=1)
+
+
+def test_what_measures_a_curvature_lies_with_the_processor_too(
+    small, tmp_path, monkeypatch
+):
+    study = Study(small, tmp_path)
+    one = 4 * study.trainer.parameters["relaxed"]
+    free = {"cuda": 1e12, "cpu": 25 * one}
+    study.protocol = small.replace(device="cuda")
+    monkeypatch.setattr(equivalents, "available_memory", free.__getitem__)
+    study._check_memory(workers=1)
+    with pytest.raises(StudyError, match=r"fits into memory \(cpu\)"):
+        study._check_memory(workers=2)
+    free |= {"cuda": 25 * one - 1, "cpu": 1e12}
+    with pytest.raises(StudyError, match=r"fits into memory \(cuda\)"):
+        study._check_memory(workers=1)
+    # What trains there takes nothing of the host's.
+    study.protocol = small.replace(device="cuda", curvature_examples=0)
+    free |= {"cuda": 20 * one, "cpu": 5 * one}
+    study._check_memory(workers=1)
 
 
 # ----------------------------------------------------------------------- what is trained
@@ -507,19 +559,113 @@ def test_what_is_relaxed_trains_on_the_batches_that_the_cnn_goes_on_with(
 
 
 @pytest.mark.parametrize("time", TIMES)
-def test_the_batches_are_those_of_the_cnn(trained, time):
+@pytest.mark.parametrize("kind", ["relaxed", "kept"])
+def test_the_batches_are_those_of_the_cnn(trained, kind, time):
     trainer = trained.trainer
     problem = trainer.problem
     data = run.Data(problem)
-    cnn, relaxed = (
+    cnn, going_on = (
         run.Batches(problem, data, [trainer._job(item)])
-        for item in (Item("cnn", 0, 2), Item("relaxed", 1, 2, time, 0))
+        for item in (Item("cnn", 0, 2), Item(kind, 1, 2, time, 0))
     )
     for _ in range(time):
         next(cnn)
     for _ in range(20):
-        for mine, theirs in zip(next(relaxed), next(cnn), strict=True):
+        for mine, theirs in zip(next(going_on), next(cnn), strict=True):
             assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("seed", "time"), [(1, 0), (2, 3), (6, 6)])
+def test_kept_at_the_rate_that_it_had_it_is_the_cnn_trained_on(
+    trained, rows, seed, time
+):
+    rate = fresh_rates(rows)["cnn@6"]
+    trainer = trained.trainer
+    item = Item("kept", rate, seed, time, rate)
+    job = dataclasses.replace(trainer._job(item), keep_weights=True)
+    outcome = run.train(trainer.problem_of(item), job)
+    module, _ = network_by_hand(trained, seed, time + 6, rate)
+    before, _ = network_by_hand(trained, seed, time, rate)
+    assert set(outcome.weights) == set(module.state_dict())
+    for name, there in module.state_dict().items():
+        torch.testing.assert_close(outcome.weights[name], there, rtol=1e-4, atol=1e-6)
+    assert any(
+        not torch.equal(outcome.weights[name], was)
+        for name, was in before.state_dict().items()
+    )
+    # As the experiment has it, whichever rate it chose: the reading of the last step.
+    (done,) = trainer((item,))
+    (last,) = (found for found, _ in done.rows if found.reading == "last")
+    cnn = rows[f"cnn@{time}", rate, seed, "last"]
+    assert last.validation == pytest.approx(cnn.validation, abs=0.01)
+    assert last.arm == f"kept@{time}"
+    assert last.parameters == cnn.parameters
+    assert last.flops * (time + 6) == pytest.approx(cnn.flops * 6)
+
+
+def test_both_that_go_on_are_tried_and_trained_alike(trained, rows):
+    """As many trials, at the same rates, from the same weights, for as many steps."""
+
+    def planned(items, kind):
+        return [
+            dataclasses.replace(item, kind="cnn") for item in items if item.kind == kind
+        ]
+
+    tuning = trained._tuning(1)
+    assert planned(tuning, "kept") == planned(tuning, "relaxed")
+    assert len(planned(tuning, "kept")) == len(TIMES) * len(RATES) * 2
+    with Store(trained.folder, read_only=True) as store:
+        fresh = list(trained._going_on(1, store))
+    for kind in ("kept", "relaxed"):
+        own = {(i.seed, i.relax_time, i.cnn_rate) for i in fresh if i.kind == kind}
+        assert own == set(itertools.product(SEEDS, TIMES, (1,)))
+    trainer = trained.trainer
+    for time in TIMES:
+        kept, relaxed = (
+            Item(kind, 0, 2, time, fresh_rates(rows)["cnn@6"])
+            for kind in ("kept", "relaxed")
+        )
+        assert trainer.weights_file(kept) == trainer.weights_file(relaxed)
+        a, b = (trainer.problem_of(item) for item in (kept, relaxed))
+        assert (a.steps, a.evaluations, a.read_at) == (
+            b.steps,
+            b.evaluations,
+            b.read_at,
+        )
+        module = trainer.kept(kept, time)
+        own = equivalents.equivalent_fcn(module, (1, 8, 8))
+        for mine, theirs in zip(
+            own.parameters(), trainer.relaxed(relaxed, time).parameters(), strict=True
+        ):
+            assert torch.equal(mine, theirs)
+
+
+def test_the_rate_of_what_is_kept_is_not_that_of_its_equivalent(trained, monkeypatch):
+    """Each of both, at each relax time, has the best on its own tuning seeds."""
+    best = {
+        "kept@0": 0,
+        "kept@3": 1,
+        "kept@6": 0,
+        "efcn@0": 1,
+        "efcn@3": 0,
+        "efcn@6": 0,
+    }
+    turned = [
+        dataclasses.replace(found, validation=float(found.pair == best[found.arm]))
+        if found.arm in best and found.stage == "search"
+        else found
+        for found in runs_of(trained.folder)
+    ]
+
+    class Turned:
+        def runs(self, *, per_example=True):
+            return turned
+
+    planned = collections.defaultdict(set)
+    for item in trained._going_on(0, Turned()):
+        kind = {"kept": "kept", "relaxed": "efcn"}[item.kind]
+        planned[f"{kind}@{item.relax_time}"].add(item.rate)
+    assert planned == {arm: {rate} for arm, rate in best.items()}
 
 
 def test_seeds_differ_where_they_should_and_only_there(trained):
@@ -533,7 +679,12 @@ def test_seeds_differ_where_they_should_and_only_there(trained):
     # One order for all that shares a seed.
     orders = {
         job(*item).order_seed
-        for item in (("cnn", 0, 1), ("fresh", 1, 1), ("relaxed", 0, 1, 6, 0))
+        for item in (
+            ("cnn", 0, 1),
+            ("fresh", 1, 1),
+            ("relaxed", 0, 1, 6, 0),
+            ("kept", 0, 1, 3, 0),
+        )
     }
     assert len(orders) == 1
     assert job("cnn", 0, 2).order_seed not in orders
@@ -580,10 +731,13 @@ def test_only_what_starts_afresh_is_scaled_at_its_start(small, trained, tmp_path
     path = trainer.weights_file(cnn)
     path.parent.mkdir(parents=True)
     path.write_bytes(done.weights)
-    built = run.build(trainer.problem_of(relaxed), trainer._job(relaxed))
-    own = trainer.relaxed(relaxed, 0)
-    for mine, theirs in zip(built.parameters(), own.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    kept = dataclasses.replace(relaxed, kind="kept")
+    for item, own in (
+        (relaxed, trainer.relaxed(relaxed, 0)), (kept, trainer.kept(kept, 0)),
+    ):  # fmt: skip
+        built = run.build(trainer.problem_of(item), trainer._job(item))
+        for mine, theirs in zip(built.parameters(), own.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
 
 
 # ------------------------------------------------------------------------ fleets
@@ -665,7 +819,7 @@ def test_a_locally_connected_network_on_a_regression(amount_study):
     assert document["parameters"]["relaxed"] == amount_study.sizes.lcn
     runs = runs_of(amount_study.folder)
     assert {run.arm for run in runs} == {
-        f"{kind}@{time}" for kind in ("cnn", "elcn", "lcn") for time in (2, 4)
+        f"{kind}@{time}" for kind in ("cnn", "kept", "elcn", "lcn") for time in (2, 4)
     }
     for entry in document["times"]:
         # Locally connected there is nothing off-local to deviate into.
@@ -743,11 +897,110 @@ def test_a_cnn_that_diverges_on_its_way_is_said_so(trained, tmp_path):
     assert [found.measures for found, _ in done.rows if found.reading == "last"] == [
         {"cnn_diverged": True}
     ]
-    (failed,) = trainer((Item("relaxed", 0, 1, 5, 0),))
-    for found, _ in failed.rows:
-        assert found.diverged
-        assert "it diverged before step 5" in found.error
-        assert found.validation == pytest.approx(0.1, abs=0.01)
+    (kept,) = trainer((Item("kept", 0, 1, 3, 0),))
+    assert not any(found.diverged or found.measures for found, _ in kept.rows)
+    for kind in ("relaxed", "kept"):
+        (failed,) = trainer((Item(kind, 0, 1, 5, 0),))
+        for found, _ in failed.rows:
+            assert found.diverged
+            assert "it diverged before step 5" in found.error
+            assert found.validation == pytest.approx(0.1, abs=0.01)
+
+
+def with_weights(trained, folder, change):
+    """Returns a trainer whose CNN of seed 1 has other weights than it was left with."""
+    trainer = dataclasses.replace(trained.trainer, folder=folder)
+    (there,) = (trained.folder / "cnn").glob("fresh_1_*")
+    kept = change(safetensors.torch.load_file(there))
+    path = trainer.weights_file(Item("cnn", 0, 1))
+    path.parent.mkdir()
+    safetensors.torch.save_file(kept, path)
+    return trainer
+
+
+def test_weights_that_are_not_finite_are_a_cnn_that_diverged(trained, tmp_path):
+    def spoiled(kept):
+        name = next(name for name in kept if name.startswith("3/"))
+        return kept | {name: torch.full_like(kept[name], float("inf"))}
+
+    trainer = with_weights(trained, tmp_path, spoiled)
+    for kind in ("relaxed", "kept"):
+        item = Item(kind, 0, 1, 3, 0)
+        with pytest.raises(training.DivergedError, match="diverged before step 3"):
+            getattr(trainer, kind)(item, 3)
+        (done,) = trainer((item,))
+        assert all("diverged before step 3" in found.error for found, _ in done.rows)
+        assert all(found.diverged for found, _ in done.rows)
+        # Before and after, it is what it was.
+        assert not any(
+            found.diverged for found, _ in trainer((Item(kind, 0, 1, 0, 0),))[0].rows
+        )
+
+
+def test_weights_so_large_that_outputs_overflow_are_a_cnn_that_diverged(
+    trained, tmp_path
+):
+    def huge(kept):
+        return {
+            name: 1e25 * tensor.sign() if name.startswith("3/") else tensor
+            for name, tensor in kept.items()
+        }
+
+    trainer = with_weights(trained, tmp_path, huge)
+    for kind in ("relaxed", "kept"):
+        (done,) = trainer((Item(kind, 0, 1, 3, 0),))
+        assert all(found.diverged for found, _ in done.rows)
+
+
+def test_an_equivalent_that_computes_something_else_stops_the_study(
+    trained, tmp_path, monkeypatch
+):
+    """It is the program's fault, and no training that failed."""
+    trainer = with_weights(trained, tmp_path, dict)
+
+    def wrong(*_, **__):
+        raise ArmError("both compute the same", "outputs differ by up to 1")
+
+    monkeypatch.setattr(equivalents, "equivalent_fcn", wrong)
+    with pytest.raises(StudyError, match="outputs differ by up to 1"):
+        trainer((Item("relaxed", 0, 1, 3, 0),))
+    # What is kept needs none.
+    assert not trainer((Item("kept", 0, 1, 3, 0),))[0].rows[0][0].diverged
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "linear"])
+@pytest.mark.parametrize("form", ["fcn", "lcn"])
+def test_a_network_that_is_its_own_equivalent_is_refused(
+    small, tmp_path, architecture, form
+):
+    with pytest.raises(ArmError) as caught:
+        Study(small.replace(architecture=architecture, form=form), tmp_path)
+    assert f"{architecture} does not: its equivalent is itself" in str(caught.value)
+    assert "such as cnn" in str(caught.value)
+
+
+def notes_of(declared, folder):
+    return " ".join(Study(declared, folder).notes)
+
+
+def test_what_can_be_told_beforehand_is_told(trained, small, tmp_path):
+    few = notes_of(small.replace(seeds=5), tmp_path)
+    assert "With 5 seeds there will be no verdict: it takes 6 at least." in few
+    assert "no verdict" in notes_of(small.replace(alpha=0.01), tmp_path)
+    plain = " ".join(trained.notes)
+    assert "no verdict" not in plain
+    assert "chosen by validation on 2 tuning seeds; no interval" in plain
+    one = notes_of(small.replace(tuning_seeds=1), tmp_path)
+    assert "chosen by validation on 1 tuning seed; no interval" in one
+    assert "last relax time" not in plain
+    late = notes_of(small.replace(relax_times=(0, 7)), tmp_path)
+    assert (
+        "The last relax time is step 7: the CNN and the fresh network train 13 steps."
+        in late
+    )
+    assert "optimiser" not in plain
+    with_momentum = notes_of(small.replace(recipe={"momentum": 0.9}), tmp_path)
+    assert "both begin without what the optimiser remembered" in with_momentum
 
 
 def test_arms_that_fail_throughout_stop_the_study(small, tmp_path):
