@@ -195,6 +195,14 @@ class Trainer:
         try:
             return self._equivalent(module)
         except ArmError as error:
+            generator = torch.Generator().manual_seed(1)
+            with torch.no_grad():
+                # Such as an equivalent is compared on: finite weights may overflow.
+                outputs = module.eval()(
+                    torch.randn(4, *self.input_shape, generator=generator)
+                )
+            if not outputs.isfinite().all():
+                raise DivergedError(step) from error
             # Before the first training it had an equivalent: this is no divergence.
             raise StudyError(error.rule, error.received, error.way_out) from error
 
