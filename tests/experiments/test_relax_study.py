@@ -265,6 +265,50 @@ def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
     assert document["best_time"] == TIMES[int(np.argmax(gains))]
 
 
+@pytest.mark.parametrize("reading", ["best", "last"])
+def test_the_gain_is_over_what_was_kept_and_the_prior_is_held_throughout(
+    trained, reading
+):
+    """With scores that no two networks share, whatever rates were chosen."""
+    random = np.random.default_rng(0)
+    scored = [
+        dataclasses.replace(found, test=random.random(), validation=random.random())
+        for found in sorted(
+            runs_of(trained.folder),
+            key=lambda run: (run.arm, run.pair, run.seed, run.reading),
+        )
+    ]
+    resolved = {**trained.resolved, "reading": reading, "margin": None}
+    document = judging._document("", resolved, scored)
+    by_arm = collections.defaultdict(dict)
+    validation = collections.defaultdict(dict)
+    for found in scored:
+        if found.stage == "confirm":
+            by_arm[found.arm, found.reading][found.seed] = found.test
+            validation[found.arm, found.reading][found.seed] = found.validation
+
+    def of(arm, which, known=by_arm):
+        return np.array([known[arm, which][seed] for seed in SEEDS])
+
+    other = {"best": "last", "last": "best"}[reading]
+    for entry in document["times"]:
+        time = entry["relax_time"]
+        for name, than, which in (
+            ("gain", "kept", reading),
+            ("gain_other", "kept", other),
+            ("gain_over_fresh", "fcn", reading),
+        ):
+            gain = of(f"efcn@{time}", which) - of(f"{than}@{time}", which)
+            assert entry[name]["estimate"] == pytest.approx(gain.mean())
+        assert entry["points"][reading]["cnn"] == of(f"kept@{time}", reading).tolist()
+    gap = of("cnn@6", reading) - of("fcn@6", reading)
+    assert document["fresh_gap"]["estimate"] == pytest.approx(gap.mean())
+    # The margin is of the CNN's validation scores, before anything goes on.
+    spread = [of(f"cnn@{t}", reading, validation).std(ddof=1) for t in TIMES]
+    assert document["margin_assumed"]
+    assert document["margin"] == float(f"{np.median(spread):.2g}")
+
+
 def test_measures_are_means_over_seeds(rows, document):
     for entry in document["times"]:
         own = [
