@@ -250,8 +250,8 @@ class Study:
         needed = seeds_needed(self.protocol.alpha)
         if self.protocol.seeds < needed:
             yield (
-                f"With {self.protocol.seeds} seeds there will be no verdict: it takes"
-                f" {needed} at least."
+                f"There will be no verdict: it takes {needed} seeds at least, and there"
+                f" {'is' if self.protocol.seeds == 1 else 'are'} {self.protocol.seeds}."
             )
         yield (
             "Learning rates are chosen by validation on"
