@@ -102,15 +102,17 @@ def test_a_layer_that_is_called_twice_becomes_two():
     assert list(equivalents.parts(network).by_layer) == list(network.names)
 
 
-def test_lazy_layers_are_made_on_a_copy():
+def test_lazy_layers_are_counted_on_a_copy():
     module = nn.Sequential(
         nn.LazyConv1d(2, 3), nn.LazyBatchNorm1d(), nn.Flatten(), nn.LazyLinear(2)
     )
     state = torch.get_rng_state()
-    network = archtrial.equivalent_fcn(module, SHAPE)
+    counted = equivalents.sizes(module, SHAPE)
     assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(module[0].weight, nn.UninitializedParameter)
-    assert network(torch.randn(3, *SHAPE)).shape == (3, 2)
+    module(torch.randn(3, *SHAPE))
+    assert counted == equivalents.sizes(module, SHAPE)
+    assert counted.module == sum(p.numel() for p in module.parameters())
 
 
 def test_input_may_be_given_by_its_name():

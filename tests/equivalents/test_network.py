@@ -43,7 +43,7 @@ class Mixed(nn.Module):
         self.scale = nn.Parameter(torch.rand(4, 1, 1))
         self.rows = nn.Linear(2, 3)
         self.drop = nn.Dropout2d(0.2)
-        self.head = nn.LazyLinear(3)
+        self.head = nn.Linear(36, 3)
 
     def forward(self, x):
         h = self.bend(self.batch(self.first(x)))
