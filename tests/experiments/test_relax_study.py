@@ -1029,7 +1029,9 @@ def notes_of(declared, folder):
 
 def test_what_can_be_told_beforehand_is_told(trained, small, tmp_path):
     few = notes_of(small.replace(seeds=5), tmp_path)
-    assert "There will be no verdict: it takes 6 seeds at least, and there are 5." in few
+    assert (
+        "There will be no verdict: it takes 6 seeds at least, and there are 5." in few
+    )
     assert "no verdict" in notes_of(small.replace(alpha=0.01), tmp_path)
     plain = " ".join(trained.notes)
     assert "no verdict" not in plain
