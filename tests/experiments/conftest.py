@@ -18,15 +18,21 @@ SMALL = relax.Protocol(
 )
 
 
-@pytest.fixture(autouse=True)
-def _alone():
-    """Small tensors, on one thread; the global generator is everybody's."""
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Small tensors: and sums in one order, in fixtures that modules share as well."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _alone():
+    """The global generator is everybody's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
