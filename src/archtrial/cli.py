@@ -669,8 +669,8 @@ def relax(
     experiment = room.Study(declared, study, force=allow_large)
     for note in experiment.notes:
         _say(f"note: {note}")
-    forecast = experiment.forecast()
     if dry_run:
+        forecast = experiment.forecast()
         if as_json:
             _print_json({"protocol": experiment.resolved, "forecast": forecast})
         else:
@@ -704,10 +704,11 @@ def _show_forecast(forecast: "Mapping[str, Mapping[Any, float]]") -> None:
 
 def _relax_times(text: str | None) -> "int | tuple[int, ...] | None":
     """Reads how many relax times there are, or which."""
-    times = _numbers("relax-times", text)
-    if times is None or len(times) > 1 or (text or "").endswith(","):
-        return times
-    return times[0]
+    if text is None:
+        return None
+    times = _numbers("relax-times", text.removesuffix(","))
+    # A comma at the end makes one time of what would be a number of times.
+    return times[0] if times and "," not in text else times
 
 
 def _rates(text: str | None) -> tuple[float, ...] | None:
@@ -994,7 +995,7 @@ def _numbers(name: str, text: str | None) -> tuple[int, ...] | None:
         return None
     examples = {"ladder": "1,2,4", "relax-times": "8 or 0,100,1000"}
     try:
-        return tuple(int(number) for number in text.removesuffix(",").split(","))
+        return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise ProtocolError(
             f"{name} are whole numbers with commas between them",

@@ -6,6 +6,7 @@ threads. Only the order in which results come back differs.
 """
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -21,11 +22,14 @@ from typing import Any, TypeVar
 import torch
 
 from archtrial.errors import StudyError
+from archtrial.progress import Watch
+from archtrial.records.store import Store
 
-__all__ = ["Crew", "ends_with_us", "torch_threads"]
+__all__ = ["Crew", "Work", "as_sent", "ends_with_us", "torch_threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Trainer = TypeVar("Trainer")
 
 # What a process of the crew has started and must not leave behind.
 _children: set[subprocess.Popen[str]] = set()
@@ -118,6 +122,20 @@ class Crew:
                 "What had finished is recorded. Give the same command again, with"
                 " fewer --workers.",
             ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Where a study's runs go, who carries them out, and who watches."""
+
+    store: Store
+    crew: Crew
+    watch: Watch
+
+
+def as_sent(trainer: Trainer) -> Trainer:
+    """What each worker of a crew starts with: the trainer that was sent to it."""
+    return trainer
 
 
 @contextlib.contextmanager

@@ -97,11 +97,11 @@ class Study:
         with Store(self.folder) as store:
             self._declare(store)
             with execution.Crew(
-                functools.partial(_hand_over, self.trial.trainer),
+                functools.partial(execution.as_sent, self.trial.trainer),
                 workers=workers,
                 threads=self.protocol.threads,
             ) as crew:
-                work = _Work(store, crew, watch)
+                work = execution.Work(store, crew, watch)
                 arms: Sequence[Arm] = self.trial.arms
                 for look in range(1, len(self.protocol.sizes) + 1):
                     self._search(arms, look, work)
@@ -137,20 +137,20 @@ class Study:
             return described
         return {**described, "command": self.command}
 
-    def _search(self, arms: Sequence[Arm], look: int, work: "_Work") -> None:
+    def _search(self, arms: Sequence[Arm], look: int, work: execution.Work) -> None:
         """Carries out the search up to a look, and its fresh seeds."""
         self._carry_out("search", self._plan_search(arms, look), work)
         runs = _until(look, work.store)
         self._stop_if_an_arm_failed(runs)
         self._carry_out("confirm", self._plan_confirm(arms, runs, look), work)
 
-    def _climb(self, work: "_Work") -> None:
+    def _climb(self, work: execution.Work) -> None:
         """Carries out the longer rungs of the ladder."""
         self._carry_out("ladder", self._plan_ladder(), work)
         runs = work.store.runs(per_example=False)
         self._carry_out("ladder confirm", self._plan_ladder_confirm(runs), work)
 
-    def _open_test(self, look: int, work: "_Work") -> float | None:
+    def _open_test(self, look: int, work: execution.Work) -> float | None:
         """Has the runs of a look scored, if they are not; returns the constant's score."""
         if work.store.openings < look:
             runs = len(work.store.runs(per_example=False))
@@ -296,7 +296,7 @@ class Study:
                         )  # fmt: skip
         return planned
 
-    def _probe(self, work: "_Work") -> None:
+    def _probe(self, work: execution.Work) -> None:
         """Lets adaptive tuners search the baseline further, each on its own.
 
         Their best are confirmed as those of the search are.
@@ -384,7 +384,7 @@ class Study:
         return {min(affordable[0]) for affordable in pairs if affordable}
 
     def _carry_out(
-        self, stage: str, planned: Sequence[trainers.Item], work: "_Work"
+        self, stage: str, planned: Sequence[trainers.Item], work: execution.Work
     ) -> None:
         """Carries out those tasks of a stage that are not whole in the store."""
         tasks = self.trial.trainer.divide(planned)
@@ -394,7 +394,7 @@ class Study:
         self._train(left, work, self._clock(stage, planned, work))
 
     def _clock(
-        self, stage: str, planned: Sequence[trainers.Item], work: "_Work"
+        self, stage: str, planned: Sequence[trainers.Item], work: execution.Work
     ) -> Clock:
         alike = {_key(item): (item.arm, item.rung) for item in planned}
         recorded = work.store.runs(per_example=False)
@@ -404,7 +404,10 @@ class Study:
         return clock
 
     def _train(
-        self, tasks: Sequence[Sequence[trainers.Item]], work: "_Work", clock: Clock
+        self,
+        tasks: Sequence[Sequence[trainers.Item]],
+        work: execution.Work,
+        clock: Clock,
     ) -> None:
         for _, finished in work.crew.carry_out(tasks):
             for done in finished:
@@ -458,20 +461,6 @@ class Study:
         """Writes the page to `path` and returns it."""
         write(Path(path), self.judgement.page())
         return Path(path)
-
-
-def _hand_over(trainer: trainers.Trainer) -> trainers.Trainer:
-    """What each worker starts with: the trainer that was sent to it."""
-    return trainer
-
-
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """Where a study's runs go, who carries them out, and who watches."""
-
-    store: Store
-    crew: execution.Crew
-    watch: Watch
 
 
 def _until(look: int, store: Store) -> list[Run]:

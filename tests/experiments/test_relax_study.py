@@ -1005,7 +1005,7 @@ def test_an_equivalent_that_computes_something_else_stops_the_study(
     def wrong(*_, **__):
         raise ArmError("both compute the same", "outputs differ by up to 1")
 
-    monkeypatch.setattr(equivalents, "equivalent_fcn", wrong)
+    monkeypatch.setattr(equivalents, "mapped", wrong)
     with pytest.raises(StudyError, match="outputs differ by up to 1"):
         trainer((Item("relaxed", 0, 1, 3, 0),))
     # What is kept needs none.

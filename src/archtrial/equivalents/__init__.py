@@ -14,7 +14,7 @@ them and answers, `sizes` says how large all that is before it is there.
 """
 
 from archtrial.equivalents.graph import BatchNorm, Form
-from archtrial.equivalents.mapping import equivalent_fcn, locally_connected
+from archtrial.equivalents.mapping import equivalent_fcn, locally_connected, mapped
 from archtrial.equivalents.network import (
     Network,
     local_masks,
@@ -35,6 +35,7 @@ __all__ = [
     "equivalent_fcn",
     "local_masks",
     "locally_connected",
+    "mapped",
     "parts",
     "reset",
     "sizes",

@@ -32,7 +32,7 @@ from archtrial.experiments.relax.verdict import (
 )
 from archtrial.files import write
 from archtrial.freezing import freeze
-from archtrial.progress import Clock, Standing, Watch
+from archtrial.progress import Clock, Standing, Watch, key_of
 from archtrial.records.store import Store, key
 from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.training import augmentation, cost, fleet
@@ -99,7 +99,7 @@ class Study:
         arms.check(
             self.architecture, self.split.input_shape, problem.num_outputs, inputs, {}
         )
-        self.sizes, self._flops = self._look_ahead(problem.num_outputs)
+        self.sizes = self._look_ahead()
         self.trainer = Trainer(
             problem=problem,
             architecture=self.architecture,
@@ -129,44 +129,37 @@ class Study:
 
     # What is known before anything is trained.
 
-    def _look_ahead(
-        self, num_outputs: int
-    ) -> tuple[equivalents.Sizes, dict[Kind, float]]:
-        """Builds the equivalent once: what has none is said here and now.
-
-        Returns:
-            How large it is, and the FLOPs of a step by kind.
-        """
-        shape, large = self.split.input_shape, self.protocol.form
-        batch = torch.from_numpy(self.split.x_train[: self.protocol.batch_size])
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.default_generator.manual_seed(0)
-            module = self.architecture.build(shape, num_outputs, {})
-            module.eval()(batch[:2])  # makes lazy layers
+    def _look_ahead(self) -> equivalents.Sizes:
+        """Builds the equivalent once: what has none is said here and now."""
+        shape, form = self.split.input_shape, self.protocol.form
+        module = self._untrained()
         sizes = equivalents.sizes(module, shape, batch_norm=self.protocol.batch_norm)
-        if sizes.module == (sizes.fcn if large == "fcn" else sizes.lcn):
+        if sizes.module == (sizes.fcn if form == "fcn" else sizes.lcn):
             raise ArmError(
                 "what is relaxed shares weights over positions, or leaves some out",
                 f"{self.architecture.spec} does not: its equivalent is itself",
                 "Name a convolutional network, such as cnn.",
             )
-        become = (
-            equivalents.equivalent_fcn
-            if large == "fcn"
-            else equivalents.locally_connected
+        self._equivalent(module)
+        return sizes
+
+    def _untrained(self) -> torch.nn.Module:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.default_generator.manual_seed(0)
+            module = self.architecture.build(
+                self.split.input_shape, self.split.num_outputs, {}
+            )
+            module.eval()(torch.from_numpy(self.split.x_train[:2]))  # makes lazy layers
+        return module
+
+    def _equivalent(self, module: torch.nn.Module) -> equivalents.Network:
+        return equivalents.mapped(
+            module,
+            self.split.input_shape,
+            self.protocol.form,
+            self.protocol.batch_norm,
+            self.force,
         )
-        network = become(
-            module, shape, batch_norm=self.protocol.batch_norm, force=self.force
-        )
-        once = cost.training(network, batch, 1)
-        own = cost.training(module, batch, 1)
-        flops: dict[Kind, float] = {
-            "cnn": own,
-            "kept": own,
-            "relaxed": once,
-            "fresh": once,
-        }
-        return sizes, flops
 
     def _parameters(self) -> dict[Kind, int]:
         """Returns how many weights each network trains."""
@@ -279,12 +272,22 @@ class Study:
                 for _ in range(self.protocol.seeds)
             ),
         ]
+        batch = torch.from_numpy(self.split.x_train[: self.protocol.batch_size])
+        cnn = self._untrained()
+        own = cost.training(cnn, batch, 1)
+        once = cost.training(self._equivalent(cnn), batch, 1)
+        step: dict[Kind, float] = {
+            "cnn": own,
+            "kept": own,
+            "relaxed": once,
+            "fresh": once,
+        }
         found: dict[str, dict[Kind, float]] = {"trainings": {}, "flops": {}}
         for kind in KINDS:
-            own = [item for item in items if item.kind == kind]
-            steps = sum(self.trainer.problem_of(item).steps for item in own)
-            found["trainings"][kind] = len(own)
-            found["flops"][kind] = steps * self._flops[kind]
+            planned = [item for item in items if item.kind == kind]
+            steps = sum(self.trainer.problem_of(item).steps for item in planned)
+            found["trainings"][kind] = len(planned)
+            found["flops"][kind] = steps * step[kind]
         return found
 
     # The stages.
@@ -313,11 +316,11 @@ class Study:
                 threads=declared.threads,
             )
             with execution.Crew(
-                functools.partial(_hand_over, self.trainer),
+                functools.partial(execution.as_sent, self.trainer),
                 workers=workers,
                 threads=declared.threads,
             ) as crew:
-                work = _Work(store, crew, watch or (lambda standing: None))
+                work = execution.Work(store, crew, watch or (lambda standing: None))
                 self._carry_out(STAGES[0], self._first(), work)
                 cnn, fresh = self._chosen("cnn", store), self._chosen("fresh", store)
                 self._carry_out(
@@ -389,10 +392,12 @@ class Study:
         """Returns the key of the row that is last of a training's."""
         return key(self._arm(item), item.rate, item.seed)
 
-    def _carry_out(self, stage: str, items: Sequence[Item], work: "_Work") -> None:
+    def _carry_out(
+        self, stage: str, items: Sequence[Item], work: execution.Work
+    ) -> None:
         """Carries out those tasks of a stage that are not whole in the store."""
         recorded = work.store.runs(per_example=False)
-        known = {key(r.arm, r.pair, r.seed) for r in recorded}
+        known = {key_of(run) for run in recorded}
         # A task is recorded as a whole or not at all.
         left = [
             task
@@ -422,12 +427,11 @@ class Study:
                     row
                     for done in finished
                     for row, _ in done.rows
-                    if row.reading == "last"
-                    and key(row.arm, row.pair, row.seed) == self._key(done.item)
+                    if key_of(row) == self._key(done.item)
                 ]
             )
 
-    def _open_test(self, work: "_Work") -> None:
+    def _open_test(self, work: execution.Work) -> None:
         if not work.store.test_is_open:
             runs = len(work.store.runs(per_example=False))
             work.watch(Standing("test", runs, 0, {}, None))
@@ -476,17 +480,3 @@ class Study:
         """Writes the page to `path` and returns it."""
         write(Path(path), self.finding.page())
         return Path(path)
-
-
-def _hand_over(trainer: Trainer) -> Trainer:
-    """What each worker starts with: the trainer that was sent to it."""
-    return trainer
-
-
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """Where the runs go, who carries them out, and who watches."""
-
-    store: Store
-    crew: execution.Crew
-    watch: Watch

@@ -239,13 +239,10 @@ class Trainer:
         return module
 
     def _equivalent(self, module: nn.Module) -> equivalents.Network:
-        become = (
-            equivalents.equivalent_fcn
-            if self.form == "fcn"
-            else equivalents.locally_connected
-        )
         # Whether it fits was asked before the first training.
-        return become(module, self.input_shape, batch_norm=self.batch_norm, force=True)
+        return equivalents.mapped(
+            module, self.input_shape, self.form, self.batch_norm, force=True
+        )
 
     def weights_file(self, item: Item) -> Path:
         """Returns where the weights of an item's CNN lie, its own or that it came from."""
