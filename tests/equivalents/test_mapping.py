@@ -184,9 +184,9 @@ def architectures(draw, kinds=(*LINEAR_KINDS, "norm")):
     return module, shape
 
 
-def near(ours, theirs):
+def near(ours, theirs, rounding=1e-30):
     scale = float(theirs.detach().abs().max())
-    torch.testing.assert_close(ours, theirs, atol=1e-4 * scale + 1e-30, rtol=0)
+    torch.testing.assert_close(ours, theirs, atol=1e-4 * scale + rounding, rtol=0)
 
 
 @settings(max_examples=80, deadline=None)
@@ -196,7 +196,8 @@ def test_the_same_outputs_in_evaluation(architecture, form):
     network = FORMS[form](module, shape).double().eval()
     x = torch.randn(5, *shape, dtype=torch.float64)
     with torch.no_grad():
-        near(network(x.clone()), module.double().eval()(x.clone()))
+        # Where normalisations leave nothing of the input, the outputs are rounding.
+        near(network(x.clone()), module.double().eval()(x.clone()), rounding=1e-10)
 
 
 @pytest.mark.parametrize("form", FORMS)

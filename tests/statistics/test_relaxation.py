@@ -251,6 +251,29 @@ def test_the_cnn_throughout_is_what_the_fresh_net_is_set_against():
     assert same.fresh_gap.estimate == pytest.approx(kept.fresh_gap.estimate)
 
 
+@pytest.mark.parametrize("failed", [0, 3, 10])
+def test_a_cnn_that_diverges_throughout_is_told_of(failed):
+    declared, other = reading(), reading(seed=1)
+    diverged = np.arange(10)[:, None] < failed
+    held = np.where(diverged, 0.1, declared.cnn.scores[:, [-1]])
+    found = judged(declared, other, throughout=arm(held, diverged))
+    assert found.verdict == "relaxed_better"
+    told = [warning for warning in found.warnings if "throughout" in warning]
+    assert told == [
+        f"{failed} of 10 runs of the CNN that keeps its learning rate throughout"
+        " diverged; they stand at the score of the constant predictor."
+    ] * bool(failed)
+    unknown = (
+        "What the prior is worth when held throughout is not known: the CNN diverged in"
+        " every run at the learning rate that it keeps."
+    )
+    assert found.sentence.endswith(unknown) == (failed == 10)
+    assert ("the lead of the CNN" in found.sentence) == (failed < 10)
+    assert (found.fresh_gap is None) == (failed == 10)
+    plain = found.to_dict()["fresh_gap"]
+    assert [value is None for value in plain.values()] == [failed == 10] * 3
+
+
 # --- the margin, and what would settle -------------------------------------------------
 
 
@@ -380,6 +403,7 @@ def test_a_fresh_net_that_always_diverged_leaves_the_verdict_as_it_is():
     failed = arm(np.full((10, 8), 0.1), np.ones((10, 8), dtype=bool), 10_000)
     found = judged(dataclasses.replace(declared, fresh=failed))
     assert found.verdict == "relaxed_better"
+    assert found.fresh_gap is None
     assert found.sentence.endswith(
         "The FCN from a standard start diverged in every run, so what the prior is"
         " worth against it is not known."

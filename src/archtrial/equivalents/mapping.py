@@ -1,5 +1,7 @@
 """From a network with shared weights to the one without that computes the same."""
 
+import copy
+
 import torch
 from torch import nn
 
@@ -56,7 +58,7 @@ def equivalent_fcn(
             called on such inputs or cannot be traced; the network would not fit into
             memory; or its outputs, on random inputs and in evaluation mode, differ from
             the module's by more than 1e-4 of the largest (1e-10 in double precision)
-            and by more than 100 times what the last digits of the inputs change.
+            and by more than 100 times what the last bits of inputs and weights change.
 
     Example:
         >>> import archtrial, torch
@@ -171,17 +173,27 @@ def _compare(planned: Plan, network: Network, input_shape: Shape) -> None:
 
 
 def _rounding(module: nn.Module, x: torch.Tensor) -> float:
-    """Returns how far outputs move where inputs do in their last three bits.
+    """Returns how far outputs move where inputs and weights do in their last bits.
 
     That is far where a normalisation divides by a spread that is nearly 0.
     """
     cuda = {p.device for p in module.parameters() if p.is_cuda}
     with torch.random.fork_rng(list(cuda)):
         torch.manual_seed(2)
-        nudged = x * (1 + 8 * torch.finfo(x.dtype).eps * (2 * torch.rand_like(x) - 1))
+        moved = copy.deepcopy(module)
+        for parameter in moved.parameters():
+            parameter.copy_(_nudged(parameter))
         outputs = []
-        for inputs in (x, nudged):
+        for network, inputs in ((module, x.clone()), (moved, _nudged(x))):
             torch.manual_seed(3)  # for whatever is random in the module
-            outputs.append(module(inputs.clone()))
+            outputs.append(network(inputs))
     first, second = outputs
     return float((first - second).abs().max())
+
+
+def _nudged(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor of numbers, each in its last three bits another one."""
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    eps = torch.finfo(tensor.dtype).eps
+    return tensor * (1 + 8 * eps * (2 * torch.rand_like(tensor) - 1))

@@ -128,8 +128,9 @@ class Relaxation:
     gain_over_fresh: Simultaneous
     """Relaxed less fresh in the declared reading, over the relax times."""
     gain_over_fresh_other: Simultaneous
-    fresh_gap: Estimate
-    """CNN less fresh at the longest budget: what the prior is worth throughout."""
+    fresh_gap: Estimate | None
+    """CNN less fresh at the longest budget: what the prior is worth throughout; None
+    where one of them diverged in every run."""
     settling: Settling | None
     """None where the question is settled, or seeds are not what is missing."""
     declared: RelaxReading
@@ -145,7 +146,7 @@ class Relaxation:
 
         Scores stand in the metric's own units; differences ("gain...", "fresh_gap")
         are above 0 where the first is better, whatever the metric. An end of an
-        interval that is not finite is None.
+        interval that is not finite is None, and so is what is not known.
         """
         examples = self.declared.relaxed.examples
         return {
@@ -173,7 +174,7 @@ class Relaxation:
             if self.settling is None
             else dataclasses.asdict(self.settling),
             "times": [self._time(j) for j in range(len(self.declared.relax_times))],
-            "fresh_gap": _plain(self.fresh_gap),
+            "fresh_gap": _plain(self.fresh_gap or _UNKNOWN),
         }
 
     def _time(self, column: int) -> dict[str, Any]:
@@ -277,9 +278,8 @@ def judge_relaxation(
     gain_other = risen(other.relaxed, other.cnn)
     over_fresh = risen(declared.relaxed, declared.fresh)
     longest = [int(np.argmax(declared.relax_times))]
-    held = risen(
-        throughout or _taken(declared.cnn, longest), _taken(declared.fresh, longest)
-    )
+    longest_cnn = throughout or _taken(declared.cnn, longest)
+    held = risen(longest_cnn, _taken(declared.fresh, longest))
 
     reason = _unsound(declared, alpha, names)
     claims = (gain.direction > 0) & (gain.estimate >= margin)
@@ -287,6 +287,7 @@ def judge_relaxation(
     claimed = claims & ~contradicted & (reason is None)
 
     fresh_failed = bool(np.all(declared.fresh.diverged))
+    held_failed = bool(np.all(longest_cnn.diverged))
     times = [int(time) for time in declared.relax_times]
     tell = _Telling(names, units, times, margin, alpha)
     verdict: RelaxVerdict
@@ -310,14 +311,15 @@ def judge_relaxation(
         settling = _settling(gain, margin, tell.best(gain))
         said = tell.undecided(gain, settling)
     if verdict != "not_assessable":
-        said = f"{said} {tell.against_fresh(over_fresh, held, fresh_failed)}"
+        against = tell.against_fresh(over_fresh, held, fresh_failed, held_failed)
+        said = f"{said} {against}"
 
     return Relaxation(
         verdict=verdict,
         strong=bool(np.any(claimed & (gain.low > margin))),
         sentence=said,
         warnings=(
-            *_warnings_of_runs(declared, names),
+            *_warnings_of_runs(declared, throughout, names),
             *tell.overruled(verdict, gain_other, claimed, contradicted, other_reading),
         ),
         notes=(
@@ -334,7 +336,7 @@ def judge_relaxation(
         gain_other=gain_other,
         gain_over_fresh=over_fresh,
         gain_over_fresh_other=risen(other.relaxed, other.fresh),
-        fresh_gap=held.at(0),
+        fresh_gap=None if fresh_failed or held_failed else held.at(0),
         settling=settling,
         declared=declared,
         other=other,
@@ -497,7 +499,9 @@ def _settling(gain: Simultaneous, margin: float, best: int) -> Settling:
     return Settling(many, None)
 
 
-def _warnings_of_runs(declared: RelaxReading, names: NetNames) -> list[str]:
+def _warnings_of_runs(
+    declared: RelaxReading, throughout: ArmScores | None, names: NetNames
+) -> list[str]:
     """Says what weakens a verdict, of the runs alone."""
     called = {"relaxed": names.relaxed, "cnn": names.cnn, "fresh": names.fresh}
     found = [
@@ -507,6 +511,12 @@ def _warnings_of_runs(declared: RelaxReading, names: NetNames) -> list[str]:
         for name, arm in _arms(declared).items()
         if arm.diverged.any()
     ]
+    if throughout is not None and throughout.diverged.any():
+        found.append(
+            f"{int(np.sum(throughout.diverged))} of {throughout.diverged.size} runs of"
+            f" the {names.cnn} that keeps its learning rate throughout diverged; they"
+            " stand at the score of the constant predictor."
+        )
     if _test_variance(declared.relaxed, declared.cnn) is None:
         found.append(
             "What single test examples were scored is not known, so the intervals are"
@@ -655,17 +665,22 @@ class _Telling:
         return f" It is clearly worse{' at every one' * (len(worse) > 1)}."
 
     def against_fresh(
-        self, over_fresh: Simultaneous, held: Simultaneous, failed: bool
+        self,
+        over_fresh: Simultaneous,
+        held: Simultaneous,
+        fresh_failed: bool,
+        held_failed: bool,
     ) -> str:
         """Says what the prior is worth against a standard start.
 
         Args:
             over_fresh: The relaxed net's gain over the fresh one at all relax times.
             held: The CNN's gain over the fresh one at the longest budget.
-            failed: Whether every fresh run diverged.
+            fresh_failed: Whether every fresh run diverged.
+            held_failed: Whether every run of that CNN diverged.
         """
         fresh, m = self.names.fresh, len(self.times)
-        if failed:
+        if fresh_failed:
             return (
                 f"The {fresh} from a standard start diverged in every run, so what the"
                 " prior is worth against it is not known."
@@ -694,6 +709,12 @@ class _Telling:
             f"Compared with the {fresh} from a standard start, the {self.names.relaxed}"
             f" ends {' and '.join(parts)}{rest}."
         )
+        if held_failed:
+            return (
+                f"{said} What the prior is worth when held throughout is not known: the"
+                f" {self.names.cnn} diverged in every run at the learning rate that it"
+                " keeps."
+            )
         lead = f"the lead of the {self.names.cnn} over that {fresh}"
         worth = {
             1: f"Held throughout, the prior is worth {self.gap(held, 0)}, {lead}",
@@ -751,11 +772,13 @@ def _read(reading: str) -> str:
 # --- as JSON -----------------------------------------------------------------------
 
 
+_UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
 def _plain(found: Estimate) -> dict[str, float | None]:
     return {
-        "estimate": found.estimate,
-        "low": found.low if math.isfinite(found.low) else None,
-        "high": found.high if math.isfinite(found.high) else None,
+        end: value if math.isfinite(value) else None
+        for end, value in dataclasses.asdict(found).items()
     }
 
 
