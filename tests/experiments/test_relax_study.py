@@ -6,7 +6,11 @@ import itertools
 import json
 import pickle
 import re
+import shutil
+from importlib import resources
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import safetensors.torch
@@ -83,12 +87,12 @@ def test_the_test_set_is_opened_once_and_when_all_has_been_trained(trained, rows
     assert all(run.test is not None for run in rows.values())
 
 
-def test_the_watcher_sees_four_stages_come_to_their_end(trained):
+def test_the_watcher_sees_five_stages_come_to_their_end(trained):
     stages = collections.defaultdict(list)
     for standing in trained.standings:
         stages[standing.stage].append((standing.done, standing.planned))
     assert [seen[-1] for seen in stages.values()] == [
-        (8, 8), (12, 12), (24, 24), (36, 36), (208, 0),
+        (8, 8), (12, 12), (24, 24), (18, 18), (18, 18), (208, 0),
     ]  # fmt: skip
     for seen in stages.values():
         assert seen == sorted(seen)
@@ -102,6 +106,23 @@ def test_the_folder_has_the_verdict_and_the_page(trained, document):
     assert page.startswith("<!doctype html>")
     assert document["sentence"].split(",")[0] in page
     assert not list(trained.folder.glob("**/*.unfinished"))
+
+
+def test_the_document_is_as_its_schema_says(document):
+    text = resources.files(relax).joinpath("verdict.schema.json").read_text()
+    schema = jsonschema.Draft202012Validator(json.loads(text))
+    schema.check_schema(schema.schema)
+    schema.validate(document)
+    published = Path(__file__).parents[2] / "examples" / "relax" / "results"
+    others = [json.loads(file.read_text()) for file in published.glob("*.json")]
+    assert len(others) == 4
+    for other in others:
+        schema.validate(other)
+    # Nothing may be missing, and nothing may be there that is not described.
+    for name in document:
+        left = {key: value for key, value in document.items() if key != name}
+        assert not schema.is_valid(left), name
+    assert not schema.is_valid({**document, "more": 1})
 
 
 def test_the_document_has_what_was_promised(document):
@@ -413,7 +434,7 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Trainer, "__call__", counting)
-        for stopped in (True,) * 5 + (False,):
+        for stopped in (True,) * 6 + (False,):
             study = Study(small, tmp_path)
             if stopped:
                 with pytest.raises(StoppedError):
@@ -422,7 +443,7 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
                     _ = study.verdict
             else:
                 study.run(watch=watch)
-    assert len(seen) == 5
+    assert len(seen) == 6
     # What had been recorded was not trained again.
     assert len(trainings) == len(set(trainings)) == 80
     for name in ("verdict.json", "protocol.json"):
@@ -467,16 +488,26 @@ def test_the_declaration_goes_on_from_its_folder(trained, small):
 @pytest.mark.parametrize("how", ["missing", "cut"])
 def test_a_cnn_whose_weights_are_gone_is_no_failed_training(trained, tmp_path, how):
     trainer = dataclasses.replace(trained.trainer, folder=tmp_path)
-    item = Item("relaxed", 0, 1, 3, 0)
-    if how == "cut":
+
+    def left(item):
         path = trainer.weights_file(item)
-        path.parent.mkdir()
-        path.write_bytes(b"cut")
+        path.unlink(missing_ok=True)
+        if how == "cut":
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"cut")
+
+    left(Item("cnn", 0, 1))
     for kind in ("relaxed", "kept"):
         one, other = Item(kind, 0, 1, 3, 0), Item(kind, 0, 2, 3, 0)
         for task in ((one,), (one, other)):
             with pytest.raises(StudyError, match="the same runs come out"):
                 trainer(task)
+    # Nor is one that went on, beside which a relaxed network is measured.
+    with_weights(trained, tmp_path, dict)
+    left(Item("kept", 0, 1, 3, 0))
+    with pytest.raises(StudyError, match=r"(?s)kept.*the same runs come out"):
+        trainer((Item("relaxed", 0, 1, 3, 0),))
+    assert not trainer((Item("kept", 0, 1, 3, 0),))[0].rows[0][0].diverged
 
 
 def test_what_is_trained_at_once_fits_into_memory(small, tmp_path, monkeypatch):
@@ -551,7 +582,7 @@ def test_what_is_relaxed_starts_where_the_cnn_was(trained, rows, time):
     for seed in SEEDS:
         cnn, network = network_by_hand(trained, seed, time, rates["cnn@6"])
         own = trainer.relaxed(
-            Item("relaxed", rates[f"efcn@{time}"], seed, time, rates["cnn@6"]), time
+            Item("relaxed", rates[f"efcn@{time}"], seed, time, rates["cnn@6"])
         )
         for mine, theirs in zip(
             own.parameters(), network.parameters(), strict=True
@@ -619,26 +650,37 @@ def test_the_batches_are_those_of_the_cnn(trained, kind, time):
             assert torch.equal(mine, theirs)
 
 
+@pytest.mark.parametrize("time", TIMES)
+def test_what_is_relaxed_is_measured_beside_what_it_is_compared_with(rows, time):
+    """The CNN that went on at a rate of its own, not the one that kept its rate."""
+    rates = fresh_rates(rows)
+    for seed in SEEDS:
+        kept = rows[f"kept@{time}", rates[f"kept@{time}"], seed, "last"]
+        found = rows[f"efcn@{time}", rates[f"efcn@{time}"], seed, "last"].measures
+        assert found["validation"]["cnn"] == kept.validation
+        assert found["path"]["score"][0] == kept.validation
+
+
 @pytest.mark.parametrize(("seed", "time"), [(1, 0), (2, 3), (6, 6)])
 def test_kept_at_the_rate_that_it_had_it_is_the_cnn_trained_on(
     trained, rows, seed, time
 ):
     rate = fresh_rates(rows)["cnn@6"]
     trainer = trained.trainer
-    item = Item("kept", rate, seed, time, rate)
-    job = dataclasses.replace(trainer._job(item), keep_weights=True)
-    outcome = run.train(trainer.problem_of(item), job)
-    module, _ = network_by_hand(trained, seed, time + 6, rate)
+    item, whole = Item("kept", rate, seed, time, rate), Item("cnn", rate, seed)
+    job = dataclasses.replace(trainer._job(whole), keep_at=(time + 6,))
+    there = run.train(trainer.problem_of(whole), job).kept[time + 6]
     before, _ = network_by_hand(trained, seed, time, rate)
-    assert set(outcome.weights) == set(module.state_dict())
-    for name, there in module.state_dict().items():
-        torch.testing.assert_close(outcome.weights[name], there, rtol=1e-4, atol=1e-6)
+    (done,) = trainer((item,))
+    ended = safetensors.torch.load(done.weights)
+    assert set(ended) == {f"6/{name}" for name in there}
+    for name, tensor in there.items():
+        torch.testing.assert_close(ended[f"6/{name}"], tensor, rtol=1e-4, atol=1e-6)
     assert any(
-        not torch.equal(outcome.weights[name], was)
+        not torch.equal(ended[f"6/{name}"], was)
         for name, was in before.state_dict().items()
     )
     # As the experiment has it, whichever rate it chose: the reading of the last step.
-    (done,) = trainer((item,))
     (last,) = (found for found, _ in done.rows if found.reading == "last")
     cnn = rows[f"cnn@{time}", rate, seed, "last"]
     assert last.validation == pytest.approx(cnn.validation, abs=0.01)
@@ -658,10 +700,11 @@ def test_both_that_go_on_are_tried_and_trained_alike(trained, rows):
     tuning = trained._tuning(1)
     assert planned(tuning, "kept") == planned(tuning, "relaxed")
     assert len(planned(tuning, "kept")) == len(TIMES) * len(RATES) * 2
-    with Store(trained.folder, read_only=True) as store:
-        fresh = list(trained._going_on(1, store))
     for kind in ("kept", "relaxed"):
-        own = {(i.seed, i.relax_time, i.cnn_rate) for i in fresh if i.kind == kind}
+        with Store(trained.folder, read_only=True) as store:
+            fresh = list(trained._going_on(kind, 1, store))
+        assert {item.kind for item in fresh} == {kind}
+        own = {(item.seed, item.relax_time, item.cnn_rate) for item in fresh}
         assert own == set(itertools.product(SEEDS, TIMES, (1,)))
     trainer = trained.trainer
     for time in TIMES:
@@ -669,17 +712,16 @@ def test_both_that_go_on_are_tried_and_trained_alike(trained, rows):
             Item(kind, 0, 2, time, fresh_rates(rows)["cnn@6"])
             for kind in ("kept", "relaxed")
         )
-        assert trainer.weights_file(kept) == trainer.weights_file(relaxed)
         a, b = (trainer.problem_of(item) for item in (kept, relaxed))
         assert (a.steps, a.evaluations, a.read_at) == (
             b.steps,
             b.evaluations,
             b.read_at,
         )
-        module = trainer.kept(kept, time)
+        module = trainer.kept(kept)
         own = equivalents.equivalent_fcn(module, (1, 8, 8))
         for mine, theirs in zip(
-            own.parameters(), trainer.relaxed(relaxed, time).parameters(), strict=True
+            own.parameters(), trainer.relaxed(relaxed).parameters(), strict=True
         ):
             assert torch.equal(mine, theirs)
 
@@ -706,9 +748,9 @@ def test_the_rate_of_what_is_kept_is_not_that_of_its_equivalent(trained, monkeyp
             return turned
 
     planned = collections.defaultdict(set)
-    for item in trained._going_on(0, Turned()):
-        kind = {"kept": "kept", "relaxed": "efcn"}[item.kind]
-        planned[f"{kind}@{item.relax_time}"].add(item.rate)
+    for kind, arm in (("kept", "kept"), ("relaxed", "efcn")):
+        for item in trained._going_on(kind, 0, Turned()):
+            planned[f"{arm}@{item.relax_time}"].add(item.rate)
     assert planned == {arm: {rate} for arm, rate in best.items()}
 
 
@@ -749,7 +791,15 @@ def test_weights_of_the_cnn_are_kept_where_they_are_needed_again(trained, rows):
     assert set(files) == {f"fresh_{seed}_rate_{rate}.safetensors" for seed in SEEDS}
     for path in files.values():
         kept = safetensors.torch.load_file(path)
-        assert set(kept) == {f"{step}/{n}" for step in (0, 3, 6, 9, 12) for n in names}
+        assert set(kept) == {f"{step}/{name}" for step in TIMES for name in names}
+    # Of what goes on, where it ended: relaxed networks are measured beside it.
+    files = {path.name: path for path in (trained.folder / "kept").iterdir()}
+    assert set(files) == {
+        f"fresh_{seed}_from_{time}.safetensors" for seed in SEEDS for time in TIMES
+    }
+    for path in files.values():
+        kept = safetensors.torch.load_file(path)
+        assert set(kept) == {f"6/{name}" for name in names}
     (done,) = trained.trainer((Item("cnn", 0, -1),))
     kept = safetensors.torch.load(done.weights)
     assert set(kept) == {f"{step}/{name}" for step in TIMES for name in names}
@@ -777,7 +827,7 @@ def test_only_what_starts_afresh_is_scaled_at_its_start(small, trained, tmp_path
     path.write_bytes(done.weights)
     kept = dataclasses.replace(relaxed, kind="kept")
     for item, own in (
-        (relaxed, trainer.relaxed(relaxed, 0)), (kept, trainer.kept(kept, 0)),
+        (relaxed, trainer.relaxed(relaxed)), (kept, trainer.kept(kept)),
     ):  # fmt: skip
         built = run.build(trainer.problem_of(item), trainer._job(item))
         for mine, theirs in zip(built.parameters(), own.parameters(), strict=True):
@@ -930,19 +980,26 @@ def test_where_the_cnn_diverges_nothing_can_be_said(amounts, tmp_path, rate):
 
 
 def test_a_cnn_that_diverges_on_its_way_is_said_so(trained, tmp_path):
-    """Its equivalent may live on, with nothing to be measured against."""
-    trainer = dataclasses.replace(trained.trainer, folder=tmp_path)
-    item = Item("relaxed", 0, 1, 3, 0)
-    (searched,) = trainer((Item("cnn", 0, 0),))
-    path = trainer.weights_file(item)
-    path.parent.mkdir()
-    path.write_bytes(searched.weights)  # at the relax times alone
-    (done,) = trainer((item,))
+    """Its equivalent may live on, with nothing to be measured beside."""
+    trainer = dataclasses.replace(
+        trained.trainer, folder=tmp_path, learning_rates=(0.1, 1e30)
+    )
+
+    def leave(item, weights):
+        path = trainer.weights_file(item)
+        path.parent.mkdir()
+        path.write_bytes(weights)
+
+    (whole,) = trainer((Item("cnn", 0, 1),))
+    leave(Item("cnn", 0, 1), whole.weights)
+    (kept,) = trainer((Item("kept", 1, 1, 3, 0),))
+    assert all(found.diverged for found, _ in kept.rows if found.reading == "last")
+    leave(kept.item, kept.weights)
+    (done,) = trainer((Item("relaxed", 0, 1, 3, 0),))
     assert [found.measures for found, _ in done.rows if found.reading == "last"] == [
         {"cnn_diverged": True}
     ]
-    (kept,) = trainer((Item("kept", 0, 1, 3, 0),))
-    assert not any(found.diverged or found.measures for found, _ in kept.rows)
+    assert not any(found.diverged for found, _ in done.rows)
     for kind in ("relaxed", "kept"):
         (failed,) = trainer((Item(kind, 0, 1, 5, 0),))
         for found, _ in failed.rows:
@@ -957,8 +1014,9 @@ def with_weights(trained, folder, change):
     (there,) = (trained.folder / "cnn").glob("fresh_1_*")
     kept = change(safetensors.torch.load_file(there))
     path = trainer.weights_file(Item("cnn", 0, 1))
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     safetensors.torch.save_file(kept, path)
+    shutil.copytree(trained.folder / "kept", folder / "kept", dirs_exist_ok=True)
     return trainer
 
 
@@ -971,7 +1029,7 @@ def test_weights_that_are_not_finite_are_a_cnn_that_diverged(trained, tmp_path):
     for kind in ("relaxed", "kept"):
         item = Item(kind, 0, 1, 3, 0)
         with pytest.raises(training.DivergedError, match="diverged before step 3"):
-            getattr(trainer, kind)(item, 3)
+            getattr(trainer, kind)(item)
         (done,) = trainer((item,))
         assert all("diverged before step 3" in found.error for found, _ in done.rows)
         assert all(found.diverged for found, _ in done.rows)

@@ -182,12 +182,11 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
         " that a convolution would share. Learning rates differ between relax times,"
         " and with them how far weights move.",
         "parts": f"Validation scores after the last step, {over}. Alone: the other"
-        f" weights are set to 0. {cnn}: trained on at the rate that it had. Average: the"
+        f" weights are set to 0. {cnn}: trained on for as long. Average: the"
         f" mean of the outputs of {relaxed} and {cnn}.",
         "path": f"Mean over seeds of loss and score of networks whose weights lie between"
-        f" those of the {cnn} trained on, at the rate that it had, and those of the"
-        f" {relaxed}. It rises where it is"
-        f" above the straight line between its own ends (barrier).{some}",
+        f" those of the {cnn} trained on for as long and those of the {relaxed}. It rises"
+        f" where it is above the straight line between its own ends (barrier).{some}",
         "curvature": f"At the start and at the end of relaxing, {over}, on the training"
         " loss. The largest eigenvalue of the Hessian is how sharply the loss bends in"
         " the direction where it bends most.",

@@ -44,13 +44,14 @@ __all__ = ["Study"]
 KINDS: tuple[Kind, ...] = ("cnn", "fresh", "kept", "relaxed")
 
 GOING_ON: tuple[Kind, ...] = ("kept", "relaxed")
-"""What goes on from the CNN at each relax time."""
+"""What goes on from the CNN at each relax time; the second is measured beside the first."""
 
 STAGES = (
-    "learning rates of the CNN and the fresh network (1 of 4)",
-    "both on fresh seeds (2 of 4)",
-    "learning rates at each relax time (3 of 4)",
-    "trained on from each relax time, on fresh seeds (4 of 4)",
+    "learning rates of the CNN and the fresh network (1 of 5)",
+    "both on fresh seeds (2 of 5)",
+    "learning rates at each relax time (3 of 5)",
+    "the CNN trained on from each relax time, on fresh seeds (4 of 5)",
+    "relaxed at each relax time, on fresh seeds (5 of 5)",
 )
 
 # Weights, gradient, what the optimiser keeps, and a copy of the gradient while it is
@@ -329,7 +330,9 @@ class Study:
                     work,
                 )
                 self._carry_out(STAGES[2], self._tuning(cnn), work)
-                self._carry_out(STAGES[3], list(self._going_on(cnn, store)), work)
+                for stage, kind in zip(STAGES[3:], GOING_ON, strict=True):
+                    going_on = list(self._going_on(kind, cnn, store))
+                    self._carry_out(stage, going_on, work)
                 self._open_test(work)
         for weights in (self.folder / "cnn").glob("search_*"):
             weights.unlink()  # nobody relaxes these any more
@@ -358,9 +361,9 @@ class Study:
             for seed in self._tuned_on
         ]
 
-    def _going_on(self, cnn: int, store: Store) -> Iterator[Item]:
-        """Plans the fresh seeds of each relax time, at learning rates of their own."""
-        for kind, time in itertools.product(GOING_ON, self.times):
+    def _going_on(self, kind: Kind, cnn: int, store: Store) -> Iterator[Item]:
+        """Plans the fresh seeds of each relax time, at learning rates of its own."""
+        for time in self.times:
             rate = self._chosen(kind, store, time)
             for seed in range(1, self.protocol.seeds + 1):
                 yield Item(kind, rate, seed, time, cnn)

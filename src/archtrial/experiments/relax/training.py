@@ -66,11 +66,11 @@ class Done:
     rows: tuple[tuple[Run, np.ndarray], ...]
     """Each reading with its predictions for the test inputs, which stay sealed."""
     weights: bytes | None = None
-    """The CNN's at the steps where they are needed again, in the safetensors format."""
+    """A CNN's at the steps where they are needed again, in the safetensors format."""
 
 
 class DivergedError(ArmError):
-    """A CNN that had diverged before it could be kept or relaxed."""
+    """A CNN that had diverged before the step at which it is needed."""
 
     def __init__(self, step: int) -> None:
         super().__init__(
@@ -183,15 +183,43 @@ class Trainer:
             equivalents.reset(network)
         return network
 
-    def relaxed(self, item: Item, step: int) -> equivalents.Network:
-        """Returns the equivalent of an item's CNN as it was after a step.
+    def kept(self, item: Item) -> nn.Module:
+        """Returns the CNN as it was at an item's relax time.
+
+        Raises:
+            DivergedError: It had diverged before.
+            StudyError: Its weights do not lie in the study's folder any more.
+        """
+        assert item.relax_time is not None
+        assert item.cnn_rate is not None
+        cnn = Item("cnn", item.cnn_rate, item.seed)
+        return self._cnn(cnn, item.relax_time)
+
+    def relaxed(self, item: Item) -> equivalents.Network:
+        """Returns the equivalent of the CNN as it was at an item's relax time.
 
         Raises:
             DivergedError: The CNN had diverged before.
             StudyError: Its weights do not lie in the study's folder any more, or their
                 equivalent computes something else.
         """
-        module = self.kept(item, step)
+        assert item.relax_time is not None
+        return self._relaxed(self.kept(item), item.relax_time)
+
+    def trained_on(self, item: Item) -> equivalents.Network:
+        """Returns the equivalent of what went on as it was from an item's relax time.
+
+        Its own learning rate was chosen for it, so it is the CNN that a relaxed network
+        is compared with.
+
+        Raises:
+            DivergedError: It diverged.
+            StudyError: As `relaxed` does.
+        """
+        module = self._cnn(dataclasses.replace(item, kind="kept"), self.problem.steps)
+        return self._relaxed(module, self.problem.steps)
+
+    def _relaxed(self, module: nn.Module, step: int) -> equivalents.Network:
         try:
             return self._equivalent(module)
         except ArmError as error:
@@ -206,13 +234,8 @@ class Trainer:
             # Before the first training it had an equivalent: this is no divergence.
             raise StudyError(error.rule, error.received, error.way_out) from error
 
-    def kept(self, item: Item, step: int) -> nn.Module:
-        """Returns an item's CNN as it was after a step.
-
-        Raises:
-            DivergedError: It had diverged before.
-            StudyError: Its weights do not lie in the study's folder any more.
-        """
+    def _cnn(self, item: Item, step: int) -> nn.Module:
+        """Returns what an item trains, a CNN or what is kept, as it was after a step."""
         with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
             module = self.architecture.build(
                 self.input_shape, self.problem.num_outputs, {}
@@ -245,29 +268,28 @@ class Trainer:
         )
 
     def weights_file(self, item: Item) -> Path:
-        """Returns where the weights of an item's CNN lie, its own or that it came from."""
-        rate = item.rate if item.kind == "cnn" else item.cnn_rate
-        which = f"fresh_{item.seed}" if item.seed > 0 else f"search_{-item.seed}"
-        return self.folder / "cnn" / f"{which}_rate_{rate}.safetensors"
+        """Returns where the weights lie that an item leaves: of a CNN, or of a kept one.
+
+        What is kept has one learning rate on fresh seeds, which validation chose.
+        """
+        if item.kind == "kept":
+            which = f"fresh_{item.seed}_from_{item.relax_time}"
+        elif item.seed > 0:
+            which = f"fresh_{item.seed}_rate_{item.rate}"
+        else:
+            which = f"search_{-item.seed}_rate_{item.rate}"
+        return self.folder / item.kind / f"{which}.safetensors"
 
     def _job(self, item: Item) -> run.Job:
         rate = self.learning_rates[item.rate]
         names = (item.kind, item.relax_time or 0, item.seed)
         build: Callable[[], nn.Module]
         if item.kind == "relaxed":
-            assert item.relax_time is not None
-            build = functools.partial(self.relaxed, item, item.relax_time)
+            build = functools.partial(self.relaxed, item)
         elif item.kind == "kept":
-            assert item.relax_time is not None
-            build = functools.partial(self.kept, item, item.relax_time)
+            build = functools.partial(self.kept, item)
         else:
             build = functools.partial(self.network, item.kind)
-        keep: tuple[int, ...] = ()
-        if item.kind == "cnn":
-            keep = self.times
-            if item.stage == "confirm":
-                ends = {time + self.problem.steps for time in self.times}
-                keep = tuple(sorted(ends.union(keep)))
         return run.Job(
             build=build,
             hyperparameters={"learning_rate": rate},
@@ -276,15 +298,23 @@ class Trainer:
             order_seed=randomness.seed(self.study_seed, "order", item.seed),
             noise_seed=randomness.seed(self.study_seed, "noise", *names),
             keep_weights=item.kind == "relaxed" and item.stage == "confirm",
-            keep_at=keep,
+            keep_at=self._needed_at(item),
             skip=item.relax_time or 0,
         )
+
+    def _needed_at(self, item: Item) -> tuple[int, ...]:
+        """Returns the steps at which somebody needs the weights of an item."""
+        if item.kind == "cnn":
+            return self.times
+        if item.kind == "kept" and item.stage == "confirm":
+            return (self.problem.steps,)
+        return ()
 
     # What it leaves behind.
 
     def _done(self, item: Item, outcome: run.Outcome) -> Done:
         weights = None
-        if item.kind == "cnn":
+        if self._needed_at(item):
             weights = safetensors.torch.save(
                 {
                     f"{step}/{name}": tensor.contiguous()
@@ -342,9 +372,9 @@ class Trainer:
         if outcome.weights is None or outcome.diverged:
             return {}
         assert item.relax_time is not None
-        start = self.relaxed(item, item.relax_time)
+        start = self.relaxed(item)
         try:
-            cnn = self.relaxed(item, item.relax_time + self.problem.steps)
+            cnn = self.trained_on(item)
         except DivergedError:
             return {"cnn_diverged": True}
         relaxed = copy.deepcopy(start)

@@ -79,7 +79,7 @@ class Verdict:
         return str(self.document["verdict"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the verdict with all its numbers, as JSON."""
+        """Returns the verdict with all its numbers, as `verdict.schema.json` has it."""
         return dict(self.document)
 
     def to_json(self) -> str:
