@@ -1,5 +1,6 @@
 """What a walk understands, and what it says where it cannot go on."""
 
+import copy
 import warnings
 
 import pytest
@@ -184,6 +185,41 @@ def test_sizes_and_slices_in_the_forward_pass():
         return torch.cat([h, h.mean(2, keepdim=True)], dim=-1).view(x.size(0), -1)
 
     agrees(Written(forward))
+
+
+class Shortcut(nn.Module):
+    """Goes round a layer, through another one where the shapes ask for it."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv1d(2, channels, 3, padding=1)
+        self.norm = nn.BatchNorm1d(channels)
+        self.other = nn.Conv1d(2, channels, 1)
+
+    def forward(self, x):
+        assert x.ndim == 3, f"not {x.shape}"
+        assert x.size(1) == 2
+        h = self.norm(self.conv(x))
+        if h.shape != x.shape:
+            x = self.other(x)
+        while h.shape[-1] > 4:
+            h, x = h[:, :, ::2], x[:, :, ::2]
+        return h + x if min(h.shape[1], 5) < 5 else h - x
+
+
+@pytest.mark.parametrize("channels", [2, 3, 6])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_shapes_decide_is_decided_as_the_module_does(form, channels):
+    module = Shortcut(channels)
+    module.norm.running_mean.fill_(0.3)
+    before = copy.deepcopy(module.state_dict())
+    network = agrees(module, (2, 12), form)
+    # The layer beside is there if it is used, and conditions are not computed again.
+    assert len(network.layers) == (2 if channels == 2 else 3)
+    targets = " ".join(str(step.target) for step in network.steps)
+    assert not any(condition in targets for condition in ("ne", "gt", "eq", "shape"))
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name])
 
 
 def test_a_function_that_is_not_to_be_traced_is_called():
@@ -395,6 +431,11 @@ class CountsPositions(nn.Module):
         (LooksAtValues(), "if x.sum() > 0:"),
         (CountsPositions(), "for _ in range(x.shape[2] // 4):"),
         (Written(lambda m, x: m.conv(x) if bool(x.mean() > 0) else x), "bool(x.mean()"),
+        (Written(lambda m, x: m.conv(x) if x.sum().item() else x), "x.sum().item()"),
+        (Written(lambda m, x: m.conv(x if x.shape[0] > 9 else -x)), "x.shape[0] > 9"),
+        (Written(lambda m, x: m.conv(x if x.size(0) > 9 else -x)), "x.size(0) > 9"),
+        (Written(lambda m, x: m.conv(x if x.shape[:1] == (3,) else -x)), "== (3,)"),
+        (Written(lambda m, x: m.conv(x if x.size(dim=0) > 9 else -x)), "dim=0) > 9"),
     ],
 )
 def test_what_depends_on_the_data_is_told_by_its_line(module, line):

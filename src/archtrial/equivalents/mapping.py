@@ -37,7 +37,8 @@ def equivalent_fcn(
 
     Stride, kernel, dilation, groups, every padding and its mode are understood, in
     nn.Conv1d and nn.Conv2d, and nn.Linear at every position of a sequence. A layer
-    that is called twice becomes two.
+    that is called twice becomes two. What the forward pass decides by shapes is decided
+    for this one.
 
     Args:
         module: Traced by torch.fx; it is left as it is, weights and mode.

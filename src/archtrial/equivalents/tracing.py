@@ -1,14 +1,16 @@
 """The steps of a module, as torch.fx sees them, and the shapes between them.
 
 A copy is traced, once in training mode and once in evaluation: what differs between the
-two could not be carried over, but for dropout.
+two could not be carried over, but for dropout. Where the forward pass decides by a shape,
+it is decided as it is on examples.
 """
 
 import copy
 import dataclasses
 import inspect
+import operator
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,7 +77,7 @@ def trace(module: nn.Module, input_shape: Shape) -> Trace:
                 _explained(error),
                 "Give the shape of one example, without the batch.",
             ) from error
-        root, graph = _traced(copied)
+        root, graph = _traced(copied, input_shape)
         recorder = _Recorder(root.eval(), graph)
         recorder.run(examples(copied, input_shape, EXAMPLES))
     return Trace(
@@ -131,19 +133,103 @@ class _Root(nn.Module):
         return self.module(x)
 
 
+class _UndecidedError(Exception):
+    """The forward pass decides by shapes, and they are not known while it is traced."""
+
+    def __init__(self, condition: fx.Node) -> None:
+        super().__init__("a condition on shapes")
+        self.condition = condition
+
+
 class _Tracer(fx.Tracer):
-    """Goes into every module whose forward is not torch's own."""
+    """Goes into every module whose forward is not torch's own.
+
+    Args:
+        decided: What the conditions on shapes came to, in their order.
+    """
 
     # Buffers are read in the graph, and not once for all while it is traced.
     proxy_buffer_attributes = True
+
+    def __init__(self, decided: Sequence[bool]) -> None:
+        super().__init__()
+        self._decided = iter(decided)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Returns whether a module is one step; subclasses of layers are, too."""
         torchs = type(m).forward.__module__.startswith(("torch.nn.", "torch.ao.nn."))
         return torchs and "forward" not in vars(m) and not isinstance(m, nn.Sequential)
 
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """Returns what a condition comes to.
 
-def _traced(module: nn.Module) -> tuple["_Root", fx.Graph]:
+        Raises:
+            _UndecidedError: Nobody knows yet.
+            TraceError: It depends on more than the shape of one example.
+        """
+        if not _is_of_shapes(obj.node):
+            return bool(super().to_bool(obj))
+        try:
+            return next(self._decided)
+        except StopIteration:
+            raise _UndecidedError(obj.node) from None
+
+
+def _is_of_shapes(node: fx.Node) -> bool:
+    """Returns whether a step follows from shapes, and not from the number of examples."""
+    if node.op not in ("call_function", "call_method"):
+        return False
+    args = node.args
+    if node.target is getattr:
+        return str(args[1]) in ("shape", "ndim")
+    if node.target in ("dim", "ndimension"):
+        return True
+    if node.target == "size":
+        return 0 not in (*args[1:], *node.kwargs.values())
+    if node.target is operator.getitem and args[1] == 0:
+        return False
+    before = node.all_input_nodes
+    return bool(before) and all(map(_is_of_shapes, before))
+
+
+def _answers(root: "_Root", condition: fx.Node, input_shape: Shape) -> set[bool]:
+    """Returns what a condition on shapes comes to, on batches of different sizes."""
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in condition.graph.nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(copies[condition])
+    computed = fx.GraphModule(copy.deepcopy(root).eval(), graph)
+    return {
+        bool(computed(examples(root, input_shape, count)))
+        for count in (EXAMPLES, EXAMPLES + 2)
+    }
+
+
+def _steps(root: "_Root", input_shape: Shape) -> fx.Graph:
+    """Traces a module, as often as it decides by shapes and once more.
+
+    Raises:
+        TraceError: It depends on more than the shape of one example.
+    """
+    decided: list[bool] = []
+    while True:
+        try:
+            graph = _Tracer(decided).trace(root)
+        except _UndecidedError as asked:
+            found = _answers(root, asked.condition, input_shape)
+            if len(found) > 1:
+                raise fx.proxy.TraceError(
+                    "the number of examples decides what happens"
+                ).with_traceback(asked.__traceback__) from None
+            decided += found
+            continue
+        for node in reversed(graph.nodes):
+            if not node.users and _is_of_shapes(node):
+                graph.erase_node(node)  # it has been decided
+        return graph
+
+
+def _traced(module: nn.Module, input_shape: Shape) -> tuple["_Root", fx.Graph]:
     """Traces a module in both modes, and returns what it does in training.
 
     Returns:
@@ -156,13 +242,13 @@ def _traced(module: nn.Module) -> tuple["_Root", fx.Graph]:
     roots = {mode: _Root(copy.deepcopy(module)).train(mode) for mode in (True, False)}
     name = type(module).__name__
     try:
-        graphs = {mode: _Tracer().trace(root) for mode, root in roots.items()}
+        graphs = {mode: _steps(root, input_shape) for mode, root in roots.items()}
     except Exception as error:  # what a user's module raises is anything
         raise ArmError(
             f"the steps of {name} are the same for all inputs, so that they can be"
             " traced",
             _explained(error),
-            "Decide in __init__ what depends on the data or its size, or write it as"
+            "Decide in __init__ what depends on the data or its number, or write it as"
             " modules; or leave this architecture out.",
         ) from error
     for buffer_name, buffer in roots[True].module.named_buffers():
