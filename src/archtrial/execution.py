@@ -19,13 +19,14 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+import threadpoolctl
 import torch
 
 from archtrial.errors import StudyError
 from archtrial.progress import Watch
 from archtrial.records.store import Store
 
-__all__ = ["Crew", "Work", "as_sent", "ends_with_us", "torch_threads"]
+__all__ = ["Crew", "Work", "as_sent", "ends_with_us", "few_threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -44,7 +45,7 @@ class Crew:
         setup: Makes the function that turns a task into its result. With several
             workers it is called once in each of them and must pickle.
         workers: How many processes; 1 means this one.
-        threads: Torch's threads for each task.
+        threads: Of torch and of BLAS, for each task.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Crew:
     def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         work = self._setup()
         for task in tasks:
-            with torch_threads(self._threads):
+            with few_threads(self._threads):
                 result = work(task)
             yield task, result
 
@@ -152,12 +153,16 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Gives torch so many threads, for results that do not depend on the machine."""
+def few_threads(count: int) -> Iterator[None]:
+    """Gives torch and BLAS so many threads, for results that do not depend on the machine.
+
+    Sums that are divided otherwise differ in their last digits.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with threadpoolctl.threadpool_limits(count, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -194,6 +199,8 @@ def _begin(
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(threads)
     _work = setup()
+    # Now that what it needs is loaded: what is not there yet is not limited.
+    threadpoolctl.threadpool_limits(threads, "blas")
 
 
 def _end_with(lifeline: Connection) -> None:

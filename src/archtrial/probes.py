@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archtrial.errors import ProtocolError
-from archtrial.execution import torch_threads
+from archtrial.execution import few_threads
 from archtrial.space import Choice, Dimension, Integer, Space, Value
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def propose(
 
     dimensions = {name: _distribution(space[name]) for name in sorted(space)}
     samplers = {"TPE": optuna.samplers.TPESampler, "GP": optuna.samplers.GPSampler}
-    with _quiet(), torch_threads(threads):
+    with _quiet(), few_threads(threads):
         study = optuna.create_study(
             direction="maximize", sampler=samplers[tuner](seed=seed)
         )
