@@ -100,7 +100,8 @@ def test_the_length_of_training(declared, rows, steps):
         ({"relax_times": [0, 1.5]}, ("whole numbers", "(0, 1.5)", "= 8")),
         ({"relax_times": "8"}, ("whole numbers", "'8'", "= 8")),
         ({"relax_times": True}, ("whole numbers", "True")),
-        ({"relax_times": 0}, ("relax_times", "greater than or equal to 1")),
+        ({"relax_times": 0}, ("(1 to 1,000)", "or --relax-times 0, with its comma")),
+        ({"relax_times": 10**20}, ("(1 to 1,000)", f"relax_times = {10**20}")),
         (
             {"relax_times": [0, 5], "last_relax_time": 7},
             ("last_relax_time = 7 beside a list", "Remove one of"),

@@ -108,7 +108,7 @@ def test_the_folder_has_the_verdict_and_the_page(trained, document):
     assert not list(trained.folder.glob("**/*.unfinished"))
 
 
-def test_the_document_is_as_its_schema_says(document):
+def test_the_document_is_as_its_schema_says(document, amount_study):
     text = resources.files(relax).joinpath("verdict.schema.json").read_text()
     schema = jsonschema.Draft202012Validator(json.loads(text))
     schema.check_schema(schema.schema)
@@ -116,7 +116,7 @@ def test_the_document_is_as_its_schema_says(document):
     published = Path(__file__).parents[2] / "examples" / "relax" / "results"
     others = [json.loads(file.read_text()) for file in published.glob("*.json")]
     assert len(others) == 4
-    for other in others:
+    for other in (*others, amount_study.verdict.to_dict()):
         schema.validate(other)
     # Nothing may be missing, and nothing may be there that is not described.
     for name in document:
@@ -145,7 +145,7 @@ def test_the_document_has_what_was_promised(document):
         assert {
             "relax_time", "scores", "points", "gain", "gain_other", "gain_over_fresh",
             "validation", "deviation", "untied", "deviation_by_layer", "path",
-            "curvature", "gradient_norm", "diverged",
+            "curvature", "gradient_norm", "diverged", "measured",
         } <= set(entry)  # fmt: skip
         assert set(entry["gain"]) == {
             "estimate", "low", "high", "p_value", "p_value_adjusted",
@@ -650,6 +650,20 @@ def test_the_batches_are_those_of_the_cnn(trained, kind, time):
             assert torch.equal(mine, theirs)
 
 
+def test_it_is_measured_beside_what_was_kept_at_whatever_rate(trained, tmp_path):
+    trainer = with_weights(trained, tmp_path, dict)
+    ended = []
+    for rate in (0, 1):
+        (kept,) = trainer((Item("kept", rate, 1, 3, 0),))
+        trainer.weights_file(kept.item).write_bytes(kept.weights)
+        (done,) = trainer((Item("relaxed", 0, 1, 3, 0),))
+        (last,) = (row for row, _ in kept.rows if row.reading == "last")
+        (found,) = (row.measures for row, _ in done.rows if row.reading == "last")
+        assert found["validation"]["cnn"] == last.validation
+        ended.append(last.validation)
+    assert ended[0] != ended[1]
+
+
 @pytest.mark.parametrize("time", TIMES)
 def test_what_is_relaxed_is_measured_beside_what_it_is_compared_with(rows, time):
     """The CNN that went on at a rate of its own, not the one that kept its rate."""
@@ -774,6 +788,16 @@ def test_seeds_differ_where_they_should_and_only_there(trained):
     }
     assert len(orders) == 1
     assert job("cnn", 0, 2).order_seed not in orders
+    # What is dropped out differs between trainings that are compared, as it should.
+    noises = {
+        job(*item).noise_seed
+        for item in (
+            ("cnn", 0, 1), ("cnn", 0, 2), ("fresh", 0, 1), ("kept", 0, 1, 3, 0),
+            ("relaxed", 0, 1, 3, 0), ("relaxed", 0, 1, 6, 0), ("relaxed", 0, 2, 3, 0),
+        )
+    }  # fmt: skip
+    assert len(noises) == 7
+    assert job("cnn", 1, 1).noise_seed == job("cnn", 0, 1).noise_seed
 
 
 def test_fresh_networks_start_from_a_standard_start(trained):
@@ -911,6 +935,7 @@ def test_a_locally_connected_network_on_a_regression(amount_study):
     document = amount_study.verdict.to_dict()
     assert document["names"] == {"cnn": "CNN", "relaxed": "eLCN", "fresh": "LCN"}
     assert document["parameters"]["relaxed"] == amount_study.sizes.lcn
+    assert document["parameters"]["without_padding"] is None
     runs = runs_of(amount_study.folder)
     assert {run.arm for run in runs} == {
         f"{kind}@{time}" for kind in ("cnn", "kept", "elcn", "lcn") for time in (2, 4)
@@ -996,9 +1021,12 @@ def test_a_cnn_that_diverges_on_its_way_is_said_so(trained, tmp_path):
     assert all(found.diverged for found, _ in kept.rows if found.reading == "last")
     leave(kept.item, kept.weights)
     (done,) = trainer((Item("relaxed", 0, 1, 3, 0),))
-    assert [found.measures for found, _ in done.rows if found.reading == "last"] == [
-        {"cnn_diverged": True}
-    ]
+    (found,) = (found.measures for found, _ in done.rows if found.reading == "last")
+    # What needs no CNN is measured all the same.
+    assert found["deviation"] > 0
+    assert found["validation"]["relaxed"] == done.rows[0][0].validation
+    assert found["validation"]["cnn"] is found["path"] is None
+    assert found["validation"]["average_of_outputs"] is None
     assert not any(found.diverged for found, _ in done.rows)
     for kind in ("relaxed", "kept"):
         (failed,) = trainer((Item(kind, 0, 1, 5, 0),))
@@ -1126,18 +1154,66 @@ def test_arms_that_fail_throughout_stop_the_study(small, tmp_path):
 class Lazy(torch.nn.Sequential):
     def __init__(self):
         super().__init__(
-            torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.LazyLinear(10)
+            torch.nn.Conv2d(1, 2, 3),
+            torch.nn.LazyBatchNorm2d(),
+            torch.nn.Flatten(),
+            torch.nn.LazyLinear(10),
         )
 
 
 def test_a_network_with_lazy_layers_is_relaxed_like_any(small, tmp_path):
     few = {"relax_times": (2,), "seeds": 1, "steps": 2, "learning_rates": (0.1,)}
     study = Study(small.replace(architecture=Lazy, **few), tmp_path)
-    assert study.sizes.module == 2 * 9 + 2 + 72 * 10 + 10
+    assert study.sizes.module == 2 * 9 + 2 + 4 + 72 * 10 + 10
     (entry,) = study.run().to_dict()["times"]
     assert entry["diverged"] == 0
     assert entry["validation"]["start"]["estimate"] is not None
     assert not any(found.error for found in runs_of(tmp_path))
+
+
+class Blurred(torch.nn.Sequential):
+    """Has numbers that its state does not hold."""
+
+    def __init__(self, blur=0.5):
+        super().__init__(
+            torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 10)
+        )
+        self.register_buffer("seen", torch.randn(8, 8), persistent=False)
+
+    def forward(self, x):
+        return super().forward(x * self.seen)
+
+
+def test_what_its_state_does_not_hold_stays_as_it_began(small, tmp_path):
+    trainer = Study(small.replace(architecture=Blurred), tmp_path).trainer
+    whole = Item("cnn", 0, 1)
+    began = run.build(trainer.problem_of(whole), trainer._job(whole))
+    (done,) = trainer((whole,))
+    trainer.weights_file(whole).parent.mkdir()
+    trainer.weights_file(whole).write_bytes(done.weights)
+    for time in TIMES:
+        kept = trainer.kept(Item("kept", 1, 1, time, 0))
+        assert torch.equal(kept.seen, began.seen)
+    again = run.build(trainer.problem_of(whole), trainer._job(Item("cnn", 0, 2)))
+    assert not torch.equal(again.seen, began.seen)
+
+
+@pytest.mark.parametrize("kind", ["kept", "relaxed"])
+def test_what_goes_on_and_fails_as_a_whole_stops_the_study(
+    small, tmp_path, monkeypatch, kind
+):
+    """Whatever its reason, unless it is that the CNN had diverged."""
+
+    def broken(self, item):
+        raise RuntimeError("a slip")
+
+    monkeypatch.setattr(training.Trainer, kind, broken)
+    few = {"relax_times": (2,), "seeds": 6, "steps": 2, "learning_rates": (0.1,)}
+    study = Study(small.replace(**few), tmp_path)
+    with pytest.raises(StudyError) as caught:
+        study.run()
+    arm = {"kept": "kept@2", "relaxed": "efcn@2"}[kind]
+    assert f"{arm} comes to its end: all 2 failed" in str(caught.value)
 
 
 # ---------------------------------------------------------------- the published points

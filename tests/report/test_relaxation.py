@@ -368,9 +368,9 @@ def test_captions_say_which_rate_was_whose():
     }
     left = captions["Does it leave the convolutional subspace?"]
     assert "Learning rates differ between relax times, and with them how far" in left
-    assert "CNN: trained on at the rate that it had." in left
+    assert "CNN: trained on for as long." in left
     same = captions["Are they the same solution?"]
-    assert "those of the CNN trained on, at the rate that it had, and those of" in same
+    assert "those of the CNN trained on for as long and those of the eFCN." in same
     assert captions["Were all tuned alike?"].endswith(
         "What was tried for the CNN that goes on stands in the table."
     )

@@ -251,6 +251,83 @@ def test_the_cnn_throughout_is_what_the_fresh_net_is_set_against():
     assert same.fresh_gap.estimate == pytest.approx(kept.fresh_gap.estimate)
 
 
+@pytest.mark.parametrize(
+    ("scores", "diverged"), [((3, 1), (3, 1)), ((10, 8), (10, 8)), ((10, 1), (10, 8))]
+)
+def test_the_cnn_throughout_has_one_score_a_seed(scores, diverged):
+    held = ArmScores(np.zeros(scores), np.zeros(diverged, dtype=bool))
+    with pytest.raises(ProtocolError, match="throughout"):
+        judged(throughout=held)
+
+
+def dead_at(read, *columns):
+    """Returns a reading in which both that go on diverged at some relax times."""
+    dead = np.isin(np.arange(read.cnn.scores.shape[1]), columns)
+    dead = np.broadcast_to(dead, read.cnn.scores.shape)
+    relaxed, cnn = (
+        arm(np.where(dead, 0.1, one.scores), dead, 10_000)
+        for one in (read.relaxed, read.cnn)
+    )
+    return dataclasses.replace(read, relaxed=relaxed, cnn=cnn)
+
+
+@pytest.mark.parametrize("gain", [PEAK, FLAT])
+def test_where_both_diverged_in_every_run_nothing_is_compared(gain):
+    """Both stand at the same constant: that is no evidence that they are level."""
+    whole, other = reading(gain), reading(gain, 1)
+    found = judged(dead_at(whole, 2, 6), dead_at(other, 2, 6))
+    few = [0, 1, 3, 4, 5, 7]
+    some, some_other = (
+        RelaxReading(
+            [TIMES[j] for j in few],
+            *(arm(a.scores[:, few], None, 10_000) for a in (r.relaxed, r.cnn, r.fresh)),
+        )
+        for r in (whole, other)
+    )
+    alone = judged(some, some_other)
+    assert found.verdict == alone.verdict
+    assert found.sentence == alone.sentence
+    assert found.compared_times == (0, 4, 40, 93, 210, 2000)
+    np.testing.assert_array_equal(found.gain.low, alone.gain.low)
+    assert found.warnings[0] == (
+        "Relaxed after 13 and 800 steps, the CNN and the eFCN diverged in every run, so"
+        " nothing is compared there."
+    )
+    times = found.to_dict()["times"]
+    for j, entry in enumerate(times):
+        gains = [entry[name] for name in entry if name.startswith("gain")]
+        assert len(gains) == 4
+        assert all((each["p_value"] is None) == (j in (2, 6)) for each in gains)
+        assert entry["diverged"] == (10 if j in (2, 6) else 0)
+    assert (
+        times[3]["gain"]["estimate"] == alone.to_dict()["times"][2]["gain"]["estimate"]
+    )
+
+
+def test_who_diverged_alone_is_compared():
+    declared = reading(FLAT)
+    dead = np.broadcast_to(np.arange(8) == 2, (10, 8))
+    relaxed = arm(np.where(dead, 0.1, declared.relaxed.scores), dead, 10_000)
+    found = judged(dataclasses.replace(declared, relaxed=relaxed))
+    assert found.compared_times == TIMES
+    assert found.gain.direction[2] == -1
+
+
+def test_what_diverged_later_is_told_and_counted():
+    declared, other = reading(), reading(seed=1)
+    later = np.zeros((10, 8), dtype=bool)
+    later[:4, 3] = True
+    last = arm(np.where(later, 0.1, other.relaxed.scores), later, 10_000)
+    found = judged(declared, dataclasses.replace(other, relaxed=last))
+    assert found.warnings == (
+        "4 of 80 readings of the eFCN are of runs that diverged later on; they stand at"
+        " what they were before.",
+    )
+    assert [entry["diverged"] for entry in found.to_dict()["times"]] == [
+        0, 0, 0, 4, 0, 0, 0, 0,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("failed", [0, 3, 10])
 def test_a_cnn_that_diverges_throughout_is_told_of(failed):
     declared, other = reading(), reading(seed=1)
@@ -293,6 +370,21 @@ def test_the_margin_is_assumed_where_none_is_given():
     assert judged(errors, margin=None, metric="rmse").margin == 0.2
     nothing = dataclasses.replace(declared, cnn=arm(np.zeros((10, 8))))
     assert judged(nothing, margin=None, metric="rmse").margin == 0.005
+    dead = dataclasses.replace(
+        declared, cnn=arm(np.zeros((10, 8)), np.ones((10, 8), dtype=bool))
+    )
+    assert judged(dead, margin=None, metric="rmse").margin == 0.005
+
+
+def test_how_far_a_failure_falls_is_no_measure_of_a_gain():
+    declared = reading()
+    fallen, failed = declared.cnn.scores.copy(), np.zeros((10, 8), dtype=bool)
+    fallen[2], failed[2] = 0.1, True
+    found = judged(
+        dataclasses.replace(declared, cnn=arm(fallen, failed, 10_000)), margin=None
+    )
+    rest = np.delete(declared.cnn.scores, 2, axis=0)
+    assert found.margin == float(f"{np.median(rest.std(axis=0, ddof=1)):.2g}")
 
 
 def half_width(found, column, seeds):

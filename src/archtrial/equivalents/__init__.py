@@ -14,7 +14,12 @@ them and answers, `sizes` says how large all that is before it is there.
 """
 
 from archtrial.equivalents.graph import BatchNorm, Form
-from archtrial.equivalents.mapping import equivalent_fcn, locally_connected, mapped
+from archtrial.equivalents.mapping import (
+    OverflowingError,
+    equivalent_fcn,
+    locally_connected,
+    mapped,
+)
 from archtrial.equivalents.network import (
     Network,
     local_masks,
@@ -29,6 +34,7 @@ __all__ = [
     "BatchNorm",
     "Form",
     "Network",
+    "OverflowingError",
     "Parts",
     "Sizes",
     "available_memory",

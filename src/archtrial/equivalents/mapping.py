@@ -12,10 +12,14 @@ from archtrial.equivalents.tracing import examples
 from archtrial.errors import ArmError
 from archtrial.zoo.registry import Shape
 
-__all__ = ["equivalent_fcn", "locally_connected", "mapped"]
+__all__ = ["OverflowingError", "equivalent_fcn", "locally_connected", "mapped"]
 
 # Of the largest output: rounding in a deep network stays below it, a mistake does not.
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+
+
+class OverflowingError(ArmError):
+    """A network whose outputs are not finite, so that nothing can be compared."""
 
 
 def equivalent_fcn(
@@ -152,7 +156,7 @@ def _compare(planned: Plan, network: Network, input_shape: Shape) -> None:
             f"{name} returned an object of type {type(theirs).__name__}",
         )
     if not torch.isfinite(theirs).all():
-        raise ArmError(
+        raise OverflowingError(
             "the outputs of a network that is mapped are finite",
             f"those of {name} are not, on normal random inputs",
             "It diverged in training: take weights from before.",

@@ -28,6 +28,7 @@ from archtrial.report.numbers import Metric
 from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
 from archtrial.report.relaxation_words import (
     LOSS,
+    compared,
     measured,
     metric_of,
     relaxed_after,
@@ -146,8 +147,8 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
     relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
     margin = numbers.size(document["margin"], metric_of(document))
     intervals = f"{_level(document)} intervals"
-    if len(document["times"]) > 1:
-        intervals += f" that hold for all {len(document['times'])} relax times at once"
+    if compared(document) > 1:
+        intervals += f" that hold for all {compared(document)} relax times at once"
     gained = (
         "Bars: " + intervals + ". Filled: clear of 0; hollow: not. Inside the shaded"
         f" margin of {margin} a gap is not worth having."
@@ -215,7 +216,7 @@ def _three_numbers(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     # What cannot be compared has numbers all the same, and they say nothing.
     if entry is None or document["verdict"] == "not_assessable":
         return []
-    gain, count = entry["gain"], len(document["times"])
+    gain, count = entry["gain"], compared(document)
     within = (gain["low"], gain["high"])
     names = document["names"]
     of = f"{numbers.label(metric)}, {relaxed_after(entry['relax_time'])}"
@@ -415,7 +416,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
                 *((f"{entry['diverged']:,}",) if diverged else ()),
             )
         )
-    count = len(document["times"])
+    count = compared(document)
     adjusted = (
         f" Gains and p are adjusted for having looked at {count} relax times."
         if count > 1

@@ -18,6 +18,7 @@ __all__ = [
     "LOSS",
     "Scored",
     "arm_name",
+    "compared",
     "curvature_message",
     "deviation_message",
     "estimate_of",
@@ -70,6 +71,11 @@ def measured(found: Mapping[str, Any] | None, *keys: str) -> bool:
         estimate = found["estimate"]
         return estimate is not None and math.isfinite(estimate)
     return any(measured(found.get(key)) for key in keys or found)
+
+
+def compared(document: Mapping[str, Any]) -> int:
+    """Returns at how many relax times there is a gain."""
+    return sum(measured(entry["gain"]) for entry in document["times"])
 
 
 def relaxed_after(time: int) -> str:

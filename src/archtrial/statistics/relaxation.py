@@ -122,11 +122,14 @@ class Relaxation:
     """The relax time with the largest gain in the declared reading."""
     claimed_times: tuple[int, ...]
     """Those with a gain that is claimed, in ascending order."""
+    compared_times: tuple[int, ...]
+    """Those of which the gains below are: all but those at which the CNN and the relaxed
+    net both diverged in every run."""
     gain: Simultaneous
-    """Relaxed less CNN in the declared reading, over the relax times."""
+    """Relaxed less CNN in the declared reading."""
     gain_other: Simultaneous
     gain_over_fresh: Simultaneous
-    """Relaxed less fresh in the declared reading, over the relax times."""
+    """Relaxed less fresh in the declared reading."""
     gain_over_fresh_other: Simultaneous
     fresh_gap: Estimate | None
     """CNN less fresh at the longest budget: what the prior is worth throughout; None
@@ -179,6 +182,17 @@ class Relaxation:
 
     def _time(self, column: int) -> dict[str, Any]:
         """Returns what is known of one relax time."""
+        time = int(self.declared.relax_times[column])
+        diverged = [
+            reading.relaxed.diverged[:, column]
+            for reading in (self.declared, self.other)
+        ]
+        gains = {
+            "gain": self.gain,
+            "gain_other": self.gain_other,
+            "gain_over_fresh": self.gain_over_fresh,
+            "gain_over_fresh_other": self.gain_over_fresh_other,
+        }
         scores: dict[str, Any] = {}
         points: dict[str, Any] = {}
         for name, reading in (
@@ -192,14 +206,16 @@ class Relaxation:
             scores[name] = {a: _plain(mean(s, self.alpha)) for a, s in own.items()}
             points[name] = {a: [float(x) for x in s] for a, s in own.items()}
         return {
-            "relax_time": int(self.declared.relax_times[column]),
+            "relax_time": time,
             "scores": scores,
             "points": points,
-            "gain": _plain_gain(self.gain, column),
-            "gain_other": _plain_gain(self.gain_other, column),
-            "gain_over_fresh": _plain_gain(self.gain_over_fresh, column),
-            "gain_over_fresh_other": _plain_gain(self.gain_over_fresh_other, column),
-            "diverged": int(np.sum(self.declared.relaxed.diverged[:, column])),
+            **{
+                name: _plain_gain(gain, self.compared_times.index(time))
+                if time in self.compared_times
+                else _NO_GAIN
+                for name, gain in gains.items()
+            },
+            "diverged": int(np.sum(np.any(diverged, axis=0))),
         }
 
 
@@ -224,7 +240,8 @@ def judge_relaxation(
     The verdict is the first that matches:
 
     - `not_assessable`: fewer seeds than a p of alpha takes, or all runs of the CNN or
-      all relaxed ones diverged.
+      all relaxed ones diverged. A relax time at which both did is left out of what
+      follows.
     - `relaxed_better`: at some relax time the adjusted p is at most alpha, the
       simultaneous interval lies above 0 and the estimate is at least the margin;
       `strong` where the interval lies above the margin. A time at which the other
@@ -260,11 +277,20 @@ def judge_relaxation(
         ProtocolError: Shapes do not fit, a score is not finite, a relax time is there
             twice, or the margin is not positive.
     """
-    _check(declared, other, margin)
+    _check(declared, other, throughout, margin)
     names = names or NetNames()
+    whole, whole_other = declared, other
+    longest_cnn, longest_fresh = (
+        _taken(arm, [int(np.argmax(declared.relax_times))])
+        for arm in (declared.cnn, declared.fresh)
+    )
+    longest_cnn = throughout or longest_cnn
+    compared = _compared(declared)
+    declared, other = (_some_times(read, compared) for read in (declared, other))
     units = Units(metric, fraction)
     if margin is None:
-        margin, margin_assumed = default_margin(declared.cnn.scores, units), True
+        margin = default_margin(declared.cnn.scores, declared.cnn.diverged, units)
+        margin_assumed = True
 
     def risen(arm: ArmScores, than: ArmScores) -> Simultaneous:
         return simultaneous(
@@ -277,9 +303,7 @@ def judge_relaxation(
     gain = risen(declared.relaxed, declared.cnn)
     gain_other = risen(other.relaxed, other.cnn)
     over_fresh = risen(declared.relaxed, declared.fresh)
-    longest = [int(np.argmax(declared.relax_times))]
-    longest_cnn = throughout or _taken(declared.cnn, longest)
-    held = risen(longest_cnn, _taken(declared.fresh, longest))
+    held = risen(longest_cnn, longest_fresh)
 
     reason = _unsound(declared, alpha, names)
     claims = (gain.direction > 0) & (gain.estimate >= margin)
@@ -319,7 +343,8 @@ def judge_relaxation(
         strong=bool(np.any(claimed & (gain.low > margin))),
         sentence=said,
         warnings=(
-            *_warnings_of_runs(declared, throughout, names),
+            *tell.left_out(whole.relax_times),
+            *_warnings_of_runs(whole, whole_other, throughout, names),
             *tell.overruled(verdict, gain_other, claimed, contradicted, other_reading),
         ),
         notes=(
@@ -332,14 +357,15 @@ def judge_relaxation(
         alpha=alpha,
         best_time=times[tell.best(gain)],
         claimed_times=tuple(sorted(np.array(times)[claimed].tolist())),
+        compared_times=tuple(times),
         gain=gain,
         gain_other=gain_other,
         gain_over_fresh=over_fresh,
         gain_over_fresh_other=risen(other.relaxed, other.fresh),
         fresh_gap=None if fresh_failed or held_failed else held.at(0),
         settling=settling,
-        declared=declared,
-        other=other,
+        declared=whole,
+        other=whole_other,
         reading=reading,
         other_reading=other_reading,
         units=units,
@@ -348,7 +374,12 @@ def judge_relaxation(
     )
 
 
-def _check(declared: RelaxReading, other: RelaxReading, margin: float | None) -> None:
+def _check(
+    declared: RelaxReading,
+    other: RelaxReading,
+    throughout: ArmScores | None,
+    margin: float | None,
+) -> None:
     """Checks that the arrays fit together.
 
     Raises:
@@ -367,12 +398,15 @@ def _check(declared: RelaxReading, other: RelaxReading, margin: float | None) ->
     seeds = len(declared.relaxed.scores)
     for read in (declared, other):
         sizes = set()
-        for name, arm in _arms(read).items():
-            if arm.scores.shape != (seeds, len(times)) or not seeds:
+        arms = [(name, arm, len(times)) for name, arm in _arms(read).items()]
+        if throughout is not None:
+            arms.append(("throughout", throughout, 1))
+        for name, arm, columns in arms:
+            if arm.scores.shape != (seeds, columns) or not seeds:
                 raise ProtocolError(
                     "each arm has a score for each seed and relax time, in both"
                     " readings",
-                    f"{name} of shape {arm.scores.shape}, not {(seeds, len(times))}",
+                    f"{name} of shape {arm.scores.shape}, not {(seeds, columns)}",
                 )
             if arm.diverged.shape != arm.scores.shape:
                 raise ProtocolError(
@@ -388,7 +422,7 @@ def _check(declared: RelaxReading, other: RelaxReading, margin: float | None) ->
                 )
             if arm.examples is not None:
                 sizes.add(arm.examples.shape[1:])
-                if len(arm.examples) != len(times) or arm.examples.ndim != 2:
+                if len(arm.examples) != columns or arm.examples.ndim != 2:
                     sizes.add((-1,))
         if len(sizes) > 1:
             raise ProtocolError(
@@ -410,6 +444,22 @@ def _taken(arm: ArmScores, columns: list[int]) -> ArmScores:
     )
 
 
+def _compared(read: RelaxReading) -> list[int]:
+    """Returns the columns at which the CNN or the relaxed net has a run that lives.
+
+    Where there is none at all, every column.
+    """
+    dead = np.all(read.cnn.diverged & read.relaxed.diverged, axis=0)
+    return [int(column) for column in np.flatnonzero(~dead | dead.all())]
+
+
+def _some_times(read: RelaxReading, columns: list[int]) -> RelaxReading:
+    return RelaxReading(
+        [read.relax_times[column] for column in columns],
+        **{name: _taken(arm, columns) for name, arm in _arms(read).items()},
+    )
+
+
 def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
     """Returns (m,) the variance of the gain from the draw of the test examples.
 
@@ -423,19 +473,22 @@ def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
     return variance
 
 
-def default_margin(scores: np.ndarray, units: Units) -> float:
+def default_margin(scores: np.ndarray, diverged: np.ndarray, units: Units) -> float:
     """Returns the larger of half a point and one seed's standard deviation.
 
     Args:
         scores: (S, m) of the CNN; best on validation, so that no test score decides
             what counts as a gain.
+        diverged: (S, m) bool; how far a failure falls is no measure of a gain, so
+            these are left out.
         units: How its differences are written.
     """
+    columns = [own[~failed] for own, failed in zip(scores.T, diverged.T, strict=True)]
     half_a_point = 0.005
-    if not (units.points or units.metric == "r2"):
-        half_a_point *= float(np.median(np.abs(scores))) or 1.0
+    if not (units.points or units.metric == "r2") and not diverged.all():
+        half_a_point *= float(np.median(np.abs(scores[~diverged]))) or 1.0
     # Two digits: the margin is a convention, and so it should look.
-    return float(f"{max(half_a_point, seed_spread(list(scores.T))):.2g}")
+    return float(f"{max(half_a_point, seed_spread(columns)):.2g}")
 
 
 def _unsound(declared: RelaxReading, alpha: float, names: NetNames) -> str | None:
@@ -500,7 +553,10 @@ def _settling(gain: Simultaneous, margin: float, best: int) -> Settling:
 
 
 def _warnings_of_runs(
-    declared: RelaxReading, throughout: ArmScores | None, names: NetNames
+    declared: RelaxReading,
+    other: RelaxReading,
+    throughout: ArmScores | None,
+    names: NetNames,
 ) -> list[str]:
     """Says what weakens a verdict, of the runs alone."""
     called = {"relaxed": names.relaxed, "cnn": names.cnn, "fresh": names.fresh}
@@ -511,6 +567,13 @@ def _warnings_of_runs(
         for name, arm in _arms(declared).items()
         if arm.diverged.any()
     ]
+    for name, arm in _arms(declared).items():
+        later = int(np.sum(_arms(other)[name].diverged & ~arm.diverged))
+        if later:
+            found.append(
+                f"{later} of {arm.diverged.size} readings of the {called[name]} are of"
+                " runs that diverged later on; they stand at what they were before."
+            )
     if throughout is not None and throughout.diverged.any():
         found.append(
             f"{int(np.sum(throughout.diverged))} of {throughout.diverged.size} runs of"
@@ -542,6 +605,18 @@ class _Telling:
         """Returns the column of the largest gain, of equal ones the earliest."""
         columns = [j for j in range(len(self.times)) if among is None or among[j]]
         return max(columns, key=lambda j: (float(gain.estimate[j]), -self.times[j]))
+
+    def left_out(self, times: Sequence[int]) -> list[str]:
+        """Says at which of all relax times nothing is compared."""
+        whole = dataclasses.replace(self, times=[int(time) for time in times])
+        dead = [j for j, time in enumerate(whole.times) if time not in self.times]
+        if not dead:
+            return []
+        told = whole.after(dead)
+        return [
+            f"Relaxed {told}, the {self.names.cnn} and the {self.names.relaxed} diverged"
+            " in every run, so nothing is compared there."
+        ]
 
     def after(self, columns: Sequence[int] | np.ndarray) -> str:
         """Writes relax times: "after 93 steps", "after 0, 10 and 93 steps"."""
@@ -773,6 +848,7 @@ def _read(reading: str) -> str:
 
 
 _UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+_NO_GAIN = dict.fromkeys(("estimate", "low", "high", "p_value", "p_value_adjusted"))
 
 
 def _plain(found: Estimate) -> dict[str, float | None]:

@@ -33,7 +33,7 @@ def measure(
     problem: run.Problem,
     start: equivalents.Network,
     relaxed: equivalents.Network,
-    cnn: equivalents.Network,
+    cnn: equivalents.Network | None,
     *,
     curvature_examples: int,
     seed: int,
@@ -44,7 +44,8 @@ def measure(
         problem: The data and the metric.
         start: The equivalent of the CNN at the relax time.
         relaxed: The same network after its training, with its last weights.
-        cnn: The equivalent of the CNN that was trained on for as many steps.
+        cnn: The equivalent of the CNN that was trained on for as many steps; None
+            where it diverged.
         curvature_examples: The first so many training examples are those whose mean
             loss the Hessian is of; 0: no curvature, and no gradient norm.
         seed: Of the vector that the search for an eigenvalue begins with.
@@ -70,12 +71,12 @@ def measure(
         "validation": {
             "start": score(start),
             "relaxed": score(relaxed),
-            "cnn": score(cnn),
+            "cnn": score(cnn) if cnn else None,
             "local_alone": score(equivalents.with_part(relaxed, "local")),
             "off_local_alone": score(equivalents.with_part(relaxed, "off_local")),
-            "average_of_outputs": score(cnn, relaxed),
+            "average_of_outputs": score(cnn, relaxed) if cnn else None,
         },
-        "path": _path(problem, data, score, cnn, relaxed),
+        "path": _path(problem, data, score, cnn, relaxed) if cnn else None,
     }
     if curvature_examples:
         x, y = data.x_train[:curvature_examples], data.y_train[:curvature_examples]

@@ -29,6 +29,9 @@ Without momentum an optimiser remembers nothing, so a network that is relaxed is
 on exactly as the one that it came from. What a protocol's recipe declares is laid over
 this."""
 
+# Each is as many trainings as there are rates and seeds.
+_MOST_TIMES = 1000
+
 
 class Protocol(OnData):
     """What is the convolutional prior worth, and when?
@@ -79,11 +82,14 @@ class Protocol(OnData):
                 declared[name] = tuple(declared[name])
         times = declared.get("relax_times", 1)
         listed = times if isinstance(times, tuple) else (times,)
-        if not all(type(time) is int and time >= 0 for time in listed):
+        whole = all(type(time) is int and time >= 0 for time in listed)
+        if not whole or (listed == (times,) and not 1 <= times <= _MOST_TIMES):
             raise ProtocolError(
-                "relax times are whole numbers of steps, or how many there are",
+                "relax times are whole numbers of steps, or how many there are"
+                f" (1 to {_MOST_TIMES:,})",
                 f"relax_times = {times!r}",
-                "Write relax_times = [0, 100, 1000], or relax_times = 8.",
+                "Write relax_times = [0, 100, 1000], or relax_times = 8; for the start"
+                " alone relax_times = [0], or --relax-times 0, with its comma.",
             )
         if isinstance(declared.get("recipe"), Mapping):
             declared["recipe"] = {**RECIPE, **declared["recipe"]}

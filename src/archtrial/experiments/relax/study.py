@@ -9,7 +9,6 @@ study.report("report.html")
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -115,8 +114,8 @@ class Study:
             stacks=dict.fromkeys(KINDS, True),
             curvature_examples=declared.curvature_examples,
         )
-        tried: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
-        obstacles = {kind: self._obstacle(kind) for kind in tried}
+        built: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
+        obstacles = {kind: self._obstacle(kind) for kind in built}
         obstacles["kept"] = obstacles["cnn"]
         self.resolved = self._resolve(name, obstacles)
         self.hash = protocol.digest(self.resolved)
@@ -342,10 +341,13 @@ class Study:
 
     def _first(self) -> list[Item]:
         """Plans each learning rate on the tuning seeds, for both that start afresh."""
-        tried = itertools.product(
-            ("cnn", "fresh"), range(len(self.protocol.learning_rates)), self._tuned_on
-        )
-        return [Item(cast(Kind, kind), rate, seed) for kind, rate, seed in tried]
+        afresh: tuple[Kind, ...] = ("cnn", "fresh")
+        return [
+            Item(kind, rate, seed)
+            for kind in afresh
+            for rate in range(len(self.protocol.learning_rates))
+            for seed in self._tuned_on
+        ]
 
     def _fresh(self, kind: Kind, rate: int) -> list[Item]:
         """Plans the fresh seeds of what starts afresh."""
@@ -375,11 +377,9 @@ class Study:
     def _chosen(self, kind: Kind, store: Store, time: int | None = None) -> int:
         """Returns the learning rate with the best mean validation score."""
         arm = self._arm(Item(kind, 0, 0, time))
-        known = tried(
-            store.runs(per_example=False), arm, self.protocol.reading, self.sign
-        )
-        # What goes on fails as a whole where its CNN diverged: that is a finding.
-        if kind not in GOING_ON and all(one.failed for one in known):
+        runs = store.runs(per_example=False)
+        known = tried(runs, arm, self.protocol.reading, self.sign)
+        if all(one.failed for one in known):
             raise StudyError(
                 f"at least one training of {arm} comes to its end",
                 f"all {len(known) * self.protocol.tuning_seeds} failed",

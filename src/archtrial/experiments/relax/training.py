@@ -24,7 +24,7 @@ from torch import nn
 from archtrial import equivalents, randomness
 from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax import measures
-from archtrial.experiments.relax.verdict import Kind, arm_of
+from archtrial.experiments.relax.verdict import CNN_DIVERGED, Kind, arm_of
 from archtrial.records.table import Run
 from archtrial.training import fleet, run
 from archtrial.zoo.arms import Architecture
@@ -72,11 +72,9 @@ class Done:
 class DivergedError(ArmError):
     """A CNN that had diverged before the step at which it is needed."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(
-            "a CNN that is trained on has come as far as its relax time",
-            f"it diverged before step {step}",
-        )
+
+def _diverged(step: int) -> DivergedError:
+    return DivergedError(CNN_DIVERGED, f"it diverged before step {step}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,12 +171,13 @@ class Trainer:
     def network(self, kind: Kind) -> nn.Module:
         """Builds a network, from torch's global generator."""
         module = self.architecture.build(self.input_shape, self.problem.num_outputs, {})
-        if kind in ("cnn", "kept"):
-            return module
         if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():
-                module.eval()(torch.zeros(2, *self.input_shape))
-        network = self._equivalent(module.train())
+                module.eval()(torch.zeros(2, *self.input_shape))  # makes lazy layers
+        module.train()
+        if kind in ("cnn", "kept"):
+            return module
+        network = self._equivalent(module)
         if kind == "fresh":
             equivalents.reset(network)
         return network
@@ -222,30 +221,24 @@ class Trainer:
     def _relaxed(self, module: nn.Module, step: int) -> equivalents.Network:
         try:
             return self._equivalent(module)
+        except equivalents.OverflowingError as error:
+            raise _diverged(step) from error
         except ArmError as error:
-            generator = torch.Generator().manual_seed(1)
-            with torch.no_grad():
-                # Such as an equivalent is compared on: finite weights may overflow.
-                outputs = module.eval()(
-                    torch.randn(4, *self.input_shape, generator=generator)
-                )
-            if not outputs.isfinite().all():
-                raise DivergedError(step) from error
             # Before the first training it had an equivalent: this is no divergence.
             raise StudyError(error.rule, error.received, error.way_out) from error
 
     def _cnn(self, item: Item, step: int) -> nn.Module:
         """Returns what an item trains, a CNN or what is kept, as it was after a step."""
-        with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-            module = self.architecture.build(
-                self.input_shape, self.problem.num_outputs, {}
-            )
+        with torch.random.fork_rng(devices=[]):
+            # Weights are overwritten; what a module draws besides stays as it began.
+            torch.default_generator.manual_seed(self._initial_seed("cnn", item.seed))
+            module = self.network("cnn")
         path = self.weights_file(item)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 names = {name: f"{step}/{name}" for name in module.state_dict()}
                 if not set(names.values()) <= set(file.keys()):
-                    raise DivergedError(step)
+                    raise _diverged(step)
                 module.load_state_dict(
                     {name: file.get_tensor(there) for name, there in names.items()}
                 )
@@ -258,7 +251,7 @@ class Trainer:
                 " again: the same runs come out.",
             ) from None
         if not all(torch.isfinite(tensor).all() for tensor in module.parameters()):
-            raise DivergedError(step)
+            raise _diverged(step)
         return module
 
     def _equivalent(self, module: nn.Module) -> equivalents.Network:
@@ -280,9 +273,14 @@ class Trainer:
             which = f"search_{-item.seed}_rate_{item.rate}"
         return self.folder / item.kind / f"{which}.safetensors"
 
+    def _initial_seed(self, kind: Kind, seed: int, relax_time: int = 0) -> int:
+        return randomness.seed(
+            self.study_seed, "initialisation", kind, relax_time, seed
+        )
+
     def _job(self, item: Item) -> run.Job:
         rate = self.learning_rates[item.rate]
-        names = (item.kind, item.relax_time or 0, item.seed)
+        time = item.relax_time or 0
         build: Callable[[], nn.Module]
         if item.kind == "relaxed":
             build = functools.partial(self.relaxed, item)
@@ -293,13 +291,15 @@ class Trainer:
         return run.Job(
             build=build,
             hyperparameters={"learning_rate": rate},
-            initial_seed=randomness.seed(self.study_seed, "initialisation", *names),
+            initial_seed=self._initial_seed(item.kind, item.seed, time),
             # One order for all that shares a seed: it is part of the pairing.
             order_seed=randomness.seed(self.study_seed, "order", item.seed),
-            noise_seed=randomness.seed(self.study_seed, "noise", *names),
+            noise_seed=randomness.seed(
+                self.study_seed, "noise", item.kind, time, item.seed
+            ),
             keep_weights=item.kind == "relaxed" and item.stage == "confirm",
             keep_at=self._needed_at(item),
-            skip=item.relax_time or 0,
+            skip=time,
         )
 
     def _needed_at(self, item: Item) -> tuple[int, ...]:
@@ -368,23 +368,23 @@ class Trainer:
         return {"last": constant, "best": constant}
 
     def _measured(self, item: Item, outcome: run.Outcome) -> dict[str, Any]:
-        """Measures a relaxed network; nothing where it, or its CNN, has diverged."""
+        """Measures a relaxed network; nothing where it has diverged."""
         if outcome.weights is None or outcome.diverged:
             return {}
         assert item.relax_time is not None
         start = self.relaxed(item)
-        try:
-            cnn = self.trained_on(item)
-        except DivergedError:
-            return {"cnn_diverged": True}
         relaxed = copy.deepcopy(start)
         relaxed.load_state_dict(outcome.weights)
         device = self.problem.device
+        try:
+            cnn = self.trained_on(item).to(device)
+        except DivergedError:
+            cnn = None
         return measures.measure(
             self.problem,
             start.to(device),
             relaxed.to(device),
-            cnn.to(device),
+            cnn,
             curvature_examples=self.curvature_examples,
             seed=randomness.seed(
                 self.study_seed, "curvature", item.relax_time, item.seed

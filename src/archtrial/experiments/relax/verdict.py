@@ -58,6 +58,10 @@ _ARMS: Mapping[str, Mapping[Kind, str]] = {
 }
 _OTHER = {"best": "last", "last": "best"}
 
+CNN_DIVERGED = "a CNN that is trained on has come as far as its relax time"
+"""How the error of a training begins whose CNN diverged before it: a finding, where any
+other error is a failure."""
+
 
 def arm_of(form: str, kind: Kind, relax_time: int) -> str:
     """Returns what the records call a network, read at the budget of a relax time."""
@@ -165,7 +169,7 @@ class Tried:
     order: float
     """The same, turned so that higher is better."""
     failed: bool
-    """Whether every run raised an error."""
+    """Whether every run raised an error, and not all because their CNN had diverged."""
 
 
 def tried(runs: Sequence[Run], arm: str, reading: str, sign: int) -> list[Tried]:
@@ -192,7 +196,8 @@ def tried(runs: Sequence[Run], arm: str, reading: str, sign: int) -> list[Tried]
                 float(own[0].configuration["learning_rate"]),
                 validation,
                 sign * validation,
-                all(run.error is not None for run in own),
+                all(run.error is not None for run in own)
+                and not all(str(run.error).startswith(CNN_DIVERGED) for run in own),
             )
         )
     return found
@@ -247,7 +252,6 @@ def _document(
             or run.arm.endswith(f"@{times[-1]}")
         )
     ]
-    full = "fcn_without_padding" if form == "fcn" else "lcn"
     sizes = resolved["parameters"]
     return {
         "schema": 1,
@@ -268,7 +272,7 @@ def _document(
         "parameters": {
             "cnn": sizes["cnn"],
             "relaxed": sizes[form],
-            "without_padding": sizes[full],
+            "without_padding": sizes["fcn_without_padding"] if form == "fcn" else None,
         },
         "learning_rates": rates,
         "published": _published(resolved),
@@ -330,16 +334,13 @@ class _Table:
 
     def margin(self) -> float:
         """Returns the margin where none was declared, from validation scores alone."""
+        runs = [
+            [self.run("cnn", time, seed, self._reading) for time in self._times]
+            for seed in self._seeds
+        ]
         return default_margin(
-            np.array(
-                [
-                    [
-                        self.run("cnn", time, seed, self._reading).validation
-                        for time in self._times
-                    ]
-                    for seed in self._seeds
-                ]
-            ),
+            np.array([[run.validation for run in row] for row in runs]),
+            np.array([[run.diverged for run in row] for row in runs]),
             self._units,
         )
 
@@ -353,12 +354,14 @@ class _Table:
         if not known:
             absent = ("deviation", "untied", "path", "curvature", "gradient_norm")
             return {
+                "measured": 0,
                 **dict.fromkeys(absent),
                 "validation": None,
                 "deviation_by_layer": {},
             }
         paths = [m["path"] for m in known if m["path"] is not None]
         return {
+            "measured": len(known),
             "deviation": over(m["deviation"] for m in known),
             "untied": over(m["untied"] for m in known),
             "deviation_by_layer": {
