@@ -651,9 +651,9 @@ def relax(
     }
     given = {name: value for name, value in options.items() if value is not None}
     begun = None
-    if study is not None and not (given or source):
+    if study is not None and source is None:
         begun = room.begun(study)
-        if begun is None:
+        if begun is None and not given:
             raise StudyError(
                 "--study alone goes on with what began in a folder",
                 f"nothing began in {study}",
@@ -661,7 +661,8 @@ def relax(
                 f" {shlex.quote(str(study))}",
             )
     if begun is not None:
-        declared = begun
+        # What is given beside it is told as the difference that it is.
+        declared = begun.replace(**given)
     elif source is not None and source.endswith(".toml"):
         declared = room.load(source, **given)
     else:

@@ -12,6 +12,7 @@ __all__ = [
     "RecordsError",
     "StudyError",
     "UserError",
+    "is_out_of_memory",
 ]
 
 
@@ -54,3 +55,12 @@ class RecordsError(UserError):
 
 class StudyError(UserError):
     """A study that cannot go on: another protocol, a full disk, all runs failed."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory ran out, whatever its class."""
+    # Torch has a RuntimeError for it, and says so in these words.
+    words = ("DefaultCPUAllocator", "alloc_cpu", "not enough memory", "out of memory")
+    if isinstance(error, RuntimeError):
+        return any(word in str(error) for word in words)
+    return isinstance(error, MemoryError)

@@ -870,4 +870,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _short(value: Any) -> str:
     text = value if value == "(absent)" else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
+    if len(text) <= 60:
+        return text
+    closing = '"' if text.startswith('"') else ""
+    return f"{text[:40]}...{closing} ({len(text)} characters)"

@@ -432,6 +432,7 @@ class CountsPositions(nn.Module):
         (CountsPositions(), "for _ in range(x.shape[2] // 4):"),
         (Written(lambda m, x: m.conv(x) if bool(x.mean() > 0) else x), "bool(x.mean()"),
         (Written(lambda m, x: m.conv(x) if x.sum().item() else x), "x.sum().item()"),
+        (Written(lambda m, x: m.conv(x) if len(x.shape) > 2 else x), "x.dim() tells"),
         (Written(lambda m, x: m.conv(x if x.shape[0] > 9 else -x)), "x.shape[0] > 9"),
         (Written(lambda m, x: m.conv(x if x.size(0) > 9 else -x)), "x.size(0) > 9"),
         (Written(lambda m, x: m.conv(x if x.shape[:1] == (3,) else -x)), "== (3,)"),
@@ -506,6 +507,9 @@ def test_a_hook_that_changes_outputs_is_noticed():
     [
         (nn.Conv1d(3, 2, 3), SHAPE, {}, ["Conv1d can be called on inputs of shape (1, 12)", "3 channels"]),
         (nn.Embedding(4, 2), (3,), {}, ["Embedding can be called", "Long"]),
+        (nn.Conv1d, SHAPE, {}, ["what is mapped is a module", "of type type", "Call the class first"]),
+        ("cnn", SHAPE, {}, ["what is mapped is a module: 'cnn' is of type str"]),
+        (nn.Conv1d(1, 2, 3), 12, {}, ["the shape of one example, as a tuple: 12", "(40,) for a signal"]),
         (nn.Conv1d(1, 2, 3), SHAPE, {"batch_norm": "fold"}, ["'per_position' or 'folded': 'fold'"]),
         (without(nn.BatchNorm1d(4), nn.ReLU(), nn.BatchNorm1d(4)), SHAPE, {"batch_norm": "folded"}, ["right before it, whose only user it is: 3 has no such layer", "per_position"]),
         (without(nn.Linear(12, 4), nn.BatchNorm1d(4)), SHAPE, {"batch_norm": "folded"}, ["2 has no such layer"]),

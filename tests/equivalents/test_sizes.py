@@ -8,7 +8,7 @@ from torch import nn
 
 import archtrial
 from archtrial import equivalents, zoo
-from archtrial.equivalents import mapping
+from archtrial.equivalents import graph, mapping
 from archtrial.equivalents import sizes as counted_by_the_room
 from archtrial.errors import ArmError
 
@@ -92,9 +92,39 @@ def test_what_does_not_fit_is_refused_unless_forced(monkeypatch, form):
     said = str(caught.value)
     number, size = {"fcn": ("171,110", "0.7 MB"), "lcn": ("32,610", "0.1 MB")}[form]
     assert f"its {number} parameters need {size}, {size} are free" in said
-    assert "force=True" in said
-    assert ("locally_connected" in said) == (form == "fcn")
+    assert "force=True (--allow-large) tries nevertheless" in said
+    assert ("locally_connected (--form lcn)" in said) == (form == "fcn")
     assert held(build(module, (40,), force=True)) == bound / 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 399532621824 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory: 399532621824 bytes"),
+        MemoryError("399532621824 bytes"),
+    ],
+)
+def test_what_does_not_fit_after_all_is_one_message(monkeypatch, error):
+    def fails(self, form):
+        raise error
+
+    monkeypatch.setattr(graph.Plan, "build", fails)
+    with pytest.raises(ArmError) as caught:
+        mapping.equivalent_fcn(zoo.cnn((40,), 10), (40,), force=True)
+    said = str(caught.value)
+    assert "fits into memory: " in said
+    assert "399532621824 bytes" in said
+    assert "--form lcn" in said
+
+
+def test_another_error_while_it_is_built_is_passed_on(monkeypatch):
+    def fails(self, form):
+        raise RuntimeError("a slip")
+
+    monkeypatch.setattr(graph.Plan, "build", fails)
+    with pytest.raises(RuntimeError, match="a slip"):
+        mapping.equivalent_fcn(zoo.cnn((40,), 10), (40,))
 
 
 def test_what_never_fits_is_refused_before_it_is_allocated():

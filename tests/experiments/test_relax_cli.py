@@ -120,6 +120,21 @@ def test_from_its_folder_alone_a_study_goes_on(archtrial, finished, trained):
     assert out.encode() == bytes_of(trained.folder) == bytes_of(finished)
 
 
+def test_what_is_given_beside_a_folder_is_all_that_differs(archtrial, finished):
+    before = bytes_of(finished)
+    status, out, err = archtrial("relax", "--study", finished, "--seeds", 7)
+    assert status == 2
+    assert out == ""
+    assert "seeds: 6 -> 7" in " ".join(err.split())
+    assert "mnist1d" not in err
+    assert bytes_of(finished) == before
+    # What is as it was is no difference.
+    status, out, _ = archtrial(
+        "relax", "--study", finished, "--seeds", 6, "--json", "--workers", 1
+    )
+    assert (status, out.encode()) == (0, before)
+
+
 def test_a_folder_alone_in_which_nothing_began_is_refused(archtrial, tmp_path):
     folder = tmp_path / "not there"
     status, out, err = archtrial("relax", "--study", folder)

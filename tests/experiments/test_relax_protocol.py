@@ -22,6 +22,7 @@ def test_the_defaults_are_the_papers_training_and_eight_times():
         "fcn", "per_position", "best",
     )  # fmt: skip
     assert (PLAIN.seeds, PLAIN.tuning_seeds, PLAIN.relax_times) == (10, 2, 8)
+    assert (PLAIN.evaluations, PLAIN.curvature_examples) == (20, 500)
     assert PLAIN.margin is None
     recipe = PLAIN.recipe
     assert (recipe.optimizer, recipe.schedule, recipe.warmup) == ("sgd", "constant", 0)
@@ -206,6 +207,8 @@ def test_a_built_in_data_set_stays_what_it_is(tmp_path):
         (None, "no such protocol file"),
         ("data = ", "not complete TOML"),
         ('data = "digits"\nstep = 4\n', "Did you mean 'steps'?"),
+        ('data = "digits"\nbaseline = "mlp"\n', "Run it: archtrial run "),
+        ('data = "digits"\nchallengers = ["mlp"]\n', "Run it: archtrial run "),
     ],
 )
 def test_a_file_that_is_no_protocol(tmp_path, text, says):

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from archtrial.records.table import Run
 from archtrial.report import article, relaxation, relaxation_figures
+from archtrial.report.relaxation_words import share
 
 from .relaxations import est, make_document
 from .test_page import HOSTILE, Reader, chromium, measured  # noqa: F401 - a fixture
@@ -358,6 +359,41 @@ def test_a_rate_that_differs_between_relax_times_is_a_range():
     # From the start and from each relax time on, it is one CNN.
     document["learning_rates"][2]["chosen"] = 0.03
     assert told(document)[-1].startswith("learning rates: CNN 0.03 to 0.1, FCN 0.1, eF")
+
+
+def test_where_nothing_can_be_off_local_untied_weights_take_its_place():
+    """As in a locally connected network."""
+    local = make_document(names={"cnn": "CNN", "relaxed": "eLCN", "fresh": "LCN"})
+    for entry in local["times"]:
+        entry["deviation"] = dict.fromkeys(("estimate", "low", "high"), 0.0)
+        entry["deviation_by_layer"] = dict.fromkeys(
+            entry["deviation_by_layer"], entry["deviation"]
+        )
+    left = sections(local)["Does it leave the convolutional subspace?"]
+    assert [plate.caption.partition(",")[0] for plate in left.figures] == [
+        "Share of the norm of the eLCN's weights"
+    ]
+    assert not left.tables
+    (exhibit,) = sections(local)["Relax time by relax time"].tables
+    assert exhibit.table.headings[-1] == "untied"
+    untied = local["times"][0]["untied"]["estimate"]
+    assert exhibit.table.rows[0][-1] == share(untied)
+    assert any(line.rstrip().endswith("untied") for line in told(local))
+    assert not any("off-local" in line for line in told(local))
+
+
+def test_relax_times_at_which_nothing_is_compared_are_left_out_of_the_count():
+    document = make_document(times=(12, 93, 250))
+    document["times"][2]["gain"] = dict.fromkeys(document["times"][2]["gain"])
+    document["times"][2]["gain_over_fresh"] = document["times"][2]["gain"]
+    (exhibit,) = sections(document)["Relax time by relax time"].tables
+    assert "for having looked at 2 relax times." in exhibit.caption
+    assert exhibit.table.rows[2][2:4] == ("", "")
+    found = relaxation.article(document)
+    assert "for all 2 relax times at once" in found.numbers[1].term
+    (plate,) = sections(document)["When does the eFCN gain over the CNN?"].figures
+    assert "hold for all 2 relax times at once" in plate.caption
+    plate.draw(390)
 
 
 def test_captions_say_which_rate_was_whose():

@@ -92,6 +92,20 @@ def test_a_gain_that_may_lie_below_the_margin_is_not_strong():
     assert not found.strong
     assert found.claimed_times == (93,)
     assert judged(margin=0.033).verdict == "inconclusive"
+    # Of several that are claimed one is enough.
+    found = judged(margin=0.015)
+    assert found.claimed_times == (40, 93)
+    assert found.gain.low[3] < 0.015 < found.gain.low[4]
+    assert found.strong
+
+
+def test_a_margin_that_is_just_reached_is_reached():
+    gain = judged().gain
+    assert judged(margin=float(gain.estimate[4])).claimed_times == (93,)
+    flat, other = reading(FLAT, spread=0.002), reading(FLAT, seed=1, spread=0.002)
+    edge = float(judged(flat, other).gain.high.max())
+    assert judged(flat, other, margin=edge).verdict == "inconclusive"
+    assert judged(flat, other, margin=1.0001 * edge).verdict == "no_gain"
 
 
 def test_few_seeds_cannot_be_assessed():
@@ -105,7 +119,13 @@ def test_few_seeds_cannot_be_assessed():
     assert found.claimed_times == ()
     assert not found.strong
     # An alpha that five seeds reach.
-    assert judged(declared, other, alpha=0.1).verdict == "relaxed_better"
+    found = judged(declared, other, alpha=0.1)
+    assert found.verdict == "relaxed_better"
+    assert "90% interval" in found.sentence
+    assert "95%" not in found.sentence
+    entry = found.to_dict()["times"][4]
+    by_hand = mean(declared.relaxed.scores[:, 4], 0.1)
+    assert entry["scores"]["best"]["relaxed"] == dataclasses.asdict(by_hand)
     single = judged(reading(seeds=1), reading(seed=1, seeds=1))
     assert single.sentence.endswith("6 seeds at least, and there is 1.")
     gain = single.to_dict()["times"][0]["gain"]
@@ -134,6 +154,7 @@ def test_runs_that_diverged_stay_in_and_are_told():
     scores[0, 4], diverged[0, 4] = 0.1, True
     relaxed = dataclasses.replace(declared.relaxed, scores=scores, diverged=diverged)
     found = judged(dataclasses.replace(declared, relaxed=relaxed))
+    assert found.verdict == "relaxed_better"
     assert "1 of 80 readings of the eFCN are of runs that diverged" in found.warnings[0]
     assert 93 not in found.claimed_times
     assert found.to_dict()["times"][4]["diverged"] == 1
@@ -213,6 +234,10 @@ def test_a_time_that_the_other_reading_contradicts_does_not_count():
 def test_a_reading_that_sees_no_gain_is_a_warning():
     found = judged(reading(), reading(FLAT, seed=1))
     assert found.verdict == "relaxed_better"
+    assert found.warnings == ("The gain is not clear by the weights of the last step.",)
+    # Nor does one help at a time that nobody claims.
+    found = judged(reading(), reading((0, 0, 0, 0, 0, 0, 0.03, 0), seed=1))
+    assert found.gain_other.direction.tolist() == [0, 0, 0, 0, 0, 0, 1, 0]
     assert found.warnings == ("The gain is not clear by the weights of the last step.",)
 
 
@@ -349,6 +374,37 @@ def test_a_cnn_that_diverges_throughout_is_told_of(failed):
     assert (found.fresh_gap is None) == (failed == 10)
     plain = found.to_dict()["fresh_gap"]
     assert [value is None for value in plain.values()] == [failed == 10] * 3
+
+
+def with_a_noisy_best(read, column, seed):
+    """Returns a reading whose largest gain, in one column, is one of luck."""
+    scores = read.relaxed.scores.copy()
+    noise = np.random.default_rng(seed).normal(0, 0.2, len(scores))
+    scores[:, column] = read.cnn.scores[:, column] + 0.08 + noise - noise.mean()
+    return dataclasses.replace(read, relaxed=arm(scores, None, 10_000))
+
+
+def test_the_time_that_contradicts_is_told_and_not_the_largest_gain():
+    up, down = (0, 0, 0, 0.02, 0, 0, 0, 0), (0, 0, 0, -0.02, 0, 0, 0, 0)
+    found = judged(with_a_noisy_best(reading(up), 6, 3), reading(down, seed=1))
+    assert found.best_time == 800
+    assert found.claimed_times == ()
+    assert "depends on the reading: relaxed after 40 steps," in found.sentence
+
+
+def test_the_time_that_only_the_other_reading_sees_is_told():
+    up = with_a_noisy_best(reading((0, 0, 0, 0.02, 0, 0, 0, 0), seed=1), 6, 3)
+    found = judged(reading(FLAT, spread=0.002), up)
+    assert found.verdict == "no_gain"
+    assert int(np.argmax(found.gain_other.estimate)) == 6
+    assert "the eFCN relaxed after 40 steps beats the CNN by 1.90" in found.warnings[0]
+
+
+def test_what_is_clearly_worse_is_said_of_an_open_answer():
+    gain = (-0.05, *(0.0,) * 7)
+    found = judged(reading(gain, spread=0.01), reading(gain, seed=1, spread=0.01))
+    assert found.verdict == "inconclusive"
+    assert "Relaxed before the first step it is clearly worse." in found.sentence
 
 
 # --- the margin, and what would settle -------------------------------------------------
@@ -501,6 +557,28 @@ def test_a_fresh_net_that_always_diverged_leaves_the_verdict_as_it_is():
         " worth against it is not known."
     )
     assert "it pays to let go of the convolutional prior." in found.sentence
+    assert "80 of 80 readings of the FCN are of runs that diverged" in found.warnings[0]
+
+
+def test_a_fresh_net_that_diverged_in_some_runs_is_compared():
+    declared = reading()
+    some = np.broadcast_to(np.arange(10)[:, None] < 2, (10, 8))
+    fresh = arm(np.where(some, 0.1, declared.fresh.scores), some, 10_000)
+    found = judged(dataclasses.replace(declared, fresh=fresh))
+    assert found.fresh_gap is not None
+    assert "diverged in every run" not in found.sentence
+    assert "16 of 80 readings of the FCN are of runs that diverged" in found.warnings[0]
+
+
+def test_what_the_start_did_is_said_of_the_time_that_is_best():
+    """Elsewhere the relaxed net may beat a standard start; there it does not."""
+    declared = reading()
+    scores = declared.fresh.scores.copy()
+    scores[:, 4] = declared.relaxed.scores[:, 4] + 0.02
+    found = judged(dataclasses.replace(declared, fresh=arm(scores, None, 10_000)))
+    assert found.best_time == 93
+    assert found.gain_over_fresh.direction.tolist() == [1, 1, 1, 1, -1, 1, 1, 1]
+    assert "there it pays to let go of the convolutional prior." in found.sentence
 
 
 def test_the_gap_is_that_at_the_longest_budget():
@@ -672,6 +750,10 @@ def test_the_document_turns_scores_back_and_leaves_gains(higher):
     )
     assert time["gain"]["estimate"] == found.gain.estimate[4] > 0
     assert time["gain"]["p_value_adjusted"] == found.gain.p_value_adjusted[4]
+    one = int(np.argmax(found.gain.p_value_adjusted - found.gain.p_value))
+    alone, together = found.gain.p_value[one], found.gain.p_value_adjusted[one]
+    assert document["times"][one]["gain"]["p_value"] == alone < together
+    assert document["times"][one]["gain"]["p_value_adjusted"] == together
     assert time["gain_other"]["low"] == found.gain_other.low[4]
     assert time["gain_over_fresh"]["high"] == found.gain_over_fresh.high[4]
     other = reading(seed=1)

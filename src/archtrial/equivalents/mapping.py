@@ -1,6 +1,7 @@
 """From a network with shared weights to the one without that computes the same."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from archtrial.equivalents.graph import BatchNorm, Form, Plan, plan
 from archtrial.equivalents.network import Network
 from archtrial.equivalents.sizes import refuse, sizes_of
 from archtrial.equivalents.tracing import examples
-from archtrial.errors import ArmError
+from archtrial.errors import ArmError, is_out_of_memory
 from archtrial.zoo.registry import Shape
 
 __all__ = ["OverflowingError", "equivalent_fcn", "locally_connected", "mapped"]
@@ -125,6 +126,18 @@ def mapped(
     force: bool,
 ) -> Network:
     """Returns the equivalent of a form; the rest is as `equivalent_fcn` says."""
+    if not isinstance(module, nn.Module):
+        raise ArmError(
+            "what is mapped is a module",
+            f"{module!r} is of type {type(module).__name__}",
+            "Call the class first, or build it by archtrial.zoo.",
+        )
+    if not isinstance(input_shape, Sequence):
+        raise ArmError(
+            "input_shape is the shape of one example, as a tuple",
+            repr(input_shape),
+            "Write (1, 28, 28) for an image, (40,) for a signal.",
+        )
     if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
         raise ArmError(
             "a module has its weights before it is mapped",
@@ -135,7 +148,17 @@ def mapped(
     if not force:
         device = next((p.device for p in planned.module.parameters()), "cpu")
         refuse(sizes_of(planned), form, torch.device(device))
-    network = planned.build(form).eval()
+    try:
+        network = planned.build(form).eval()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ArmError(
+            f"the equivalent of {type(module).__name__} fits into memory",
+            str(error).partition("\n")[0],
+            "Take smaller inputs or a smaller network, or the locally connected form"
+            " (--form lcn).",
+        ) from error
     _compare(planned, network, input_shape)
     return network.train(planned.training)
 

@@ -91,15 +91,16 @@ def refuse(counted: Sizes, form: Form, device: torch.device) -> None:
     fcn = form == "fcn"
     held = counted.fcn_without_padding if fcn else counted.lcn
     local = (
-        f", or locally_connected, which needs {_size(counted.bytes('lcn'))}"
+        ", or locally_connected (--form lcn), which needs"
+        f" {_size(counted.bytes('lcn'))}"
         if fcn
         else ""
     )
     raise ArmError(
         f"the {'fully' if fcn else 'locally'} connected equivalent fits into memory",
         f"its {held:,} parameters need {_size(needed)}, {_size(free)} are free",
-        f"Take smaller inputs or a smaller network{local}; force=True tries"
-        " nevertheless.",
+        f"Take smaller inputs or a smaller network{local}; force=True (--allow-large)"
+        " tries nevertheless.",
     )
 
 

@@ -249,7 +249,8 @@ def _traced(module: nn.Module, input_shape: Shape) -> tuple["_Root", fx.Graph]:
             " traced",
             _explained(error),
             "Decide in __init__ what depends on the data or its number, or write it as"
-            " modules; or leave this architecture out.",
+            " modules; x.dim() tells what len(x.shape) does. Or leave this architecture"
+            " out.",
         ) from error
     for buffer_name, buffer in roots[True].module.named_buffers():
         if isinstance(buffer, fx.Proxy):

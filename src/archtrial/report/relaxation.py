@@ -27,8 +27,10 @@ from archtrial.report.drawing import shortened
 from archtrial.report.numbers import Metric
 from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
 from archtrial.report.relaxation_words import (
+    LEFT,
     LOSS,
     compared,
+    left_by,
     measured,
     metric_of,
     relaxed_after,
@@ -280,6 +282,8 @@ def _fresh_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
 
 def _layers(document: Mapping[str, Any]) -> list[Exhibit]:
     """Returns how far each layer has left, by relax time."""
+    if left_by(document) != "deviation":
+        return []
     known = [e for e in document["times"] if e["deviation_by_layer"]]
     layers = {layer: None for entry in known for layer in entry["deviation_by_layer"]}
     if not layers:
@@ -383,6 +387,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
         return []
     names, epoch = document["names"], document["batches_per_epoch"]
     diverged = any(entry["diverged"] for entry in document["times"])
+    left = left_by(document)
     headings = (
         "relax time, steps",
         "epochs",
@@ -393,7 +398,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
         names["fresh"],
         f"gain over {names['fresh']}",
         "gain, other reading",
-        "off-local",
+        LEFT[left],
         *(("diverged",) if diverged else ()),
     )
     rows = []
@@ -412,7 +417,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
                 ),
                 numbers.gained(entry["gain_over_fresh"], metric),
                 numbers.gained(entry["gain_other"], metric),
-                _shares(entry["deviation"]),
+                _shares(entry[left]),
                 *((f"{entry['diverged']:,}",) if diverged else ()),
             )
         )
@@ -625,7 +630,8 @@ def _table(
     metric = metric_of(document)
     names = {role: shortened(name, 10) for role, name in document["names"].items()}
     unit = ", points" if metric.bounded else ""
-    headings = {"time": "relax time", "off_local": "off-local"} | names
+    left = left_by(document)
+    headings = {"time": "relax time", "left": LEFT[left]} | names
     headings["gain"] = f"gain over {names['cnn']}{unit}"
     columns = {"time": [f"{entry['relax_time']:,}" for entry in entries]}
     for role in ("relaxed", "cnn", "fresh"):
@@ -640,8 +646,8 @@ def _table(
         numbers.gained(entry["gain"], metric).replace(" points", "")
         for entry in entries
     ]
-    if any(measured(entry["deviation"]) for entry in entries):
-        columns["off_local"] = [_shares(entry["deviation"]) for entry in entries]
+    if any(measured(entry[left]) for entry in entries):
+        columns["left"] = [_shares(entry[left]) for entry in entries]
 
     def laid() -> tables.Table:
         table = tables.Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -654,7 +660,7 @@ def _table(
         return table
 
     # The gain and its interval are what the table is for.
-    for column in ("off_local", "fresh", "cnn", "relaxed"):
+    for column in ("left", "fresh", "cnn", "relaxed"):
         wide = console.options.update(width=1_000)
         if console.measure(laid(), options=wide).maximum > console.width:
             columns.pop(column, None)

@@ -36,6 +36,7 @@ from archtrial.report.drawing import (
 from archtrial.report.log_axes import AmountAxis, TimeAxis
 from archtrial.report.numbers import Metric
 from archtrial.report.relaxation_words import (
+    LEFT,
     LOSS,
     Scored,
     arm_name,
@@ -44,6 +45,7 @@ from archtrial.report.relaxation_words import (
     estimate_of,
     interval_of,
     lead_message,
+    left_by,
     measured,
     metric_of,
     names_of,
@@ -100,7 +102,8 @@ def drawable(document: Mapping[str, Any]) -> dict[str, Callable[[int], Figure]]:
         "deviation": any(
             measured(entry["deviation"]) or measured(entry["untied"]) for entry in times
         ),
-        "parts": any(
+        "parts": left_by(document) == "deviation"
+        and any(
             measured(entry["validation"], part) for entry in times for part in _PARTS
         ),
         "path": any(_has_path(entry) for entry in times),
@@ -295,7 +298,7 @@ def deviation(document: Mapping[str, Any], width: int = WIDE) -> Figure:
         width: The figure's width.
     """
     entries = document["times"]
-    kinds = {"deviation": "off-local", "untied": "untied"}
+    kinds = LEFT
     known = {
         kind: [entry[kind] for entry in entries]
         for kind in kinds

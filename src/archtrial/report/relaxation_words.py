@@ -15,6 +15,7 @@ from archtrial.report.drawing import WIDE, joined, shortened
 from archtrial.report.numbers import Metric
 
 __all__ = [
+    "LEFT",
     "LOSS",
     "Scored",
     "arm_name",
@@ -24,6 +25,7 @@ __all__ = [
     "estimate_of",
     "interval_of",
     "lead_message",
+    "left_by",
     "measured",
     "metric_of",
     "names_of",
@@ -76,6 +78,18 @@ def measured(found: Mapping[str, Any] | None, *keys: str) -> bool:
 def compared(document: Mapping[str, Any]) -> int:
     """Returns at how many relax times there is a gain."""
     return sum(measured(entry["gain"]) for entry in document["times"])
+
+
+LEFT = {"deviation": "off-local", "untied": "untied"}
+
+
+def left_by(document: Mapping[str, Any]) -> str:
+    """Returns which share tells how far weights have left what a CNN can be.
+
+    In a locally connected network nothing is off-local.
+    """
+    off_local = (e["deviation"] for e in document["times"] if measured(e["deviation"]))
+    return "deviation" if any(found["estimate"] for found in off_local) else "untied"
 
 
 def relaxed_after(time: int) -> str:

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from archtrial.errors import ArmError, UserError
+from archtrial.errors import ArmError, UserError, is_out_of_memory
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
 from archtrial.records.table import CurvePoint
@@ -537,18 +537,10 @@ def pass_on(error: Exception) -> None:
     # An ArmError, like an error of the user's own, stands before its reason.
     reason: BaseException | None = error
     while reason is not None:
-        if _is_out_of_memory(reason):
+        if is_out_of_memory(reason):
             said = _first_line(reason) or type(reason).__name__
             raise MemoryError(f"not enough memory to train: {said}") from error
         reason = reason.__cause__ or reason.__context__
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    # On the CPU torch has no class for it, and says so in these words.
-    words = ("DefaultCPUAllocator", "alloc_cpu", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(w in str(error) for w in words)
 
 
 def _first_line(error: BaseException) -> str:
