@@ -318,6 +318,7 @@ def test_where_both_diverged_in_every_run_nothing_is_compared(gain):
         "Relaxed after 13 and 800 steps, the CNN and the eFCN diverged in every run, so"
         " nothing is compared there."
     )
+    assert not any("later on" in warning for warning in found.warnings)
     times = found.to_dict()["times"]
     for j, entry in enumerate(times):
         gains = [entry[name] for name in entry if name.startswith("gain")]
