@@ -279,6 +279,24 @@ def test_the_paths_middle_has_the_mean_of_weights_and_of_running_statistics(
     assert found["path"]["score"][5] == score(problem, middle)
 
 
+def test_the_path_is_of_the_first_training_examples(problem, ends, monkeypatch):
+    monkeypatch.setattr(measures, "_PATH_EXAMPLES", 100)
+    measured = measure(problem, *ends, curvature_examples=0, seed=0)
+    first = dataclasses.replace(
+        problem, x_train=problem.x_train[:100], y_train=problem.y_train[:100]
+    )
+    for place, network in ((0, ends[2]), (-1, ends[1])):
+        own = loss(first, network)
+        assert measured["path"]["loss"][place] == pytest.approx(own, rel=1e-5)
+        assert own != pytest.approx(loss(problem, network), rel=1e-3)
+
+
+def test_outputs_are_those_of_all_rows_in_whatever_chunks():
+    x = torch.randn(2500, 4, generator=seeded())
+    network = nn.Linear(4, 3)
+    torch.testing.assert_close(measures._outputs(network, x), network(x).detach())
+
+
 def test_the_barrier_is_what_rises_above_the_straight_line(found):
     path = found["path"]
     first, last = path["loss"][0], path["loss"][-1]

@@ -1,6 +1,7 @@
 """The experiment end to end: real networks on real data, small."""
 
 import collections
+import copy
 import dataclasses
 import itertools
 import json
@@ -17,14 +18,17 @@ import safetensors.torch
 import torch
 from scipy import stats
 
-from archtrial import equivalents, randomness
+from archtrial import equivalents, execution, randomness
 from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.experiments import relax
-from archtrial.experiments.relax import training
+from archtrial.experiments.relax import measures, training
+from archtrial.experiments.relax import study as studying
 from archtrial.experiments.relax import verdict as judging
 from archtrial.experiments.relax.study import Study
 from archtrial.experiments.relax.training import Item
+from archtrial.files import write
 from archtrial.records.store import Store
+from archtrial.records.table import Run
 from archtrial.training import recipe, run
 
 TIMES, SEEDS, RATES = (0, 3, 6), range(1, 7), (0.1, 0.4)
@@ -169,6 +173,21 @@ def test_the_document_has_the_sizes_of_the_networks(trained, document):
     assert document["test_examples"] == trained.split.test_size
     assert document["protocol_hash"] == trained.hash
     assert any(f"{trained.sizes.fcn:,}" in note for note in trained.notes)
+    assert f" {trained.sizes.fcn - held:,} would read padding" in trained.notes[0]
+
+
+@pytest.mark.parametrize("name", ["trained", "amount_study"])
+def test_weights_are_counted_as_each_network_trains_them(name, request):
+    trainer = request.getfixturevalue(name).trainer
+    for kind in ("cnn", "kept", "relaxed", "fresh"):
+        held = sum(p.numel() for p in trainer.network(kind).parameters())
+        assert trainer.parameters[kind] == held
+
+
+def test_the_document_has_the_lengths_that_were_declared(trained, document):
+    assert document["steps"] == 6
+    assert document["tuning_seeds"] == 2
+    assert document["batches_per_epoch"] == len(trained.split.y_train) / 100
 
 
 def test_no_path_clock_or_machine_stands_in_the_verdict(trained):
@@ -247,6 +266,53 @@ def test_a_learning_rate_is_never_chosen_by_test_nor_by_the_other_reading(rows):
     assert judging.chosen(judging.tried(level, "cnn@6", "best", 1)) == 0
 
 
+THREE = (0.1, 0.2, 0.4)
+# By learning rate and tuning seed: the second has the best mean, the first the best
+# median.
+SCORES = ((0.5, 0.5, 0.5), (0.9, 0.4, 0.4), (0.1, 0.1, 0.1))
+
+
+def tuned(arm, order=(0, 1, 2), errors=((None,) * 3,) * 3):
+    """Returns three tuning runs at each of three learning rates."""
+    return [
+        Run(
+            arm, rate, -seed, "search", {"learning_rate": THREE[rate]},
+            SCORES[which][seed], error=errors[rate][seed], reading="best",
+        )
+        for rate, which in enumerate(order)
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def test_the_mean_over_tuning_seeds_decides_and_may_lie_within_the_range():
+    resolved = {
+        "form": "fcn", "reading": "best", "relax_times": [3], "learning_rates": THREE,
+    }  # fmt: skip
+    runs = [
+        *tuned("cnn@3"), *tuned("fcn@3", (1, 0, 2)), *tuned("kept@3", (2, 0, 1)),
+        *tuned("efcn@3"),
+    ]  # fmt: skip
+    entries = judging._learning_rates(resolved, runs, 1)
+    assert [(entry["chosen"], entry["at_edge"]) for entry in entries] == [
+        (0.2, False), (0.1, True), (0.4, True), (0.2, False),
+    ]  # fmt: skip
+    means = [entry["validation"] for entry in entries[0]["tried"]]
+    assert means == pytest.approx([0.5, 1.7 / 3, 0.1])
+
+
+def test_a_learning_rate_failed_where_every_run_did_for_a_reason_of_its_own():
+    slip, late = "ValueError: a slip", f"{judging.CNN_DIVERGED}: before step 3"
+    errors = ((slip, None, None), (slip, slip, late), (late, late, late))
+    known = judging.tried(tuned("efcn@3", errors=errors), "efcn@3", "best", 1)
+    assert [one.failed for one in known] == [False, True, False]
+
+
+def width(values, alpha=0.05):
+    """Returns that of Student's interval."""
+    quantile = stats.t.ppf(1 - alpha / 2, len(values) - 1)
+    return 2 * quantile * np.std(values, ddof=1) / np.sqrt(len(values))
+
+
 def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
     chosen = {e["arm"]: RATES.index(e["chosen"]) for e in document["learning_rates"]}
 
@@ -266,9 +332,8 @@ def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
                 own = scores(kind, time, reading)
                 assert entry["points"][reading][kind] == own.tolist()
                 found = entry["scores"][reading][kind]
-                half = stats.t.ppf(0.975, 5) * own.std(ddof=1) / np.sqrt(6)
                 assert found["estimate"] == pytest.approx(own.mean())
-                assert found["high"] - found["low"] == pytest.approx(2 * half)
+                assert found["high"] - found["low"] == pytest.approx(width(own))
         for name, than, reading in (
             ("gain", "cnn", "best"),
             ("gain_other", "cnn", "last"),
@@ -288,7 +353,7 @@ def test_scores_and_gains_are_means_over_paired_seeds(rows, document):
 
 @pytest.mark.parametrize("reading", ["best", "last"])
 def test_the_gain_is_over_what_was_kept_and_the_prior_is_held_throughout(
-    trained, reading
+    trained, reading, monkeypatch
 ):
     """With scores that no two networks share, whatever rates were chosen."""
     random = np.random.default_rng(0)
@@ -299,8 +364,20 @@ def test_the_gain_is_over_what_was_kept_and_the_prior_is_held_throughout(
             key=lambda run: (run.arm, run.pair, run.seed, run.reading),
         )
     ]
-    resolved = {**trained.resolved, "reading": reading, "margin": None}
+    resolved = {
+        **trained.resolved, "reading": reading, "margin": None, "alpha": 0.1, "seed": 7,
+    }  # fmt: skip
+    asked, judge = [], judging.statistics.judge_relaxation
+
+    def asking(*readings, **options):
+        asked.append((*readings, options))
+        return judge(*readings, **options)
+
+    monkeypatch.setattr(judging.statistics, "judge_relaxation", asking)
     document = judging._document("", resolved, scored)
+    ((declared, _, options),) = asked
+    for given in (document, options):
+        assert (given["alpha"], given["seed"]) == (0.1, 7)
     by_arm = collections.defaultdict(dict)
     validation = collections.defaultdict(dict)
     for found in scored:
@@ -322,6 +399,27 @@ def test_the_gain_is_over_what_was_kept_and_the_prior_is_held_throughout(
             gain = of(f"efcn@{time}", which) - of(f"{than}@{time}", which)
             assert entry[name]["estimate"] == pytest.approx(gain.mean())
         assert entry["points"][reading]["cnn"] == of(f"kept@{time}", reading).tolist()
+        own = [
+            found.measures["deviation"]
+            for found in scored
+            if (found.arm, found.stage, found.reading)
+            == (f"efcn@{time}", "confirm", "last")
+        ]
+        apart = entry["deviation"]["high"] - entry["deviation"]["low"]
+        assert apart == pytest.approx(width(own, 0.1))
+    # Of the test examples' draw the intervals know by each one's mean over all seeds.
+    assert not any("this very test set" in warning for warning in document["warnings"])
+    for arm, known in (
+        ("efcn", declared.relaxed), ("kept", declared.cnn), ("fcn", declared.fresh),
+    ):  # fmt: skip
+        for time, examples in zip(TIMES, known.examples, strict=True):
+            own = [
+                found.per_example
+                for found in scored
+                if (found.arm, found.stage, found.reading)
+                == (f"{arm}@{time}", "confirm", reading)
+            ]
+            assert examples == pytest.approx(np.mean(own, 0))
     gap = of("cnn@6", reading) - of("fcn@6", reading)
     assert document["fresh_gap"]["estimate"] == pytest.approx(gap.mean())
     # The margin is of the CNN's validation scores, before anything goes on.
@@ -341,6 +439,7 @@ def test_measures_are_means_over_seeds(rows, document):
 
         def near(found, values):
             assert found["estimate"] == pytest.approx(np.mean(values))
+            assert found["high"] - found["low"] == pytest.approx(width(values))
             assert found["low"] <= found["estimate"] <= found["high"]
 
         for name in ("deviation", "untied"):
@@ -361,6 +460,35 @@ def test_measures_are_means_over_seeds(rows, document):
         near(entry["path"]["barrier"], [m["path"]["barrier"] for m in own])
 
 
+def test_means_are_over_the_seeds_that_were_measured(trained, rows):
+    rows = {
+        (found.arm, found.seed, found.reading): found
+        for found in rows.values()
+        if found.stage == "confirm"
+    } | {key: found for key, found in rows.items() if found.stage == "search"}
+    own = {seed: rows["efcn@3", seed, "last"].measures for seed in SEEDS}
+    own[1] = {}
+    own[2] = {**own[2], "path": None, "curvature": {"start": None, "end": None}}
+    for seed, known in own.items():
+        rows["efcn@3", seed, "last"] = dataclasses.replace(
+            rows["efcn@3", seed, "last"], measures=known
+        )
+    entry = judging._document("", trained.resolved, list(rows.values()))["times"][1]
+    assert entry["measured"] == 5
+
+    def near(found, first, read):
+        values = [read(own[seed]) for seed in range(first, 7)]
+        assert found["estimate"] == pytest.approx(np.mean(values))
+        assert found["high"] - found["low"] == pytest.approx(width(values))
+
+    near(entry["deviation"], 2, lambda m: m["deviation"])
+    near(entry["validation"]["start"], 2, lambda m: m["validation"]["start"])
+    near(entry["gradient_norm"]["end"], 2, lambda m: m["gradient_norm"]["end"])
+    near(entry["curvature"]["end"], 3, lambda m: m["curvature"]["end"])
+    near(entry["path"]["barrier"], 3, lambda m: m["path"]["barrier"])
+    near(entry["path"]["score"][5], 3, lambda m: m["path"]["score"][5])
+
+
 def test_only_the_last_reading_of_what_is_relaxed_carries_measures(rows):
     for (arm, _, seed, reading), found in rows.items():
         measured = arm.startswith("efcn") and reading == "last" and seed > 0
@@ -372,6 +500,8 @@ def test_the_best_reading_is_the_best_on_the_way(rows):
     checked = 0
     for (arm, rate, seed, reading), found in rows.items():
         kind, _, time = arm.partition("@")
+        # How long a training took stands in one of its rows, as its curve does.
+        assert (found.seconds > 0) == bool(found.curve)
         if reading == "last" and found.curve:
             curve = {point.step: point.validation for point in found.curve}
             goes_on = kind in ("efcn", "kept")
@@ -419,7 +549,7 @@ def test_a_finished_study_trains_nothing_again(trained, small, monkeypatch):
 def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
     trained, small, tmp_path
 ):
-    seen, trainings = set(), []
+    seen, trainings, written = set(), [], []
     whole = training.Trainer.__call__
 
     def counting(self, task):
@@ -432,9 +562,16 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
             seen.add(standing.stage)
             raise StoppedError
 
+    def writing(path, content):
+        written.append(path)
+        if len(written) == 2:
+            raise StoppedError
+        write(path, content)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Trainer, "__call__", counting)
-        for stopped in (True,) * 6 + (False,):
+        patch.setattr(studying, "write", writing)
+        for stopped in (True,) * 7 + (False,):
             study = Study(small, tmp_path)
             if stopped:
                 with pytest.raises(StoppedError):
@@ -444,16 +581,49 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
             else:
                 study.run(watch=watch)
     assert len(seen) == 6
-    # What had been recorded was not trained again.
-    assert len(trainings) == len(set(trainings)) == 80
+    # What had been recorded was not trained again; what had not, as its weights could
+    # not be written, was.
+    assert trainings[:4] == trainings[4:8]
+    assert len(trainings[4:]) == len(set(trainings)) == 80
     for name in ("verdict.json", "protocol.json"):
         assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
 
 
-def test_the_number_of_workers_changes_nothing(trained, small, tmp_path):
+def test_the_number_of_workers_changes_nothing(trained, small, tmp_path, monkeypatch):
+    crews = []
+
+    class Counted(execution.Crew):
+        def __init__(self, setup, **how):
+            crews.append(how)
+            super().__init__(setup, **how)
+
+    monkeypatch.setattr(execution, "Crew", Counted)
     Study(small, tmp_path).run(workers=2)
+    assert crews == [{"workers": 2, "threads": 1}]
     for name in ("verdict.json", "protocol.json"):
         assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
+
+
+def test_each_stage_goes_on_with_the_rate_that_was_chosen_for_it(
+    small, tmp_path, monkeypatch
+):
+    best, planned = {"cnn": 1, "fresh": 0, "kept": 0, "relaxed": 0}, []
+
+    def stop(*_):
+        raise StoppedError
+
+    monkeypatch.setattr(Study, "_chosen", lambda self, kind, *_: best[kind])
+    monkeypatch.setattr(
+        Study, "_carry_out", lambda self, stage, items, work: planned.append(items)
+    )
+    monkeypatch.setattr(Study, "_open_test", stop)
+    with pytest.raises(StoppedError):
+        Study(small, tmp_path).run()
+    _, fresh, tuning, kept, relaxed = planned
+    assert {(item.kind, item.rate) for item in fresh} == {("cnn", 1), ("fresh", 0)}
+    assert {item.cnn_rate for item in itertools.chain(tuning, kept, relaxed)} == {1}
+    assert {(item.kind, item.rate) for item in kept} == {("kept", 0)}
+    assert {(item.kind, item.rate) for item in relaxed} == {("relaxed", 0)}
 
 
 def test_global_generators_are_left_as_they_were(small, tmp_path):
@@ -478,6 +648,52 @@ def test_another_declaration_in_the_same_folder_is_refused(trained, small):
         Study(small.replace(seeds=7, margin=0.01), trained.folder).run()
     assert "seeds: 6 -> 7" in str(caught.value)
     assert "margin: 0.05 -> 0.01" in str(caught.value)
+
+
+CHANGES = {
+    "data": "amounts",
+    "task": "regression",
+    "metric": "balanced_accuracy",
+    "splits": {"kind": "random"},
+    "architecture": "cnn(width=2, depth=1)",
+    "form": "lcn",
+    "batch_norm": "folded",
+    "steps": 7,
+    "relax_times": (0, 2, 6),
+    "seeds": 7,
+    "learning_rates": (0.1, 0.3),
+    "tuning_seeds": 3,
+    "reading": "last",
+    "evaluations": 2,
+    "curvature_examples": 10,
+    "recipe": {"momentum": 0.5},
+    "batch_size": 50,
+    "margin": 0.04,
+    "alpha": 0.1,
+    "seed": 1,
+    "threads": 2,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_declaration_has_another_hash(
+    trained, small, tmp_path, monkeypatch, request, name
+):
+    """So that none goes on silently in the folder of another."""
+    # It takes most of the time, and finds none here.
+    monkeypatch.setattr(Study, "_obstacle", lambda self, kind: None)
+    value = CHANGES[name]
+    if name == "data":
+        value = request.getfixturevalue(value)
+    assert Study(small.replace(**{name: value}), tmp_path).hash != trained.hash
+
+
+def test_every_field_that_changes_results_is_looked_at(trained, small, monkeypatch):
+    monkeypatch.setattr(Study, "_obstacle", lambda self, kind: None)
+    assert Study(small, trained.folder).hash == trained.hash
+    # A table's column, a GPU, and other ways to say how many steps there are.
+    left = {"target", "device", "epochs", "last_relax_time"}
+    assert set(relax.Protocol.model_fields) - left == set(CHANGES)
 
 
 def test_the_declaration_goes_on_from_its_folder(trained, small):
@@ -664,6 +880,21 @@ def test_it_is_measured_beside_what_was_kept_at_whatever_rate(trained, tmp_path)
     assert ended[0] != ended[1]
 
 
+def test_curvature_is_sought_on_as_many_examples_as_were_declared(trained, rows):
+    rates = fresh_rates(rows)
+    item = Item("relaxed", rates["efcn@3"], 1, 3, rates["cnn@6"])
+    data = run.Data(trained.trainer.problem)
+    found = measures.curvature(
+        trained.trainer.relaxed(item),
+        data.x_train[:20],
+        data.y_train[:20],
+        randomness.seed(0, "curvature", 3, 1),
+    )
+    recorded = rows["efcn@3", item.rate, 1, "last"].measures
+    for name, value in zip(("curvature", "gradient_norm"), found, strict=True):
+        assert recorded[name]["start"] == pytest.approx(value, rel=1e-4)
+
+
 @pytest.mark.parametrize("time", TIMES)
 def test_what_is_relaxed_is_measured_beside_what_it_is_compared_with(rows, time):
     """The CNN that went on at a rate of its own, not the one that kept its rate."""
@@ -721,6 +952,8 @@ def test_both_that_go_on_are_tried_and_trained_alike(trained, rows):
         own = {(item.seed, item.relax_time, item.cnn_rate) for item in fresh}
         assert own == set(itertools.product(SEEDS, TIMES, (1,)))
     trainer = trained.trainer
+    # Twelve steps as densely as six.
+    assert trainer.problem_of(Item("cnn", 0, 2)).evaluations == 6
     for time in TIMES:
         kept, relaxed = (
             Item(kind, 0, 2, time, fresh_rates(rows)["cnn@6"])
@@ -732,6 +965,7 @@ def test_both_that_go_on_are_tried_and_trained_alike(trained, rows):
             b.evaluations,
             b.read_at,
         )
+        assert a.evaluations == 3
         module = trainer.kept(kept)
         own = equivalents.equivalent_fcn(module, (1, 8, 8))
         for mine, theirs in zip(
@@ -757,20 +991,22 @@ def test_the_rate_of_what_is_kept_is_not_that_of_its_equivalent(trained, monkeyp
         for found in runs_of(trained.folder)
     ]
 
-    class Turned:
-        def runs(self, *, per_example=True):
-            return turned
-
     planned = collections.defaultdict(set)
     for kind, arm in (("kept", "kept"), ("relaxed", "efcn")):
-        for item in trained._going_on(kind, 0, Turned()):
+        for item in trained._going_on(kind, 0, Recorded(turned)):
             planned[f"{arm}@{item.relax_time}"].add(item.rate)
     assert planned == {arm: {rate} for arm, rate in best.items()}
 
 
-def test_seeds_differ_where_they_should_and_only_there(trained):
+def test_seeds_differ_where_they_should_and_only_there(trained, small, tmp_path):
     def job(*item):
         return trained.trainer._job(Item(*item))
+
+    # Another study shares none.
+    whole = Item("cnn", 0, 1)
+    other = Study(small.replace(seed=1), tmp_path).trainer._job(whole)
+    for name in ("initial_seed", "order_seed", "noise_seed"):
+        assert getattr(other, name) != getattr(trained.trainer._job(whole), name)
 
     # One start for all learning rates, another for each seed and kind.
     assert job("cnn", 0, 1).initial_seed == job("cnn", 1, 1).initial_seed
@@ -960,6 +1196,20 @@ def test_an_error_counts_the_other_way_round(amount_study):
         assert entry["gain"]["estimate"] == pytest.approx(better)
         assert all(score > 0 for score in points["cnn"])
     assert document["margin_assumed"]
+    assert document["steps"] == 6  # and not the last relax time
+
+
+def test_half_a_point_of_an_error_is_half_a_per_cent_of_it(amount_study):
+    """Where seeds agree; of an accuracy it would be .005."""
+    alike = [
+        dataclasses.replace(found, validation=8.0 + 1e-4 * found.seed, diverged=False)
+        for found in runs_of(amount_study.folder)
+    ]
+    large = {**amount_study.resolved, "batch_size": 10**6}
+    document = judging._document("", large, alike)
+    assert document["margin"] == 0.04
+    # A batch has no more examples than there are.
+    assert document["batches_per_epoch"] == 1
 
 
 def test_by_the_last_weights_everything_is_chosen_by_them(amount_study):
@@ -974,6 +1224,11 @@ def test_by_the_last_weights_everything_is_chosen_by_them(amount_study):
             if (run.arm, run.stage, run.reading) == (arm, "search", "last")
         }
         assert entry["chosen"] == (0.01, 0.1)[min(scores, key=scores.__getitem__)]
+        for found in runs:
+            if found.stage == "confirm" and f"{found.arm}@".startswith(
+                f"{entry['arm']}@"
+            ):
+                assert found.configuration == {"learning_rate": entry["chosen"]}
     points = document["times"][0]["points"]["last"]["relaxed"]
     recorded = [
         run.test
@@ -981,6 +1236,34 @@ def test_by_the_last_weights_everything_is_chosen_by_them(amount_study):
         if (run.arm, run.stage, run.reading) == ("elcn@2", "confirm", "last")
     ]
     assert points == recorded
+
+
+class Recorded:
+    """In a store's place, runs that were made up."""
+
+    def __init__(self, runs):
+        self._runs = runs
+
+    def runs(self, *, per_example=True):
+        return self._runs
+
+
+@pytest.mark.parametrize(("name", "better"), [("trained", 1), ("amount_study", -1)])
+def test_what_is_trained_on_is_chosen_by_the_declared_reading(name, better, request):
+    """Both readings never agree, nor does the lowest score with the highest."""
+    study = request.getfixturevalue(name)
+    turned = [
+        dataclasses.replace(
+            found,
+            validation=better
+            * float((found.pair == 1) == (found.reading == study.protocol.reading)),
+        )
+        for found in runs_of(study.folder)
+    ]
+    for kind in ("cnn", "fresh"):
+        assert study._chosen(kind, Recorded(turned)) == 1
+    for kind, time in itertools.product(("kept", "relaxed"), study.times):
+        assert study._chosen(kind, Recorded(turned), time) == 1
 
 
 @pytest.mark.parametrize("rate", [10.0, 1e9])
@@ -1034,6 +1317,21 @@ def test_a_cnn_that_diverges_on_its_way_is_said_so(trained, tmp_path):
             assert found.diverged
             assert "it diverged before step 5" in found.error
             assert found.validation == pytest.approx(0.1, abs=0.01)
+
+
+def test_each_reading_diverged_where_it_is_the_constant_predictors(trained):
+    """What diverged in the end may have had its best weights before."""
+    item = Item("cnn", 0, 0)
+    trainer = trained.trainer
+    lived = run.train(trainer.problem_of(item), trainer._job(item))
+    read = lived.readings[12]
+    constant = dataclasses.replace(read["last"], step=0)
+    for reading in ("last", "best"):
+        ended = dataclasses.replace(
+            lived, diverged=True, readings={12: {**read, reading: constant}}
+        )
+        found = {row.reading: row.diverged for row, _ in trainer._rows(item, ended)}
+        assert found == {"last": False, "best": False} | {reading: True}
 
 
 def with_weights(trained, folder, change):
@@ -1133,6 +1431,12 @@ def test_what_can_be_told_beforehand_is_told(trained, small, tmp_path):
     assert "optimiser" not in plain
     with_momentum = notes_of(small.replace(recipe={"momentum": 0.9}), tmp_path)
     assert "both begin without what the optimiser remembered" in with_momentum
+    adam = Study(small.replace(recipe={"optimizer": "adam"}), tmp_path)
+    assert any("what the optimiser remembered" in note for note in adam.notes)
+    adam.split = copy.copy(adam.split)
+    object.__setattr__(adam.split, "notes", ("A row is odd.",))
+    resolved = adam._resolve("digits", dict.fromkeys(adam.trainer.stacks))
+    assert resolved["notes"] == ["A row is odd.", *adam.notes]
 
 
 def test_arms_that_fail_throughout_stop_the_study(small, tmp_path):
@@ -1169,6 +1473,19 @@ def test_a_network_with_lazy_layers_is_relaxed_like_any(small, tmp_path):
     assert entry["diverged"] == 0
     assert entry["validation"]["start"]["estimate"] is not None
     assert not any(found.error for found in runs_of(tmp_path))
+
+
+def test_folded_batch_normalisation_is_part_of_the_weights(small, tmp_path):
+    study = Study(small.replace(architecture=Lazy, batch_norm="folded"), tmp_path)
+    module = study._untrained()
+    folded, apart = (
+        equivalents.sizes(module, (1, 8, 8), batch_norm=how)
+        for how in ("folded", "per_position")
+    )
+    assert study.sizes == folded != apart
+    for network in (study._equivalent(module), study.trainer.network("relaxed")):
+        held = sum(p.numel() for p in network.parameters())
+        assert held == folded.fcn_without_padding != apart.fcn_without_padding
 
 
 class Blurred(torch.nn.Sequential):
