@@ -1,8 +1,13 @@
+import json
+
+import numpy as np
 import pytest
 import torch
 
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study
+
+from .relaxed import runs_of
 
 SMALL = relax.Protocol(
     data="digits",
@@ -48,4 +53,39 @@ def trained(tmp_path_factory):
     study.standings = []
     study.run(watch=study.standings.append)
     study.report(study.folder / "report.html")
+    return study
+
+
+@pytest.fixture(scope="session")
+def rows(trained):
+    """By (arm, rate, seed, reading), what the store has."""
+    return {(r.arm, r.pair, r.seed, r.reading): r for r in runs_of(trained.folder)}
+
+
+@pytest.fixture(scope="session")
+def document(trained):
+    return json.loads((trained.folder / "verdict.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def amounts(tmp_path_factory):
+    """A sequence in, an amount out."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 1, 12)).astype(np.float32)
+    y = 100 + 7 * x[:, 0, :3].sum(1) + generator.normal(size=200)
+    path = tmp_path_factory.mktemp("data") / "amounts.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+@pytest.fixture(scope="session")
+def amount_study(amounts, tmp_path_factory):
+    """Locally connected, on a regression, compared by the last weights' error."""
+    protocol = relax.Protocol(
+        data=amounts, architecture="cnn(width=2, depth=2)", form="lcn", reading="last",
+        metric="rmse", steps=6, relax_times=(2, 4), seeds=6, tuning_seeds=1,
+        learning_rates=(0.01, 0.1), evaluations=2, curvature_examples=10,
+    )  # fmt: skip
+    study = Study(protocol, tmp_path_factory.mktemp("amounts"))
+    study.run()
     return study
