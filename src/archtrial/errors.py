@@ -59,8 +59,12 @@ class StudyError(UserError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error says that memory ran out, whatever its class."""
-    # Torch has a RuntimeError for it, and says so in these words.
+    if isinstance(error, MemoryError):
+        return True
+    # Torch has a class of its own, which is known by its name since nothing here loads
+    # torch; and on the CPU it has none, and says so in these words.
     words = ("DefaultCPUAllocator", "alloc_cpu", "not enough memory", "out of memory")
-    if isinstance(error, RuntimeError):
-        return any(word in str(error) for word in words)
-    return isinstance(error, MemoryError)
+    return isinstance(error, RuntimeError) and (
+        any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+        or any(word in str(error) for word in words)
+    )
