@@ -298,15 +298,14 @@ def deviation(document: Mapping[str, Any], width: int = WIDE) -> Figure:
         width: The figure's width.
     """
     entries = document["times"]
-    kinds = LEFT
     known = {
         kind: [entry[kind] for entry in entries]
-        for kind in kinds
+        for kind in LEFT
         if any(measured(entry[kind]) for entry in entries)
     }
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _stacked(
-            deviation_message(document), width, [210], right=room_for(kinds.values())
+            deviation_message(document), width, [210], right=room_for(LEFT.values())
         )
         over = _over_times(axes, document)
         scale = AmountAxis.of([end for found in known.values() for end in _all(found)])
@@ -314,7 +313,7 @@ def deviation(document: Mapping[str, Any], width: int = WIDE) -> Figure:
         for kind, found in known.items():
             placed = [scale.placed(one) for one in found]
             ends += over.line(
-                placed, COLORS["relaxed"], kinds[kind], dashed=kind == "untied"
+                placed, COLORS["relaxed"], LEFT[kind], dashed=kind == "untied"
             )
         scale.finish(axes, lambda at: share(at, tick=True))
         above(axes, "share of the norm of all weights", 8, muted=True)

@@ -256,11 +256,9 @@ def judge_relaxation(
     _check(declared, other, throughout, margin)
     names = names or NetNames()
     whole, whole_other = declared, other
-    longest_cnn, longest_fresh = (
-        _taken(arm, [int(np.argmax(declared.relax_times))])
-        for arm in (declared.cnn, declared.fresh)
-    )
-    longest_cnn = throughout or longest_cnn
+    longest = [int(np.argmax(declared.relax_times))]
+    longest_cnn = throughout or _taken(declared.cnn, longest)
+    longest_fresh = _taken(declared.fresh, longest)
     compared = _compared(declared)
     declared, other = (_some_times(read, compared) for read in (declared, other))
     units = Units(metric, fraction)
