@@ -31,7 +31,7 @@ def schema():
     return json.loads(text.read_text())
 
 
-def write(tmp_path, rows, header="arm,pair,seed,validation,test"):
+def write(tmp_path, rows, header="arm,pair,seed,val_score,test_score"):
     path = tmp_path / "runs.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
     return path

@@ -333,7 +333,7 @@ def judge(
         typer.Option(help="Column equal where two arms have the same draw."),
     ] = None,
     hyperparameters: Annotated[
-        str | None, typer.Option(help="Columns that were tuned: A,B,...")
+        str | None, typer.Option(help="Columns that were tuned: A,B,...; or none.")
     ] = None,
     cost: Annotated[
         str | None, typer.Option(help="Column of a run's cost, in any unit.")
@@ -356,6 +356,20 @@ def judge(
     where: Annotated[
         list[str] | None,
         typer.Option(help="COLUMN=VALUE: only such rows; several are allowed."),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="WORD=finished, failed or unfinished: what a status means that is not"
+            " understood; several are allowed."
+        ),
+    ] = None,
+    status_column: Annotated[
+        str | None, typer.Option(help="Column of how a run ended; none: use none.")
+    ] = None,
+    failed_score: Annotated[
+        str | None,
+        typer.Option(help="The score that failed runs have, such as 0; or none."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="The score's name; by default its column says.")
@@ -429,9 +443,12 @@ def judge(
         "step": step,
         "cost": cost,
         "repeat": repeat_column,
+        "status": status_column,
         "hyperparameters": None
         if hyperparameters is None
-        else tuple(name.strip() for name in hyperparameters.split(",")),
+        else tuple(
+            name.strip() for name in hyperparameters.split(",") if name.strip() != "none"
+        ),
     }
     reading: dict[str, Any] = {
         "where": where or (),
@@ -439,6 +456,8 @@ def judge(
         "metric": metric,
         "lower_is_better": lower_is_better,
         "percent": percent,
+        "status": status or (),
+        "failed_score": failed_score,
     }
     folders = [place for place in source if Path(place).is_dir()]
     if tuner not in (None, "random", "adaptive"):

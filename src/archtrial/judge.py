@@ -250,6 +250,8 @@ def judge_sources(
     metric: str | None = None,
     lower_is_better: bool | None = None,
     percent: bool = False,
+    status: Sequence[str] = (),
+    failed_score: str | None = None,
     **declared: Any,
 ) -> Judgement:
     """Judges somebody else's runs: files, trackers' exports, studies of Optuna's.
@@ -267,6 +269,8 @@ def judge_sources(
         metric: The score's name.
         lower_is_better: Whether scores are errors.
         percent: Scores are percentages.
+        status: `WORD=failed` and the like: what a status means that is in no list.
+        failed_score: The score that stands for a run that failed, or "none".
         **declared: What `judge_imported` takes besides: `margin`, `effort`,
             `alpha`, `seed`, `test_size` and `published`.
 
@@ -285,6 +289,8 @@ def judge_sources(
             metric=metric,
             lower_is_better=lower_is_better,
             percent=percent,
+            status=status,
+            failed_score=failed_score,
         ),
         **declared,
     )

@@ -13,7 +13,7 @@ from archtrial.records import importers
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import read
 
-HEAD = "arm,pair,seed,validation,test\n"
+HEAD = "arm,pair,seed,val_score,test_score\n"
 
 
 def write(tmp_path, text, name="runs.csv"):

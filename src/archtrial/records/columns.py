@@ -14,7 +14,8 @@ is not certain is refused with the candidates, never guessed silently.
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from archtrial.errors import RecordsError
@@ -26,10 +27,13 @@ __all__ = [
     "Columns",
     "Measure",
     "Wanted",
+    "counting",
+    "cross_validated",
     "find",
     "known",
     "measure",
     "short",
+    "tuned",
     "words",
 ]
 
@@ -63,6 +67,8 @@ class Wanted:
     """What a run cost, in any unit that all arms share."""
     repeat: str | None = None
     """Which whole repeat of an adaptive tuner a run belongs to."""
+    status: str | None = None
+    """How a run ended."""
     hyperparameters: tuple[str, ...] | None = None
 
 
@@ -88,11 +94,12 @@ class Measure:
 
     name: str
     """In the words of `metrics` where it has them; "score" where nothing is said."""
-    lower_is_better: bool
+    lower_is_better: bool | None
+    """None where the name does not say."""
     fraction: bool
     """Whether it is one by definition, such as an accuracy."""
-    unbounded: bool
-    """Whether it is none even where all values lie between 0 and 1: a loss."""
+    rate: bool
+    """Whether it is one where all values lie between 0 and 1, such as an error."""
 
 
 # Words of a column's name. Lists, because what is missing is found by reading them.
@@ -101,19 +108,42 @@ _TEST = {"test", "holdout"}
 _TRAIN = {"train", "training"}
 _SYNONYMS = {
     "acc": "accuracy", "accuracies": "accuracy", "losses": "loss", "errors": "error",
-    "err": "error", "ppl": "perplexity", "logloss": "log_loss", "auc": "auroc",
+    "err": "error", "errs": "error", "ppl": "perplexity", "logloss": "log_loss",
+    "auc": "auroc", "roc": "auroc", "mean_squared": "mse", "bits_per_byte": "bpb",
+    "cross_entropy": "loss", "crossentropy": "loss", "ce": "loss", "xentropy": "loss",
 }  # fmt: skip
+# What is known of scores, and nothing else is: a name in neither list is a question.
 _FRACTIONS = {
-    "accuracy", "f1", "auroc", "precision", "recall", "iou", "miou", "dice", "map",
-    "top",
+    "accuracy", "f1", "fbeta", "auroc", "auprc", "aupr", "precision", "recall",
+    "sensitivity", "specificity", "iou", "miou", "jaccard", "dice", "map", "top", "mrr",
+    "ndcg", "hit", "hits", "tpr", "tnr", "pck", "winrate", "exact",
 }  # fmt: skip
-_LOWER = {
-    "loss", "log_loss", "error", "rmse", "mae", "mse", "mape", "perplexity", "nll",
-    "wer", "cer", "bpc", "bpd", "fid", "regret",
+_RATES = {"error", "err", "wer", "cer", "eer", "fpr", "fnr", "misclassification"}
+_LOWER = _RATES | {
+    "loss", "log_loss", "rmse", "mae", "mse", "msle", "rmsle", "mape", "smape", "wmape",
+    "mase", "rmsse", "nrmse", "mdae", "medae", "mad", "perplexity", "perp", "nll",
+    "nlpd", "mer", "ter", "der", "bpc", "bpb", "bpd", "bits", "fid", "kid", "regret",
+    "crps", "brier", "ece", "mce", "epe", "latency", "lpips", "mpjpe", "ade", "fde",
+    "hausdorff", "hd95", "assd", "chamfer", "emd", "wasserstein", "pinball", "quantile",
+    "deviance", "crossentropy", "xent", "bce", "kl", "kld", "divergence", "distance",
+    "dist", "fpr95", "aer", "absrel", "sqrel", "silog", "hamming", "residual",
+    "discrepancy", "mmd", "violation", "aic", "bic",
 }  # fmt: skip
-_RATES = {"error", "wer", "cer"}
-_HIGHER = {
-    "score", "r2", "bleu", "rouge", "psnr", "ssim", "reward", "return", "kappa", "mcc",
+_HIGHER = _FRACTIONS | {
+    "r2", "rsquared", "bleu", "sacrebleu", "chrf", "rouge", "rougel", "meteor", "cider",
+    "spice", "psnr", "ssim", "msssim", "reward", "return", "returns", "kappa", "qwk",
+    "mcc", "matthews", "pearson", "spearman", "kendall", "corr", "correlation", "ccc",
+    "nse", "kge", "cindex", "concordance", "elo", "likelihood", "loglikelihood",
+    "loglik", "elbo", "success", "mos", "pesq", "stoi", "sdr", "sisdr", "snr",
+    "silhouette", "nmi", "ari", "ami", "purity", "agreement",
+}  # fmt: skip
+# Words after which a score may mean its opposite or something else: of "neg_mse" a
+# higher one is better, of "loss_reduction" and "accuracy_gap" nobody can say.
+_NEGATED = {"neg", "negative", "minus", "negated"}
+_CHANGED = {
+    "gap", "drop", "reduction", "improvement", "gain", "delta", "diff", "difference",
+    "ratio", "relative", "inverse", "inv", "reciprocal", "complement", "decrease",
+    "increase", "degradation", "change", "saved", "saving",
 }  # fmt: skip
 # Words that say where or when a score was taken, not what it measures.
 _ABOUT = {
@@ -129,8 +159,35 @@ _BOOKKEEPING = {
     "uid", "uuid", "group", "sweep", "project", "entity", "description", "comment",
     "experiment", "id", "name", "version", "memory", "index", "artifact", "unnamed",
     "nan", "datetime_start", "datetime_complete", "seed", "iteration", "number",
-    "updated", "agent", "job", "wandb",
+    "updated", "agent", "job", "wandb", "timestamps", "finished", "completed", "elapsed",
+    "wall", "walltime", "clock", "msec", "ms", "hours", "minutes",
 }  # fmt: skip
+# Words, or two words, of what a run is observed to do; nobody tunes them.
+_OBSERVED = {
+    "best", "peak", "throughput", "gpu", "cuda", "vram", "ram", "mfu", "util",
+    "utilization", "utilisation", "std", "stderr", "sem", "rank", "params", "flops",
+    "macs", "gflops", "converged", "stopped",
+}  # fmt: skip
+_OBSERVED_PAIRS = (
+    {"grad", "norm"}, {"gradient", "norm"}, {"per", "sec"}, {"per", "second"},
+    {"epochs", "run"}, {"epochs", "trained"}, {"steps", "run"}, {"tokens", "seen"},
+    {"samples", "seen"}, {"n", "parameters"}, {"num", "parameters"}, {"fit", "time"},
+)  # fmt: skip
+_CLIPPING = {"clip", "max", "clipping"}
+# Words of what is tuned: such a column is no measurement, however it falls.
+_TUNED = {
+    "lr", "learning", "rate", "weight", "decay", "wd", "dropout", "momentum", "batch",
+    "bs", "width", "depth", "hidden", "layers", "heads", "beta", "beta1", "beta2",
+    "alpha", "gamma", "lambda", "epsilon", "eps", "warmup", "temperature", "smoothing",
+    "l1", "l2", "kernel", "filters", "channels", "units", "dim", "embed", "optimizer",
+    "scheduler", "schedule", "activation", "augmentation", "mixup", "cutmix", "patience",
+    "tau", "sigma", "scale", "regularization", "penalty", "estimators", "leaves",
+}  # fmt: skip
+_COUNTERS = {
+    "index", "idx", "row", "rows", "no", "nr", "num", "number", "id", "trial", "run",
+    "unnamed", "level", "exp", "experiment", "count", "counter", "i", "n", "line",
+}  # fmt: skip
+_SKLEARN = re.compile(r"^(mean|std|rank|split\d+)_(test|train)_|^(mean|std)_(fit|score)_time$")
 _PREFIX = re.compile(
     r"^(params?|configs?|hp|hparams?|hyperparameters?|hyperparams?)[./_:]", re.I
 )
@@ -196,26 +253,68 @@ def known(name: str, names: Sequence[str], option: str, place: str) -> str:
 
 
 def measure(name: str) -> Measure:
-    """Returns what a score's name says: what it measures and in which direction."""
+    """Returns what a score's name says: what it measures and in which direction.
+
+        >>> measure("val_top1_err").lower_is_better
+        True
+        >>> measure("neg_mean_squared_error").lower_is_better
+        False
+        >>> measure("val_zeta").lower_is_better is None
+        True
+    """
     # Of a path, what comes last says what it is.
     last = re.split(r"[.\]]", name)[-1] if "[" in name else name
-    said = [
-        _SYNONYMS.get(word, word)
+    spelled = [
+        word
         for word in words(last) or words(name)
-        if word not in _VALIDATION | _TEST | _TRAIN | _ABOUT
+        if word not in _VALIDATION | _TEST | _TRAIN
     ]
-    bare = "_".join(said) or "score"
+    said = [
+        _SYNONYMS.get(word, word) for word in spelled if word not in _ABOUT | {"log"}
+    ]
+    bare = "_".join(
+        _SYNONYMS.get(word, word) for word in spelled if word not in _ABOUT
+    )
+    bare = _SYNONYMS.get(bare, bare)
+    if bare in _LOWER | _HIGHER:
+        said = [bare]
+    lower = _direction(said, spelled)
+    fractions = any(word in _FRACTIONS for word in said) and lower is False
+    if fractions and set(said) & _NEGATED:
+        fractions = False
     return Measure(
-        name=bare,
-        lower_is_better=bare in _LOWER or any(word in _LOWER for word in said),
-        fraction=any(word in _FRACTIONS for word in said)
-        and not any(word in _LOWER for word in said),
-        unbounded=any(word in _LOWER - _RATES for word in said),
+        name=bare or "score",
+        lower_is_better=lower,
+        fraction=fractions,
+        rate=lower is True and bool(said) and said[-1] in _RATES,
     )
 
 
+def _direction(said: Sequence[str], spelled: Sequence[str]) -> bool | None:
+    """Returns whether lower is better; None where the words do not settle it."""
+    lowers = [i for i, word in enumerate(said) if word in _LOWER]
+    highers = [i for i, word in enumerate(said) if word in _HIGHER]
+    if _CHANGED & set(said) or "1" in said[:1]:
+        return None
+    if not lowers and not highers:
+        # By the convention of all libraries, a score that is nothing else is a gain.
+        return False if "score" in spelled and not said else None
+    if lowers and highers and max(lowers) < max(highers):
+        return None  # "loss_accuracy"; of "dice_loss" the last word says it
+    lower = bool(lowers)
+    if _NEGATED & set(said):
+        # "negative log likelihood" is a loss; so is any other negated gain.
+        return not lower
+    return lower
+
+
 def find(
-    names: Sequence[str], wanted: Wanted, *, place: str = "the table", arm: bool = True
+    names: Sequence[str],
+    wanted: Wanted,
+    *,
+    place: str = "the table",
+    arm: bool = True,
+    elsewhere: Collection[str] = (),
 ) -> Columns:
     """Returns which column is what.
 
@@ -224,6 +323,8 @@ def find(
         wanted: What the user named.
         place: The table, for messages.
         arm: Whether a column tells the arms apart; if not, the source is an arm.
+        elsewhere: Hyperparameters that the user named and that this table lacks while
+            another source has them.
 
     Raises:
         RecordsError: A column that was named is not there, or a score is nowhere to
@@ -248,18 +349,31 @@ def find(
             roles[role] = found
             taken.add(found)
     others: tuple[str, ...] = ()
+    # In scikit-learn's `cv_results_` the "test" folds are those that tuning saw.
+    searched = cross_validated(names)
     if "validation" not in roles:
-        roles["validation"], others = _validation(names, place)
-    if "test" not in named:
+        roles["validation"], others = _validation(searched or names, place)
+    if "test" not in named and not searched:
         test = _partner(roles["validation"], names)
         if test is not None:
             roles["test"] = test
+    if roles.get("test") == roles["validation"]:
+        raise RecordsError(
+            "validation and test scores are two columns",
+            f"{roles['test']} is named for both",
+            "A score that picked the best is no test of it: --test none.",
+        )
     taken = {re.split(r"\[", column)[0] for column in roles.values()}
     if wanted.hyperparameters is None:
         hyperparameters = _hyperparameters([n for n in names if n not in taken])
     else:
+        # Arms may have hyperparameters of their own: in any source is enough.
         hyperparameters = tuple(
-            known(n, names, "--hyperparameters", place) for n in wanted.hyperparameters
+            n if n not in elsewhere else ""
+            for n in wanted.hyperparameters
+        )
+        hyperparameters = tuple(
+            known(n, names, "--hyperparameters", place) for n in hyperparameters if n
         )
     return Columns(
         roles=roles,
@@ -274,11 +388,37 @@ def find(
     )
 
 
+def cross_validated(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the scores of scikit-learn's `cv_results_`; none if it is not one."""
+    found = tuple(n for n in names if n.startswith("mean_test_"))
+    ranked = any(n.startswith(("rank_test_", "split0_test_")) for n in names)
+    return found if ranked else ()
+
+
+def tuned(name: str) -> bool:
+    """Says whether a name is of what people tune."""
+    return bool(_PREFIX.match(name) or _TUNED & set(words(name)))
+
+
+def counting(name: str) -> bool:
+    """Says whether a name is one of a counter of rows, or of nothing."""
+    said = set(words(name))
+    return not said - _COUNTERS or name.strip() in ("", "#")
+
+
+def _observed(name: str) -> bool:
+    said = set(words(name))
+    return bool(_OBSERVED & said) or any(
+        pair <= said and not _CLIPPING & said for pair in _OBSERVED_PAIRS
+    )
+
+
 def _option(role: str) -> str:
     return {
         "seed": "--seed-column",
         "repeat": "--repeat-column",
         "test_examples": "--test-examples",
+        "status": "--status-column",
     }.get(role, f"--{role}")
 
 
@@ -288,17 +428,29 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
         name
         for name in names
         if _VALIDATION & set(words(name))
-        and not (_TRAIN | _TEST | _BOOKKEEPING) & set(words(name))
+        and not (_TRAIN | _TEST) & set(words(name))
+        and (not _BOOKKEEPING & set(words(name)) or _measures(name))
     ]
-    if not candidates:  # Optuna's own word for it
-        candidates = [name for name in names if name == "value"]
+    if not candidates:  # what Optuna and scikit-learn call theirs
+        candidates = [
+            name for name in names if name == "value" or name.startswith("mean_test_")
+        ]
     if not candidates:
-        scores = [name for name in names if _names_a_score(name)]
+        scores = [
+            name
+            for name in names
+            if _names_a_score(name)
+            and not (_TRAIN | _BOOKKEEPING | {"std", "rank"}) & set(words(name))
+        ]
         raise RecordsError(
             f"{place} has a column of validation scores",
             f"none is named so among {_listed(names)}",
-            "Name it: --validation "
-            + (scores[0] if scores else "COLUMN")
+            (
+                "Name it: "
+                + " or ".join(f"--validation {shlex.quote(n)}" for n in scores[:6])
+                if scores
+                else "Name it: --validation COLUMN"
+            )
             + ". If the best was picked by test scores, those are the validation"
             " scores here.",
         )
@@ -309,7 +461,9 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
         raise RecordsError(
             "one column holds the validation scores",
             f"{place} has {_listed(first)}",
-            f"Name one: --validation {first[0]!r}.",
+            "Name one: "
+            + " or ".join(f"--validation {shlex.quote(n)}" for n in first[:6])
+            + ".",
         )
     return first[0], tuple(name for name in candidates if name != first[0])
 
@@ -318,13 +472,13 @@ def _preference(name: str) -> tuple[int, int]:
     """Returns how early a score is taken: plain ones, then accuracy, losses last."""
     said, found = set(words(name)), measure(name)
     if found.name == "score":
-        kind = 0
+        kind = 0 if found.lower_is_better is False else 5
     elif found.name == "accuracy":
         kind = 1
     elif found.fraction:
         kind = 2
     else:
-        kind = 4 if found.lower_is_better else 3
+        kind = {False: 3, True: 4, None: 5}[found.lower_is_better]
     # The score at the end is what a user of the model gets.
     return kind, 1 if "best" in said else 2 if said & {"max", "min", "mean"} else 0
 
@@ -340,12 +494,16 @@ def _partner(validation: str, names: Sequence[str]) -> str | None:
     tests = [
         name
         for name in names
-        if _TEST & set(words(name)) and not (_TRAIN | _VALIDATION) & set(words(name))
+        if _TEST & set(words(name))
+        and not (_TRAIN | _VALIDATION) & set(words(name))
+        and name != validation
     ]
     same = essence(validation, _VALIDATION)
     for name in tests:
         if essence(name, _TEST) == same:
             return name
+    if _TEST & set(words(validation)):
+        return None  # the best was picked by it
     if measure(validation).name == "score":
         # The name says nothing of the metric: what the only test score measures.
         plain = [name for name in tests if measure(name).name == "score"] or [
@@ -365,7 +523,13 @@ def _names_a_score(name: str) -> bool:
     """Says whether a column holds a score; "validation_split" would be none."""
     said = set(words(name))
     parts = _VALIDATION | _TEST | _TRAIN
-    return _measures(name) or (bool(said & parts) and len(said) == 1)
+    if _SKLEARN.match(name):
+        return True
+    return (
+        _measures(name)
+        or (bool(said & parts) and len(said) == 1)
+        or ("score" in said and not tuned(name))
+    )
 
 
 def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
@@ -379,6 +543,7 @@ def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
         and not name.startswith("_")
         and not _names_a_score(name)
         and not _BOOKKEEPING & set(words(name))
+        and not _observed(name)
     )
 
 

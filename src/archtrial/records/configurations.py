@@ -5,6 +5,7 @@ equal hyperparameters; where nothing tells it, each run is one. Fresh seeds are 
 else a configuration has.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "plain_number",
     "repeats",
     "space",
+    "told_apart",
 ]
 
 HYPER = "hyperparameter "
@@ -36,6 +38,8 @@ _FEW_NUMBERS = 10
 """Up to so many different numbers are options: a tenth of a range holds none or all."""
 _LOG_RATIO = 100
 _LEAST_REPEATS = 4
+_MOSTLY = 0.5
+"""So many of the draws have to be whole pairs for the rest to count as missing."""
 
 
 def repeats(
@@ -110,6 +114,134 @@ def hyperparameters(
     return found, others
 
 
+def told_apart(
+    frame: pd.DataFrame, values: Mapping[str, pd.Series], names: Sequence[str]
+) -> tuple[dict[str, pd.Series], dict[str, str]]:
+    """Leaves out what varies between runs and yet was not tuned.
+
+    A column that follows from the arm or counts the rows tells nothing. One that
+    differs between runs that are alike in all else, but for their seeds, was measured:
+    so was one that differs between the arms while all else pairs them exactly.
+
+    Returns:
+        The hyperparameters, and a sentence for each column that was left out.
+    """
+    kept, left = dict(values), dict[str, str]()
+    for name in list(kept):
+        if kept[name].groupby(frame["arm"]).nunique().max() < 2:
+            kept.pop(name)
+            left[name] = f"{_shown(name)} follows from the arm: no hyperparameter."
+        elif _counts_rows(name, kept[name], frame["arm"]):
+            kept.pop(name)
+            left[name] = f"{_shown(name)} counts the rows, and is left out." + _else(name)
+    # Those with the most values first: what was measured never comes twice.
+    order = sorted(
+        (n for n in kept if not naming.tuned(n)), key=lambda n: -kept[n].nunique()
+    )
+    for name in order:
+        others = {n: v for n, v in kept.items() if n != name}
+        if others and _measured_over_seeds(kept[name], others, frame):
+            kept.pop(name)
+            left[name] = (
+                f"{_shown(name)} differs between runs that are alike in all else: it"
+                " was measured, and is left out." + _else(name)
+            )
+    apart = _not_paired(kept, frame, names)
+    for name in apart:
+        kept.pop(name)
+        left[name] = (
+            f"{_shown(name)} differs between the arms while all else pairs their runs:"
+            " it was measured, and is left out." + _else(name)
+        )
+    return kept, left
+
+
+def _shown(name: str) -> str:
+    return f"Column {name!r}" if name.strip() else "A column without a name"
+
+
+def _else(name: str) -> str:
+    return " If it was tuned, name it among --hyperparameters." if name.strip() else ""
+
+
+def _counts_rows(name: str, values: pd.Series, arms: pd.Series) -> bool:
+    """Says whether a column is 0, 1, 2, ... over the table, in any order.
+
+    Of a name that says no more than that it counts, each arm may begin anew.
+    """
+    if not is_numeric_dtype(values) or values.isna().any() or naming.tuned(name):
+        return False
+
+    def counter(own: pd.Series) -> bool:
+        steps = np.diff(np.sort(own.to_numpy()))
+        return len(own) > 3 and bool((steps == steps[0]).all()) and steps[0] > 0
+
+    if not naming.counting(name):
+        return counter(values) and bool((values % 1 == 0).all())
+    return counter(values) or all(counter(own) for _, own in values.groupby(arms))
+
+
+def _measured_over_seeds(
+    values: pd.Series, others: Mapping[str, pd.Series], frame: pd.DataFrame
+) -> bool:
+    """Says whether a column differs between runs that only their seeds tell apart."""
+    if "seed" not in frame:
+        return False
+    keys = pd.DataFrame({"arm": frame["arm"], **others})
+    alike = keys.groupby(list(keys), dropna=False, sort=False).ngroup()
+    with_seed = pd.DataFrame({"key": alike, "seed": frame["seed"]})
+    if with_seed.duplicated().any():
+        return False  # without the column, runs would stand there twice
+    seeds = frame["seed"].groupby(frame["arm"]).nunique().max()
+    rows = frame["arm"].value_counts().max()
+    if seeds > rows / 2:
+        # Each run may have a seed of its own: then only exact recurrence of what is
+        # continuous tells which runs are alike.
+        if max(v.nunique() for v in others.values()) <= _FEW_NUMBERS:
+            return False
+    size = alike.map(alike.value_counts())
+    varied = values.groupby(alike).transform("nunique")
+    several = (size > 1).to_numpy()
+    if several.mean() < 0.5 or (varied[several] > 1).mean() < 0.5:
+        return False
+    # A level that comes as often as any other was set; what was measured falls unevenly.
+    counts = values.groupby(frame["arm"]).value_counts()
+    return bool(counts.max() == 1 or counts.max() >= 2 * counts.min())
+
+
+def _not_paired(
+    kept: Mapping[str, pd.Series], frame: pd.DataFrame, names: Sequence[str]
+) -> list[str]:
+    """Returns columns that undo pairs which all others make exactly."""
+    searched = frame
+    if "seed" in frame and kept:
+        keys = pd.DataFrame({"arm": frame["arm"], **kept})
+        searched = frame[~keys.duplicated().to_numpy()]
+    arms = [searched.index[(searched["arm"] == arm).to_numpy()] for arm in names]
+
+    def draws(values: pd.Series) -> list[list[Any]]:
+        return [sorted(map(str, values.loc[own])) for own in arms]
+
+    found = {name: draws(values) for name, values in kept.items()}
+    shared = [n for n, (first, *rest) in found.items() if all(r == first for r in rest)]
+    apart = [
+        name
+        for name, values in kept.items()
+        if name not in shared
+        and not naming.tuned(name)
+        # What one arm alone has is its own hyperparameter.
+        and all(values.loc[own].nunique() > 1 for own in arms)
+    ]
+    if not shared or not apart:
+        return []
+    rows = pd.DataFrame({name: kept[name] for name in shared})
+    pairs = [rows.loc[own].astype(str).agg("\0".join, axis=1) for own in arms]
+    exact = all(
+        len(set(own)) == len(own) > 3 and set(own) == set(pairs[0]) for own in pairs
+    )
+    return apart if exact else []
+
+
 def configured(
     frame: pd.DataFrame,
     hyperparameters: Mapping[str, pd.Series],
@@ -153,7 +285,9 @@ def configured(
         _refuse_twice(frame, frame.duplicated(again, keep=False), again[1:], place)
     scored = [
         r
-        for r in ("arm", "validation", "test", "configuration", "pair", "run", "seed")
+        for r in (
+            "arm", "validation", "test", "configuration", "pair", "run", "seed", "beside",
+        )
         if r in frame
     ]
     if hyperparameters or by is not None:
@@ -242,11 +376,14 @@ def paired(
     hyperparameters: Mapping[str, pd.Series],
     wanted: Wanted,
     place: str,
-) -> tuple[bool, str, list[str]]:
+) -> tuple[pd.DataFrame, bool, str, list[str]]:
     """Numbers the configurations, the same in two arms where they have one draw.
 
+    Where some pairs are not whole, since a run of one arm is missing, those that are
+    whole are compared.
+
     Returns:
-        Whether the arms are paired, by what, and notes.
+        The runs, whether the arms are paired, by what, and notes.
     """
     how = ""
     if wanted.repeat is None and "pair" in frame:
@@ -268,8 +405,27 @@ def paired(
         all(sets[a] == sets[others[0]] for a in others)
         and sets[others[0]] <= sets[base]
     )
-    paired = bool(how) and once and nested
     notes = []
+    whole = set.intersection(*sets.values())
+    least = min(len(found) for found in sets.values())
+    if how and once and not nested and len(whole) >= max(4, _MOSTLY * least):
+        broken = [key for arm in others for key in sets[arm] - whole]
+        rows = frame.loc[keys.isin(broken).to_numpy() & searched, ["arm", "row"]]
+        lacking = [
+            f"{arm}, row {row}" for arm, row in rows.itertuples(index=False, name=None)
+        ]
+        notes.append(
+            f"Compared are the {len(whole)} pairs that are whole. Left out, since"
+            f" another arm lacks the same draw: {'; '.join(lacking[:6])}"
+            + (f" and {len(lacking) - 6} more." if len(lacking) > 6 else ".")
+        )
+        stay = ~keys.isin(broken).to_numpy() | (frame["arm"] == base).to_numpy()
+        frame, keys, searched = frame[stay].copy(), keys[stay], searched[stay]
+        for arm in others:
+            of_arm[arm] = [key for key in of_arm[arm] if key in whole]
+            sets[arm] = whole
+        nested = True
+    paired = bool(how) and once and nested
     if how == "pair":
         common = set.intersection(*sets.values())
         if not common and wanted.pair is not None:
@@ -295,8 +451,8 @@ def paired(
             )
     elif not paired and wanted.repeat is None:
         notes.append(
-            "The arms were searched with different pairs: they are compared unpaired,"
-            " which needs more runs to see the same."
+            "The arms were searched with different draws: they are compared unpaired,"
+            " which needs more runs to see the same." + _undone_by(hyperparameters, frame, names)
         )
     if paired:
         first = dict.fromkeys(k for k in of_arm[base] if k in sets[others[0]])
@@ -304,7 +460,24 @@ def paired(
         frame["pair_number"] = keys.map(order).to_numpy()
     else:
         frame["pair_number"] = frame.groupby(["arm", "key"], sort=False).ngroup()
-    return paired, how if paired else "", notes
+    return frame, paired, how if paired else "", notes
+
+
+def _undone_by(
+    hyperparameters: Mapping[str, pd.Series], frame: pd.DataFrame, names: Sequence[str]
+) -> str:
+    """Returns a sentence on the one column without which all runs would be paired."""
+    for name in hyperparameters if len(hyperparameters) > 1 else ():
+        rest = pd.DataFrame({n: v for n, v in hyperparameters.items() if n != name})
+        keys = rest.astype(str).agg("\0".join, axis=1)
+        of_arm = [sorted(set(keys[(frame["arm"] == arm).to_numpy()])) for arm in names]
+        if len(of_arm[0]) > 3 and all(own == of_arm[0] for own in of_arm):
+            others = shlex.quote(",".join(rest))
+            return (
+                f" But for {name!r} all draws are the same: if it was measured, not"
+                f" tuned: --hyperparameters {others}."
+            )
+    return ""
 
 
 def _check_same_draws(

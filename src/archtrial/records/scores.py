@@ -153,7 +153,8 @@ def scaled(
         frame[roles] = scores / 100
         return True, 100.0, ["Scores are percentages: they are divided by 100."]
     if inside.all():
-        return not measure.unbounded, 1.0, []
+        # Values between 0 and 1 alone make no fraction: a small loss has them as well.
+        return measure.fraction or measure.rate, 1.0, []
     if measure.fraction:
         _check_range(frame, roles, 0, 100, f"{measure.name} lies between 0 and 1")
         if ((known > 0) & (known <= 1)).any():
