@@ -38,7 +38,7 @@ _FEW_NUMBERS = 10
 """Up to so many different numbers are options: a tenth of a range holds none or all."""
 _LOG_RATIO = 100
 _LEAST_REPEATS = 4
-_MOSTLY = 0.5
+_MOSTLY = 0.75
 """So many of the draws have to be whole pairs for the rest to count as missing."""
 
 
@@ -235,7 +235,7 @@ def _not_paired(
     if not shared or not apart:
         return []
     rows = pd.DataFrame({name: kept[name] for name in shared})
-    pairs = [rows.loc[own].astype(str).agg("\0".join, axis=1) for own in arms]
+    pairs = [rows.loc[own].map(str).agg("\0".join, axis=1) for own in arms]
     exact = all(
         len(set(own)) == len(own) > 3 and set(own) == set(pairs[0]) for own in pairs
     )
@@ -338,20 +338,53 @@ def _refuse_twice(
 def _seed_numbers(frame: pd.DataFrame) -> np.ndarray:
     """Returns 0 for the search run of each configuration, 1, 2, ... for fresh seeds.
 
-    Where all configurations share a seed, that one was searched with: the winner's
-    further seeds may stand before it in a table that shows the newest first.
+    Where configurations share a seed, the one that most of them have was searched with,
+    and the smallest of several: in which order a table has its rows says nothing.
     """
     late = np.zeros(len(frame))
     if "seed" in frame:
         for _, own in frame.groupby("arm", sort=False):
             counts = own["seed"].value_counts()
             if counts.iloc[0] > 1:
-                late[own.index] = -own["seed"].map(counts).to_numpy()
+                ranked = sorted(counts.index, key=lambda s: (-counts[s], *_in_order(s)))
+                place = {seed: number for number, seed in enumerate(ranked)}
+                late[own.index] = own["seed"].map(place).to_numpy()
     order = frame.assign(late=late).sort_values("late", kind="stable")
     numbers: np.ndarray = (
         order.groupby(["arm", "key"], sort=False).cumcount().sort_index().to_numpy()
     )
     return numbers
+
+
+def _in_order(text: str) -> tuple[float, str]:
+    """Returns what sorts texts that are numbers as numbers, and others after them."""
+    try:
+        return float(text), text
+    except ValueError:
+        return np.inf, text
+
+
+def _ordered(
+    frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
+) -> pd.Index:
+    """Returns the rows in an order that does not depend on the table's.
+
+    Runs that nothing but their scores tells apart keep theirs.
+    """
+    told = [r for r in ("pair", "configuration", "run", "seed") if r in frame]
+    keys = pd.DataFrame(
+        {
+            **{
+                role: frame[role].map(lambda t: "{:030.6f}{}".format(*_in_order(t)))
+                for role in told
+            },
+            **{name: hyperparameters[name] for name in sorted(hyperparameters)},
+        },
+        index=frame.index,
+    )
+    if not len(keys.columns):
+        return frame.index
+    return keys.sort_values(list(keys), kind="stable").index
 
 
 def check_searched(frame: pd.DataFrame, names: Sequence[str], place: str) -> None:
@@ -394,9 +427,12 @@ def paired(
         how = "equal hyperparameters"
     else:
         keys = pd.Series(np.arange(len(frame)))
+    ordered = _ordered(frame, hyperparameters)
     searched = (frame["number"] == 0).to_numpy()
+    in_turn, arms = ordered.to_numpy(), frame["arm"].to_numpy()
     of_arm = {
-        arm: list(keys[searched & (frame["arm"] == arm).to_numpy()]) for arm in names
+        arm: list(keys.loc[in_turn[searched[in_turn] & (arms[in_turn] == arm)]])
+        for arm in names
     }
     sets = {arm: set(found) for arm, found in of_arm.items()}
     once = all(len(sets[arm]) == len(of_arm[arm]) for arm in names)
@@ -407,8 +443,8 @@ def paired(
     )
     notes = []
     whole = set.intersection(*sets.values())
-    least = min(len(found) for found in sets.values())
-    if how and once and not nested and len(whole) >= max(4, _MOSTLY * least):
+    most = max(len(found) for found in sets.values())
+    if how and once and not nested and len(whole) >= max(4, _MOSTLY * most):
         broken = [key for arm in others for key in sets[arm] - whole]
         rows = frame.loc[keys.isin(broken).to_numpy() & searched, ["arm", "row"]]
         lacking = [
@@ -452,14 +488,16 @@ def paired(
     elif not paired and wanted.repeat is None:
         notes.append(
             "The arms were searched with different draws: they are compared unpaired,"
-            " which needs more runs to see the same." + _undone_by(hyperparameters, frame, names)
+            " which needs more runs to see the same."
+            + _undone_by(hyperparameters, frame, names)
         )
     if paired:
         first = dict.fromkeys(k for k in of_arm[base] if k in sets[others[0]])
         order = {key: i for i, key in enumerate(dict.fromkeys([*first, *of_arm[base]]))}
         frame["pair_number"] = keys.map(order).to_numpy()
     else:
-        frame["pair_number"] = frame.groupby(["arm", "key"], sort=False).ngroup()
+        units = frame.loc[ordered[ordered.isin(frame.index)]]
+        frame["pair_number"] = units.groupby(["arm", "key"], sort=False).ngroup()
     return frame, paired, how if paired else "", notes
 
 
@@ -469,7 +507,7 @@ def _undone_by(
     """Returns a sentence on the one column without which all runs would be paired."""
     for name in hyperparameters if len(hyperparameters) > 1 else ():
         rest = pd.DataFrame({n: v for n, v in hyperparameters.items() if n != name})
-        keys = rest.astype(str).agg("\0".join, axis=1)
+        keys = rest.map(str).agg("\0".join, axis=1)
         of_arm = [sorted(set(keys[(frame["arm"] == arm).to_numpy()])) for arm in names]
         if len(of_arm[0]) > 3 and all(own == of_arm[0] for own in of_arm):
             others = shlex.quote(",".join(rest))

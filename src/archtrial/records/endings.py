@@ -20,7 +20,7 @@ ENDINGS = ("finished", "failed", "unfinished")
 _FINISHED = {
     "finished", "finish", "complete", "completed", "done", "success", "succeeded",
     "successful", "ok", "okay", "passed", "pass", "ended", "keep", "kept", "discard",
-    "discarded", "converged",
+    "discarded", "converged", "pruned",
 }  # fmt: skip
 _FAILED = {
     "failed", "fail", "failure", "crash", "crashed", "killed", "kill", "diverged",
@@ -111,6 +111,12 @@ def ended(
         notes.append(
             f"Failed ({named}), and counted as diverged, at the worst score:"
             f" {int(failed.sum())} of {len(frame)} runs."
+        )
+    pruned = [status for status, word in words.items() if word == "pruned"]
+    if pruned and meaning[pruned[0]] == "finished":
+        notes.append(
+            f"Pruned, and counted with the last score that they reported:"
+            f" {int((frame['status'] == pruned[0]).sum())} of {len(frame)} runs."
         )
     frame = frame.assign(failed=failed)[~going.to_numpy()].reset_index(drop=True)
     if frame.empty:
