@@ -38,7 +38,7 @@ _FEW_NUMBERS = 10
 """Up to so many different numbers are options: a tenth of a range holds none or all."""
 _LOG_RATIO = 100
 _LEAST_REPEATS = 4
-_MOSTLY = 0.5
+_MOSTLY = 0.75
 """So many of the draws have to be whole pairs for the rest to count as missing."""
 
 
@@ -105,7 +105,11 @@ def hyperparameters(
             texts = scores.texts(cells)
             values = texts.where(texts != "", None)
         different = values.nunique()
-        if different < 2 or (
+        if naming.names_a_score(name) and is_numeric_dtype(values) and (
+            different > _FEW_NUMBERS or (values % 1 != 0).any()
+        ):
+            others.append(name)  # a loss of that name, not the name of a loss
+        elif different < 2 or (
             not is_numeric_dtype(values) and different > _MOST_OPTIONS
         ):
             others.append(name)
@@ -235,7 +239,7 @@ def _not_paired(
     if not shared or not apart:
         return []
     rows = pd.DataFrame({name: kept[name] for name in shared})
-    pairs = [rows.loc[own].astype(str).agg("\0".join, axis=1) for own in arms]
+    pairs = [rows.loc[own].map(str).agg("\0".join, axis=1) for own in arms]
     exact = all(
         len(set(own)) == len(own) > 3 and set(own) == set(pairs[0]) for own in pairs
     )
@@ -407,8 +411,8 @@ def paired(
     )
     notes = []
     whole = set.intersection(*sets.values())
-    least = min(len(found) for found in sets.values())
-    if how and once and not nested and len(whole) >= max(4, _MOSTLY * least):
+    most = max(len(found) for found in sets.values())
+    if how and once and not nested and len(whole) >= max(4, _MOSTLY * most):
         broken = [key for arm in others for key in sets[arm] - whole]
         rows = frame.loc[keys.isin(broken).to_numpy() & searched, ["arm", "row"]]
         lacking = [
@@ -452,7 +456,8 @@ def paired(
     elif not paired and wanted.repeat is None:
         notes.append(
             "The arms were searched with different draws: they are compared unpaired,"
-            " which needs more runs to see the same." + _undone_by(hyperparameters, frame, names)
+            " which needs more runs to see the same."
+            + _undone_by(hyperparameters, frame, names)
         )
     if paired:
         first = dict.fromkeys(k for k in of_arm[base] if k in sets[others[0]])
@@ -469,7 +474,7 @@ def _undone_by(
     """Returns a sentence on the one column without which all runs would be paired."""
     for name in hyperparameters if len(hyperparameters) > 1 else ():
         rest = pd.DataFrame({n: v for n, v in hyperparameters.items() if n != name})
-        keys = rest.astype(str).agg("\0".join, axis=1)
+        keys = rest.map(str).agg("\0".join, axis=1)
         of_arm = [sorted(set(keys[(frame["arm"] == arm).to_numpy()])) for arm in names]
         if len(of_arm[0]) > 3 and all(own == of_arm[0] for own in of_arm):
             others = shlex.quote(",".join(rest))

@@ -20,7 +20,7 @@ ENDINGS = ("finished", "failed", "unfinished")
 _FINISHED = {
     "finished", "finish", "complete", "completed", "done", "success", "succeeded",
     "successful", "ok", "okay", "passed", "pass", "ended", "keep", "kept", "discard",
-    "discarded", "converged",
+    "discarded", "converged", "pruned",
 }  # fmt: skip
 _FAILED = {
     "failed", "fail", "failure", "crash", "crashed", "killed", "kill", "diverged",
@@ -112,6 +112,12 @@ def ended(
             f"Failed ({named}), and counted as diverged, at the worst score:"
             f" {int(failed.sum())} of {len(frame)} runs."
         )
+    pruned = [status for status, word in words.items() if word == "pruned"]
+    if pruned and meaning[pruned[0]] == "finished":
+        notes.append(
+            f"Pruned, and counted with the last score that they reported:"
+            f" {int((frame['status'] == pruned[0]).sum())} of {len(frame)} runs."
+        )
     frame = frame.assign(failed=failed)[~going.to_numpy()].reset_index(drop=True)
     if frame.empty:
         raise RecordsError("a verdict needs runs that have ended", f"{place} has none")
@@ -179,7 +185,7 @@ def check_stand_ins(
         known = own[role].dropna()
         for value in sorted(set(known[known.map(_round_number)])):
             others = known[known != value]
-            if len(others) < 3 or (known == value).mean() > 0.5:
+            if len(others) < 5 or (known == value).mean() > 0.5:
                 continue
             if _far(value, others.to_numpy(np.float64), lower_is_better):
                 row = own[(own[role] == value).to_numpy()].iloc[0]

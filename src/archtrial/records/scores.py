@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from archtrial.errors import RecordsError
-from archtrial.records.columns import Measure
+from archtrial.records.measures import Measure
 
 __all__ = [
     "at_best_step",
@@ -152,12 +152,20 @@ def scaled(
         _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
         frame[roles] = scores / 100
         return True, 100.0, ["Scores are percentages: they are divided by 100."]
+    if inside.all() and measure.percent and measure.fraction and known.size:
+        raise RecordsError(
+            "a percentage lies between 0 and 100, and mostly above 1",
+            f"the column's name speaks of percent, and all scores are at most"
+            f" {known.max():g}",
+            f"If they are percentages: --percent; if they are fractions, name what they"
+            f" are: --metric {measure.name}.",
+        )
     if inside.all():
         # Values between 0 and 1 alone make no fraction: a small loss has them as well.
         return measure.fraction or measure.rate, 1.0, []
     if measure.fraction:
         _check_range(frame, roles, 0, 100, f"{measure.name} lies between 0 and 1")
-        if ((known > 0) & (known <= 1)).any():
+        if ((known > 0) & (known <= 1)).any() and not measure.percent:
             _mixed(frame, roles)
         frame[roles] = scores / 100
         return (
