@@ -342,20 +342,53 @@ def _refuse_twice(
 def _seed_numbers(frame: pd.DataFrame) -> np.ndarray:
     """Returns 0 for the search run of each configuration, 1, 2, ... for fresh seeds.
 
-    Where all configurations share a seed, that one was searched with: the winner's
-    further seeds may stand before it in a table that shows the newest first.
+    Where configurations share a seed, the one that most of them have was searched with,
+    and the smallest of several: in which order a table has its rows says nothing.
     """
     late = np.zeros(len(frame))
     if "seed" in frame:
         for _, own in frame.groupby("arm", sort=False):
             counts = own["seed"].value_counts()
             if counts.iloc[0] > 1:
-                late[own.index] = -own["seed"].map(counts).to_numpy()
+                ranked = sorted(counts.index, key=lambda s: (-counts[s], *_in_order(s)))
+                place = {seed: number for number, seed in enumerate(ranked)}
+                late[own.index] = own["seed"].map(place).to_numpy()
     order = frame.assign(late=late).sort_values("late", kind="stable")
     numbers: np.ndarray = (
         order.groupby(["arm", "key"], sort=False).cumcount().sort_index().to_numpy()
     )
     return numbers
+
+
+def _in_order(text: str) -> tuple[float, str]:
+    """Returns what sorts texts that are numbers as numbers, and others after them."""
+    try:
+        return float(text), text
+    except ValueError:
+        return np.inf, text
+
+
+def _ordered(
+    frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
+) -> pd.Index:
+    """Returns the rows in an order that does not depend on the table's.
+
+    Runs that nothing but their scores tells apart keep theirs.
+    """
+    told = [r for r in ("pair", "configuration", "run", "seed") if r in frame]
+    keys = pd.DataFrame(
+        {
+            **{
+                role: frame[role].map(lambda t: "{:030.6f}{}".format(*_in_order(t)))
+                for role in told
+            },
+            **{name: hyperparameters[name] for name in sorted(hyperparameters)},
+        },
+        index=frame.index,
+    )
+    if not len(keys.columns):
+        return frame.index
+    return keys.sort_values(list(keys), kind="stable").index
 
 
 def check_searched(frame: pd.DataFrame, names: Sequence[str], place: str) -> None:
@@ -398,9 +431,12 @@ def paired(
         how = "equal hyperparameters"
     else:
         keys = pd.Series(np.arange(len(frame)))
+    ordered = _ordered(frame, hyperparameters)
     searched = (frame["number"] == 0).to_numpy()
+    in_turn, arms = ordered.to_numpy(), frame["arm"].to_numpy()
     of_arm = {
-        arm: list(keys[searched & (frame["arm"] == arm).to_numpy()]) for arm in names
+        arm: list(keys.loc[in_turn[searched[in_turn] & (arms[in_turn] == arm)]])
+        for arm in names
     }
     sets = {arm: set(found) for arm, found in of_arm.items()}
     once = all(len(sets[arm]) == len(of_arm[arm]) for arm in names)
@@ -464,7 +500,8 @@ def paired(
         order = {key: i for i, key in enumerate(dict.fromkeys([*first, *of_arm[base]]))}
         frame["pair_number"] = keys.map(order).to_numpy()
     else:
-        frame["pair_number"] = frame.groupby(["arm", "key"], sort=False).ngroup()
+        units = frame.loc[ordered[ordered.isin(frame.index)]]
+        frame["pair_number"] = units.groupby(["arm", "key"], sort=False).ngroup()
     return frame, paired, how if paired else "", notes
 
 

@@ -41,6 +41,7 @@ def noticed(
     notes = []
     for arm in names:
         own = frame[((frame["arm"] == arm) & (frame["number"] == 0)).to_numpy()]
+        own = own.sort_values("row", kind="stable")
         drawn = {name: values.loc[own.index] for name, values in hyperparameters.items()}
         varied = {name: v for name, v in drawn.items() if v.nunique(dropna=False) > 1}
         levels = _grid(varied)

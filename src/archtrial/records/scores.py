@@ -286,6 +286,12 @@ def with_tests(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
                     f" {int(untested.sum())} of {len(frame)} runs."
                 )
             known &= ~untested
+    missing = ~np.isfinite(frame["validation"].to_numpy()) & ~frame["failed"].to_numpy()
+    if missing.any():
+        notes.append(
+            "Without a validation score, and counted as diverged, at the worst score:"
+            f" {int(missing.sum())} of {len(frame)} runs."
+        )
     frame = frame.assign(diverged=~known)
     for role in ("validation", "test"):
         if role in frame:
