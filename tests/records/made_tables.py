@@ -55,11 +55,14 @@ FAILED = (
 )  # fmt: skip
 UNHEARD = (("blorp", "failed"), ("zonk", "failed"), ("phase-3", "finished"))
 UNFINISHED = ("running", "queued", "pending")
-COUNTERS = ("", "Unnamed: 0", "index", "level_0", "row", "#", "idx", "no.", "serial")
+COUNTERS = (
+    "", "Unnamed: 0", "index", "level_0", "row", "#", "idx", "no.", "serial", "k", "job",
+    "exp_nr",
+)
 MEASURED = (
     "best_epoch", "peak_gpu", "grad_norm", "throughput", "train_time", "epochs_run",
     "samples_per_sec", "train_loss", "wall_clock", "sharpness_seen", "final_sparsity",
-    "num_params", "stopped_epoch",
+    "num_params", "stopped_epoch", "kurtosis", "condition_no", "foo", "energy_j",
 )  # fmt: skip
 
 
@@ -102,6 +105,17 @@ def made(number: int, folder: Path) -> Made:
         frame[["validation", "test"]] *= 100
         about["percent"] = True
     frame = _with_failures(rng, frame, about, answers, lower, unit)
+    if rng.random() < 0.15:  # one run is not there, and one has not ended
+        frame = frame.drop(index=frame.index[rng.integers(len(frame))])
+        about["missing"] = True
+    if rng.random() < 0.1:
+        status = "state" if "status" in frame else "status"
+        if status == "status":
+            frame = frame.assign(status="finished")
+            going = frame.index[rng.integers(len(frame))]
+            frame.loc[going, "status"] = str(rng.choice(UNFINISHED))
+            frame.loc[going, ["validation", "test"]] = 0.0 if lower else 777.0
+            about["going"] = True
     hyper = ["lr", "weight_decay"]
     frame = _with_counters(rng, frame, about)
     frame = _with_measurements(rng, frame, about)
@@ -138,6 +152,11 @@ def _rows(
     """Returns runs of two arms of which the second is better by the sign."""
     rows = []
     draws = [_draw(rng) for _ in range(n)]
+    if paired and rng.random() < 0.15:  # a grid
+        rates, decays = 10.0 ** -np.arange(1, 5), 10.0 ** -np.arange(2, 6)
+        draws = [(float(rate), float(decay)) for rate in rates for decay in decays]
+    seeded = str(rng.choice(["seed", "seed", "random_state", "seed"]))
+    named = rng.random() < 0.85  # else: repeats whose seeds nobody wrote down
     for place, name in enumerate(names):
         own = draws if paired else [_draw(rng) for _ in range(n)]
         for rate, decay in own:
@@ -151,7 +170,7 @@ def _rows(
                         "arm": name,
                         "lr": rate,
                         "weight_decay": decay,
-                        **({"seed": seed} if seeds > 1 else {}),
+                        **({seeded: seed + 40} if seeds > 1 and named else {}),
                         "validation": _scored(quality[0], lower, unit),
                         "test": _scored(quality[1] - 0.01, lower, unit),
                     }
@@ -223,7 +242,7 @@ def _with_failures(
     else:
         frame = frame.astype({"validation": object, "test": object})
         frame.loc[failed, ["validation", "test"]] = str(
-            rng.choice(["nan", "inf", "N/A", "null"])
+            rng.choice(["nan", "inf", "N/A", "null", "OOM", "crashed", "-"])
         )
     return frame
 
@@ -235,7 +254,8 @@ def _with_counters(
         name = str(rng.choice(COUNTERS))
         about["counter"] = name
         frame = frame.copy()
-        frame.insert(0, name, int(rng.choice([0, 1, 100])) + np.arange(len(frame)))
+        start, step = int(rng.choice([0, 1, 100])), int(rng.choice([1, 1, 10]))
+        frame.insert(0, name, start + step * np.arange(len(frame)))
     if rng.random() < 0.3:
         frame = frame.assign(n_layers=3, git_commit="abc")
     if rng.random() < 0.3:

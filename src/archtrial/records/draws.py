@@ -48,6 +48,15 @@ def noticed(
         if levels is not None:
             notes.append((arm, levels))
             continue
+        cell = _crowded(varied, _LEVEL / max(1, len(names)))
+        if cell is not None:
+            raise RecordsError(
+                "runs are independent random draws",
+                f"{place}: {cell[1]} of {cell[2]} configurations of {arm} are the same"
+                f" one ({cell[0]}), as an adaptive tuner's choices are",
+                "If the search was random, say so: --tuner random; if a tuner chose,"
+                " give whole repeats of it: --repeat-column COLUMN.",
+            )
         for name, values in varied.items():
             if _closes_in(values, _LEVEL / tests):
                 raise RecordsError(
@@ -84,6 +93,26 @@ def _grid(varied: Mapping[str, pd.Series]) -> dict[str, int] | None:
     # Few cells are filled by random draws as well, but not once each.
     evenly = rows <= len(tried) * math.ceil(rows / cells)
     return levels if len(tried) >= _WHOLE * cells and evenly else None
+
+
+def _crowded(
+    varied: Mapping[str, pd.Series], level: float
+) -> tuple[str, int, int] | None:
+    """Returns the one combination of levels that stands there far too often."""
+    if not varied:
+        return None
+    counts = pd.DataFrame(dict(varied)).value_counts(dropna=False)
+    rows, most = int(counts.sum()), int(counts.iloc[0])
+    if most < 4 or len(counts) < 2:
+        return None
+    chance = len(counts) * stats.binom.sf(most - 1, rows, 1 / len(counts))
+    if chance >= level:
+        return None
+    shown = ", ".join(
+        f"{name} {value}"
+        for name, value in zip(counts.index.names, counts.index[0], strict=True)
+    )
+    return shown, most, rows
 
 
 def _closes_in(values: pd.Series, level: float) -> bool:

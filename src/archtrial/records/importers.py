@@ -157,9 +157,11 @@ def read(
     notes += left_out
     _check_somewhere(frame, gathered)
     frame = scores.at_best_step(frame, lower)
-    bounded, scale, said = scores.scaled(frame, measure, percent)
-    notes += said
+    # What stands for a failure is no score, and settles no unit.
+    frame = scores.as_numbers(frame)
     frame, said = endings.check_stand_ins(frame, lower, failed_score)
+    notes += said
+    bounded, scale, said = scores.scaled(frame, measure, percent)
     notes += said
     frame = scores.with_examples(frame)
     frame, said = scores.with_tests(frame)

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from archtrial.errors import RecordsError
+from archtrial.records.endings import says_failed
 from archtrial.records.measures import Measure
 
 __all__ = [
+    "as_numbers",
     "at_best_step",
     "clean",
     "nested",
@@ -134,6 +136,29 @@ def at_best_step(frame: pd.DataFrame, lower_is_better: bool) -> pd.DataFrame:
     return frame.assign(**picked)
 
 
+def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns runs with numbers for scores; failed ones have none, whatever stands there.
+
+    A cell may hold a word of failure, such as "OOM", in place of a score.
+    """
+    frame = frame.copy()
+    for role in ("validation", "test"):
+        if role not in frame:
+            continue
+        if frame[role].dtype == object:
+            said = texts(frame[role])
+            odd = pd.to_numeric(said, errors="coerce").isna() & (said != "")
+            lost = {word for word in dict.fromkeys(said[odd]) if says_failed(word)}
+            gone = said.isin(list(lost))
+            frame["failed"] = frame["failed"] | gone
+        frame[role] = frame[role].astype(object).where(~frame["failed"], None)
+        frame[role] = numbers(frame, role)
+    for role in ("validation", "test"):
+        if role in frame:
+            frame[role] = frame[role].where(~frame["failed"])
+    return frame
+
+
 def scaled(
     frame: pd.DataFrame, measure: Measure, percent: bool
 ) -> tuple[bool, float, list[str]]:
@@ -143,8 +168,6 @@ def scaled(
         Whether all are fractions, what they were divided by, and notes.
     """
     roles = [role for role in ("validation", "test") if role in frame]
-    for role in roles:
-        frame[role] = numbers(frame, role)
     scores = frame[roles].to_numpy(np.float64)
     known = scores[np.isfinite(scores)]
     inside = (known >= 0) & (known <= 1)
