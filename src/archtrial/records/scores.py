@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from archtrial.errors import RecordsError
 from archtrial.records.endings import says_failed
@@ -145,7 +146,7 @@ def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     for role in ("validation", "test"):
         if role not in frame:
             continue
-        if frame[role].dtype == object:
+        if not is_numeric_dtype(frame[role]):
             said = texts(frame[role])
             odd = pd.to_numeric(said, errors="coerce").isna() & (said != "")
             lost = {word for word in dict.fromkeys(said[odd]) if says_failed(word)}
