@@ -56,7 +56,17 @@ FAILED = (
 UNHEARD = (("blorp", "failed"), ("zonk", "failed"), ("phase-3", "finished"))
 UNFINISHED = ("running", "queued", "pending")
 COUNTERS = (
-    "", "Unnamed: 0", "index", "level_0", "row", "#", "idx", "no.", "serial", "k", "job",
+    "",
+    "Unnamed: 0",
+    "index",
+    "level_0",
+    "row",
+    "#",
+    "idx",
+    "no.",
+    "serial",
+    "k",
+    "job",
     "exp_nr",
 )
 MEASURED = (
@@ -120,7 +130,9 @@ def made(number: int, folder: Path) -> Made:
     frame = _with_counters(rng, frame, about)
     frame = _with_measurements(rng, frame, about)
     validation, test = _headings(rng, metric)
-    frame = frame.rename(columns={"validation": validation, "test": test, "arm": "model"})
+    frame = frame.rename(
+        columns={"validation": validation, "test": test, "arm": "model"}
+    )
     if rng.random() < 0.3:
         frame = frame.drop(columns=test)
         about["test"] = False
@@ -259,7 +271,9 @@ def _with_counters(
     if rng.random() < 0.3:
         frame = frame.assign(n_layers=3, git_commit="abc")
     if rng.random() < 0.3:
-        frame = frame.assign(hidden=np.where(frame["arm"] == frame["arm"].iloc[0], 64, 96))
+        frame = frame.assign(
+            hidden=np.where(frame["arm"] == frame["arm"].iloc[0], 64, 96)
+        )
         about["follows"] = True
     return frame
 
@@ -271,7 +285,9 @@ def _with_measurements(
     about["measured"] = [str(name) for name in chosen]
     for name in chosen:
         whole = "epoch" in name
-        values = rng.integers(1, 30, len(frame)) if whole else rng.normal(50, 9, len(frame))
+        values = (
+            rng.integers(1, 30, len(frame)) if whole else rng.normal(50, 9, len(frame))
+        )
         frame = frame.assign(**{str(name): values})
     return frame
 

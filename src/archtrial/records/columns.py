@@ -125,7 +125,16 @@ _OBSERVED = {
     "emissions", "carbon", "energy", "crashed", "diverged",
 }  # fmt: skip
 # As the first word, of what was reached: "best_epoch", "peak_memory".
-_REACHED = {"best", "peak", "final", "last", "actual", "achieved", "observed", "measured"}
+_REACHED = {
+    "best",
+    "peak",
+    "final",
+    "last",
+    "actual",
+    "achieved",
+    "observed",
+    "measured",
+}
 _OBSERVED_PAIRS = (
     {"grad", "norm"}, {"gradient", "norm"}, {"per", "sec"}, {"per", "second"},
     {"per", "s"}, {"epochs", "run"}, {"epochs", "trained"}, {"epochs", "done"},
@@ -165,7 +174,9 @@ _CONFIGURED = {
     "frequency", "steps", "samples", "check", "percent", "folds", "bs", "workers",
     "batches", "dataset", "data", "file", "path", "patience", "seed",
 }  # fmt: skip
-_SKLEARN = re.compile(r"^(mean|std|rank|split\d+)_(test|train)_|^(mean|std)_(fit|score)_time$")
+_SKLEARN = re.compile(
+    r"^(mean|std|rank|split\d+)_(test|train)_|^(mean|std)_(fit|score)_time$"
+)
 _PREFIX = re.compile(
     r"^(params?|configs?|hp|hparams?|hyperparameters?|hyperparams?)[./_:]", re.I
 )
@@ -284,8 +295,7 @@ def find(
     else:
         # Arms may have hyperparameters of their own: in any source is enough.
         hyperparameters = tuple(
-            n if n not in elsewhere else ""
-            for n in wanted.hyperparameters
+            n if n not in elsewhere else "" for n in wanted.hyperparameters
         )
         hyperparameters = tuple(
             known(n, names, "--hyperparameters", place) for n in hyperparameters if n
@@ -425,6 +435,8 @@ def _preference(name: str) -> tuple[int, int]:
         kind = 2
     else:
         kind = {False: 3, True: 4, None: 5}[found.lower_is_better]
+    if len(words(name)) == 1:
+        return kind, -1  # "validation" before "validation_at_50"
     # The score at the end is what a user of the model gets.
     return kind, 1 if "best" in said else 2 if said & {"max", "min", "mean"} else 0
 
@@ -433,9 +445,7 @@ def _partner(validation: str, names: Sequence[str]) -> str | None:
     """Returns the test score of the same metric, taken in the same way."""
 
     def essence(name: str, part: set[str]) -> list[str]:
-        return sorted(
-            canonical([word for word in words(name) if word not in part])
-        )
+        return sorted(canonical([word for word in words(name) if word not in part]))
 
     tests = [
         name

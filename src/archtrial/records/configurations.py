@@ -107,8 +107,10 @@ def hyperparameters(
             texts = scores.texts(cells)
             values = texts.where(texts != "", None)
         different = values.nunique()
-        if naming.names_a_score(name) and is_numeric_dtype(values) and (
-            different > _FEW_NUMBERS or (values % 1 != 0).any()
+        if (
+            naming.names_a_score(name)
+            and is_numeric_dtype(values)
+            and (different > _FEW_NUMBERS or (values % 1 != 0).any())
         ):
             others.append(name)  # a loss of that name, not the name of a loss
         elif different < 2 or (
@@ -139,7 +141,9 @@ def told_apart(
             left[name] = f"{_shown(name)} follows from the arm: no hyperparameter."
         elif _counts_rows(name, kept[name], frame["arm"]):
             kept.pop(name)
-            left[name] = f"{_shown(name)} counts the rows, and is left out." + _else(name)
+            left[name] = f"{_shown(name)} counts the rows, and is left out." + _else(
+                name
+            )
     for name in _measured_over_seeds(kept, frame):
         kept.pop(name)
         left[name] = (
@@ -322,7 +326,14 @@ def configured(
     scored = [
         r
         for r in (
-            "arm", "validation", "test", "configuration", "pair", "run", "seed", "beside",
+            "arm",
+            "validation",
+            "test",
+            "configuration",
+            "pair",
+            "run",
+            "seed",
+            "beside",
         )
         if r in frame
     ]
@@ -351,9 +362,7 @@ def _repeated(
     return alike if even and len(counts) > 3 else None
 
 
-def _alone(
-    frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
-) -> list[str]:
+def _alone(frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]) -> list[str]:
     """Returns a warning where there are seeds, and no configuration has two."""
     seeds = frame.groupby("arm")["seed"].nunique()
     if seeds.max() < 2 or frame.duplicated(["arm", "key"]).any():
@@ -449,9 +458,7 @@ def _in_order(text: str) -> tuple[float, str]:
         return np.inf, text
 
 
-def _ordered(
-    frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
-) -> pd.Index:
+def _ordered(frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]) -> pd.Index:
     """Returns the rows in an order that does not depend on the table's.
 
     Runs that nothing but their scores tells apart come in an order drawn by these, in

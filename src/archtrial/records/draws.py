@@ -42,7 +42,9 @@ def noticed(
     for arm in names:
         own = frame[((frame["arm"] == arm) & (frame["number"] == 0)).to_numpy()]
         own = own.sort_values("row", kind="stable")
-        drawn = {name: values.loc[own.index] for name, values in hyperparameters.items()}
+        drawn = {
+            name: values.loc[own.index] for name, values in hyperparameters.items()
+        }
         varied = {name: v for name, v in drawn.items() if v.nunique(dropna=False) > 1}
         levels = _grid(varied)
         if levels is not None:
@@ -127,6 +129,5 @@ def _closes_in(values: pd.Series, level: float) -> bool:
     early, late = np.array_split(known, 2)
     ratio = np.var(late, ddof=1) / max(float(np.var(early, ddof=1)), 1e-300)
     return bool(
-        ratio < 0.25
-        and stats.f.cdf(ratio, len(late) - 1, len(early) - 1) < level
+        ratio < 0.25 and stats.f.cdf(ratio, len(late) - 1, len(early) - 1) < level
     )

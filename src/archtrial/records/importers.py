@@ -138,7 +138,11 @@ def read(
     opened = [_opened(str(source)) for source in sources]
     gathered = [
         _gather(
-            source, table, wanted, _condition_list(where), len(opened),
+            source,
+            table,
+            wanted,
+            _condition_list(where),
+            len(opened),
             _elsewhere(wanted, table, [t for _, t in opened]),
         )
         for source, (_, table) in zip(sources, opened, strict=True)
@@ -171,9 +175,7 @@ def read(
         notes += said
     hyperparameters, unvarying = configurations.hyperparameters(frame)
     if wanted.hyperparameters is None:
-        hyperparameters, said = configurations.told_apart(
-            frame, hyperparameters, names
-        )
+        hyperparameters, said = configurations.told_apart(frame, hyperparameters, names)
         unvarying += [name for name in said if name not in unvarying]
         notes += said.values()
     if wanted.repeat is not None:

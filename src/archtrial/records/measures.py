@@ -17,7 +17,16 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-__all__ = ["TEST", "TRAIN", "VALIDATION", "Measure", "canonical", "measure", "measures", "words"]
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "VALIDATION",
+    "Measure",
+    "canonical",
+    "measure",
+    "measures",
+    "words",
+]
 
 VALIDATION = {"val", "valid", "validation", "dev", "eval"}
 TEST = {"test", "holdout"}
@@ -106,7 +115,15 @@ _HIGHER = _FRACTIONS | {
     "skill", "profit", "sharpe",
 }  # fmt: skip
 # Shares by definition, of which a lower one is better.
-_LOWER_FRACTIONS = {"fpr", "fnr", "fpr95", "eer", "hter", "misclassification", "failures"}
+_LOWER_FRACTIONS = {
+    "fpr",
+    "fnr",
+    "fpr95",
+    "eer",
+    "hter",
+    "misclassification",
+    "failures",
+}
 # Errors per word may be more than one.
 _RATES = {"wer", "cer", "ter", "der", "mer", "ser"}
 _LOWER = (
@@ -229,9 +246,15 @@ def measure(name: str) -> Measure:
     highest = {word for word in said if word in _FRACTIONS | _OF_LABELS}
     complement = _complement(last)
     negated = bool(_NEGATED & set(said)) and not complement
-    fraction = not negated and lower is not None and (
-        bool(highest) and (lower is False or complement)
-        or lower is True and _share_of_errors(said)
+    fraction = (
+        not negated
+        and lower is not None
+        and (
+            bool(highest)
+            and (lower is False or complement)
+            or lower is True
+            and _share_of_errors(said)
+        )
     )
     return Measure(
         name=bare or "score",
@@ -275,8 +298,12 @@ def _direction(
         return None, ""
     if lowers:
         highers -= _OF_LABELS
-    if lowers and highers and not (
-        said[-1] == "loss" and lowers == {"loss"} and highers <= _LOSSES_OF_GAINS
+    if (
+        lowers
+        and highers
+        and not (
+            said[-1] == "loss" and lowers == {"loss"} and highers <= _LOSSES_OF_GAINS
+        )
     ):
         one, other = sorted(highers)[0], sorted(lowers)[0]
         return None, f"{one!r} and {other!r} contradict each other"
