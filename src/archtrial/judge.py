@@ -358,7 +358,7 @@ def judge_imported(
         )
     first, *others = imported.arms
     measure = imported.measure
-    return assess(
+    found = assess(
         runs,
         protocol={
             "data": {"name": imported.name, "digest": imported.digest},
@@ -388,6 +388,28 @@ def judge_imported(
         paired=imported.paired,
         ceilings=ceilings,
     )
+    if margin is None and not _has_a_zero(imported):
+        equal = [c for c in found.verdict.comparisons if c["verdict"] == "equivalent"]
+        if equal:
+            raise ProtocolError(
+                "whether two arms are equally good depends on the gap worth having",
+                f"none was declared, and of {measure.name!r} nobody knows what a small"
+                " one is",
+                "Declare it, in the units of the scores: --margin 0.01, or whatever it"
+                " is.",
+            )
+    return found
+
+
+def _has_a_zero(imported: Imported) -> bool:
+    """Says whether a small part of a score is a small gap: of a share, of a loss."""
+    measure = imported.measure
+    if imported.bounded or measure.name == "r2":
+        return True
+    lowest = min(
+        (run.validation for run in imported.runs if not run.diverged), default=0.0
+    )
+    return bool(measure.lower_is_better) and lowest >= 0
 
 
 def _published(
@@ -457,8 +479,13 @@ def assess(
     notes = [*protocol["notes"], *reading.notes]
     if assumed:
         notes.append(
-            f"No margin was declared: {margin:g} is assumed, the larger of half a point"
-            " and one standard deviation over seeds."
+            f"No margin was declared: {margin:g} is assumed, the larger of"
+            + (
+                " half a point"
+                if metric.bounded or metric.name == "r2"
+                else " half a per cent of a usual score"
+            )
+            + " and one standard deviation over seeds."
         )
     document = {
         "schema": 2,

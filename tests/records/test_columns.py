@@ -28,7 +28,7 @@ def test_a_validation_accuracy_has_many_names(name):
     [
         ("val_loss", "loss", True, False, False),
         ("validation", "score", None, False, False),
-        ("val_err", "error", True, False, True),
+        ("val_err", "error", True, False, False),
         ("learning_curve[-1].top_1", "top_1", False, True, False),
         ("val_acc[best]", "accuracy", False, True, False),
         ("val_r2", "r2", False, False, False),
@@ -36,7 +36,7 @@ def test_a_validation_accuracy_has_many_names(name):
         ("dev/bleu", "bleu", False, False, False),
         ("val_bpb", "bpb", True, False, False),
         ("val_crps", "crps", True, False, False),
-        ("val_top1_err", "top_1_error", True, False, True),
+        ("val_top1_err", "top_1_error", True, True, False),
         ("val_neg_mean_squared_error", "neg_squared_error", False, False, False),
         ("val_neg_log_likelihood", "neg_log_likelihood", True, False, False),
         ("val_dice_loss", "dice_loss", True, False, False),

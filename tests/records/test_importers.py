@@ -499,7 +499,10 @@ def test_files_can_be_the_repeats(tmp_path):
             "arm a, seed 0 in row 1 and again in row 3",
         ),
         ("arm,val_acc,val_f1\nA,1,1\n", None),
-        ("arm,val_top_1,val_top_5\nA,1,1\n", "Name one: --validation val_top_1 or --validation val_top_5"),
+        (
+            "arm,val_top_1,val_top_5\nA,1,1\n",
+            "Name one: --validation val_top_1 or --validation val_top_5",
+        ),
     ],
 )
 def test_mistakes_are_one_message(tmp_path, text, says):
@@ -568,7 +571,9 @@ def test_scores_out_of_range_are_refused_with_the_row(tmp_path):
     assert "row 6, validation: 930" in refusal([csv(tmp_path, frame)])
     frame.loc[5, "val_acc"] = -0.5
     assert "accuracy lies between 0 and 1" in refusal([csv(tmp_path, frame)])
-    plain = searched(16).rename(columns={"val_acc": "val_score", "test_acc": "test_score"})
+    plain = searched(16).rename(
+        columns={"val_acc": "val_score", "test_acc": "test_score"}
+    )
     plain.loc[5, "val_score"] = 79.0
     assert "row 6" in refusal([csv(tmp_path, plain)])
     assert not read([csv(tmp_path, plain)], metric="Elo").bounded

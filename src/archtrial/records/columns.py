@@ -19,6 +19,17 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from archtrial.errors import RecordsError
+from archtrial.records.measures import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Measure,
+    canonical,
+    measure,
+    measures,
+    spread,
+    words,
+)
 
 __all__ = [
     "NONE",
@@ -32,6 +43,7 @@ __all__ = [
     "find",
     "known",
     "measure",
+    "names_a_score",
     "short",
     "tuned",
     "words",
@@ -88,69 +100,6 @@ class Columns:
     """Other validation scores that were there to choose from."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Measure:
-    """What the name of a score says of it."""
-
-    name: str
-    """In the words of `metrics` where it has them; "score" where nothing is said."""
-    lower_is_better: bool | None
-    """None where the name does not say."""
-    fraction: bool
-    """Whether it is one by definition, such as an accuracy."""
-    rate: bool
-    """Whether it is one where all values lie between 0 and 1, such as an error."""
-
-
-# Words of a column's name. Lists, because what is missing is found by reading them.
-_VALIDATION = {"val", "valid", "validation", "dev", "eval"}
-_TEST = {"test", "holdout"}
-_TRAIN = {"train", "training"}
-_SYNONYMS = {
-    "acc": "accuracy", "accuracies": "accuracy", "losses": "loss", "errors": "error",
-    "err": "error", "errs": "error", "ppl": "perplexity", "logloss": "log_loss",
-    "auc": "auroc", "roc": "auroc", "mean_squared": "mse", "bits_per_byte": "bpb",
-    "cross_entropy": "loss", "crossentropy": "loss", "ce": "loss", "xentropy": "loss",
-}  # fmt: skip
-# What is known of scores, and nothing else is: a name in neither list is a question.
-_FRACTIONS = {
-    "accuracy", "f1", "fbeta", "auroc", "auprc", "aupr", "precision", "recall",
-    "sensitivity", "specificity", "iou", "miou", "jaccard", "dice", "map", "top", "mrr",
-    "ndcg", "hit", "hits", "tpr", "tnr", "pck", "winrate", "exact",
-}  # fmt: skip
-_RATES = {"error", "err", "wer", "cer", "eer", "fpr", "fnr", "misclassification"}
-_LOWER = _RATES | {
-    "loss", "log_loss", "rmse", "mae", "mse", "msle", "rmsle", "mape", "smape", "wmape",
-    "mase", "rmsse", "nrmse", "mdae", "medae", "mad", "perplexity", "perp", "nll",
-    "nlpd", "mer", "ter", "der", "bpc", "bpb", "bpd", "bits", "fid", "kid", "regret",
-    "crps", "brier", "ece", "mce", "epe", "latency", "lpips", "mpjpe", "ade", "fde",
-    "hausdorff", "hd95", "assd", "chamfer", "emd", "wasserstein", "pinball", "quantile",
-    "deviance", "crossentropy", "xent", "bce", "kl", "kld", "divergence", "distance",
-    "dist", "fpr95", "aer", "absrel", "sqrel", "silog", "hamming", "residual",
-    "discrepancy", "mmd", "violation", "aic", "bic",
-}  # fmt: skip
-_HIGHER = _FRACTIONS | {
-    "r2", "rsquared", "bleu", "sacrebleu", "chrf", "rouge", "rougel", "meteor", "cider",
-    "spice", "psnr", "ssim", "msssim", "reward", "return", "returns", "kappa", "qwk",
-    "mcc", "matthews", "pearson", "spearman", "kendall", "corr", "correlation", "ccc",
-    "nse", "kge", "cindex", "concordance", "elo", "likelihood", "loglikelihood",
-    "loglik", "elbo", "success", "mos", "pesq", "stoi", "sdr", "sisdr", "snr",
-    "silhouette", "nmi", "ari", "ami", "purity", "agreement",
-}  # fmt: skip
-# Words after which a score may mean its opposite or something else: of "neg_mse" a
-# higher one is better, of "loss_reduction" and "accuracy_gap" nobody can say.
-_NEGATED = {"neg", "negative", "minus", "negated"}
-_CHANGED = {
-    "gap", "drop", "reduction", "improvement", "gain", "delta", "diff", "difference",
-    "ratio", "relative", "inverse", "inv", "reciprocal", "complement", "decrease",
-    "increase", "degradation", "change", "saved", "saving",
-}  # fmt: skip
-# Words that say where or when a score was taken, not what it measures.
-_ABOUT = {
-    "metrics", "metric", "summary", "final", "last", "best", "max", "min", "mean",
-    "average", "avg", "learning", "curve", "curves", "history", "user", "attrs",
-    "epoch", "value", "values", "set", "score", "at",
-}  # fmt: skip
 # Columns that a tracker keeps for itself, or that tell when, where and by whom.
 _BOOKKEEPING = {
     "time", "times", "date", "datetime", "timestamp", "created", "start", "started",
@@ -159,21 +108,48 @@ _BOOKKEEPING = {
     "uid", "uuid", "group", "sweep", "project", "entity", "description", "comment",
     "experiment", "id", "name", "version", "memory", "index", "artifact", "unnamed",
     "nan", "datetime_start", "datetime_complete", "seed", "iteration", "number",
-    "updated", "agent", "job", "wandb", "timestamps", "finished", "completed", "elapsed",
-    "wall", "walltime", "clock", "msec", "ms", "hours", "minutes",
+    "updated", "agent", "job", "wandb", "timestamps", "finished", "completed",
 }  # fmt: skip
+# Words of a clock: what took how long. Nobody tunes it, but for a warm-up.
+_CLOCK = {
+    "time", "times", "seconds", "secs", "sec", "duration", "runtime", "elapsed", "wall",
+    "walltime", "clock", "msec", "ms", "hours", "minutes", "timestamp", "datetime",
+    "date", "eta", "uptime",
+}  # fmt: skip
+_NO_CLOCK = {"warmup", "embed", "embedding", "dim", "horizon", "step", "steps", "mask"}
 # Words, or two words, of what a run is observed to do; nobody tunes them.
 _OBSERVED = {
-    "best", "peak", "throughput", "gpu", "cuda", "vram", "ram", "mfu", "util",
-    "utilization", "utilisation", "std", "stderr", "sem", "rank", "params", "flops",
-    "macs", "gflops", "converged", "stopped",
+    "throughput", "gpu", "gpus", "cuda", "vram", "ram", "mfu", "util", "utilization",
+    "utilisation", "stderr", "sem", "params", "flops", "macs", "gflops", "converged",
+    "stopped", "mem", "memory", "watts", "joules", "power", "fps", "speed", "cpu",
+    "emissions", "carbon", "energy", "crashed", "diverged",
 }  # fmt: skip
+# As the first word, of what was reached: "best_epoch", "peak_memory".
+_REACHED = {
+    "best",
+    "peak",
+    "final",
+    "last",
+    "actual",
+    "achieved",
+    "observed",
+    "measured",
+}
 _OBSERVED_PAIRS = (
     {"grad", "norm"}, {"gradient", "norm"}, {"per", "sec"}, {"per", "second"},
-    {"epochs", "run"}, {"epochs", "trained"}, {"steps", "run"}, {"tokens", "seen"},
-    {"samples", "seen"}, {"n", "parameters"}, {"num", "parameters"}, {"fit", "time"},
+    {"per", "s"}, {"epochs", "run"}, {"epochs", "trained"}, {"epochs", "done"},
+    {"epochs", "completed"}, {"steps", "run"}, {"steps", "done"}, {"steps", "completed"},
+    {"steps", "trained"}, {"tokens", "seen"}, {"samples", "seen"}, {"examples", "seen"},
+    {"n", "parameters"}, {"num", "parameters"}, {"fit", "time"}, {"param", "count"},
+    {"model", "size"}, {"it", "s"}, {"n", "iter"}, {"stop", "epoch"}, {"best", "epoch"},
+    {"best", "step"}, {"best", "iteration"}, {"exit", "code"}, {"return", "code"},
 )  # fmt: skip
 _CLIPPING = {"clip", "max", "clipping"}
+# Words after which a loss is no score of a run but a part of what was tuned.
+_ABOUT_A_LOSS = {
+    "weight", "weights", "coef", "coefficient", "lambda", "scale", "smoothing", "type",
+    "fn", "function", "temperature", "margin", "threshold", "penalty", "kind", "delta",
+}  # fmt: skip
 # Words of what is tuned: such a column is no measurement, however it falls.
 _TUNED = {
     "lr", "learning", "rate", "weight", "decay", "wd", "dropout", "momentum", "batch",
@@ -183,11 +159,24 @@ _TUNED = {
     "scheduler", "schedule", "activation", "augmentation", "mixup", "cutmix", "patience",
     "tau", "sigma", "scale", "regularization", "penalty", "estimators", "leaves",
 }  # fmt: skip
+# After a tracker's prefix, words of what it notes besides the hyperparameters.
+_KEPT = {
+    "count", "total", "millions", "path", "dir", "file", "hash", "id", "uuid", "url",
+    "version", "m",
+}  # fmt: skip
 _COUNTERS = {
     "index", "idx", "row", "rows", "no", "nr", "num", "number", "id", "trial", "run",
     "unnamed", "level", "exp", "experiment", "count", "counter", "i", "n", "line",
 }  # fmt: skip
-_SKLEARN = re.compile(r"^(mean|std|rank|split\d+)_(test|train)_|^(mean|std)_(fit|score)_time$")
+# Words of how scores are taken: "val_split" and "eval_every" are settings.
+_CONFIGURED = {
+    "size", "split", "fraction", "frac", "ratio", "batch", "interval", "every", "freq",
+    "frequency", "steps", "samples", "check", "percent", "folds", "bs", "workers",
+    "batches", "dataset", "data", "file", "path", "patience", "seed",
+}  # fmt: skip
+_SKLEARN = re.compile(
+    r"^(mean|std|rank|split\d+)_(test|train)_|^(mean|std)_(fit|score)_time$"
+)
 _PREFIX = re.compile(
     r"^(params?|configs?|hp|hparams?|hyperparameters?|hyperparams?)[./_:]", re.I
 )
@@ -212,13 +201,6 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "metric": ("metric", "metric_name"),
     "tuner": ("tuner", "sampler", "search_algorithm", "search_alg"),
 }  # fmt: skip
-
-
-def words(name: str) -> list[str]:
-    """Returns the words of a column's name, in small letters."""
-    name = re.sub(r"\[[^\]]*\]", " ", name)
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.findall(r"r2|f1|[a-z]+|[0-9]+", name.lower())
 
 
 def short(name: str) -> str:
@@ -250,62 +232,6 @@ def known(name: str, names: Sequence[str], option: str, place: str) -> str:
         f"it has no {name!r}, but {_listed(names)}",
         f"Did you mean {near[0]!r}?" if near else "",
     )
-
-
-def measure(name: str) -> Measure:
-    """Returns what a score's name says: what it measures and in which direction.
-
-        >>> measure("val_top1_err").lower_is_better
-        True
-        >>> measure("neg_mean_squared_error").lower_is_better
-        False
-        >>> measure("val_zeta").lower_is_better is None
-        True
-    """
-    # Of a path, what comes last says what it is.
-    last = re.split(r"[.\]]", name)[-1] if "[" in name else name
-    spelled = [
-        word
-        for word in words(last) or words(name)
-        if word not in _VALIDATION | _TEST | _TRAIN
-    ]
-    said = [
-        _SYNONYMS.get(word, word) for word in spelled if word not in _ABOUT | {"log"}
-    ]
-    bare = "_".join(
-        _SYNONYMS.get(word, word) for word in spelled if word not in _ABOUT
-    )
-    bare = _SYNONYMS.get(bare, bare)
-    if bare in _LOWER | _HIGHER:
-        said = [bare]
-    lower = _direction(said, spelled)
-    fractions = any(word in _FRACTIONS for word in said) and lower is False
-    if fractions and set(said) & _NEGATED:
-        fractions = False
-    return Measure(
-        name=bare or "score",
-        lower_is_better=lower,
-        fraction=fractions,
-        rate=lower is True and bool(said) and said[-1] in _RATES,
-    )
-
-
-def _direction(said: Sequence[str], spelled: Sequence[str]) -> bool | None:
-    """Returns whether lower is better; None where the words do not settle it."""
-    lowers = [i for i, word in enumerate(said) if word in _LOWER]
-    highers = [i for i, word in enumerate(said) if word in _HIGHER]
-    if _CHANGED & set(said) or "1" in said[:1]:
-        return None
-    if not lowers and not highers:
-        # By the convention of all libraries, a score that is nothing else is a gain.
-        return False if "score" in spelled and not said else None
-    if lowers and highers and max(lowers) < max(highers):
-        return None  # "loss_accuracy"; of "dice_loss" the last word says it
-    lower = bool(lowers)
-    if _NEGATED & set(said):
-        # "negative log likelihood" is a loss; so is any other negated gain.
-        return not lower
-    return lower
 
 
 def find(
@@ -369,8 +295,7 @@ def find(
     else:
         # Arms may have hyperparameters of their own: in any source is enough.
         hyperparameters = tuple(
-            n if n not in elsewhere else ""
-            for n in wanted.hyperparameters
+            n if n not in elsewhere else "" for n in wanted.hyperparameters
         )
         hyperparameters = tuple(
             known(n, names, "--hyperparameters", place) for n in hyperparameters if n
@@ -406,11 +331,37 @@ def counting(name: str) -> bool:
     return not said - _COUNTERS or name.strip() in ("", "#")
 
 
-def _observed(name: str) -> bool:
+def names_a_score(name: str) -> bool:
+    """Says whether a column holds a score; "validation_split" would be none."""
     said = set(words(name))
-    return bool(_OBSERVED & said) or any(
-        pair <= said and not _CLIPPING & said for pair in _OBSERVED_PAIRS
+    parts = VALIDATION | TEST | TRAIN
+    if _SKLEARN.match(name):
+        return True
+    if _ABOUT_A_LOSS & said and not parts & said:
+        return False
+    return (
+        measures(name)
+        or (bool(said & parts) and len(said) == 1)
+        or ("score" in said and not tuned(name))
     )
+
+
+def _observed(name: str) -> bool:
+    """Says whether a name is of what a run was seen to do."""
+    listed, said = words(name), set(words(name))
+    if any(pair <= said and not _CLIPPING & said for pair in _OBSERVED_PAIRS):
+        return True
+    if _CLOCK & said and not _NO_CLOCK & said:
+        return True
+    if tuned(name) or (VALIDATION | TEST) & said:
+        return False
+    return bool(_OBSERVED & said) or listed[:1] in [[word] for word in _REACHED]
+
+
+def _kept_by_others(name: str) -> bool:
+    """Says whether a name is of what a tracker keeps for itself."""
+    said = set(words(name))
+    return bool(_BOOKKEEPING & said) and not tuned(name)
 
 
 def _option(role: str) -> str:
@@ -427,9 +378,12 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
     candidates = [
         name
         for name in names
-        if _VALIDATION & set(words(name))
-        and not (_TRAIN | _TEST) & set(words(name))
-        and (not _BOOKKEEPING & set(words(name)) or _measures(name))
+        if VALIDATION & set(words(name))
+        and not (TRAIN | TEST) & set(words(name))
+        and not _observed(name)
+        and not spread(name)
+        and not (_CONFIGURED & set(words(name)) and not measures(name))
+        and (not _BOOKKEEPING & set(words(name)) or measures(name))
     ]
     if not candidates:  # what Optuna and scikit-learn call theirs
         candidates = [
@@ -439,8 +393,10 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
         scores = [
             name
             for name in names
-            if _names_a_score(name)
-            and not (_TRAIN | _BOOKKEEPING | {"std", "rank"}) & set(words(name))
+            if names_a_score(name)
+            and not (TRAIN | _BOOKKEEPING) & set(words(name))
+            and not _observed(name)
+            and not spread(name)
         ]
         raise RecordsError(
             f"{place} has a column of validation scores",
@@ -479,6 +435,8 @@ def _preference(name: str) -> tuple[int, int]:
         kind = 2
     else:
         kind = {False: 3, True: 4, None: 5}[found.lower_is_better]
+    if len(words(name)) == 1:
+        return kind, -1  # "validation" before "validation_at_50"
     # The score at the end is what a user of the model gets.
     return kind, 1 if "best" in said else 2 if said & {"max", "min", "mean"} else 0
 
@@ -487,62 +445,47 @@ def _partner(validation: str, names: Sequence[str]) -> str | None:
     """Returns the test score of the same metric, taken in the same way."""
 
     def essence(name: str, part: set[str]) -> list[str]:
-        return sorted(
-            _SYNONYMS.get(word, word) for word in words(name) if word not in part
-        )
+        return sorted(canonical([word for word in words(name) if word not in part]))
 
     tests = [
         name
         for name in names
-        if _TEST & set(words(name))
-        and not (_TRAIN | _VALIDATION) & set(words(name))
+        if TEST & set(words(name))
+        and not (TRAIN | VALIDATION) & set(words(name))
         and name != validation
     ]
-    same = essence(validation, _VALIDATION)
+    same = essence(validation, VALIDATION)
     for name in tests:
-        if essence(name, _TEST) == same:
+        if essence(name, TEST) == same:
             return name
-    if _TEST & set(words(validation)):
+    if TEST & set(words(validation)):
         return None  # the best was picked by it
     if measure(validation).name == "score":
         # The name says nothing of the metric: what the only test score measures.
         plain = [name for name in tests if measure(name).name == "score"] or [
-            name for name in tests if _measures(name)
+            name for name in tests if measures(name)
         ]
         return plain[0] if len(plain) == 1 else None
     return None
 
 
-def _measures(name: str) -> bool:
-    """Says whether a name tells what is measured."""
-    said = {_SYNONYMS.get(word, word) for word in words(name)}
-    return bool(said & (_FRACTIONS | _LOWER | _HIGHER))
-
-
-def _names_a_score(name: str) -> bool:
-    """Says whether a column holds a score; "validation_split" would be none."""
-    said = set(words(name))
-    parts = _VALIDATION | _TEST | _TRAIN
-    if _SKLEARN.match(name):
-        return True
-    return (
-        _measures(name)
-        or (bool(said & parts) and len(said) == 1)
-        or ("score" in said and not tuned(name))
-    )
-
-
 def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
-    marked = tuple(name for name in names if _PREFIX.match(name))
+    marked = tuple(
+        name
+        for name in names
+        if _PREFIX.match(name) and not _KEPT & set(words(short(name)))
+    )
     if marked:
         return marked
+    parts = VALIDATION | TEST | TRAIN
     return tuple(
         name
         for name in names
         if "[" not in name
         and not name.startswith("_")
-        and not _names_a_score(name)
-        and not _BOOKKEEPING & set(words(name))
+        # A column "loss" may hold the name of what was minimised: its cells will say.
+        and (not names_a_score(name) or not parts & set(words(name)))
+        and not _kept_by_others(name)
         and not _observed(name)
     )
 

@@ -5,7 +5,9 @@ equal hyperparameters; where nothing tells it, each run is one. Fresh seeds are 
 else a configuration has.
 """
 
+import functools
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,7 +107,13 @@ def hyperparameters(
             texts = scores.texts(cells)
             values = texts.where(texts != "", None)
         different = values.nunique()
-        if different < 2 or (
+        if (
+            naming.names_a_score(name)
+            and is_numeric_dtype(values)
+            and (different > _FEW_NUMBERS or (values % 1 != 0).any())
+        ):
+            others.append(name)  # a loss of that name, not the name of a loss
+        elif different < 2 or (
             not is_numeric_dtype(values) and different > _MOST_OPTIONS
         ):
             others.append(name)
@@ -133,19 +141,15 @@ def told_apart(
             left[name] = f"{_shown(name)} follows from the arm: no hyperparameter."
         elif _counts_rows(name, kept[name], frame["arm"]):
             kept.pop(name)
-            left[name] = f"{_shown(name)} counts the rows, and is left out." + _else(name)
-    # Those with the most values first: what was measured never comes twice.
-    order = sorted(
-        (n for n in kept if not naming.tuned(n)), key=lambda n: -kept[n].nunique()
-    )
-    for name in order:
-        others = {n: v for n, v in kept.items() if n != name}
-        if others and _measured_over_seeds(kept[name], others, frame):
-            kept.pop(name)
-            left[name] = (
-                f"{_shown(name)} differs between runs that are alike in all else: it"
-                " was measured, and is left out." + _else(name)
+            left[name] = f"{_shown(name)} counts the rows, and is left out." + _else(
+                name
             )
+    for name in _measured_over_seeds(kept, frame):
+        kept.pop(name)
+        left[name] = (
+            f"{_shown(name)} differs between runs that are alike in all else: it"
+            " was measured, and is left out." + _else(name)
+        )
     apart = _not_paired(kept, frame, names)
     for name in apart:
         kept.pop(name)
@@ -182,31 +186,50 @@ def _counts_rows(name: str, values: pd.Series, arms: pd.Series) -> bool:
 
 
 def _measured_over_seeds(
-    values: pd.Series, others: Mapping[str, pd.Series], frame: pd.DataFrame
-) -> bool:
-    """Says whether a column differs between runs that only their seeds tell apart."""
-    if "seed" not in frame:
-        return False
-    keys = pd.DataFrame({"arm": frame["arm"], **others})
+    kept: Mapping[str, pd.Series], frame: pd.DataFrame
+) -> list[str]:
+    """Returns columns that differ between runs that only their seeds tell apart.
+
+    A column, or all but some, whose values come again with other seeds and never with
+    the same one tells the configurations; what varies within these was measured.
+    """
+    if "seed" not in frame or frame["seed"].nunique() < 2:
+        return []
+    told = [name for name in kept if naming.tuned(name)]
+    unsure = [name for name in kept if name not in told]
+    # One by one, those with the most values last: what was measured never comes twice.
+    unsure.sort(key=lambda n: (kept[n].groupby(frame["arm"]).nunique().max(), n))
+    tries = [[name] for name in kept]
+    tries += [told, *([*told, *unsure[:i]] for i in range(len(unsure), 0, -1))]
+    tries += [[n for n in kept if n != name] for name in reversed(unsure)]
+    for columns in tries:
+        alike = _alike(columns, kept, frame)
+        if alike is None:
+            continue
+        size = alike.map(alike.value_counts())
+        found = []
+        for name in unsure:
+            varied = kept[name].groupby(alike).transform("nunique")[size > 1]
+            if name not in columns and (varied > 1).mean() >= 0.5:
+                found.append(name)
+        return found
+    return []
+
+
+def _alike(
+    columns: Sequence[str], kept: Mapping[str, pd.Series], frame: pd.DataFrame
+) -> pd.Series | None:
+    """Returns a number for each configuration; None where columns do not tell them."""
+    if not columns:
+        return None
+    keys = pd.DataFrame({"arm": frame["arm"], **{n: kept[n] for n in columns}})
     alike = keys.groupby(list(keys), dropna=False, sort=False).ngroup()
-    with_seed = pd.DataFrame({"key": alike, "seed": frame["seed"]})
-    if with_seed.duplicated().any():
-        return False  # without the column, runs would stand there twice
-    seeds = frame["seed"].groupby(frame["arm"]).nunique().max()
-    rows = frame["arm"].value_counts().max()
-    if seeds > rows / 2:
-        # Each run may have a seed of its own: then only exact recurrence of what is
-        # continuous tells which runs are alike.
-        if max(v.nunique() for v in others.values()) <= _FEW_NUMBERS:
-            return False
-    size = alike.map(alike.value_counts())
-    varied = values.groupby(alike).transform("nunique")
-    several = (size > 1).to_numpy()
-    if several.mean() < 0.5 or (varied[several] > 1).mean() < 0.5:
-        return False
-    # A level that comes as often as any other was set; what was measured falls unevenly.
-    counts = values.groupby(frame["arm"]).value_counts()
-    return bool(counts.max() == 1 or counts.max() >= 2 * counts.min())
+    if pd.DataFrame({"key": alike, "seed": frame["seed"]}).duplicated().any():
+        return None  # runs would stand there twice
+    counts = alike.value_counts()
+    # A few levels and a seed for each run would look alike by chance, and unevenly.
+    even = bool((counts == counts.max()).mean() >= 0.5) and counts.max() > 1
+    return alike if even and (alike.map(counts) > 1).mean() >= 0.5 else None
 
 
 def _not_paired(
@@ -217,13 +240,19 @@ def _not_paired(
     if "seed" in frame and kept:
         keys = pd.DataFrame({"arm": frame["arm"], **kept})
         searched = frame[~keys.duplicated().to_numpy()]
+        told = {n: v for n, v in kept.items() if naming.tuned(n)}
+        if told and len(searched) == len(frame):
+            keys = pd.DataFrame({"arm": frame["arm"], **told})
+            searched = frame[~keys.duplicated().to_numpy()]
     arms = [searched.index[(searched["arm"] == arm).to_numpy()] for arm in names]
 
-    def draws(values: pd.Series) -> list[list[Any]]:
-        return [sorted(map(str, values.loc[own])) for own in arms]
+    def overlap(values: pd.Series) -> float:
+        """The share of an arm's values that all others have as often."""
+        counts = [Counter(map(str, values.loc[own])) for own in arms]
+        common = functools.reduce(lambda one, other: one & other, counts)
+        return common.total() / max(1, *(each.total() for each in counts))
 
-    found = {name: draws(values) for name, values in kept.items()}
-    shared = [n for n, (first, *rest) in found.items() if all(r == first for r in rest)]
+    shared = [name for name, values in kept.items() if overlap(values) >= _MOSTLY]
     apart = [
         name
         for name, values in kept.items()
@@ -236,10 +265,12 @@ def _not_paired(
         return []
     rows = pd.DataFrame({name: kept[name] for name in shared})
     pairs = [rows.loc[own].map(str).agg("\0".join, axis=1) for own in arms]
-    exact = all(
-        len(set(own)) == len(own) > 3 and set(own) == set(pairs[0]) for own in pairs
+    common = set.intersection(*(set(own) for own in pairs))
+    whole = all(
+        len(set(own)) == len(own) > 3 and len(common) >= _MOSTLY * len(own)
+        for own in pairs
     )
-    return apart if exact else []
+    return apart if whole else []
 
 
 def configured(
@@ -277,7 +308,16 @@ def configured(
                 f" configuration of its own: --configuration {naming.ROW}.",
             )
         key = np.arange(len(frame))
+        if hyperparameters and (again := _repeated(frame, hyperparameters)) is not None:
+            key, by = again.to_numpy(), "hyperparameters"
+            notes.append(
+                "Runs that are alike in all hyperparameters are repeats of one"
+                " configuration, although the table has no seeds; if each is a draw of"
+                f" its own: --configuration {naming.ROW}."
+            )
     frame = frame.assign(key=key, by=by)
+    if by == "hyperparameters" and "seed" in frame:
+        notes += _alone(frame, hyperparameters)
     if "repeat" in frame and wanted.repeat is not None:
         return frame.assign(number=0), notes
     again = ["arm", "key", "seed"] if "seed" in frame else None
@@ -286,7 +326,14 @@ def configured(
     scored = [
         r
         for r in (
-            "arm", "validation", "test", "configuration", "pair", "run", "seed", "beside",
+            "arm",
+            "validation",
+            "test",
+            "configuration",
+            "pair",
+            "run",
+            "seed",
+            "beside",
         )
         if r in frame
     ]
@@ -298,6 +345,43 @@ def configured(
         _refuse_twice(frame, same, None, place, whole)
     frame["number"] = _seed_numbers(frame)
     return frame, notes
+
+
+def _repeated(
+    frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
+) -> pd.Series | None:
+    """Returns a number for each configuration that was run as often as all others.
+
+    A draw may come twice by chance, but hardly all of them equally often.
+    """
+    keys = pd.DataFrame({"arm": frame["arm"], **hyperparameters})
+    alike = keys.groupby(list(keys), dropna=False, sort=False).ngroup()
+    counts = alike.value_counts()
+    usual = counts.mode().max()
+    even = usual > 1 and (counts == usual).mean() >= _MOSTLY and (counts > 1).all()
+    return alike if even and len(counts) > 3 else None
+
+
+def _alone(frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]) -> list[str]:
+    """Returns a warning where there are seeds, and no configuration has two."""
+    seeds = frame.groupby("arm")["seed"].nunique()
+    if seeds.max() < 2 or frame.duplicated(["arm", "key"]).any():
+        return []
+    by_one = [
+        name
+        for name in hyperparameters
+        if len(hyperparameters) > 1
+        and _alike([n for n in hyperparameters if n != name], hyperparameters, frame)
+        is not None
+    ]
+    told = [n for n in hyperparameters if n not in by_one] or list(hyperparameters)
+    which = f": {', '.join(by_one)} differs between them" if by_one else ""
+    return [
+        f"No two runs share a configuration although there are seeds{which}. If a column"
+        " was measured and not tuned, name those that were tuned: "
+        + shlex.join(["--hyperparameters", ",".join(told)])
+        + "."
+    ]
 
 
 def _refuse_twice(
@@ -342,7 +426,11 @@ def _seed_numbers(frame: pd.DataFrame) -> np.ndarray:
     and the smallest of several: in which order a table has its rows says nothing.
     """
     late = np.zeros(len(frame))
-    if "seed" in frame:
+    if "seed" not in frame:
+        # Which of several repeats was the search's is drawn by what stands in its row,
+        # so that neither the table's order nor the height of a score decides.
+        late = _content(frame).rank(method="dense").to_numpy()
+    else:
         for _, own in frame.groupby("arm", sort=False):
             counts = own["seed"].value_counts()
             if counts.iloc[0] > 1:
@@ -356,6 +444,12 @@ def _seed_numbers(frame: pd.DataFrame) -> np.ndarray:
     return numbers
 
 
+def _content(frame: pd.DataFrame) -> pd.Series:
+    """Returns a number for what stands in each row, the same wherever the row stands."""
+    cells = frame[[r for r in ("validation", "test", "beside") if r in frame]]
+    return pd.util.hash_pandas_object(cells.astype(str), index=False)
+
+
 def _in_order(text: str) -> tuple[float, str]:
     """Returns what sorts texts that are numbers as numbers, and others after them."""
     try:
@@ -364,12 +458,11 @@ def _in_order(text: str) -> tuple[float, str]:
         return np.inf, text
 
 
-def _ordered(
-    frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]
-) -> pd.Index:
+def _ordered(frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]) -> pd.Index:
     """Returns the rows in an order that does not depend on the table's.
 
-    Runs that nothing but their scores tells apart keep theirs.
+    Runs that nothing but their scores tells apart come in an order drawn by these, in
+    which their height plays no part.
     """
     told = [r for r in ("pair", "configuration", "run", "seed") if r in frame]
     keys = pd.DataFrame(
@@ -379,11 +472,10 @@ def _ordered(
                 for role in told
             },
             **{name: hyperparameters[name] for name in sorted(hyperparameters)},
+            "by content": _content(frame),
         },
         index=frame.index,
     )
-    if not len(keys.columns):
-        return frame.index
     return keys.sort_values(list(keys), kind="stable").index
 
 

@@ -42,12 +42,23 @@ def noticed(
     for arm in names:
         own = frame[((frame["arm"] == arm) & (frame["number"] == 0)).to_numpy()]
         own = own.sort_values("row", kind="stable")
-        drawn = {name: values.loc[own.index] for name, values in hyperparameters.items()}
+        drawn = {
+            name: values.loc[own.index] for name, values in hyperparameters.items()
+        }
         varied = {name: v for name, v in drawn.items() if v.nunique(dropna=False) > 1}
         levels = _grid(varied)
         if levels is not None:
             notes.append((arm, levels))
             continue
+        cell = _crowded(varied, _LEVEL / max(1, len(names)))
+        if cell is not None:
+            raise RecordsError(
+                "runs are independent random draws",
+                f"{place}: {cell[1]} of {cell[2]} configurations of {arm} are the same"
+                f" one ({cell[0]}), as an adaptive tuner's choices are",
+                "If the search was random, say so: --tuner random; if a tuner chose,"
+                " give whole repeats of it: --repeat-column COLUMN.",
+            )
         for name, values in varied.items():
             if _closes_in(values, _LEVEL / tests):
                 raise RecordsError(
@@ -86,6 +97,26 @@ def _grid(varied: Mapping[str, pd.Series]) -> dict[str, int] | None:
     return levels if len(tried) >= _WHOLE * cells and evenly else None
 
 
+def _crowded(
+    varied: Mapping[str, pd.Series], level: float
+) -> tuple[str, int, int] | None:
+    """Returns the one combination of levels that stands there far too often."""
+    if not varied:
+        return None
+    counts = pd.DataFrame(dict(varied)).value_counts(dropna=False)
+    rows, most = int(counts.sum()), int(counts.iloc[0])
+    if most < 4 or len(counts) < 2:
+        return None
+    chance = len(counts) * stats.binom.sf(most - 1, rows, 1 / len(counts))
+    if chance >= level:
+        return None
+    shown = ", ".join(
+        f"{name} {value}"
+        for name, value in zip(counts.index.names, counts.index[0], strict=True)
+    )
+    return shown, most, rows
+
+
 def _closes_in(values: pd.Series, level: float) -> bool:
     """Says whether the later draws crowd where the earlier ones were spread."""
     if not is_numeric_dtype(values) or values.isna().any() or len(values) < 16:
@@ -98,6 +129,5 @@ def _closes_in(values: pd.Series, level: float) -> bool:
     early, late = np.array_split(known, 2)
     ratio = np.var(late, ddof=1) / max(float(np.var(early, ddof=1)), 1e-300)
     return bool(
-        ratio < 0.25
-        and stats.f.cdf(ratio, len(late) - 1, len(early) - 1) < level
+        ratio < 0.25 and stats.f.cdf(ratio, len(late) - 1, len(early) - 1) < level
     )

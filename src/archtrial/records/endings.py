@@ -5,6 +5,7 @@ is not in it is a question, and so is a score that may stand for a failure.
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 
 from archtrial.errors import RecordsError
 
-__all__ = ["ENDINGS", "check_stand_ins", "declared", "ended"]
+__all__ = ["ENDINGS", "check_stand_ins", "declared", "ended", "says_failed"]
 
 ENDINGS = ("finished", "failed", "unfinished")
 """What a status may mean."""
@@ -29,6 +30,11 @@ _FAILED = {
     "nan", "nans", "exception", "interrupted", "segfault", "evicted", "node fail",
     "lost", "dead", "broken", "exploded", "invalid", "unstable",
 }  # fmt: skip
+# Of these the configuration itself is the reason, whoever wrote it.
+_DIVERGED = {
+    "diverged", "divergence", "nan", "nans", "exploded", "unstable", "oom",
+    "out of memory",
+}  # fmt: skip
 _UNFINISHED = {
     "running", "waiting", "scheduled", "pending", "queued", "unfinished", "in progress",
     "created", "submitted", "active", "starting", "incomplete",
@@ -37,6 +43,10 @@ _NEGATIONS = {"no", "not", "non", "without", "never", "0", "un"}
 # Numbers that programs write where they have no score.
 _STAND_INS = (0.0, -1.0)
 _NEAR = 0.25
+_FEW = 5
+"""Beside fewer scores nothing is far."""
+_UNLIKE = 0.2
+"""By so much of its runs one arm may fail more often than another, unasked."""
 
 
 def declared(statuses: Sequence[str]) -> dict[str, str]:
@@ -95,11 +105,14 @@ def ended(
             "a status says whether a run finished, failed or goes on",
             f"{place}: {shown!r} of {int((frame['status'] == shown).sum())} runs",
             "Say which: "
-            + " or ".join(f"--status '{shown}={ending}'" for ending in ENDINGS)
+            + " or ".join(
+                shlex.quote(f"--status={shown}={ending}") for ending in ENDINGS
+            )
             + ". If the column is no status of runs: --status-column none.",
         )
     means = frame["status"].map(meaning)
     going, failed = (means == "unfinished"), (means == "failed")
+    _check_alike(frame, failed, said, place)
     notes = []
     if going.any():
         notes.append(
@@ -122,6 +135,37 @@ def ended(
     if frame.empty:
         raise RecordsError("a verdict needs runs that have ended", f"{place} has none")
     return frame, notes
+
+
+def says_failed(word: str) -> bool:
+    """Says whether a word in place of a score tells of a failure."""
+    return _meaning(_plain(word), {}) == "failed"
+
+
+def _check_alike(
+    frame: pd.DataFrame, failed: pd.Series, said: Mapping[str, str], place: str
+) -> None:
+    """Asks where one arm failed far more often, for a reason that may be none of its own.
+
+    Whether a run that was killed counts as the worst or not at all then decides.
+    """
+    words = frame["status"].map(_plain)
+    foreign = failed & ~words.isin([*said, *_DIVERGED])
+    share = foreign.groupby(frame["arm"]).mean()
+    if len(share) < 2 or share.max() - share.min() <= _UNLIKE or foreign.sum() < 2:
+        return
+    arm = share.idxmax()
+    word = frame.loc[(foreign & (frame["arm"] == arm)).to_numpy(), "status"].mode()[0]
+    raise RecordsError(
+        "arms whose runs failed unequally often are compared by what was declared",
+        f"{place}: {word!r} of {int((foreign & (frame['arm'] == arm)).sum())} runs of"
+        f" {arm}, and of {share.min():.0%} of another arm's",
+        "If they failed by what was tried, they count as the worst: "
+        + shlex.quote(f"--status={word}=failed")
+        + "; if for a reason outside, they are left out: "
+        + shlex.quote(f"--status={word}=unfinished")
+        + ".",
+    )
 
 
 def _plain(status: str) -> str:
@@ -157,46 +201,60 @@ def check_stand_ins(
     Args:
         frame: Runs with numbers for scores, and "failed".
         lower_is_better: The direction of the scores.
-        failed: The score that failed runs have, as the user says; "none": no score
-            stands for a failure; None: nobody said.
+        failed: The scores that failed runs have, as the user says, with commas between
+            them; "none": no other score stands for a failure; None: nobody said.
 
     Raises:
         RecordsError: There is such a score, and nobody said what it is.
     """
-    if failed == "none":
-        return frame, []
-    roles = [role for role in ("validation", "test") if role in frame]
-    if failed is not None:
-        try:
-            value = float(failed)
-        except ValueError:
-            raise RecordsError(
-                "--failed-score is a number or none", repr(failed)
-            ) from None
-        stands = frame["validation"] == value
+    notes = []
+    told, known_all = _failed_scores(failed)
+    for value in told:
+        stands = (frame["validation"] == value) & ~frame["failed"]
         if not stands.any():
-            raise RecordsError("--failed-score is a score of some run", f"{failed}: none")
-        return frame.assign(failed=frame["failed"] | stands), [
+            raise RecordsError(
+                "--failed-score is a score of some run", f"{value:g}: none"
+            )
+        frame = frame.assign(failed=frame["failed"] | stands)
+        notes.append(
             f"Counted as failed, at the worst score: {int(stands.sum())} of"
-            f" {len(frame)} runs with the score {failed}."
-        ]
+            f" {len(frame)} runs with the score {value:g}."
+        )
+    for role in ("validation", "test"):
+        if role in frame:
+            frame[role] = frame[role].where(~frame["failed"])
     own = frame[~frame["failed"].to_numpy()]
-    for role in roles:
+    for role in [r for r in ("validation", "test") if r in frame and not known_all]:
         known = own[role].dropna()
-        for value in sorted(set(known[known.map(_round_number)])):
-            others = known[known != value]
-            if len(others) < 3 or (known == value).mean() > 0.5:
+        odd = known.map(_round_number)
+        for value in sorted(set(known[odd])):
+            others = known[~odd]
+            if len(others) < _FEW or (known == value).mean() > 0.5:
                 continue
             if _far(value, others.to_numpy(np.float64), lower_is_better):
                 row = own[(own[role] == value).to_numpy()].iloc[0]
+                given = "".join(f"{each:g}," for each in told)
                 raise RecordsError(
                     "a score is a score, and no sign of a run that failed",
                     f"{row['source']}, row {row['row']}, {role}: {value:g}, far from"
                     " all others",
-                    f"If such runs failed: --failed-score={value:g}; if it is their"
-                    " score: --failed-score none.",
+                    f"If such runs failed: --failed-score={given}{value:g}; if it is"
+                    f" their score: --failed-score={given}none.",
                 )
-    return frame, []
+    return frame, notes
+
+
+def _failed_scores(failed: str | None) -> tuple[list[float], bool]:
+    """Returns the numbers of an option, and whether it says that there are no others."""
+    if failed is None:
+        return [], False
+    texts = [text.strip() for text in failed.split(",")]
+    try:
+        return [float(text) for text in texts if text != "none"], "none" in texts
+    except ValueError:
+        raise RecordsError(
+            "--failed-score has numbers with commas between them, or none", repr(failed)
+        ) from None
 
 
 def _round_number(value: float) -> bool:

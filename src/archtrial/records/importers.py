@@ -138,7 +138,11 @@ def read(
     opened = [_opened(str(source)) for source in sources]
     gathered = [
         _gather(
-            source, table, wanted, _condition_list(where), len(opened),
+            source,
+            table,
+            wanted,
+            _condition_list(where),
+            len(opened),
             _elsewhere(wanted, table, [t for _, t in opened]),
         )
         for source, (_, table) in zip(sources, opened, strict=True)
@@ -157,9 +161,11 @@ def read(
     notes += left_out
     _check_somewhere(frame, gathered)
     frame = scores.at_best_step(frame, lower)
-    bounded, scale, said = scores.scaled(frame, measure, percent)
-    notes += said
+    # What stands for a failure is no score, and settles no unit.
+    frame = scores.as_numbers(frame)
     frame, said = endings.check_stand_ins(frame, lower, failed_score)
+    notes += said
+    bounded, scale, said = scores.scaled(frame, measure, percent)
     notes += said
     frame = scores.with_examples(frame)
     frame, said = scores.with_tests(frame)
@@ -169,9 +175,7 @@ def read(
         notes += said
     hyperparameters, unvarying = configurations.hyperparameters(frame)
     if wanted.hyperparameters is None:
-        hyperparameters, said = configurations.told_apart(
-            frame, hyperparameters, names
-        )
+        hyperparameters, said = configurations.told_apart(frame, hyperparameters, names)
         unvarying += [name for name in said if name not in unvarying]
         notes += said.values()
     if wanted.repeat is not None:
