@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archtrial.errors import RecordsError, StudyError
+from archtrial.protocol import digest
 from archtrial.records import store as room
 from archtrial.records.store import Store, frozen, key
 from archtrial.records.table import CurvePoint, Run
@@ -31,16 +32,19 @@ def a_run(arm="mlp", pair=0, seed=0, **changes):
     )
 
 
+HASH = digest({"effort": 4})
+
+
 def fill(folder, **changes):
     with Store(folder) as store:
-        store.declare("abc", '{"effort": 4}', '{"data": "digits"}')
+        store.declare(HASH, '{"effort": 4}', '{"data": "digits"}')
         store.add([(a_run(**changes), np.array([1, 0, 2], dtype=np.uint16))])
 
 
 def test_what_is_added_is_read_back_by_another_store(tmp_path):
     fill(tmp_path)
     with Store(tmp_path, read_only=True) as store:
-        assert store.protocol() == ("abc", {"effort": 4}, {"data": "digits"})
+        assert store.protocol() == (HASH, {"effort": 4}, {"data": "digits"})
         assert store.runs() == [a_run()]
         (sealed,) = store.sealed().values()
         np.testing.assert_array_equal(sealed, np.array([1, 0, 2], dtype=np.uint16))
@@ -151,8 +155,24 @@ def test_what_was_measured_is_read_back(tmp_path):
         assert math.isnan(second.measures["curvature"]["end"])
 
 
-def test_only_an_experiments_runs_need_this_release(tmp_path):
+def as_before(folder, version):
+    """Lets a folder hold an empty store of an older release."""
+    folder.mkdir(exist_ok=True)
+    with sqlite3.connect(folder / room.FILE_NAME) as connection:
+        for statement in room._TABLES_BEFORE:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version}")
+    connection.close()
+
+
+def test_a_new_store_needs_this_release(tmp_path):
+    fill(tmp_path)
+    assert version(tmp_path) == room.SCHEMA == 4
+
+
+def test_only_an_experiments_runs_need_more_than_the_release_that_began(tmp_path):
     """A reader of version 2 says so, and reads every store without them."""
+    as_before(tmp_path, 2)
     fill(tmp_path)
     assert version(tmp_path) == 2
     new = (a_run(pair=1, measures={"deviation": 0.5}), np.zeros(1))
@@ -170,25 +190,21 @@ def test_only_an_experiments_runs_need_this_release(tmp_path):
     assert version(tmp_path) == 3
     with Store(tmp_path) as store:
         assert [run.pair for run in store.runs()] == [0, 1, 2]
+    as_before(tmp_path / "other", 2)
     fill(tmp_path / "other", reading="best")
     assert version(tmp_path / "other") == 3
 
 
 def test_a_store_of_the_first_version_is_read_and_gone_on_with(tmp_path):
+    as_before(tmp_path, 1)
     fill(tmp_path)
-    path = tmp_path / room.FILE_NAME
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version=1")
-    connection.close()
     with Store(tmp_path) as store:
         assert store.runs() == [a_run()]
         store.add([(a_run(pair=1), np.zeros(1))])
         details = store._connection.execute("SELECT details FROM runs").fetchall()
     # What it gets is what its own version would have written.
     assert all("rung" not in json.loads(text) for (text,) in details)
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-    connection.close()
+    assert version(tmp_path) == 1
 
 
 def test_a_run_without_a_score_is_told_from_one_that_is_sealed(tmp_path):
@@ -275,7 +291,7 @@ def test_a_store_cut_off_in_the_middle(tmp_path):
         path.write_bytes(whole[:kept])
         with pytest.raises(RecordsError, match="whole") as caught:
             Store(tmp_path)
-        assert "Restore it" in str(caught.value)
+        assert "Restore the folder" in str(caught.value)
 
 
 def test_a_store_with_a_hole(tmp_path):
@@ -333,7 +349,7 @@ def test_a_full_disk(tmp_path):
 def test_what_is_frozen_in_a_folder(tmp_path):
     assert frozen(tmp_path / "nope") is None
     fill(tmp_path)
-    assert frozen(tmp_path) == ("abc", {"effort": 4}, {"data": "digits"})
+    assert frozen(tmp_path) == (HASH, {"effort": 4}, {"data": "digits"})
     (tmp_path / room.FILE_NAME).write_text("no database at all " * 100)
     with pytest.raises(RecordsError, match="whole"):
         frozen(tmp_path)
