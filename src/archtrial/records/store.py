@@ -208,13 +208,16 @@ class Store:
 
     def _waits(self) -> bool:
         """Says whether something beside the store waits to be merged into it."""
-        for suffix in ("-wal", "-journal"):
-            beside = self.path.with_name(FILE_NAME + suffix)
-            if beside.exists() and (
-                beside.stat().st_size or os.access(self.folder, os.W_OK)
-            ):
-                return True
-        return False
+        beside = [
+            place.stat().st_size
+            for suffix in ("-wal", "-journal")
+            if (place := self.path.with_name(FILE_NAME + suffix)).exists()
+        ]
+        # An empty one may be a writer's who has just begun.
+        effective = os.access in os.supports_effective_ids
+        return any(beside) or bool(
+            beside and os.access(self.folder, os.W_OK, effective_ids=effective)
+        )
 
     def _refuse_links(self) -> None:
         # What is written to a link lands wherever somebody else wants it.
@@ -311,11 +314,10 @@ class Store:
         found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise self._damaged(" ".join(found.split()))
-        if version:
-            faults = self._faults()
-            if faults:
-                more = f"; and {len(faults) - 3} faults more" if faults[3:] else ""
-                raise self._damaged("; ".join(faults[:3]) + more)
+        faults = self._faults()
+        if faults:
+            more = f"; and {len(faults) - 3} faults more" if faults[3:] else ""
+            raise self._damaged("; ".join(faults[:3]) + more)
 
     def _faults(self) -> checksums.Faults:
         # At one moment, though somebody may be writing.
@@ -359,7 +361,8 @@ class Store:
                 reading and code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)
             ):
                 raise self._damaged(str(error)) from error
-            if reading and code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            cannot = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if self._lock is None and code in cannot:
                 raise StudyError(
                     "a store that its writer left in a hurry is read where files can"
                     " be made beside it",
