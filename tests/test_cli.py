@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -259,6 +260,44 @@ def test_report_and_figures(archtrial, study, tmp_path):
     assert "tuning_curves" in err
     status, _, err = archtrial("report", tmp_path / "nope")
     assert status == 2
+
+
+def test_a_verdict_that_was_altered_is_told_and_not_used(archtrial, study, tmp_path):
+    kept = study / "verdict.json"
+    content = kept.read_bytes()
+    assert archtrial("report", study)[2] == ""
+    page = (study / "report.html").read_bytes()
+    kept.write_bytes(content.replace(b'"schema"', b'"scheme"'))
+    status, _, err = archtrial("report", study)
+    assert status == 0
+    assert "is not what the records of the study give" in err
+    assert (study / "report.html").read_bytes() == page
+    # What it says works.
+    assert archtrial("judge", study, "--json")[1].encode() == content
+    kept.write_bytes(content)
+
+
+def test_a_damaged_study_is_one_message(archtrial, study, tmp_path):
+    """And renaming its folder and starting again is the way out."""
+    folder = tmp_path / "s"
+    assert archtrial("run", *SMALL, "--study", folder)[0] == 0
+    connection = sqlite3.connect(folder / "study.sqlite")
+    with connection:
+        connection.execute("UPDATE scores SET test = 1 WHERE number = 3")
+    connection.close()
+    for command in (
+        ["judge", folder], ["report", folder], ["run", "--study", folder],
+        ["run", *SMALL, "--study", folder], ["calibrate", folder],
+        ["relax", "--study", folder],
+    ):  # fmt: skip
+        status, out, err = archtrial(*command)
+        assert (status, out) == (2, "")
+        assert "a store is whole" in err
+        assert "(row 3 of the table scores) was altered" in err
+        assert "rename the folder" in err
+    folder.rename(tmp_path / "damaged")
+    status, out, _ = archtrial("run", *SMALL, "--study", folder, "--json")
+    assert (status, out) == (0, (study / "verdict.json").read_text())
 
 
 def test_zoo(archtrial):
@@ -541,6 +580,8 @@ def test_no_name_commands_the_terminal(archtrial, evil, options):
 
 def test_a_live_display_commands_nothing_but_its_own(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "30")
     written = io.StringIO()
     written.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", written)
@@ -559,7 +600,7 @@ def test_a_live_display_commands_nothing_but_its_own(monkeypatch):
 def test_a_message_of_the_python_api_is_plain_as_well():
     error = UserError(f"rule {EVIL}", EVIL, f"way {EVIL}\nout")
     assert harmless(str(error))
-    assert str(error).count("\n") == 1
+    assert str(error).count("\n") == 2
     assert error.received == EVIL
     kept = "Übergröße 网络 \u0645\u06cc\u200c\u062e a\u00a0b\u3000c 🙂"
     assert printable(kept) == kept
@@ -640,11 +681,12 @@ def test_a_reader_that_leaves_is_no_noise(arguments):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
 def test_output_that_cannot_be_written_is_one_message():
-    done = started("zoo", shell="> /dev/full")
-    assert done.returncode == 2
-    assert done.stderr == (
-        b"archtrial: the output can be written: No space left on device\n"
-    )
+    for command in ("zoo", "zoo --json", "--help"):
+        done = started(*command.split(), shell="> /dev/full")
+        assert done.returncode == 2
+        assert done.stderr == (
+            b"archtrial: the output can be written: No space left on device\n"
+        )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")

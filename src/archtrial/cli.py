@@ -5,6 +5,7 @@ load torch.
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -845,6 +846,13 @@ def report(
         found = relax.judge(study)
     else:
         found = _priced(room.judge_study(study), price)
+    kept = study / "verdict.json"
+    if kept.is_file() and kept.read_bytes() != found.verdict.to_json().encode():
+        _say(
+            f"note: {kept} is not what the records of the study give: it was altered,"
+            " or another version of archtrial wrote it. The page rests on the records;"
+            f" so does archtrial judge {shlex.quote(str(study))} --json."
+        )
     if figure is None:
         path = output or study / "report.html"
         write(path, found.page())
@@ -1134,6 +1142,8 @@ def _console(*, to_errors: bool = False) -> "Console":
     from rich.console import Console
 
     console = Console(stderr=to_errors, highlight=False)
+    if console.width < 20:  # as where COLUMNS is 0: nothing would be printed
+        console = Console(stderr=to_errors, highlight=False, width=80)
     console.push_render_hook(_PlainHook())  # type: ignore[arg-type]
     return console
 
@@ -1185,6 +1195,7 @@ def main() -> None:
 
 
 _INTERRUPTED = 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class _EndedError(BaseException):
@@ -1211,6 +1222,11 @@ def _called(arguments: list[str]) -> int:
         return _INTERRUPTED
     except BrokenPipeError as error:
         raise _ClosedPipeError from error
+    except OSError as error:
+        # A file would have a name.
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        _say(f"archtrial: the output can be written: {error.strerror}")
     except SystemExit as error:
         # typer's and rich's answer to a closed pipe.
         if isinstance(error.__context__, BrokenPipeError):
