@@ -423,7 +423,8 @@ class Study:
         for _, finished in work.crew.carry_out(left):
             for done in finished:
                 if done.weights is not None:
-                    write(self.trainer.weights_file(done.item), done.weights)
+                    place = self.trainer.weights_file(done.item)
+                    write(place, done.weights, within=self.folder)
             work.store.add([row for done in finished for row in done.rows])
             clock.finished(
                 [
