@@ -12,6 +12,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -25,6 +26,7 @@ import torch
 from archtrial.errors import StudyError
 from archtrial.progress import Watch
 from archtrial.records.store import Store
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Crew", "Work", "as_sent", "ends_with_us", "few_threads"]
 
@@ -101,9 +103,10 @@ class Crew:
             ) from error
 
     def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        work = self._setup()
+        with prints_to_errors():
+            work = self._setup()
         for task in tasks:
-            with few_threads(self._threads):
+            with few_threads(self._threads), prints_to_errors():
                 result = work(task)
             yield task, result
 
@@ -194,6 +197,10 @@ def _begin(
     setup: Callable[[], Callable[[Any], Any]], threads: int, lifeline: Connection
 ) -> None:
     global _work
+    # What a task prints, or a program that it starts, is no part of our answer.
+    with contextlib.suppress(OSError, ValueError):  # without a standard error
+        os.dup2(sys.stderr.fileno(), 1)
+        sys.stdout = sys.stderr
     # The coordinator decides what an interruption means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()

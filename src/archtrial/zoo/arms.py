@@ -32,7 +32,7 @@ from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import registry
 from archtrial.zoo.registry import Kind, Shape, nearest
-from archtrial.zoo.userfile import UserFile, is_library
+from archtrial.zoo.userfile import UserFile, is_library, prints_to_errors
 
 __all__ = ["Architecture", "check", "find", "source_of"]
 
@@ -65,6 +65,7 @@ class Architecture:
     given: Builder | None = dataclasses.field(default=None, repr=False)
     """The class or function, where it was given itself."""
 
+    @prints_to_errors()
     def build(
         self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> nn.Module:
@@ -114,6 +115,16 @@ class Architecture:
             return None
         default = parameters[option].default
         return None if default is inspect.Parameter.empty else default
+
+    @property
+    def place(self) -> str | None:
+        """Where a user defines it ("net.py, line 3"); None for what is installed."""
+        inner = inspect.unwrap(self._found().builder)
+        with contextlib.suppress(OSError, TypeError):
+            file = inspect.getsourcefile(inner)
+            if not is_library(file):
+                return f"{file}, line {inspect.getsourcelines(inner)[1]}"
+        return None
 
     def _found(self) -> "_Found":
         if self.given is not None:
@@ -259,6 +270,22 @@ def check(
         ArmError: It raises anything, or its output is not a (2, num_outputs) tensor
             of real numbers that depends on its weights.
     """
+    check_kind(architecture, kind)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        module = architecture.build(input_shape, num_outputs, values)
+        _check_dropout(architecture, module, values)
+        examples = torch.randn(2, *input_shape)
+        with architecture._found().blamed(
+            f"{architecture.spec} can be called on two examples of shape"
+            f" {tuple(input_shape)}"
+        ):
+            outputs = module(examples)
+    _check_outputs(architecture.spec, outputs, num_outputs)
+
+
+def check_kind(architecture: Architecture, kind: Kind) -> None:
+    """Raises an ArmError where an architecture of the zoo is not for such inputs."""
     entry = registry.entries().get(architecture.spec)
     if entry is not None and kind not in entry.kinds:
         flexible = [
@@ -272,17 +299,6 @@ def check(
             f"a {kind}",
             f"Take {' or '.join(flexible)}.",
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = architecture.build(input_shape, num_outputs, values)
-        _check_dropout(architecture, module, values)
-        examples = torch.randn(2, *input_shape)
-        with architecture._found().blamed(
-            f"{architecture.spec} can be called on two examples of shape"
-            f" {tuple(input_shape)}"
-        ):
-            outputs = module(examples)
-    _check_outputs(architecture.spec, outputs, num_outputs)
 
 
 # The layers whose probability training sets.
@@ -326,6 +342,7 @@ def _check_outputs(spec: str, outputs: Any, num_outputs: int) -> None:
         )
 
 
+@prints_to_errors()
 def _look_up(spec: str) -> _Found:
     """Finds what a spec names, running the user's file afresh."""
     place, colon, name = spec.rpartition(":")
