@@ -294,20 +294,13 @@ class _Rehearsal:
         """Checks that what the outputs depend on is what is trained."""
         own = {id(p): n for n, p in loop.module.named_parameters()}
         watch.reached = {id(leaf) for leaf in watch.leaves}
-        if not watch.reached & own.keys():
-            raise self._wrong(
-                "outputs depend on weights that can be trained",
-                "no gradient reaches any",
-                "Look for torch.no_grad(), .detach(), .numpy() or .data.",
-            )
         strangers = [
             leaf
             for leaf in watch.leaves
             if id(leaf) not in own and leaf is not watch.input
         ]
-        if not strangers:
-            return
-        found = {id(thing): where for where, thing in _attributes(loop.module)}
+        attributes = _attributes(loop.module) if strangers else ()
+        found = {id(thing): where for where, thing in attributes}
         for leaf in strangers:
             if id(leaf) in found:
                 path, line = found[id(leaf)]
@@ -326,6 +319,9 @@ class _Rehearsal:
                     "Make layers and parameters in __init__, as attributes of self.",
                     watch.made_at,
                 )
+        if not watch.reached & own.keys():
+            with self._blamed(""):
+                raise _untrained()
         before.update(map(id, strangers))
         # A tensor that lives on must keep its identity until the next step.
         watch.kept.extend(strangers)
@@ -465,6 +461,14 @@ class _Rehearsal:
         self.notes.append(f"{self._name}: {what}.")
 
 
+def _untrained() -> run.FormError:
+    return run.FormError(
+        "outputs depend on weights that can be trained",
+        "no gradient reaches any",
+        "Look for torch.no_grad(), .detach(), .numpy() or .data.",
+    )
+
+
 class _Watch(TorchFunctionMode):
     """Sees what a module calls, makes and returns while it is rehearsed."""
 
@@ -510,6 +514,8 @@ class _Watch(TorchFunctionMode):
 
     def taken(self, module: nn.Module, inputs: Any, outputs: torch.Tensor) -> None:
         if module.training:
+            if not outputs.requires_grad:
+                raise _untrained()
             self.leaves = list(_leaves(outputs))
             self.outputs = outputs.detach()
             self.end = type(outputs.grad_fn).__name__
