@@ -1,7 +1,7 @@
 """From a declared protocol to what can be carried out.
 
-Here the data are loaded and split, the arms found, built once and called on two
-examples, and their spaces put together. What comes out is the *resolved*
+Here the data are loaded and split, the arms found and rehearsed, and their spaces put
+together. What comes out is the *resolved*
 protocol, whose hash names the study, and a trainer.
 """
 

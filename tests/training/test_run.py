@@ -314,9 +314,10 @@ class CannotBeCalled(Raises):
 def test_a_fault_of_form_stops_at_the_first_run():
     with pytest.raises(run.FormError) as raised:
         run.train(problem(), job(functools.partial(linear, 3)))
-    assert str(raised.value) == (
-        "an architecture returns (batch, 2) outputs: (20, 3) for a batch of 20"
-    )
+    assert str(raised.value).splitlines() == [
+        "an architecture returns (batch, 2) outputs: (20, 3) for a batch of 20",
+        "Let its last layer have 2 outputs; it is told so as num_outputs.",
+    ]
 
 
 @pytest.mark.parametrize(

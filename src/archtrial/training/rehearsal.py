@@ -267,7 +267,8 @@ class _Rehearsal:
         if whole and re.search(r"dtype|type Float|Long|Float", str(error)):
             return (
                 "The inputs are whole numbers and reach the module as int64: let it begin"
-                " with nn.Embedding, or with x.float()."
+                " with nn.Embedding, or with x.float(), or use --scale if they are"
+                " amounts."
             )
         return ""
 

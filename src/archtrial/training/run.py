@@ -158,10 +158,9 @@ def _train(problem: Problem, job: Job, account: "Account") -> Outcome:
     data = Data(problem)
     loop = Loop(problem, job)
     account.parameters = cost.parameters(loop.module)
-    with own_noise(job.noise_seed, problem.device):  # a step is taken to be counted
-        account.flops = cost.training(
-            loop.module, data.x_train[: data.batch_size], problem.steps
-        )
+    account.flops = cost.training(
+        loop.module, data.x_train[: data.batch_size], problem.steps
+    )
     batches = Batches(problem, data, [job])
     evaluations = evaluation_steps(problem)
     total_loss = torch.zeros(1, device=problem.device)
@@ -594,6 +593,9 @@ def check_outputs(outputs: torch.Tensor, batch: int, num_outputs: int) -> None:
         raise FormError(
             f"an architecture returns (batch, {num_outputs}) outputs",
             f"{tuple(outputs.shape)} for a batch of {batch}",
+            f"Let its last layer have {num_outputs}"
+            f" {'output' if num_outputs == 1 else 'outputs'}; it is told so as"
+            " num_outputs.",
         )
 
 

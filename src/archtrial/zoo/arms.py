@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from archtrial import space as spaces
@@ -34,7 +33,7 @@ from archtrial.zoo import registry
 from archtrial.zoo.registry import Kind, Shape, nearest
 from archtrial.zoo.userfile import UserFile, is_library, prints_to_errors
 
-__all__ = ["Architecture", "check", "find", "source_of"]
+__all__ = ["Architecture", "check_kind", "find", "source_of"]
 
 Builder = Callable[..., Any]
 
@@ -247,43 +246,6 @@ def find(
     )
 
 
-def check(
-    architecture: Architecture,
-    input_shape: Shape,
-    num_outputs: int,
-    kind: Kind,
-    values: Mapping[str, Value],
-) -> None:
-    """Builds an architecture on the CPU and calls it on two examples.
-
-    Torch's global generator is left as it was.
-
-    Args:
-        architecture: What to try.
-        input_shape: One example's shape.
-        num_outputs: Classes, or 1 for regression.
-        kind: What the inputs are; columns of a table have no order, and some
-            architectures of the zoo need one.
-        values: A configuration to try it with.
-
-    Raises:
-        ArmError: It raises anything, or its output is not a (2, num_outputs) tensor
-            of real numbers that depends on its weights.
-    """
-    check_kind(architecture, kind)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = architecture.build(input_shape, num_outputs, values)
-        _check_dropout(architecture, module, values)
-        examples = torch.randn(2, *input_shape)
-        with architecture._found().blamed(
-            f"{architecture.spec} can be called on two examples of shape"
-            f" {tuple(input_shape)}"
-        ):
-            outputs = module(examples)
-    _check_outputs(architecture.spec, outputs, num_outputs)
-
-
 def check_kind(architecture: Architecture, kind: Kind) -> None:
     """Raises an ArmError where an architecture of the zoo is not for such inputs."""
     entry = registry.entries().get(architecture.spec)
@@ -298,47 +260,6 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
             f"{architecture.spec} needs {needed}",
             f"a {kind}",
             f"Take {' or '.join(flexible)}.",
-        )
-
-
-# The layers whose probability training sets.
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-
-
-def _check_dropout(
-    architecture: Architecture, module: nn.Module, values: Mapping[str, Value]
-) -> None:
-    searched = "dropout" in values and "dropout" not in architecture.accepts
-    if searched and not any(isinstance(part, _DROPOUTS) for part in module.modules()):
-        raise ArmError(
-            "dropout can be searched only where something drops out",
-            f"{architecture.spec} has neither a parameter dropout nor an nn.Dropout",
-            "Add nn.Dropout to the module, or take dropout out of the search space.",
-        )
-
-
-def _check_outputs(spec: str, outputs: Any, num_outputs: int) -> None:
-    expected = (2, num_outputs)
-    if not isinstance(outputs, torch.Tensor):
-        raise ArmError(
-            f"{spec} returns one tensor of shape {expected} for two examples",
-            f"it returned {_described(outputs)}",
-        )
-    if tuple(outputs.shape) != expected:
-        raise ArmError(
-            f"{spec} returns a tensor of shape {expected} for two examples",
-            f"it returned the shape {tuple(outputs.shape)}",
-            f"Let its last layer have {num_outputs}"
-            f" {'output' if num_outputs == 1 else 'outputs'}; it is told so as"
-            " num_outputs.",
-        )
-    if not outputs.is_floating_point():
-        raise ArmError(f"{spec} returns real numbers", f"it returned {outputs.dtype}")
-    if not outputs.requires_grad:
-        raise ArmError(
-            f"the output of {spec} depends on weights that can be trained",
-            "no gradient reaches any",
-            "Look for torch.no_grad(), .detach() or requires_grad = False.",
         )
 
 
