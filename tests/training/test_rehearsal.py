@@ -205,6 +205,16 @@ REFUSED = {
     "SavesAnObject": ["can be saved"],
     "UnregisteredDouble": ["dtype", "sound.py, line "],
 }
+REFUSED |= {
+    "KeepsItsGraph": [
+        "backward through the graph a second time",
+        "class KeepsItsGraph",
+    ],
+    "KeepsItsBatch": ["evaluated on batches of size 3", "(self.state + h)"],
+    "Sparse": ["indices", "self.words(x"],
+    "Raises": ["ValueError (", "raise ValueError"],
+    "OnlyInTraining": ["outputs: (3,) for a batch of 3", "class OnlyInTraining"],
+}
 NOTED = {
     "DropsAlways": ["in evaluation its outputs differ", "training=self.training"],
     "Softmax": ["probabilities already", "sums to 1"],

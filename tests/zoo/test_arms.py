@@ -72,7 +72,7 @@ def check(architecture, values=None, shape=(40,), outputs=10, kind="sequence"):
     )  # fmt: skip
     build = functools.partial(architecture.build, shape, outputs, values)
     job = run.Job(build, hyperparameters, 1, 1, 1)
-    rehearsal.rehearse(architecture.spec, problem, {"": job}, architecture.place)
+    return rehearsal.rehearse(architecture.spec, problem, {"": job}, architecture.place)
 
 
 def message(call, *args, **keywords):
@@ -123,9 +123,10 @@ def test_every_zoo_arm_passes_the_check(name):
         values = {key: d.value(quantile) for key, d in arm.space.items()}
         values |= {"learning_rate": 0.1}
         if "sequence" in zoo.get(name).kinds:
-            check(arm, values)
+            seen = check(arm, values)
         else:
-            check(arm, values, shape=(3, 32, 32), kind="image")
+            seen = check(arm, values, shape=(3, 32, 32), kind="image")
+        assert seen == rehearsal.Rehearsed((), None)
 
 
 def test_a_sequence_is_refused_by_what_needs_images():

@@ -419,7 +419,11 @@ class _Rehearsal:
         ]
         if idle:
             few = ", ".join(idle[:3]) + (", ..." if len(idle) > 3 else "")
-            self._note(f"no gradient reaches {len(idle)} of its parameters: {few}")
+            decayed = loop.optimizer.weight_decay.any()
+            self._note(
+                f"no gradient reaches {len(idle)} of its parameters: {few}"
+                + ("; weight decay alone moves them" if decayed else "")
+            )
         if watch.unusual is not None:
             self._note(watch.unusual)
         if any(p.is_complex() for p in loop.parameters):

@@ -252,6 +252,54 @@ class UnregisteredDouble(Plain):
         return super().forward(x.flatten(1) * self.mask)
 
 
+class KeepsItsGraph(Plain):
+    """A state that goes on from batch to batch, with all that it came from."""
+
+    state = 0
+
+    def forward(self, x):
+        h = self.features(x).mean(0)
+        self.state = self.state + h
+        return self.last(self.state + self.features(x))
+
+
+class KeepsItsBatch(Plain):
+    """A state for as many examples as the first batch had."""
+
+    state = None
+
+    def forward(self, x):
+        h = self.features(x)
+        if self.state is None:
+            self.state = torch.zeros_like(h)
+        self.state = (self.state + h).detach()
+        return self.last(h + self.state)
+
+
+class Sparse(Plain):
+    """Wants indices, and gets real numbers."""
+
+    def __init__(self, input_shape, num_outputs):
+        super().__init__(input_shape, num_outputs)
+        self.words = nn.Embedding(9, num_outputs)
+
+    def forward(self, x):
+        return super().forward(x) + self.words(x.flatten(1)).mean(1)
+
+
+class Raises(Plain):
+    def forward(self, x):
+        raise ValueError
+
+
+class OnlyInTraining(Plain):
+    """Returns something else in evaluation."""
+
+    def forward(self, x):
+        h = super().forward(x)
+        return h if self.training else h.argmax(1)
+
+
 class DropsAlways(Plain):
     """Allowed, as Monte Carlo dropout is; but seldom meant."""
 

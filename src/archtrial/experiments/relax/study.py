@@ -145,6 +145,7 @@ class Study:
             self.architecture.place,
         )
 
+    @prints_to_errors()
     def _look_ahead(self) -> equivalents.Sizes:
         """Builds the equivalent once: what has none is said here and now."""
         shape, form = self.split.input_shape, self.protocol.form
@@ -274,6 +275,7 @@ class Study:
         """What was noticed before anything is trained, the equivalent's size with it."""
         return tuple(self.resolved["notes"])
 
+    @prints_to_errors()
     def forecast(self) -> dict[str, dict[Kind, float]]:
         """Returns what it will cost: "trainings" and "flops" by kind of network."""
         items = [
