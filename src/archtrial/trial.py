@@ -1,14 +1,14 @@
 """From a declared protocol to what can be carried out.
 
-Here the data are loaded and split, the arms found, built once and called on two
-examples, and their spaces put together. What comes out is the *resolved*
+Here the data are loaded and split, the arms found and rehearsed, and their spaces put
+together. What comes out is the *resolved*
 protocol, whose hash names the study, and a trainer.
 """
 
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast
@@ -22,11 +22,12 @@ from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe, describe_sp
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.space import Choice, Space, Value, sample
-from archtrial.training import augmentation, fleet, recipe
+from archtrial.training import augmentation, fleet, recipe, rehearsal
 from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem, dropouts
 from archtrial.zoo import Kind, sizes
 from archtrial.zoo import arms as anybody
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
 
@@ -105,6 +106,7 @@ class Zoo:
             stacks={},  # filled in below: it takes each arm's own problem to tell
             recipes=recipes,
         )
+        self.rehearsed: list[str] = []
         obstacles = {arm.name: self._try(arm, declared.seed) for arm in self.arms}
         stacks = {name: why is None for name, why in obstacles.items()}
         self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
@@ -120,6 +122,7 @@ class Zoo:
                 *left_out,
                 *_notes_on_recipes(declared, recipes, self.problem.steps),
                 *_notes_on_matching(declared, matched),
+                *self.rehearsed,
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
@@ -144,6 +147,7 @@ class Zoo:
                 own["recipe"] = recipes[arm.name].describe()
                 own["steps"] = self.trainer.problem_of(arm.name).steps
 
+    @prints_to_errors()
     def _try(self, arm: Arm, study_seed: int) -> str | None:
         """Says now, and not in the middle of a study, what cannot be trained.
 
@@ -159,10 +163,20 @@ class Zoo:
         problem = self.trainer.problem_of(arm.name)
         augmentation.check(problem.recipe.augmentation, kind)
         first = sample(space, study_seed, 0)
-        for values in _corners(space, first):
+        anybody.check_kind(architecture, kind)
+        jobs = {}
+        for said, values in _corners(space, first).items():
             given = {k: v for k, v in values.items() if k in SEARCHABLE}
             recipe.settled(problem.recipe, _numbers(arm.name, given))
-            anybody.check(architecture, shape, outputs, kind, values)
+            # What training alone sets changes no module.
+            if said.partition(" = ")[0] not in SEARCHABLE:
+                jobs[said] = self.trainer.rehearsal(arm.name, values)
+        rehearsed = rehearsal.rehearse(
+            architecture.spec, problem, jobs, architecture.place
+        )
+        self.rehearsed.extend(rehearsed.notes)
+        if rehearsed.obstacle is not None:
+            return rehearsed.obstacle
         build = functools.partial(architecture.build, shape, outputs, first)
         return fleet.obstacle(problem, build)
 
@@ -347,18 +361,33 @@ class OwnTrainer:
         }
 
 
-def _corners(space: Space, first: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
-    """Yields a configuration, and it again with every option and end of a range."""
-    yield first
+# Of a dimension of numbers no more are tried, the least and the largest among them.
+_MOST_VALUES = 5
+
+
+def _corners(
+    space: Space, first: Mapping[str, Value]
+) -> dict[str, Mapping[str, Value]]:
+    """Returns a configuration, and it again with values of one dimension after another.
+
+    By what tells it from the first; those are the ends of a range, all words, and a
+    handful of numbers.
+    """
+    corners: dict[str, Mapping[str, Value]] = {"": first}
     for name, dimension in space.items():
-        ends = (
-            dimension.options
-            if isinstance(dimension, Choice)
-            else (dimension.low, dimension.high)
-        )
-        for value in ends:
+        values: Sequence[Value]
+        if not isinstance(dimension, Choice):
+            values = (dimension.low, dimension.high)
+        elif any(isinstance(option, str) for option in dimension.options):
+            values = dimension.options
+        else:
+            ordered = sorted(dimension.options)
+            places = np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST_VALUES))
+            values = [ordered[round(place)] for place in places]
+        for value in values:
             if value != first[name]:
-                yield {**first, name: value}
+                corners[f"{name} = {json.dumps(value)}"] = {**first, name: value}
+    return corners
 
 
 def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
