@@ -3,7 +3,8 @@
 A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", or in
 Python the class or function itself. It needs no registration: it is called with
 those of `input_shape`, `num_outputs`, its options and its search-space names that
-its signature has, and returns a `torch.nn.Module`.
+its signature has, and returns a `torch.nn.Module`. What the data say under the names of
+public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
 
     class Net(torch.nn.Module):
         space = {"width": [32, 64, 128]}      # optional; a protocol may say it, too
@@ -29,9 +30,15 @@ from archtrial import space as spaces
 from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
+from archtrial.zoo import parameters as signatures
 from archtrial.zoo import registry
 from archtrial.zoo.registry import Kind, Shape, nearest
-from archtrial.zoo.userfile import UserFile, is_library, prints_to_errors
+from archtrial.zoo.userfile import (
+    UserFile,
+    find_module,
+    is_library,
+    prints_to_errors,
+)
 
 __all__ = ["Architecture", "check_kind", "find", "source_of"]
 
@@ -53,8 +60,8 @@ class Architecture:
 
     spec: str
     """What it was found by: "cnn", "path/net.py:Net", "package.module:Net"."""
-    options: Mapping[str, Value]
-    """Fixed options."""
+    options: Mapping[str, Any]
+    """Fixed options: values, or lists of them."""
     space: Space
     """Its own search space, without what the options fix."""
     source: str
@@ -92,8 +99,12 @@ class Architecture:
         given = {
             "input_shape": tuple(input_shape),
             "num_outputs": num_outputs,
+            **self.told(input_shape, num_outputs, passed),
             **passed,
-            **self.options,
+            **{
+                name: signatures.filled(value, input_shape, num_outputs)
+                for name, value in self.options.items()
+            },
         }
         # Its function may import from beside its file only now.
         with found.importing(), found.blamed(f"{self.spec} can be built"):
@@ -104,6 +115,40 @@ class Architecture:
                 f"it returned {_described(module)}",
             )
         return module
+
+    def told(
+        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+    ) -> dict[str, Any]:
+        """Returns what the data say to parameters that ask by names of their own.
+
+        Args:
+            input_shape: One example's shape.
+            num_outputs: Classes, or 1 for regression.
+            values: What a configuration passes.
+
+        Raises:
+            ArmError: A parameter without a default may mean more than one thing.
+        """
+        builder = self._found().builder
+        if registry.entry_of(builder) is not None:
+            return {}
+        given = {"input_shape", "num_outputs", *values, *self.options}
+        own = [
+            parameter
+            for parameter in _signature(self.spec, builder).parameters.values()
+            if parameter.kind not in _VARIADIC
+        ]
+        return signatures.told(
+            self.spec, own, dict.fromkeys(given), input_shape, num_outputs
+        )
+
+    @property
+    def lasting_spec(self) -> str:
+        """The spec by which it is found from any folder."""
+        file = None if self.given is not None else self._found().file
+        if file is None:
+            return self.spec
+        return f"{file.path}:{self.spec.rpartition(':')[2]}"
 
     def setting(self, option: str) -> Any:
         """Returns an option's fixed value, else its default; None without either."""
@@ -175,7 +220,7 @@ _loaded: dict[tuple[str, str], _Found] = {}
 
 def find(
     spec: str | Builder,
-    options: Mapping[str, Value] | None = None,
+    options: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
 ) -> Architecture:
     """Finds an architecture.
@@ -281,32 +326,46 @@ def _look_up(spec: str) -> _Found:
             "a spec is path/to/file.py:Name or package.module:Name", repr(spec)
         )
     if place.endswith(".py"):
-        file = _load(Path(place))
+        file = _load(Path(place).expanduser())
+        return _Found(_member(place, file.module, name), file.source, file)
+    if (mine := find_module(place)) is not None:
+        file = _load(*mine)
         return _Found(_member(place, file.module, name), file.source, file)
     try:
         module = importlib.import_module(place)
-    except Exception as error:
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise _not_importable(place, error) from error
+        written = Path(f"{place}.py")
         raise ArmError(
-            f"the module {place!r} can be imported",
-            _explained(error),
-            f"A file is written with its ending: {place.replace('.', '/')}.py:{name}.",
+            f"there is no module {place!r}, neither installed nor below the current"
+            f" folder ({Path.cwd()})",
+            way_out=f"Write {written}:{name}." if written.is_file() else "",
         ) from error
+    except (Exception, SystemExit) as error:
+        raise _not_importable(place, error) from error
     builder = _member(place, module, name)
     return _Found(builder, source_of(builder))
 
 
-def _load(path: Path) -> UserFile:
+def _not_importable(place: str, error: BaseException) -> ArmError:
+    return ArmError(f"the module {place!r} cannot be imported", _explained(error))
+
+
+def _load(path: Path, root: Path | None = None) -> UserFile:
     if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.py"))
         raise ArmError(
-            "an architecture's file exists",
-            str(path),
-            nearest(path.name, sorted(near.name for near in path.parent.glob("*.py"))),
+            f"there is no file {path}",
+            way_out=nearest(path.name, near)
+            if near
+            else f"{path.parent} holds no .py file.",
         )
     try:
-        return UserFile.load(path)
+        return UserFile.load(path, root)
     # A script without a main guard may end in sys.exit().
     except (Exception, SystemExit) as error:
-        raise ArmError(f"{path} can be run", _explained(error)) from error
+        raise ArmError(f"{path} cannot be run", _explained(error)) from error
 
 
 def _member(place: str, module: Any, name: str) -> Builder:
@@ -316,7 +375,11 @@ def _member(place: str, module: Any, name: str) -> Builder:
             for other, value in vars(module).items()
             if callable(value) and getattr(value, "__module__", "") == module.__name__
         )
-        raise ArmError(f"{place} defines {name!r}", way_out=nearest(name, defined))
+        close = nearest(name, defined).partition(" There are")[0] if defined else ""
+        raise ArmError(
+            f"{place} has no {name!r}; it has {', '.join(defined) or 'none'}",
+            way_out=close if close.startswith("Did") else "",
+        )
     member: Builder = getattr(module, name)
     return member
 
@@ -346,12 +409,14 @@ def _signature(name: str, builder: Builder) -> inspect.Signature:
         ) from None
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _parameters(name: str, builder: Builder) -> tuple[frozenset[str], bool]:
     """Returns the names in a signature, and whether it takes any other as well."""
     parameters = _signature(name, builder).parameters.values()
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return (
-        frozenset(p.name for p in parameters if p.kind not in variadic),
+        frozenset(p.name for p in parameters if p.kind not in _VARIADIC),
         any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
     )
 
@@ -360,6 +425,7 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
     """Calls a builder with what its signature has of the values given."""
     arguments: dict[str, Any] = {}
     left = dict(given)
+    lacking = []
     for parameter in _signature(name, builder).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             # Not asked for by name: without these two a **kwargs that passes
@@ -368,17 +434,24 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
             left.pop("num_outputs", None)
             arguments[parameter.name] = left
         elif parameter.name in left:
-            arguments[parameter.name] = left.pop(parameter.name)
+            value = left.pop(parameter.name)
+            arguments[parameter.name] = signatures.typed(parameter, value)
         elif (
             parameter.default is inspect.Parameter.empty
             and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
         ):
-            raise ArmError(
-                f"every parameter of {name} without a default has a value",
-                f"{parameter.name!r} has none",
-                f"Fix it, {name}({parameter.name}=...), or put it into the search"
-                " space. input_shape and num_outputs are passed by these names.",
-            )
+            lacking.append(parameter.name)
+    if lacking:
+        quoted = [repr(parameter) for parameter in lacking]
+        said = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+        options = ", ".join(f"{parameter}=..." for parameter in lacking)
+        raise ArmError(
+            f"every parameter of {name} without a default has a value",
+            f"{said} {'have' if lacking[1:] else 'has'} none",
+            f"Type {name}({options}), or put them into the search space. The data give"
+            " input_shape and num_outputs, also as {num_outputs}, {channels} or"
+            " {features} in place of a value.",
+        )
     bound = inspect.BoundArguments(_signature(name, builder), arguments)
     return builder(*bound.args, **bound.kwargs)
 
