@@ -55,6 +55,27 @@ Data = Annotated[
 Target = Annotated[
     str | None, typer.Option(help="The column to predict; by default the last.")
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification or regression; by default the target says."),
+]
+Scale = Annotated[
+    bool | None,
+    typer.Option(
+        "--scale/--no-scale",
+        help="Whether inputs are scaled by the training rows; by default all but whole"
+        " numbers (token ids) for modules of one's own.",
+    ),
+]
+Channels = Annotated[
+    str | None, typer.Option(help="first or last: where arrays have their channels.")
+]
+Decimal = Annotated[
+    str | None, typer.Option(help="point or comma: the decimal sign of a table.")
+]
+Dates = Annotated[
+    str | None, typer.Option(help="day-first or month-first: the dates of a table.")
+]
 BaselineArm = Annotated[
     str | None,
     typer.Option(
@@ -138,6 +159,11 @@ def run(
     ] = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -174,6 +200,11 @@ def run(
     options: dict[str, Any] = {
         "data": data,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -231,6 +262,11 @@ def plan(
     protocol: ProtocolFile = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -261,6 +297,11 @@ def plan(
         protocol,
         data=data,
         target=target,
+        task=task,
+        scale=scale,
+        channels=channels,
+        decimal=decimal,
+        dates=dates,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),

@@ -242,6 +242,7 @@ def check(
     num_outputs: int,
     kind: Kind,
     values: Mapping[str, Value],
+    examples: torch.Tensor | None = None,
 ) -> None:
     """Builds an architecture on the CPU and calls it on two examples.
 
@@ -254,6 +255,7 @@ def check(
         kind: What the inputs are; columns of a table have no order, and some
             architectures of the zoo need one.
         values: A configuration to try it with.
+        examples: (2, *input_shape); by default standard normal numbers.
 
     Raises:
         ArmError: It raises anything, or its output is not a (2, num_outputs) tensor
@@ -276,7 +278,8 @@ def check(
         torch.default_generator.manual_seed(0)
         module = architecture.build(input_shape, num_outputs, values)
         _check_dropout(architecture, module, values)
-        examples = torch.randn(2, *input_shape)
+        if examples is None:
+            examples = torch.randn(2, *input_shape)
         with architecture._found().blamed(
             f"{architecture.spec} can be called on two examples of shape"
             f" {tuple(input_shape)}"
