@@ -408,13 +408,17 @@ def _of_percent(
     """Returns what a percent sign multiplies by: 1 or .01, or None: it is unclear."""
     if not plain:
         return 1.0
-    low, high = min(plain.values()), max(plain.values())
-    fits = [
-        scale
-        for scale in (1.0, 0.01)
-        if all(low <= value * scale <= high for value in percent.values())
-    ]
-    return fits[0] if len(fits) == 1 else None
+    # Among most of the other numbers, or else among all of them.
+    for tail in (5, 0):
+        low, high = np.percentile(list(plain.values()), [tail, 100 - tail])
+        fits = [
+            scale
+            for scale in (1.0, 0.01)
+            if all(low <= value * scale <= high for value in percent.values())
+        ]
+        if fits:
+            return fits[0] if len(fits) == 1 else None
+    return None
 
 
 # --- dates --------------------------------------------------------------------------
