@@ -62,6 +62,27 @@ Data = Annotated[
 Target = Annotated[
     str | None, typer.Option(help="The column to predict; by default the last.")
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification or regression; by default the target says."),
+]
+Scale = Annotated[
+    bool | None,
+    typer.Option(
+        "--scale/--no-scale",
+        help="Whether inputs are scaled by the training rows; by default all but whole"
+        " numbers (token ids) for modules of one's own.",
+    ),
+]
+Channels = Annotated[
+    str | None, typer.Option(help="first or last: where arrays have their channels.")
+]
+Decimal = Annotated[
+    str | None, typer.Option(help="point or comma: the decimal sign of a table.")
+]
+Dates = Annotated[
+    str | None, typer.Option(help="day-first or month-first: the dates of a table.")
+]
 BaselineArm = Annotated[
     str | None,
     typer.Option(
@@ -145,6 +166,11 @@ def run(
     ] = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -181,6 +207,11 @@ def run(
     options: dict[str, Any] = {
         "data": data,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -238,6 +269,11 @@ def plan(
     protocol: ProtocolFile = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -268,6 +304,11 @@ def plan(
         protocol,
         data=data,
         target=target,
+        task=task,
+        scale=scale,
+        channels=channels,
+        decimal=decimal,
+        dates=dates,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),

@@ -205,7 +205,7 @@ class Study:
                 "options": described["options"],
                 "source": self.architecture.source,
             },
-            "data": trial.describe_data(name, self.split),
+            "data": trial.describe_data(name, self.split, declared.scale),
             "task": self.split.task,
             "metric": self.metric.name,
             "recipe": declared.recipe.describe(),
