@@ -177,19 +177,9 @@ class Zoo:
             # What training alone sets changes no module.
             if said.partition(" = ")[0] not in SEARCHABLE:
                 jobs[said] = self.trainer.rehearsal(arm.name, values)
-        try:
-            rehearsed = rehearsal.rehearse(
-                architecture.spec, problem, jobs, architecture.place
-            )
-        except ArmError as error:
-            if not self._named():
-                raise
-            raise ArmError(
-                error.rule,
-                error.received,
-                f"{error.way_out} The inputs are whole numbers and were given as such:"
-                " use --scale if they are amounts.".strip(),
-            ) from error
+        rehearsed = rehearsal.rehearse(
+            architecture.spec, problem, jobs, architecture.place
+        )
         self.rehearsed.extend(rehearsed.notes)
         if rehearsed.obstacle is not None:
             return rehearsed.obstacle
