@@ -62,6 +62,27 @@ Data = Annotated[
 Target = Annotated[
     str | None, typer.Option(help="The column to predict; by default the last.")
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification or regression; by default the target says."),
+]
+Scale = Annotated[
+    bool | None,
+    typer.Option(
+        "--scale/--no-scale",
+        help="Whether inputs are scaled by the training rows; by default all but whole"
+        " numbers (token ids) for modules of one's own.",
+    ),
+]
+Channels = Annotated[
+    str | None, typer.Option(help="first or last: where arrays have their channels.")
+]
+Decimal = Annotated[
+    str | None, typer.Option(help="point or comma: the decimal sign of a table.")
+]
+Dates = Annotated[
+    str | None, typer.Option(help="day-first or month-first: the dates of a table.")
+]
 BaselineArm = Annotated[
     str | None,
     typer.Option(
@@ -145,6 +166,11 @@ def run(
     ] = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -181,6 +207,11 @@ def run(
     options: dict[str, Any] = {
         "data": data,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -238,6 +269,11 @@ def plan(
     protocol: ProtocolFile = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -268,6 +304,11 @@ def plan(
         protocol,
         data=data,
         target=target,
+        task=task,
+        scale=scale,
+        channels=channels,
+        decimal=decimal,
+        dates=dates,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),
@@ -340,7 +381,7 @@ def judge(
         typer.Option(help="Column equal where two arms have the same draw."),
     ] = None,
     hyperparameters: Annotated[
-        str | None, typer.Option(help="Columns that were tuned: A,B,...")
+        str | None, typer.Option(help="Columns that were tuned: A,B,...; or none.")
     ] = None,
     cost: Annotated[
         str | None, typer.Option(help="Column of a run's cost, in any unit.")
@@ -363,6 +404,20 @@ def judge(
     where: Annotated[
         list[str] | None,
         typer.Option(help="COLUMN=VALUE: only such rows; several are allowed."),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="WORD=finished, failed or unfinished: what a status means that is not"
+            " understood; several are allowed."
+        ),
+    ] = None,
+    status_column: Annotated[
+        str | None, typer.Option(help="Column of how a run ended; none: use none.")
+    ] = None,
+    failed_score: Annotated[
+        str | None,
+        typer.Option(help="The score that failed runs have, such as 0; or none."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="The score's name; by default its column says.")
@@ -436,9 +491,12 @@ def judge(
         "step": step,
         "cost": cost,
         "repeat": repeat_column,
+        "status": status_column,
         "hyperparameters": None
         if hyperparameters is None
-        else tuple(name.strip() for name in hyperparameters.split(",")),
+        else tuple(
+            name.strip() for name in hyperparameters.split(",") if name.strip() != "none"
+        ),
     }
     reading: dict[str, Any] = {
         "where": where or (),
@@ -446,6 +504,8 @@ def judge(
         "metric": metric,
         "lower_is_better": lower_is_better,
         "percent": percent,
+        "status": status or (),
+        "failed_score": failed_score,
     }
     folders = [place for place in source if Path(place).is_dir()]
     if report is not None:

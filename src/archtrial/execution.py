@@ -16,6 +16,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -30,6 +31,7 @@ import torch
 from archtrial.errors import StudyError
 from archtrial.progress import Watch
 from archtrial.records.store import Store
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Crew", "Work", "as_sent", "ends_with_us", "few_threads"]
 
@@ -118,9 +120,10 @@ class Crew:
             ) from error
 
     def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        work = self._setup()
+        with prints_to_errors():
+            work = self._setup()
         for task in tasks:
-            with few_threads(self._threads):
+            with few_threads(self._threads), prints_to_errors():
                 result = work(task)
             yield task, result
 
@@ -317,6 +320,10 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _serve(connection: Connection, threads: int, lifeline: Connection) -> None:
     """Carries out tasks that come through a connection, until it ends."""
+    # What a task prints, or a program that it starts, is no part of our answer.
+    with contextlib.suppress(OSError, ValueError):  # without a standard error
+        os.dup2(sys.stderr.fileno(), 1)
+        sys.stdout = sys.stderr
     # The coordinator decides what an interruption means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: _leave(128 + number))
