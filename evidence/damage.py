@@ -143,7 +143,7 @@ def cell(folder: Path, random: np.random.Generator) -> None:
         connection.execute(
             f"UPDATE {table} SET {column} = ? WHERE rowid = ?",  # noqa: S608
             # A key is no other row's.
-            (f"{old}0" if column == "key" else another(old, random), number),
+            (f"{old}x" if column == "key" else another(old, random), number),
         )
 
 

@@ -76,26 +76,31 @@ class Crew:
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        if failure is None:
-            # Nothing is under way: let them leave in order.
-            for member in self._members:
-                member.connection.close()
-        elif self._lifeline is not None:
+        self._dismiss(in_order=failure is None)
+
+    def _dismiss(self, *, in_order: bool) -> None:
+        """Lets all processes end: at once, but with what they have started."""
+        if self._lifeline is None:
+            return
+        members, self._members = self._members, []
+        lifeline, self._lifeline = self._lifeline, None
+        for member in members if in_order else ():
+            member.connection.close()
+        if not in_order:
             # What is under way is not recorded and starts whole next time.
-            self._lifeline[1].close()
-        until = time.monotonic() + _PATIENCE
+            lifeline[1].close()
+        until = time.monotonic() + (_PATIENCE if in_order else _PATIENCE / 4)
         try:
-            for member in self._members:
+            for member in members:
                 member.process.join(max(0.0, until - time.monotonic()))
         finally:  # also where somebody does not want to wait for it
-            for member in self._members:
+            for member in members:
                 member.process.kill()
-        for member in self._members:
+        for member in members:
             member.process.join()
-        if self._lifeline is not None:
-            for end in self._lifeline:
-                end.close()
-        self._members, self._lifeline = [], None
+            member.connection.close()
+        for end in lifeline:
+            end.close()
 
     def carry_out(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         """Yields (task, result) as they finish; what a task raises is raised.
@@ -129,16 +134,20 @@ class Crew:
             member: member.begin(left.popleft())
             for member in self._members[: len(left)]
         }
-        while busy:
-            ready = wait([member.connection for member in busy], timeout=1.0)
-            for member in list(busy):
-                if member.connection in ready:
-                    result, task = member.result(), busy.pop(member)
-                    if left:
-                        busy[member] = member.begin(left.popleft())
-                    yield task, result
-                else:
-                    member.check()
+        try:
+            while busy:
+                ready = wait([member.connection for member in busy], timeout=1.0)
+                for member in list(busy):
+                    if member.connection in ready:
+                        result, task = member.result(), busy.pop(member)
+                        if left:
+                            busy[member] = member.begin(left.popleft())
+                        yield task, result
+                    else:
+                        member.check()
+        finally:
+            if busy:  # nobody is left who would take their results
+                self._dismiss(in_order=False)
 
     def _start(self, count: int) -> None:
         # A forked process would inherit locked locks of torch's threads.

@@ -321,6 +321,18 @@ def test_a_configuration_that_diverges_is_no_fault_and_one_that_fails_is_named()
     assert f"{__file__}, line " in str(raised.value)
 
 
+def test_a_configuration_that_the_architecture_refuses_is_named():
+    def refuses():
+        raise ArmError("width is a multiple of heads", "width = 5", "Take 4.")
+
+    jobs = {"": job(functools.partial(Deep, 0)), "heads = 3": job(refuses)}
+    with pytest.raises(ArmError) as raised:
+        rehearsal.rehearse("deep", problem(), jobs)
+    first, last = str(raised.value).splitlines()
+    assert first == "width is a multiple of heads: width = 5 (with heads = 3)"
+    assert last == "Take 4."
+
+
 class Squeezes(Ends):
     """Loses the axis of a batch of one example."""
 

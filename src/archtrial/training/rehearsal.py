@@ -89,7 +89,13 @@ def rehearse(
     for said, job in jobs.items():
         named = f"{name} with {said}" if seen and said else name
         watched = _Rehearsal(named, small, job, counts, place)
-        watched.carry_out()
+        try:
+            watched.carry_out()
+        except ArmError as error:
+            if not seen or not said or said in str(error):
+                raise
+            received = f"{error.received} (with {said})"
+            raise ArmError(error.rule, received, error.way_out) from error
         if not seen:
             watched.check_repeats()
         seen.append(watched)
@@ -294,7 +300,7 @@ class _Rehearsal:
     def _check_leaves(self, loop: run.Loop, watch: "_Watch", before: set[int]) -> None:
         """Checks that what the outputs depend on is what is trained."""
         own = {id(p): n for n, p in loop.module.named_parameters()}
-        watch.reached = {id(leaf) for leaf in watch.leaves}
+        watch.reached.update(map(id, watch.leaves))
         strangers = [
             leaf
             for leaf in watch.leaves
@@ -351,24 +357,32 @@ class _Rehearsal:
             for name, parameter in module.named_parameters()
             if not isinstance(parameter, nn.UninitializedParameter)
         ]
-        for (one, mine, first), (other, theirs, second) in itertools.combinations(
-            self._memory, 2
-        ):
-            either = mine.requires_grad or theirs.requires_grad
-            if either and _overlap(first, second):
-                raise self._wrong(
-                    "a weight has one memory, which the optimiser moves",
-                    f"{one} and {other} share theirs, and are two parameters",
-                    "Share a weight by assigning the parameter itself.",
-                )
+        for neighbours in self._by_storage().values():
+            for (one, mine, first), (other, theirs, second) in itertools.combinations(
+                neighbours, 2
+            ):
+                either = mine.requires_grad or theirs.requires_grad
+                if either and _overlap(first, second):
+                    raise self._wrong(
+                        "a weight has one memory, which the optimiser moves",
+                        f"{one} and {other} share theirs, and are two parameters",
+                        "Share a weight by assigning the parameter itself.",
+                    )
         return module
+
+    def _by_storage(self) -> dict[int, list[tuple[str, nn.Parameter, torch.Tensor]]]:
+        """Returns the weights as they began, by the memory that they lie in."""
+        found: dict[int, list[tuple[str, nn.Parameter, torch.Tensor]]] = {}
+        for name, parameter, first in self._memory:
+            found.setdefault(_storage(first), []).append((name, parameter, first))
+        return found
 
     def _check_views(self, module: nn.Module) -> None:
         """Checks that nothing still looks at the memory that weights began with."""
-        trained = [(n, first) for n, p, first in self._memory if p.requires_grad]
+        weights = self._by_storage()
         for (path, line), thing in _tensors(module):
-            for name, first in trained:
-                if _overlap(first, thing):
+            for name, parameter, first in weights.get(_storage(thing), ()):
+                if parameter.requires_grad and _overlap(first, thing):
                     raise self._wrong(
                         "a weight has one memory, which the optimiser moves",
                         f"{path} is a view of {name} that was made once, before training",
@@ -561,11 +575,16 @@ def _switches(layer: nn.Module) -> bool:
     return isinstance(layer, nn.modules.batchnorm._BatchNorm)
 
 
+def _storage(tensor: torch.Tensor) -> int:
+    """Returns the address of a tensor's memory, 0 where it has none of its own."""
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return 0
+    return tensor.untyped_storage().data_ptr()
+
+
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Returns whether two tensors have memory in common."""
-    if not one.numel() or not other.numel() or one.device != other.device:
-        return False
-    if one.is_meta or one.layout != torch.strided or other.layout != torch.strided:
+    if not (one.numel() and other.numel() and _storage(one) and _storage(other)):
         return False
     if one.data_ptr() == other.data_ptr():
         return True
