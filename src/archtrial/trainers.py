@@ -379,6 +379,8 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **limits},
+            # What it starts itself can then be ended with it.
+            start_new_session=True,
         )
         with ends_with_us(process):
             output, complaints = process.communicate()
