@@ -314,14 +314,21 @@ def _gather(
     rows = kept = 0
     frames: list[pd.DataFrame] = []
     beside = [n for n in found.unused if "[" not in n and not naming.counting(n)]
-    beside = beside[:_MOST_BESIDE]
-    for batch in table.batches([*needed, *(n for n in beside if n not in needed)]):
+    beside = sorted(beside)[:_MOST_BESIDE]
+    read = list(dict.fromkeys([*needed, *found.flags, *beside]))
+    for batch in table.batches(read):
         rows += len(batch)
         chosen = _chosen(batch, filters)
         frame = pd.DataFrame({role: chosen[column] for role, column in asked.items()})
         frame["beside"] = _hashed(chosen, beside)
         for column in found.hyperparameters:
             frame[configurations.HYPER + naming.short(column)] = chosen[column]
+        for column in found.flags:
+            ended = endings.flagged(naming.short(column), scores.texts(chosen[column]))
+            before = frame["flagged"] if "flagged" in frame else ""
+            # One that failed failed, whatever another column says.
+            frame["flagged"] = np.where(ended == "failed", ended, before)
+            frame["flagged"] = np.where(frame["flagged"] == "", ended, frame["flagged"])
         frame["row"] = frame.index
         frame["source"] = table.place
         for role, column in found.roles.items():
