@@ -358,7 +358,7 @@ def _written(
             path.write_text("\n".join(lines) + "\n")
         else:
             texts = [c for c in part if part[c].dtype == object]
-            part.astype({c: str for c in texts}).to_parquet(path)
+            part.astype(dict.fromkeys(texts, str)).to_parquet(path)
         sources.append(f"{name}={path}" if name else str(path))
     return sources
 
@@ -385,9 +385,6 @@ class Judged:
     verdict: str
 
 
-_RIGHT = {1: {"architecture"}, -1: {"baseline"}}
-
-
 def judged(table: Made, most: int = 6) -> Judged:
     """Judges a table, and answers what is asked as a person who knows would."""
     typed: list[str] = []
@@ -409,9 +406,7 @@ def judged(table: Made, most: int = 6) -> Judged:
         verdict = compared["verdict"]
         estimate = effect["estimate"] if effect else 0.0
         claims = {"architecture": 1, "baseline": -1}.get(verdict)
-        if claims is not None and claims != table.sign:
-            outcome = "wrong"
-        elif claims is None and verdict == "equivalent":
+        if verdict == "equivalent" or claims == -table.sign:
             outcome = "wrong"
         elif claims is None:
             outcome = "open" if estimate * table.sign >= 0 or not effect else "turned"

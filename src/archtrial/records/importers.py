@@ -175,9 +175,11 @@ def read(
         notes += said
     hyperparameters, unvarying = configurations.hyperparameters(frame)
     if wanted.hyperparameters is None:
-        hyperparameters, said = configurations.told_apart(frame, hyperparameters, names)
-        unvarying += [name for name in said if name not in unvarying]
-        notes += said.values()
+        hyperparameters, left_away = configurations.told_apart(
+            frame, hyperparameters, names
+        )
+        unvarying += [name for name in left_away if name not in unvarying]
+        notes += left_away.values()
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]

@@ -204,7 +204,8 @@ def words(name: str) -> list[str]:
 
 def canonical(said: Sequence[str]) -> list[str]:
     """Returns words with phrases and synonyms as the one word that the lists have."""
-    found, at = [], 0
+    found: list[str] = []
+    at = 0
     while at < len(said):
         for length in (3, 2, 1):
             phrase = " ".join(said[at : at + length])
