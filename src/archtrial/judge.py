@@ -451,6 +451,7 @@ def assess(
         environment: What stands on the page of versions and hardware.
         ceilings: Whether a model is asked how good each arm can get at all.
     """
+    runs = searches.condensed(runs)
     metric = _metric(protocol)
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
@@ -732,6 +733,7 @@ def decisions(
             nothing was settled.
         constant: The constant predictor's test score; None where nobody knows it.
     """
+    runs = searches.condensed(runs)
     margin = protocol["margin"]
     if margin is None:
         seen, _ = at_look(runs, protocol, 1)

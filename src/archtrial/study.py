@@ -412,7 +412,8 @@ class Study:
         for _, finished in work.crew.carry_out(tasks):
             for done in finished:
                 if done.weights is not None:
-                    write(tuned.weights_file(self.folder, done.run), done.weights)
+                    place = tuned.weights_file(self.folder, done.run)
+                    write(place, done.weights, within=self.folder)
             work.store.add([(done.run, done.sealed) for done in finished])
             clock.finished([done.run for done in finished])
 

@@ -147,6 +147,14 @@ class Loops:
         steps = max(1, round(self.problem.steps * recipe.length)) * rung
         return dataclasses.replace(self.problem, recipe=recipe, steps=steps)
 
+    def rehearsal(self, arm: str, configuration: Mapping[str, spaces.Value]) -> run.Job:
+        """Returns a job of a configuration whose seeds no run of the study has."""
+        item = Item(arm, pair=0, seed=0, stage="rehearsal", configuration=configuration)
+        seed = randomness.seed(self.study_seed, "rehearsal", arm)
+        return dataclasses.replace(
+            self._job(item), initial_seed=seed, order_seed=seed, noise_seed=seed
+        )
+
     def _job(self, item: Item) -> run.Job:
         architecture = self.architectures[item.arm]
         values = dict(item.configuration)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import safetensors.torch
 import torch
 
 from archtrial.errors import ArmError, RecordsError
-from archtrial.files import write
+from archtrial.files import check, name_of, write
 from archtrial.records.table import Run
 from archtrial.zoo import arms
 
@@ -21,8 +20,7 @@ __all__ = ["keep", "load_tuned", "tidy", "weights_file"]
 
 
 def _place(folder: Path, arm: str) -> Path:
-    # Any arm's name becomes one that every file system takes.
-    return folder / "tuned" / urllib.parse.quote(arm, safe=" ()=,+_-")
+    return folder / "tuned" / name_of(arm)
 
 
 def weights_file(folder: Path, run: Run) -> Path:
@@ -46,15 +44,17 @@ def keep(
     best = max(confirmed, key=lambda run: (sign * run.validation, -run.seed))
     place = _place(folder, best.arm)
     text = json.dumps({**described, "seed": best.seed}, indent=2, ensure_ascii=False)
-    write(place.with_name(f"{place.name}.json"), text + "\n")
+    write(place.with_name(f"{place.name}.json"), text + "\n", within=folder)
     final = place.with_name(f"{place.name}.safetensors")
+    check(final, within=folder)
     if weights_file(folder, best).exists():
         os.replace(weights_file(folder, best), final)
 
 
 def tidy(folder: Path) -> None:
     """Removes the weights that are not kept, when those that are have been."""
-    shutil.rmtree(folder / "tuned" / ".seeds", ignore_errors=True)
+    if not (folder / "tuned").is_symlink():
+        shutil.rmtree(folder / "tuned" / ".seeds", ignore_errors=True)
 
 
 def load_tuned(

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from archtrial import randomness
+
 __all__ = ["parameters", "structure", "training"]
 
 
@@ -91,7 +93,10 @@ def training(module: nn.Module, batch: torch.Tensor, steps: int) -> float:
 def _count(module: nn.Module, batch: torch.Tensor) -> int:
     # Outside of `try`: where there is no memory for it, nothing else is counted.
     aside = copy.deepcopy(module)
-    with torch.random.fork_rng([batch.device] if batch.is_cuda else []):
+    with (
+        torch.random.fork_rng([batch.device] if batch.is_cuda else []),
+        randomness.global_generators(0),
+    ):
         try:
             return _step(aside.to("meta"), batch.to("meta"))
         except Exception:  # what a user's module raises on meta tensors is anything

@@ -3,7 +3,8 @@
 A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", or in
 Python the class or function itself. It needs no registration: it is called with
 those of `input_shape`, `num_outputs`, its options and its search-space names that
-its signature has, and returns a `torch.nn.Module`.
+its signature has, and returns a `torch.nn.Module`. What the data say under the names of
+public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
 
     class Net(torch.nn.Module):
         space = {"width": [32, 64, 128]}      # optional; a protocol may say it, too
@@ -23,18 +24,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from archtrial import space as spaces
 from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
+from archtrial.zoo import parameters as signatures
 from archtrial.zoo import registry
 from archtrial.zoo.registry import Kind, Shape, nearest
-from archtrial.zoo.userfile import UserFile, is_library
+from archtrial.zoo.userfile import (
+    UserFile,
+    find_module,
+    is_library,
+    prints_to_errors,
+)
 
-__all__ = ["Architecture", "check", "find", "source_of"]
+__all__ = ["Architecture", "check_kind", "find", "source_of"]
 
 Builder = Callable[..., Any]
 
@@ -54,8 +60,8 @@ class Architecture:
 
     spec: str
     """What it was found by: "cnn", "path/net.py:Net", "package.module:Net"."""
-    options: Mapping[str, Value]
-    """Fixed options."""
+    options: Mapping[str, Any]
+    """Fixed options: values, or lists of them."""
     space: Space
     """Its own search space, without what the options fix."""
     source: str
@@ -65,6 +71,7 @@ class Architecture:
     given: Builder | None = dataclasses.field(default=None, repr=False)
     """The class or function, where it was given itself."""
 
+    @prints_to_errors()
     def build(
         self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> nn.Module:
@@ -92,8 +99,12 @@ class Architecture:
         given = {
             "input_shape": tuple(input_shape),
             "num_outputs": num_outputs,
+            **self.told(input_shape, num_outputs, passed),
             **passed,
-            **self.options,
+            **{
+                name: signatures.filled(value, input_shape, num_outputs)
+                for name, value in self.options.items()
+            },
         }
         # Its function may import from beside its file only now.
         with found.importing(), found.blamed(f"{self.spec} can be built"):
@@ -105,6 +116,40 @@ class Architecture:
             )
         return module
 
+    def told(
+        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+    ) -> dict[str, Any]:
+        """Returns what the data say to parameters that ask by names of their own.
+
+        Args:
+            input_shape: One example's shape.
+            num_outputs: Classes, or 1 for regression.
+            values: What a configuration passes.
+
+        Raises:
+            ArmError: A parameter without a default may mean more than one thing.
+        """
+        builder = self._found().builder
+        if registry.entry_of(builder) is not None:
+            return {}
+        given = {"input_shape", "num_outputs", *values, *self.options}
+        own = [
+            parameter
+            for parameter in _signature(self.spec, builder).parameters.values()
+            if parameter.kind not in _VARIADIC
+        ]
+        return signatures.told(
+            self.spec, own, dict.fromkeys(given), input_shape, num_outputs
+        )
+
+    @property
+    def lasting_spec(self) -> str:
+        """The spec by which it is found from any folder."""
+        file = None if self.given is not None else self._found().file
+        if file is None:
+            return self.spec
+        return f"{file.path}:{self.spec.rpartition(':')[2]}"
+
     def setting(self, option: str) -> Any:
         """Returns an option's fixed value, else its default; None without either."""
         if option in self.options:
@@ -114,6 +159,16 @@ class Architecture:
             return None
         default = parameters[option].default
         return None if default is inspect.Parameter.empty else default
+
+    @property
+    def place(self) -> str | None:
+        """Where a user defines it ("net.py, line 3"); None for what is installed."""
+        inner = inspect.unwrap(self._found().builder)
+        with contextlib.suppress(OSError, TypeError):
+            file = inspect.getsourcefile(inner)
+            if not is_library(file):
+                return f"{file}, line {inspect.getsourcelines(inner)[1]}"
+        return None
 
     def _found(self) -> "_Found":
         if self.given is not None:
@@ -165,7 +220,7 @@ _loaded: dict[tuple[str, str], _Found] = {}
 
 def find(
     spec: str | Builder,
-    options: Mapping[str, Value] | None = None,
+    options: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
 ) -> Architecture:
     """Finds an architecture.
@@ -236,29 +291,8 @@ def find(
     )
 
 
-def check(
-    architecture: Architecture,
-    input_shape: Shape,
-    num_outputs: int,
-    kind: Kind,
-    values: Mapping[str, Value],
-) -> None:
-    """Builds an architecture on the CPU and calls it on two examples.
-
-    Torch's global generator is left as it was.
-
-    Args:
-        architecture: What to try.
-        input_shape: One example's shape.
-        num_outputs: Classes, or 1 for regression.
-        kind: What the inputs are; columns of a table have no order, and some
-            architectures of the zoo need one.
-        values: A configuration to try it with.
-
-    Raises:
-        ArmError: It raises anything, or its output is not a (2, num_outputs) tensor
-            of real numbers that depends on its weights.
-    """
+def check_kind(architecture: Architecture, kind: Kind) -> None:
+    """Raises an ArmError where an architecture of the zoo is not for such inputs."""
     entry = registry.entries().get(architecture.spec)
     if entry is not None and kind not in entry.kinds:
         flexible = [
@@ -272,60 +306,9 @@ def check(
             f"a {kind}",
             f"Take {' or '.join(flexible)}.",
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = architecture.build(input_shape, num_outputs, values)
-        _check_dropout(architecture, module, values)
-        examples = torch.randn(2, *input_shape)
-        with architecture._found().blamed(
-            f"{architecture.spec} can be called on two examples of shape"
-            f" {tuple(input_shape)}"
-        ):
-            outputs = module(examples)
-    _check_outputs(architecture.spec, outputs, num_outputs)
 
 
-# The layers whose probability training sets.
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-
-
-def _check_dropout(
-    architecture: Architecture, module: nn.Module, values: Mapping[str, Value]
-) -> None:
-    searched = "dropout" in values and "dropout" not in architecture.accepts
-    if searched and not any(isinstance(part, _DROPOUTS) for part in module.modules()):
-        raise ArmError(
-            "dropout can be searched only where something drops out",
-            f"{architecture.spec} has neither a parameter dropout nor an nn.Dropout",
-            "Add nn.Dropout to the module, or take dropout out of the search space.",
-        )
-
-
-def _check_outputs(spec: str, outputs: Any, num_outputs: int) -> None:
-    expected = (2, num_outputs)
-    if not isinstance(outputs, torch.Tensor):
-        raise ArmError(
-            f"{spec} returns one tensor of shape {expected} for two examples",
-            f"it returned {_described(outputs)}",
-        )
-    if tuple(outputs.shape) != expected:
-        raise ArmError(
-            f"{spec} returns a tensor of shape {expected} for two examples",
-            f"it returned the shape {tuple(outputs.shape)}",
-            f"Let its last layer have {num_outputs}"
-            f" {'output' if num_outputs == 1 else 'outputs'}; it is told so as"
-            " num_outputs.",
-        )
-    if not outputs.is_floating_point():
-        raise ArmError(f"{spec} returns real numbers", f"it returned {outputs.dtype}")
-    if not outputs.requires_grad:
-        raise ArmError(
-            f"the output of {spec} depends on weights that can be trained",
-            "no gradient reaches any",
-            "Look for torch.no_grad(), .detach() or requires_grad = False.",
-        )
-
-
+@prints_to_errors()
 def _look_up(spec: str) -> _Found:
     """Finds what a spec names, running the user's file afresh."""
     place, colon, name = spec.rpartition(":")
@@ -343,32 +326,46 @@ def _look_up(spec: str) -> _Found:
             "a spec is path/to/file.py:Name or package.module:Name", repr(spec)
         )
     if place.endswith(".py"):
-        file = _load(Path(place))
+        file = _load(Path(place).expanduser())
+        return _Found(_member(place, file.module, name), file.source, file)
+    if (mine := find_module(place)) is not None:
+        file = _load(*mine)
         return _Found(_member(place, file.module, name), file.source, file)
     try:
         module = importlib.import_module(place)
-    except Exception as error:
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise _not_importable(place, error) from error
+        written = Path(f"{place}.py")
         raise ArmError(
-            f"the module {place!r} can be imported",
-            _explained(error),
-            f"A file is written with its ending: {place.replace('.', '/')}.py:{name}.",
+            f"there is no module {place!r}, neither installed nor below the current"
+            f" folder ({Path.cwd()})",
+            way_out=f"Write {written}:{name}." if written.is_file() else "",
         ) from error
+    except (Exception, SystemExit) as error:
+        raise _not_importable(place, error) from error
     builder = _member(place, module, name)
     return _Found(builder, source_of(builder))
 
 
-def _load(path: Path) -> UserFile:
+def _not_importable(place: str, error: BaseException) -> ArmError:
+    return ArmError(f"the module {place!r} cannot be imported", _explained(error))
+
+
+def _load(path: Path, root: Path | None = None) -> UserFile:
     if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.py"))
         raise ArmError(
-            "an architecture's file exists",
-            str(path),
-            nearest(path.name, sorted(near.name for near in path.parent.glob("*.py"))),
+            f"there is no file {path}",
+            way_out=nearest(path.name, near)
+            if near
+            else f"{path.parent} holds no .py file.",
         )
     try:
-        return UserFile.load(path)
+        return UserFile.load(path, root)
     # A script without a main guard may end in sys.exit().
     except (Exception, SystemExit) as error:
-        raise ArmError(f"{path} can be run", _explained(error)) from error
+        raise ArmError(f"{path} cannot be run", _explained(error)) from error
 
 
 def _member(place: str, module: Any, name: str) -> Builder:
@@ -378,7 +375,11 @@ def _member(place: str, module: Any, name: str) -> Builder:
             for other, value in vars(module).items()
             if callable(value) and getattr(value, "__module__", "") == module.__name__
         )
-        raise ArmError(f"{place} defines {name!r}", way_out=nearest(name, defined))
+        close = nearest(name, defined).partition(" There are")[0] if defined else ""
+        raise ArmError(
+            f"{place} has no {name!r}; it has {', '.join(defined) or 'none'}",
+            way_out=close if close.startswith("Did") else "",
+        )
     member: Builder = getattr(module, name)
     return member
 
@@ -408,12 +409,14 @@ def _signature(name: str, builder: Builder) -> inspect.Signature:
         ) from None
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _parameters(name: str, builder: Builder) -> tuple[frozenset[str], bool]:
     """Returns the names in a signature, and whether it takes any other as well."""
     parameters = _signature(name, builder).parameters.values()
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return (
-        frozenset(p.name for p in parameters if p.kind not in variadic),
+        frozenset(p.name for p in parameters if p.kind not in _VARIADIC),
         any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
     )
 
@@ -422,6 +425,7 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
     """Calls a builder with what its signature has of the values given."""
     arguments: dict[str, Any] = {}
     left = dict(given)
+    lacking = []
     for parameter in _signature(name, builder).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             # Not asked for by name: without these two a **kwargs that passes
@@ -430,17 +434,24 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
             left.pop("num_outputs", None)
             arguments[parameter.name] = left
         elif parameter.name in left:
-            arguments[parameter.name] = left.pop(parameter.name)
+            value = left.pop(parameter.name)
+            arguments[parameter.name] = signatures.typed(parameter, value)
         elif (
             parameter.default is inspect.Parameter.empty
             and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
         ):
-            raise ArmError(
-                f"every parameter of {name} without a default has a value",
-                f"{parameter.name!r} has none",
-                f"Fix it, {name}({parameter.name}=...), or put it into the search"
-                " space. input_shape and num_outputs are passed by these names.",
-            )
+            lacking.append(parameter.name)
+    if lacking:
+        quoted = [repr(parameter) for parameter in lacking]
+        said = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+        options = ", ".join(f"{parameter}=..." for parameter in lacking)
+        raise ArmError(
+            f"every parameter of {name} without a default has a value",
+            f"{said} {'have' if lacking[1:] else 'has'} none",
+            f"Type {name}({options}), or put them into the search space. The data give"
+            " input_shape and num_outputs, also as {num_outputs}, {channels} or"
+            " {features} in place of a value.",
+        )
     bound = inspect.BoundArguments(_signature(name, builder), arguments)
     return builder(*bound.args, **bound.kwargs)
 
