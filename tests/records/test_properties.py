@@ -4,9 +4,9 @@
 """
 
 import pytest
-from made_tables import METRICS, UNKNOWN, judged, made
 
 from archtrial.records.measures import measure
+from evidence.made_tables import METRICS, UNKNOWN, judged, made
 
 
 @pytest.mark.parametrize("number", range(40))

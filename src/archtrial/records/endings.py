@@ -49,6 +49,8 @@ _FLAGS_OF_SUCCESS = {
     "success", "succeeded", "successful", "finished", "completed", "complete", "done",
 }  # fmt: skip
 _CODES = {"exit code", "exitcode", "returncode", "return code", "exit status"}
+# Beside the one column that is the status.
+_STATUSES = {"status", "state", "outcome", "run state", "run status", "termination"}
 _MESSAGES = {"exception", "traceback", "error message", "error msg", "failure reason"}
 _NOTHING = ("", "none", "nan", "null", "-", "no", "n/a")
 _YES, _NO = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
@@ -172,6 +174,8 @@ def flag(name: str) -> str | None:
         return "code"
     if word in _MESSAGES:
         return "message"
+    if word in _STATUSES:
+        return "word"
     if word in _FLAGS_OF_FAILURE:
         return "failed"
     return "finished" if word in _FLAGS_OF_SUCCESS else None
@@ -190,6 +194,10 @@ def flagged(name: str, cells: pd.Series) -> pd.Series:
     kind = flag(name)
     if kind == "message":
         return cells.map(lambda text: "" if text.lower() in _NOTHING else "failed")
+    if kind == "word":
+        meaning = {text: _meaning(_plain(text), {}) for text in dict.fromkeys(cells)}
+        ends = cells.map(meaning)
+        return ends.where(ends.isin(["failed", "unfinished"]), "")
     if kind == "code":
         zero = cells.map(lambda text: text in ("0", "0.0", "0:0") or not text)
         return zero.map({True: "", False: "failed"})

@@ -327,7 +327,7 @@ def _gather(
             frame[configurations.HYPER + naming.short(column)] = chosen[column]
         for column in found.flags:
             ended = endings.flagged(naming.short(column), scores.texts(chosen[column]))
-            before = frame["flagged"] if "flagged" in frame else ""
+            before = frame.get("flagged", "")
             # One that failed failed, whatever another column says.
             frame["flagged"] = np.where(ended == "failed", ended, before)
             frame["flagged"] = np.where(frame["flagged"] == "", ended, frame["flagged"])
