@@ -1,6 +1,6 @@
 """Tables of runs whose truth is known: how often `judge` is wrong, right, or asks.
 
-Each table is drawn by its number alone (`tests/records/made_tables.py`): a metric from
+Each table is drawn by its number alone (`made_tables.py`): a metric from
 the lists or from outside, status words, columns that count or measure, failures in
 several disguises, seeds or none, grids, missing runs, rows and columns in any order, four
 kinds of file. Arm B is truly better or worse by far more than the noise. Where `judge`
@@ -14,16 +14,12 @@ import argparse
 import collections
 import json
 import multiprocessing
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "records"))
-
-from made_tables import judged, made  # noqa: E402  (beside the tests that use it)
+from made_tables import judged, made
 
 RESULTS = Path(__file__).with_name("results") / "tables.json"
 

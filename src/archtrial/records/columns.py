@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from archtrial.errors import RecordsError
+from archtrial.records.endings import flag
 from archtrial.records.measures import (
     TEST,
     TRAIN,
@@ -96,6 +97,8 @@ class Columns:
     hyperparameters: tuple[str, ...]
     """Columns that may be hyperparameters, by their names alone."""
     unused: tuple[str, ...]
+    flags: tuple[str, ...]
+    """Columns that say in yes and no, or by an exit code, whether a run failed."""
     others: tuple[str, ...]
     """Other validation scores that were there to choose from."""
 
@@ -193,7 +196,10 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "step": ("step", "global_step", "epoch"),
     "cost": ("flops", "total_flops"),
     "parameters": ("parameters", "n_parameters", "num_parameters", "num_params"),
-    "status": ("status", "state", "run_status"),
+    "status": (
+        "status", "state", "run_status", "run_state", "job_status", "job_state",
+        "outcome", "run_outcome", "termination", "final_status", "result_status",
+    ),
     "data": (
         "dataset", "data", "dataset_name", "task", "task_name", "problem",
         "testproblem", "test_problem", "workload", "benchmark",
@@ -290,8 +296,13 @@ def find(
             "A score that picked the best is no test of it: --test none.",
         )
     taken = {re.split(r"\[", column)[0] for column in roles.values()}
+    flags = (
+        () if wanted.status == NONE else _flags([n for n in names if n not in taken])
+    )
     if wanted.hyperparameters is None:
-        hyperparameters = _hyperparameters([n for n in names if n not in taken])
+        hyperparameters = _hyperparameters(
+            [n for n in names if n not in taken and n not in flags]
+        )
     else:
         # Arms may have hyperparameters of their own: in any source is enough.
         hyperparameters = tuple(
@@ -309,8 +320,14 @@ def find(
             for n in names
             if n.split("[")[0] not in taken and n not in hyperparameters
         ),
+        flags=flags,
         others=others,
     )
+
+
+def _flags(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns columns whose names say that they tell failed runs."""
+    return tuple(n for n in names if flag(short(n)))
 
 
 def cross_validated(names: Sequence[str]) -> tuple[str, ...]:
@@ -484,7 +501,11 @@ def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
         if "[" not in name
         and not name.startswith("_")
         # A column "loss" may hold the name of what was minimised: its cells will say.
-        and (not names_a_score(name) or not parts & set(words(name)))
+        and (
+            not parts & set(words(name))
+            or tuned(name)
+            or (_CONFIGURED & set(words(name)) and not measures(name))
+        )
         and not _kept_by_others(name)
         and not _observed(name)
     )

@@ -39,6 +39,21 @@ _UNFINISHED = {
     "running", "waiting", "scheduled", "pending", "queued", "unfinished", "in progress",
     "created", "submitted", "active", "starting", "incomplete",
 }  # fmt: skip
+# Columns of yes and no, of exit codes, and of what went wrong.
+_FLAGS_OF_FAILURE = {
+    "failed", "crashed", "diverged", "oom", "nan", "nans", "timed out", "timeout",
+    "killed", "errored", "aborted", "cancelled", "canceled", "preempted", "exploded",
+    "interrupted", "failure", "crash", "nan train loss", "nan loss", "loss nan",
+}  # fmt: skip
+_FLAGS_OF_SUCCESS = {
+    "success", "succeeded", "successful", "finished", "completed", "complete", "done",
+}  # fmt: skip
+_CODES = {"exit code", "exitcode", "returncode", "return code", "exit status"}
+# Beside the one column that is the status.
+_STATUSES = {"status", "state", "outcome", "run state", "run status", "termination"}
+_MESSAGES = {"exception", "traceback", "error message", "error msg", "failure reason"}
+_NOTHING = ("", "none", "nan", "null", "-", "no", "n/a")
+_YES, _NO = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
 _NEGATIONS = {"no", "not", "non", "without", "never", "0", "un"}
 # Numbers that programs write where they have no score.
 _STAND_INS = (0.0, -1.0)
@@ -82,6 +97,8 @@ def ended(
     Raises:
         RecordsError: A status means nothing known, or no run has ended.
     """
+    flags = frame["flagged"] if "flagged" in frame else pd.Series("", frame.index)
+    by_flag, open_by_flag = flags == "failed", flags == "unfinished"
     if "status" not in frame:
         if said:
             raise RecordsError(
@@ -89,7 +106,7 @@ def ended(
                 f"{place} has none",
                 "Name it: --status-column COLUMN.",
             )
-        return frame.assign(failed=False), []
+        return _left(frame, by_flag, open_by_flag, "a column of its own", place)
     words = {status: _plain(status) for status in dict.fromkeys(frame["status"])}
     unheard = [word for word in said if word not in words.values()]
     if unheard:
@@ -113,6 +130,22 @@ def ended(
     means = frame["status"].map(meaning)
     going, failed = (means == "unfinished"), (means == "failed")
     _check_alike(frame, failed, said, place)
+    going, failed = going | open_by_flag, failed | by_flag
+    named = [s for s, ending in meaning.items() if ending == "failed"]
+    frame, notes = _left(frame, failed, going, ", ".join(named) or "flagged", place)
+    pruned = [status for status, word in words.items() if word == "pruned"]
+    if pruned and meaning[pruned[0]] == "finished":
+        notes.append(
+            "Pruned, and counted with the last score that they reported:"
+            f" {int((frame['status'] == pruned[0]).sum())} of {len(frame)} runs."
+        )
+    return frame, notes
+
+
+def _left(
+    frame: pd.DataFrame, failed: pd.Series, going: pd.Series, told_by: str, place: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Leaves out runs that have not ended, and marks those that failed."""
     notes = []
     if going.any():
         notes.append(
@@ -120,21 +153,61 @@ def ended(
             " again when they have."
         )
     if failed.any():
-        named = ", ".join(s for s, ending in meaning.items() if ending == "failed")
         notes.append(
-            f"Failed ({named}), and counted as diverged, at the worst score:"
+            f"Failed ({told_by}), and counted as diverged, at the worst score:"
             f" {int(failed.sum())} of {len(frame)} runs."
-        )
-    pruned = [status for status, word in words.items() if word == "pruned"]
-    if pruned and meaning[pruned[0]] == "finished":
-        notes.append(
-            f"Pruned, and counted with the last score that they reported:"
-            f" {int((frame['status'] == pruned[0]).sum())} of {len(frame)} runs."
         )
     frame = frame.assign(failed=failed)[~going.to_numpy()].reset_index(drop=True)
     if frame.empty:
         raise RecordsError("a verdict needs runs that have ended", f"{place} has none")
     return frame, notes
+
+
+def flag(name: str) -> str | None:
+    """Returns what a yes in a column of a name means; None where it is no such column.
+
+    >>> flag("crashed"), flag("is_finished"), flag("exit_code"), flag("lr")
+    ('failed', 'finished', 'code', None)
+    """
+    word = re.sub(r"^(is|was|has|run|did) ", "", _plain(name.replace("_", " ")))
+    if word in _CODES:
+        return "code"
+    if word in _MESSAGES:
+        return "message"
+    if word in _STATUSES:
+        return "word"
+    if word in _FLAGS_OF_FAILURE:
+        return "failed"
+    return "finished" if word in _FLAGS_OF_SUCCESS else None
+
+
+def flagged(name: str, cells: pd.Series) -> pd.Series:
+    """Returns how each run ended by a column of yes and no: an ending, or "".
+
+    Args:
+        name: The column's, of which `flag` knows something.
+        cells: Its texts; "" where they are missing.
+
+    Raises:
+        RecordsError: A cell is neither yes nor no.
+    """
+    kind = flag(name)
+    if kind == "message":
+        return cells.map(lambda text: "" if text.lower() in _NOTHING else "failed")
+    if kind == "word":
+        meaning = {text: _meaning(_plain(text), {}) for text in dict.fromkeys(cells)}
+        ends = cells.map(meaning)
+        return ends.where(ends.isin(["failed", "unfinished"]), "")
+    if kind == "code":
+        zero = cells.map(lambda text: text in ("0", "0.0", "0:0") or not text)
+        return zero.map({True: "", False: "failed"})
+    lower = cells.str.lower()
+    if not lower.isin([*_YES, *_NO, ""]).all():
+        return pd.Series("", index=cells.index)  # a loss named "error", a time, a text
+    if kind == "failed":
+        return lower.isin(_YES).map({True: "failed", False: ""})
+    ending = "failed" if "succe" in name.lower() else "unfinished"
+    return lower.isin(_NO).map({True: ending, False: ""})
 
 
 def says_failed(word: str) -> bool:

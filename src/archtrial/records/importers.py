@@ -175,9 +175,11 @@ def read(
         notes += said
     hyperparameters, unvarying = configurations.hyperparameters(frame)
     if wanted.hyperparameters is None:
-        hyperparameters, said = configurations.told_apart(frame, hyperparameters, names)
-        unvarying += [name for name in said if name not in unvarying]
-        notes += said.values()
+        hyperparameters, left_away = configurations.told_apart(
+            frame, hyperparameters, names
+        )
+        unvarying += [name for name in left_away if name not in unvarying]
+        notes += left_away.values()
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
@@ -314,14 +316,21 @@ def _gather(
     rows = kept = 0
     frames: list[pd.DataFrame] = []
     beside = [n for n in found.unused if "[" not in n and not naming.counting(n)]
-    beside = beside[:_MOST_BESIDE]
-    for batch in table.batches([*needed, *(n for n in beside if n not in needed)]):
+    beside = sorted(beside)[:_MOST_BESIDE]
+    read = list(dict.fromkeys([*needed, *found.flags, *beside]))
+    for batch in table.batches(read):
         rows += len(batch)
         chosen = _chosen(batch, filters)
         frame = pd.DataFrame({role: chosen[column] for role, column in asked.items()})
         frame["beside"] = _hashed(chosen, beside)
         for column in found.hyperparameters:
             frame[configurations.HYPER + naming.short(column)] = chosen[column]
+        for column in found.flags:
+            ended = endings.flagged(naming.short(column), scores.texts(chosen[column]))
+            before = frame.get("flagged", "")
+            # One that failed failed, whatever another column says.
+            frame["flagged"] = np.where(ended == "failed", ended, before)
+            frame["flagged"] = np.where(frame["flagged"] == "", ended, frame["flagged"])
         frame["row"] = frame.index
         frame["source"] = table.place
         for role, column in found.roles.items():

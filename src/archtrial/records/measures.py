@@ -195,7 +195,7 @@ def words(name: str) -> list[str]:
     """Returns the words of a column's name, in small letters."""
     name = re.sub(r"\[[^\]]*\]", " ", name)
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    found = []
+    found: list[str] = []
     for word in re.findall(r"r2|f1|[a-z]+|[0-9]+", name.lower()):
         joined = _JOINED.match(word)
         found += joined.groups() if joined else [word]
@@ -204,7 +204,8 @@ def words(name: str) -> list[str]:
 
 def canonical(said: Sequence[str]) -> list[str]:
     """Returns words with phrases and synonyms as the one word that the lists have."""
-    found, at = [], 0
+    found: list[str] = []
+    at = 0
     while at < len(said):
         for length in (3, 2, 1):
             phrase = " ".join(said[at : at + length])
@@ -246,16 +247,9 @@ def measure(name: str) -> Measure:
     highest = {word for word in said if word in _FRACTIONS | _OF_LABELS}
     complement = _complement(last)
     negated = bool(_NEGATED & set(said)) and not complement
-    fraction = (
-        not negated
-        and lower is not None
-        and (
-            bool(highest)
-            and (lower is False or complement)
-            or lower is True
-            and _share_of_errors(said)
-        )
-    )
+    share = bool(highest) and (lower is False or complement)
+    counted = lower is True and _share_of_errors(said)
+    fraction = not negated and lower is not None and (share or counted)
     return Measure(
         name=bare or "score",
         lower_is_better=lower,

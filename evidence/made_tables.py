@@ -54,6 +54,11 @@ FAILED = (
     "NODE_FAIL", "timed_out",
 )  # fmt: skip
 UNHEARD = (("blorp", "failed"), ("zonk", "failed"), ("phase-3", "finished"))
+FLAGS = (
+    ("crashed", "False", "True"), ("diverged", "0", "1"), ("exit_code", "0", "137"),
+    ("success", "true", "false"), ("is_nan", "no", "yes"), ("exception", "", "OOM"),
+    ("state", "done", "killed"), ("outcome", "ok", "timeout"),
+)  # fmt: skip
 UNFINISHED = ("running", "queued", "pending")
 COUNTERS = (
     "",
@@ -214,7 +219,9 @@ def _with_failures(
     unit: str,
 ) -> pd.DataFrame:
     """Marks one or two runs of each arm as failed, in one of the usual ways."""
-    kind = rng.choice(["none", "status", "unheard", "stand-in", "empty", "word"])
+    kind = rng.choice(
+        ["none", "status", "unheard", "stand-in", "empty", "word", "flag"]
+    )
     about["failures"] = str(kind)
     if kind == "none":
         return frame
@@ -246,6 +253,12 @@ def _with_failures(
             frame.loc[failed, ["validation", "test"]] = stand_in
         elif how < 0.8:
             frame.loc[failed, ["validation", "test"]] = np.nan
+    elif kind == "flag":
+        name, no, yes = FLAGS[rng.integers(len(FLAGS))]
+        frame[name] = no
+        frame.loc[failed, name] = yes
+        about["flag"] = name
+        frame.loc[failed, ["validation", "test"]] = stand_in
     elif kind == "stand-in":
         frame.loc[failed, ["validation", "test"]] = stand_in
         answers["--failed-score"] = [f"--failed-score={stand_in:g}"]
@@ -268,6 +281,17 @@ def _with_counters(
         frame = frame.copy()
         start, step = int(rng.choice([0, 1, 100])), int(rng.choice([1, 1, 10]))
         frame.insert(0, name, start + step * np.arange(len(frame)))
+    if rng.random() < 0.15:
+        frame = frame.assign(
+            Created=[f"2026-01-01T00:{i % 60:02d}:00" for i in range(len(frame))],
+            Runtime=rng.integers(50, 99, len(frame)), host="a", Notes="-",
+        )  # fmt: skip
+    if rng.random() < 0.15:
+        frame = frame.assign(validation_std=rng.uniform(0.01, 0.02, len(frame)))
+        frame = frame.assign(train_loss=rng.uniform(0.1, 0.9, len(frame)))
+    if rng.random() < 0.1:
+        frame = frame.assign(loss=rng.choice(["ce", "focal"], len(frame)))
+        about["loss by name"] = True
     if rng.random() < 0.3:
         frame = frame.assign(n_layers=3, git_commit="abc")
     if rng.random() < 0.3:
@@ -334,7 +358,7 @@ def _written(
             path.write_text("\n".join(lines) + "\n")
         else:
             texts = [c for c in part if part[c].dtype == object]
-            part.astype({c: str for c in texts}).to_parquet(path)
+            part.astype(dict.fromkeys(texts, str)).to_parquet(path)
         sources.append(f"{name}={path}" if name else str(path))
     return sources
 
@@ -361,9 +385,6 @@ class Judged:
     verdict: str
 
 
-_RIGHT = {1: {"architecture"}, -1: {"baseline"}}
-
-
 def judged(table: Made, most: int = 6) -> Judged:
     """Judges a table, and answers what is asked as a person who knows would."""
     typed: list[str] = []
@@ -385,9 +406,7 @@ def judged(table: Made, most: int = 6) -> Judged:
         verdict = compared["verdict"]
         estimate = effect["estimate"] if effect else 0.0
         claims = {"architecture": 1, "baseline": -1}.get(verdict)
-        if claims is not None and claims != table.sign:
-            outcome = "wrong"
-        elif claims is None and verdict == "equivalent":
+        if verdict == "equivalent" or claims == -table.sign:
             outcome = "wrong"
         elif claims is None:
             outcome = "open" if estimate * table.sign >= 0 or not effect else "turned"
