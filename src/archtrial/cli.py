@@ -21,7 +21,7 @@ from archtrial.files import write
 if TYPE_CHECKING:
     from archtrial.experiments.relax import Protocol as Relaxation
     from archtrial.judge import Judgement
-    from archtrial.protocol import Protocol
+    from archtrial.protocol import Arm, Protocol
     from archtrial.space import Value
 
 app = typer.Typer(
@@ -127,6 +127,26 @@ OwnCommand = Annotated[
         ' output is {"validation": ..., "test": ...}.',
     ),
 ]
+ValidationRegex = Annotated[
+    str | None,
+    typer.Option(
+        "--validation-regex",
+        help="Of a command that prints its scores in words, what finds the validation"
+        " score, such as 'val acc: ([0-9.]+)'; the last match counts.",
+    ),
+]
+TestRegex = Annotated[
+    str | None,
+    typer.Option("--test-regex", help="The same of the test score."),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the code and the command that a study's folder names, having seen"
+        " them.",
+    ),
+]
 
 
 @app.command()
@@ -164,6 +184,9 @@ def run(
     ] = None,
     device: Device = None,
     command: OwnCommand = None,
+    validation_regex: ValidationRegex = None,
+    test_regex: TestRegex = None,
+    trust: Trust = False,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
@@ -189,10 +212,19 @@ def run(
         "seed": seed,
         "device": device,
     }
-    nothing = all(value is None for value in (protocol, command, *options.values()))
-    begun = _goes_on(study) if nothing and study is not None else None
+    patterns = {
+        name: pattern
+        for name, pattern in (
+            ("validation_regex", validation_regex),
+            ("test_regex", test_regex),
+        )
+        if pattern is not None
+    }
+    given = (protocol, command, validation_regex, test_regex, *options.values())
+    nothing = all(value is None for value in given)
+    begun = _goes_on(study, trust) if nothing and study is not None else None
     if begun is not None:
-        declared, command = begun
+        declared, command, patterns = begun
     else:
         declared = _declared(protocol, own=command is not None, **options)
     _check_price(price)
@@ -214,7 +246,7 @@ def run(
             f"The budget allows {declared.configurations} configurations of each arm, at"
             f" effort {declared.effort} and with {declared.confirm_seeds} fresh seeds."
         )
-    trial = Study(declared, study, command=command)
+    trial = Study(declared, study, command=command, **patterns)
     for note in trial.notes:
         _say(f"note: {note}")
     _say(f"study: {trial.folder}")
@@ -624,6 +656,7 @@ def relax(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Stop after its size and cost.")
     ] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
@@ -661,6 +694,12 @@ def relax(
                 f" {shlex.quote(str(study))}",
             )
     if begun is not None:
+        from archtrial.records.store import frozen
+
+        if study is not None and (kept := frozen(study)) and architecture is None:
+            arm = begun.architecture
+            sources = {arm.name: kept[1].get("architecture", {}).get("source")}
+            _ask_for_trust("relax", study, sources, [arm], None, trust)
         # What is given beside it is told as the difference that it is.
         declared = begun.replace(**given)
     elif source is not None and source.endswith(".toml"):
@@ -915,8 +954,14 @@ def init(
         print(f"{path}\nEdit it, then: archtrial run {shlex.quote(str(path))}")
 
 
-def _goes_on(study: Path) -> "tuple[Protocol, str | None] | None":
-    """Returns the protocol and the command of a study that has begun in a folder."""
+def _goes_on(
+    study: Path, trust: bool
+) -> "tuple[Protocol, str | None, dict[str, str]] | None":
+    """Returns the protocol of a study that has begun in a folder, and its command.
+
+    Raises:
+        StudyError: Its folder names code, or a command, that nobody has trusted.
+    """
     from archtrial import protocol as room
     from archtrial.freezing import expect
     from archtrial.records.store import frozen
@@ -935,7 +980,50 @@ def _goes_on(study: Path) -> "tuple[Protocol, str | None] | None":
             str(study),
         )
     own = declared.pop("command", None)
-    return room.Protocol(**declared), own
+    patterns = {
+        name: declared.pop(name)
+        for name in ("validation_regex", "test_regex")
+        if name in declared
+    }
+    found = room.Protocol(**declared)
+    described = [begun[1].get("baseline"), *(begun[1].get("challengers") or ())]
+    sources = {
+        arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)
+    }
+    _ask_for_trust("run", study, sources, found.arms, own, trust)
+    return found, own, patterns
+
+
+def _ask_for_trust(
+    verb: str,
+    study: Path,
+    sources: Mapping[Any, str | None],
+    arms: "Sequence[Arm]",
+    command: str | None,
+    trust: bool,
+) -> None:
+    """Shows what a folder names and somebody else may have written, before it runs."""
+    from archtrial.zoo import trust as trusted
+
+    found = []
+    if command is not None:
+        found.append(f"the command {command}")
+    for arm in arms if command is None else ():
+        spec = str(arm.architecture)
+        why = trusted.objection(spec, sources.get(arm.name), study)
+        if why is not None:
+            found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
+    if not found:
+        return
+    if trust:
+        for line in found:
+            _say(_printable(f"trusted: {line}"))
+        return
+    raise StudyError(
+        "what a study's folder names runs only when it is trusted",
+        "\n  ".join(["", *found]).lstrip("\n") if found[1:] else found[0],
+        f"Look at it; then: archtrial {verb} --study {shlex.quote(str(study))} --trust",
+    )
 
 
 def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Protocol":
