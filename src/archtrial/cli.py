@@ -212,7 +212,7 @@ def run(
         "seed": seed,
         "device": device,
     }
-    patterns = {
+    patterns: dict[str, Any] = {
         name: pattern
         for name, pattern in (
             ("validation_regex", validation_regex),
@@ -956,7 +956,7 @@ def init(
 
 def _goes_on(
     study: Path, trust: bool
-) -> "tuple[Protocol, str | None, dict[str, str]] | None":
+) -> "tuple[Protocol, str | None, dict[str, Any]] | None":
     """Returns the protocol of a study that has begun in a folder, and its command.
 
     Raises:
@@ -980,7 +980,7 @@ def _goes_on(
             str(study),
         )
     own = declared.pop("command", None)
-    patterns = {
+    patterns: dict[str, Any] = {
         name: declared.pop(name)
         for name in ("validation_regex", "test_regex")
         if name in declared

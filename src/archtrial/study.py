@@ -397,7 +397,9 @@ class Study:
         tasks = self.trial.trainer.divide(planned)
         recorded = {_key(run) for run in work.store.runs(per_example=False)}
         # A task is recorded as a whole or not at all.
-        left = [task for task in tasks if _key(task[0]) not in recorded]
+        left: list[Sequence[trainers.Item]] = [
+            task for task in tasks if _key(task[0]) not in recorded
+        ]
         clock = self._clock(stage, planned, work)
         if not self.trial.rehearsed:
             left = self._train_first(left, work, clock)
@@ -419,7 +421,7 @@ class Study:
         """
         begun = {run.arm for run in work.store.runs(per_example=False)}
         first: list[Sequence[trainers.Item]] = []
-        left = []
+        left: list[Sequence[trainers.Item]] = []
         for task in tasks:
             if task[0].arm in begun:
                 left.append(task)

@@ -175,7 +175,7 @@ class Loops:
                 architecture.build, self.input_shape, self.problem.num_outputs, values
             ),
             hyperparameters=hyperparameters,
-            initial_seed=self.initial_seed(*names),
+            initial_seed=self.initial_seed(item.arm, *item.names),
             order_seed=randomness.seed(self.study_seed, "order", *shared),
             noise_seed=randomness.seed(self.study_seed, "noise", *names),
             keep_weights=item.keep_weights,
@@ -209,9 +209,7 @@ def _finished(item: Item, outcome: run.Outcome) -> Finished:
             # What a loaded model is compared with.
             {
                 "seed": str(item.seed),
-                "predictions": json.dumps(
-                    outcome.predictions[:_MOST_NOTED].tolist()
-                ),
+                "predictions": json.dumps(outcome.predictions[:_MOST_NOTED].tolist()),
             },
         ),
     )
@@ -501,11 +499,10 @@ class Command:
     ) -> float | str:
         """Returns the score that the last match of an expression holds."""
         for text in (output, complaints):
-            last = None
-            for last in re.finditer(pattern, text):
-                pass
-            if last is None:
+            matches = list(re.finditer(pattern, text))
+            if not matches:
                 continue
+            last = matches[-1]
             group = 1 if last.re.groups else 0
             number = (last[group] or "").strip()
             end = text[last.end(group) :].lstrip(" ")
@@ -536,7 +533,7 @@ def _outlived_by_nobody(process: subprocess.Popen[str]) -> Iterator[None]:
     if not hasattr(os, "killpg"):  # Windows
         yield
         return
-    watching = subprocess.Popen(
+    watching = subprocess.Popen(  # noqa: S603 - ours, with a number in it
         ["/bin/sh", "-c", f"cat; kill -KILL -- -{process.pid}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

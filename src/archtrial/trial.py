@@ -10,7 +10,6 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -72,7 +71,7 @@ def prepare(
     declared: Declared,
     function: Callable[..., Mapping[str, float]] | None = None,
     command: str | None = None,
-    patterns: Mapping[str, str] | None = None,
+    patterns: Mapping[str, Any] | None = None,
 ) -> Trial:
     """Makes a trial of a protocol, for our own training or for the user's.
 

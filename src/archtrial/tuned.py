@@ -143,7 +143,8 @@ class Model(torch.nn.Module):
         if self.classes is None:
             values: np.ndarray = outputs[:, 0]
             return values
-        return np.array(self.classes)[outputs.argmax(1)]
+        named: np.ndarray = np.array(self.classes)[outputs.argmax(1)]
+        return named
 
 
 def _outputs(returned: Any) -> torch.Tensor:
@@ -335,7 +336,13 @@ class _Kept:
             )
             if not isinstance(found.architecture, str):
                 raise TypeError("architecture is no text")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise RecordsError(
                 f"{place} is damaged",
                 f"{type(error).__name__}: {error}",

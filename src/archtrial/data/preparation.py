@@ -85,7 +85,9 @@ class Preparation:
             for column in columns
             if column.name in names
         }
-        return cls("table", (len(described),), columns=tuple(described), examples=examples)
+        return cls(
+            "table", (len(described),), columns=tuple(described), examples=examples
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it as JSON, without the examples."""
@@ -175,7 +177,8 @@ def _number(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
             f"column {column['name']!r} holds numbers", "it holds texts"
         ) from None
     filled = np.where(np.isnan(numbers), column["median"], numbers)
-    return ((filled - column["mean"]) / column["scale"])[:, None]
+    scaled: Array = ((filled - column["mean"]) / column["scale"])[:, None]
+    return scaled
 
 
 def _places(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
@@ -183,9 +186,7 @@ def _places(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
     for row, value in enumerate(values):
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # a column of whole numbers as pandas has it
-        place = (
-            column["missing"] if value is None else column["places"].get(str(value))
-        )
+        place = column["missing"] if value is None else column["places"].get(str(value))
         if place is not None:  # a value that training never saw is all zeros
             encoded[row, place] = 1
     return encoded

@@ -11,7 +11,15 @@ import numpy as np
 from archtrial.data.split import Array
 from archtrial.errors import DataError
 
-__all__ = ["Column", "columns_of", "encode", "fitted", "is_number", "listing", "parse_csv"]
+__all__ = [
+    "Column",
+    "columns_of",
+    "encode",
+    "fitted",
+    "is_number",
+    "listing",
+    "parse_csv",
+]
 
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
