@@ -121,7 +121,9 @@ class Study:
                     arms = self._going_on(arms, look, store, constant)
                     if not arms:
                         break
-            self._keep_tuned(store.runs(per_example=False))
+            recorded = store.runs(per_example=False)
+            self._keep_tuned(recorded)
+        watch(Standing("judge", len(recorded), 0, {}, None))
         self._judgement = judge.judge_study(self.folder)
         write(self.folder / "verdict.json", self._judgement.verdict.to_json())
         return self._judgement.verdict
