@@ -568,3 +568,15 @@ def test_what_is_to_be_relaxed_is_rehearsed_too(tmp_path):
     with pytest.raises(ArmError, match=r"layers\[0\]\.weight is not"):
         RelaxStudy(protocol, tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_counting_a_step_leaves_the_global_generators_alone():
+    given = problem()
+    module = run.build(
+        given, job(build_of(found("AddsNumpysNoise", "sound.py"), given))
+    )
+    before = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
+    # A batch of a size that no other test counts: what is counted once is remembered.
+    assert cost.training(module, torch.from_numpy(given.x_train[:19]), 1) > 0
+    after = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
+    assert after == before
