@@ -3,6 +3,7 @@
 Where a message says what to type, it is typed.
 """
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -496,3 +497,63 @@ def test_no_order_of_rows_or_columns_changes_the_verdict(tmp_path, name, seed):
         for path in (straight, tmp_path / name)
     ]
     assert documents[0]["comparisons"] == documents[1]["comparisons"]
+
+
+# As it is typed.
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--failed-score=0;"),
+        (["--failed-score=0"], "architecture"),
+        (["--failed-score", "0,none"], "verdict"),
+        (["--failed-score=0", "--hyperparameters", "none"], "verdict"),
+        (["--failed-score=0", "--hyperparameters", "lr"], "verdict"),
+        (["--failed-score=0", "--lower-is-better"], "architecture"),
+        (["--failed-score=0", "--higher-is-better"], "the opposite was declared"),
+        (["--failed-score=0", "--status", "a=b"], "--status is WORD=finished"),
+        (["--failed-score=0", "--status", "ok=failed"], "has none"),
+    ],
+)
+def test_what_messages_say_can_be_typed(tmp_path, capsys, monkeypatch, options, says):
+    from archtrial import cli
+
+    path = crashing(tmp_path, status=False)
+    arguments = ["judge", str(path), "--baseline", "mlp", "--json", *options]
+    monkeypatch.setattr("sys.argv", ["archtrial", *arguments])
+    with pytest.raises(SystemExit):
+        cli.main()
+    captured = capsys.readouterr()
+    assert says in captured.out + captured.err
+
+
+VARIANTS = Path(
+    os.environ.get("ARCHTRIAL_DATA")
+    or Path(__file__).resolve().parents[3] / "shared" / "data"
+).joinpath("tuning_records", "algoperf_variants", "trials.csv.gz")
+
+
+@pytest.mark.skipif(not VARIANTS.exists(), reason=f"no tuning records at {VARIANTS}")
+@pytest.mark.parametrize(
+    ("base", "margin", "verdict", "effect"),
+    [
+        ("fastmri", 0.002, "baseline", -0.0092),
+        ("ogbg", 0.002, "baseline", -0.0149),
+        ("criteo1tb", 0.002, "baseline", -0.0115),
+        ("imagenet_resnet", 0.002, "inconclusive", None),
+        ("librispeech_conformer", 0.002, "inconclusive", None),
+        ("wmt", 0.2, "inconclusive", None),
+    ],
+)
+def test_a_workload_and_its_variant_are_judged_in_one_command(
+    base, margin, verdict, effect
+):
+    # archtrial judge trials.csv.gz --where base=BASE --baseline BASE --effort 6
+    found = compared(
+        VARIANTS, baseline=base, where=[f"base={base}"], effort=6, margin=margin
+    )
+    assert found["verdict"] == verdict
+    assert found["paired"]
+    if effect is not None:
+        assert found["effect"]["estimate"] == pytest.approx(effect, abs=2e-4)
