@@ -738,10 +738,13 @@ def test_nothing_but_a_file_is_replaced(archtrial, study, tmp_path):
 
 # Told to end.
 
-WAITS = (
-    f"{sys.executable} -c 'import os, sys, time;"
-    ' open("{mark}", "w").write(str(os.getpid())); time.sleep(600)\''
-)
+# A script that has another program train, which marks that it has begun.
+WAITS = """
+{python} -c 'import os, sys, time
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(600)' {mark}
+true
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
@@ -755,10 +758,11 @@ WAITS = (
 )
 @pytest.mark.parametrize("workers", [1, 2])
 def test_told_to_end_it_leaves_nothing_running(tmp_path, number, status, says, workers):
-    mark = tmp_path / "pid"
+    mark, script = tmp_path / "pid", tmp_path / "train.sh"
+    script.write_text(WAITS.format(python=sys.executable, mark=mark))
     with subprocess.Popen(
         [PROGRAM, "run", "--data", "x", "--baseline", "a",
-         "--challenger", "b", "--command", WAITS.replace("{mark}", str(mark)),
+         "--challenger", "b", "--command", f"sh {script}",
          "--study", tmp_path / "s", "--workers", str(workers)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

@@ -515,3 +515,91 @@ def test_no_arm_is_called_like_the_matched_baseline():
             challengers=[{"name": "mlp (matched)", "architecture": "cnn"}],
             matched_baseline=True,
         )
+
+
+@pytest.mark.parametrize(
+    ("arm", "says"),
+    [
+        ("\N{GRINNING FACE}" * 60 + "=mlp", "200 bytes at most"),
+        ("a\x07=mlp", "printable"),
+        ("x" * 4000 + "=mlp", "60 printable"),
+        ("net.py:Net(a=1e999)", "finite"),
+        ({"architecture": "n.py:N", "options": {"a": [[float("nan")]]}}, "finite"),
+        ({"architecture": "n.py:N", "options": {"a": {"b": 1}}}, "a list of such"),
+        ({"architecture": "n.py:N", "options": {"a": 10**400}}, "300 digits"),
+        ({"architecture": "n.py:N", "options": {"a": "\ud800"}}, "Unicode"),
+        ({"architecture": "n.py:N", "options": [1]}, "baseline.options"),
+    ],
+)
+def test_an_arm_that_cannot_be_kept(arm, says):
+    with pytest.raises(UserError) as caught:
+        Protocol(data="digits", baseline=arm, challengers=["b=mlp"])
+    assert says in str(caught.value)
+
+
+def test_lists_nested_without_end_are_refused():
+    deep = []
+    for _ in range(50):
+        deep = [deep]
+    with pytest.raises(UserError, match="nested 20 deep"):
+        Protocol(
+            data="digits",
+            baseline={"architecture": "n.py:N", "options": {"a": deep}},
+            challengers=["mlp"],
+        )
+
+
+def test_a_name_that_archtrial_makes_is_short_and_still_tells_arms_apart():
+    wide, deep = (
+        Protocol(
+            data="digits",
+            baseline="mlp",
+            challengers=[f"net.py:Net(stages={[width] * 60}, text='\x07\u6df1')"],
+        )
+        .challengers[0]
+        .name
+        for width in (1, 2)
+    )
+    assert wide != deep
+    assert wide.startswith("Net(stages=[1,1")
+    assert len(wide.encode()) <= 60
+    assert wide.isprintable()
+
+
+def test_lists_and_nothing_are_options_and_survive_json():
+    protocol = Protocol(
+        data="digits",
+        baseline="mlp",
+        challengers=["net.py:Net(depths=[1, 1, 2], kernel=(3, 3), act=None)"],
+    )
+    arm = protocol.challengers[0]
+    assert arm.options == {"depths": [1, 1, 2], "kernel": [3, 3], "act": None}
+    assert Protocol(**json.loads(json.dumps(protocol.describe()))) == protocol
+
+
+@pytest.mark.parametrize(
+    "text", [f"seed = {'9' * 5000}", "a = " + "[" * 3000 + "]" * 3000, "a = "]
+)
+def test_a_file_beyond_bounds_is_one_message(tmp_path, text):
+    path = tmp_path / "trial.toml"
+    path.write_text(text)
+    with pytest.raises(ProtocolError) as caught:
+        room.read(path)
+    assert "trial.toml" in str(caught.value)
+
+
+def test_a_key_called_self_is_an_unknown_key():
+    with pytest.raises(ProtocolError, match="no such key"):
+        Protocol(
+            **{"self": 1, "data": "digits", "baseline": "mlp", "challengers": ["b=mlp"]}
+        )
+
+
+def test_a_file_keeps_the_texts_of_its_options(tmp_path):
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "digits"\nbaseline = "mlp"\n'
+        r"""challengers = ["net.py:Net(act='\u00e9\\\\', skip=true, sizes=[1, 2])"]"""
+    )
+    options = room.load(path).challengers[0].options
+    assert options == {"act": "\u00e9\\", "skip": True, "sizes": [1, 2]}

@@ -288,13 +288,22 @@ def test_any_share_of_diverged_draws_can_be_judged(tmp_path, limit):
         ({"validation": 0.5, "test": 0.5, "cost": -1}, "cost is finite"),
     ],
 )
-def test_when_every_run_of_an_arm_fails_the_study_stops_with_one_message(
+def test_an_answer_of_another_form_stops_the_study_at_its_first_run(
     tmp_path, answer, says
 ):
+    asked = []
+
+    def answers(arm, *_):
+        asked.append(arm.name)
+        return answer
+
     with pytest.raises(StudyError) as caught:
-        Study(PROTOCOL, tmp_path, trainer=lambda *_: answer).run()
+        Study(PROTOCOL, tmp_path, trainer=answers).run()
     assert says in str(caught.value)
-    assert "all 16 failed" in str(caught.value)
+    assert "the first run of plain" in str(caught.value)
+    assert asked == ["plain"]
+    with Store(tmp_path, read_only=True) as store:
+        assert store.runs() == []  # mended, the same study goes on
 
 
 def test_several_challengers(tmp_path):

@@ -125,7 +125,8 @@ def test_the_tuned_model_is_kept_and_loads(finished):
             if (r.arm, r.seed, r.stage) == (arm, kept["seed"], "confirm")
             and r.configuration == kept["configuration"]
         )
-        outputs = model(torch.from_numpy(finished.trial.split.x_validation))
+        inputs = torch.from_numpy(finished.trial.split.x_validation)
+        outputs = model.module(inputs)
         right = outputs.argmax(1).numpy() == finished.trial.split.y_validation
         assert right.mean() == pytest.approx(run.validation)
     assert sorted(p.name for p in (finished.folder / "tuned").iterdir()) == [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from archtrial.experiments.relax import Protocol as Relaxation
     from archtrial.judge import Judgement
-    from archtrial.protocol import Protocol
+    from archtrial.protocol import Arm, Protocol
     from archtrial.space import Value
 
 app = typer.Typer(
@@ -155,6 +155,26 @@ OwnCommand = Annotated[
         ' output is {"validation": ..., "test": ...}.',
     ),
 ]
+ValidationRegex = Annotated[
+    str | None,
+    typer.Option(
+        "--validation-regex",
+        help="Of a command that prints its scores in words, what finds the validation"
+        " score, such as 'val acc: ([0-9.]+)'; the last match counts.",
+    ),
+]
+TestRegex = Annotated[
+    str | None,
+    typer.Option("--test-regex", help="The same of the test score."),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the code and the command that a study's folder names, having seen"
+        " them.",
+    ),
+]
 
 
 @app.command()
@@ -197,6 +217,9 @@ def run(
     ] = None,
     device: Device = None,
     command: OwnCommand = None,
+    validation_regex: ValidationRegex = None,
+    test_regex: TestRegex = None,
+    trust: Trust = False,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
@@ -227,10 +250,19 @@ def run(
         "seed": seed,
         "device": device,
     }
-    nothing = all(value is None for value in (protocol, command, *options.values()))
-    begun = _goes_on(study) if nothing and study is not None else None
+    patterns: dict[str, Any] = {
+        name: pattern
+        for name, pattern in (
+            ("validation_regex", validation_regex),
+            ("test_regex", test_regex),
+        )
+        if pattern is not None
+    }
+    given = (protocol, command, validation_regex, test_regex, *options.values())
+    nothing = all(value is None for value in given)
+    begun = _goes_on(study, trust) if nothing and study is not None else None
     if begun is not None:
-        declared, command = begun
+        declared, command, patterns = begun
     else:
         declared = _declared(protocol, own=command is not None, **options)
     _check_price(price)
@@ -252,7 +284,7 @@ def run(
             f"The budget allows {declared.configurations} configurations of each arm, at"
             f" effort {declared.effort} and with {declared.confirm_seeds} fresh seeds."
         )
-    trial = Study(declared, study, command=command)
+    trial = Study(declared, study, command=command, **patterns)
     for note in trial.notes:
         _say(f"note: {note}")
     _say(f"study: {trial.folder}")
@@ -682,6 +714,7 @@ def relax(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Stop after its size and cost.")
     ] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
     show_traceback: Traceback = False,
 ) -> None:
@@ -719,6 +752,12 @@ def relax(
                 f" {shlex.quote(str(study))}",
             )
     if begun is not None:
+        from archtrial.records.store import frozen
+
+        if study is not None and (kept := frozen(study)) and architecture is None:
+            arm = begun.architecture
+            sources = {arm.name: kept[1].get("architecture", {}).get("source")}
+            _ask_for_trust("relax", study, sources, [arm], None, trust)
         # What is given beside it is told as the difference that it is.
         declared = begun.replace(**given)
     elif source is not None and source.endswith(".toml"):
@@ -980,8 +1019,14 @@ def init(
         _show(f"{path}\nEdit it, then: archtrial run {shlex.quote(str(path))}")
 
 
-def _goes_on(study: Path) -> "tuple[Protocol, str | None] | None":
-    """Returns the protocol and the command of a study that has begun in a folder."""
+def _goes_on(
+    study: Path, trust: bool
+) -> "tuple[Protocol, str | None, dict[str, Any]] | None":
+    """Returns the protocol of a study that has begun in a folder, and its command.
+
+    Raises:
+        StudyError: Its folder names code, or a command, that nobody has trusted.
+    """
     from archtrial import protocol as room
     from archtrial.freezing import expect
     from archtrial.records.store import frozen
@@ -1000,7 +1045,50 @@ def _goes_on(study: Path) -> "tuple[Protocol, str | None] | None":
             str(study),
         )
     own = declared.pop("command", None)
-    return room.Protocol(**declared), own
+    patterns: dict[str, Any] = {
+        name: declared.pop(name)
+        for name in ("validation_regex", "test_regex")
+        if name in declared
+    }
+    found = room.Protocol(**declared)
+    described = [begun[1].get("baseline"), *(begun[1].get("challengers") or ())]
+    sources = {
+        arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)
+    }
+    _ask_for_trust("run", study, sources, found.arms, own, trust)
+    return found, own, patterns
+
+
+def _ask_for_trust(
+    verb: str,
+    study: Path,
+    sources: Mapping[Any, str | None],
+    arms: "Sequence[Arm]",
+    command: str | None,
+    trust: bool,
+) -> None:
+    """Shows what a folder names and somebody else may have written, before it runs."""
+    from archtrial.zoo import trust as trusted
+
+    found = []
+    if command is not None:
+        found.append(f"the command {command}")
+    for arm in arms if command is None else ():
+        spec = str(arm.architecture)
+        why = trusted.objection(spec, sources.get(arm.name), study)
+        if why is not None:
+            found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
+    if not found:
+        return
+    if trust:
+        for line in found:
+            _say(f"trusted: {line}")
+        return
+    raise StudyError(
+        "what a study's folder names runs only when it is trusted",
+        "\n  ".join(["", *found]).lstrip("\n") if found[1:] else found[0],
+        f"Look at it; then: archtrial {verb} --study {shlex.quote(str(study))} --trust",
+    )
 
 
 def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Protocol":

@@ -175,7 +175,9 @@ class Arm(_Declaration):
     architecture: str | Callable[..., Any]
     """A zoo name, "path/to/file.py:Name", "package.module:Name" or, in Python, the
     class or function itself."""
-    options: dict[str, spaces.Value] = {}
+    options: dict[str, Any] = {}
+    """Values, None, or lists of them; a text such as "{num_outputs}" is filled in from
+    the data."""
     space: dict[str, Any] = {}
     recipe: Any = "plain"
     """"plain": the protocol's; "modern": that with `MODERN` over it; or a table of the
@@ -198,7 +200,9 @@ class Arm(_Declaration):
             if isinstance(architecture, str):
                 name, architecture, options = specs.parse_spec(architecture)
                 declared["architecture"] = architecture
-                declared["options"] = {**options, **declared.get("options", {})}
+                beside = declared.get("options", {})
+                if isinstance(beside, Mapping):  # else its own field says so
+                    declared["options"] = {**options, **beside}
                 if name is not None:
                     declared.setdefault("name", name)
             options = declared.get("options")
@@ -228,11 +232,8 @@ class Arm(_Declaration):
 
     @pydantic.field_validator("options")
     @classmethod
-    def _can_be_written(cls, options: dict[str, spaces.Value]) -> Any:
-        for name, value in options.items():
-            if not _finite(value):
-                raise ProtocolError("an option is a finite value", f"{name} = {value}")
-        return options
+    def _can_be_written(cls, options: dict[str, Any]) -> Any:
+        return {name: _option(name, value) for name, value in options.items()}
 
     def describe(self) -> dict[str, Any]:
         """Returns the arm as JSON, a file of the user's by its name alone."""
@@ -250,11 +251,61 @@ class Arm(_Declaration):
         }
 
 
+_LONGEST_NAME = 60
+
+
 def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > 60 or not name.isprintable():
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        shown = repr(name) if len(name) <= 2 * _LONGEST_NAME else f"{name[:99]!r}..."
         raise ProtocolError(
-            "an arm's name has 1 to 60 printable characters", repr(name)
+            f"an arm's name has 1 to {_LONGEST_NAME} printable characters",
+            shown,
+            "Give it another one: name=SPEC." if name.strip() else "",
         )
+    # File systems count bytes, and want room for an ending.
+    if len(name.encode()) > 4 * _LONGEST_NAME - 40:
+        raise ProtocolError(
+            f"an arm's name has {4 * _LONGEST_NAME - 40} bytes at most in UTF-8",
+            f"{len(name.encode())} in {name!r}",
+            "Give it a shorter one: name=SPEC.",
+        )
+
+
+def _option(name: str, value: Any, depth: int = 0) -> Any:
+    """Returns an option's value as JSON keeps it, a tuple as a list.
+
+    Raises:
+        ProtocolError: It is none that JSON has, or not finite.
+    """
+    if isinstance(value, (list, tuple)):
+        if depth == _DEEPEST_OPTION:
+            raise ProtocolError(
+                f"an option's lists are nested {_DEEPEST_OPTION} deep at most", name
+            )
+        return [_option(name, part, depth + 1) for part in value]
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ProtocolError(
+            "an option is a number, a text, true or false, None, or a list of such",
+            f"{name} = {str(value)[:80]} ({type(value).__name__})",
+        )
+    if isinstance(value, int) and abs(value) >= 2**1023:
+        raise ProtocolError("a number has 300 digits at most", f"{name} has more")
+    if isinstance(value, str) and not _encodes(value):
+        raise ProtocolError("a text is Unicode throughout", f"{name} = {value!a}")
+    if not _finite(value):
+        raise ProtocolError("an option is a finite value", f"{name} = {value}")
+    return value
+
+
+_DEEPEST_OPTION = 20
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_recipe(declared: Any) -> None:
@@ -279,7 +330,7 @@ def describe_space(space: spaces.Space) -> dict[str, Any]:
     return {name: spaces.describe(space[name]) for name in sorted(space)}
 
 
-def _finite(value: spaces.Value) -> bool:
+def _finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
@@ -289,16 +340,32 @@ def _default_name(declared: Mapping[str, Any]) -> str:
         name = getattr(architecture, "__name__", type(architecture).__name__)
     else:
         name = architecture.rpartition(":")[2]
-    options = dict(declared.get("options") or {})
+    given = declared.get("options")
+    options = dict(given) if isinstance(given, Mapping) else {}
     if isinstance(declared.get("recipe"), str):
         options["recipe"] = declared["recipe"]
     if not options:
-        return str(name)
+        return _cut(str(name))
     inside = ", ".join(f"{key}={_as_text(value)}" for key, value in options.items())
-    return f"{name}({inside})"
+    return _cut(f"{name}({inside})")
 
 
-def _as_text(value: spaces.Value) -> str:
+def _cut(name: str) -> str:
+    """Returns a name that nobody chose at a length that names may have.
+
+    Two that begin alike stay apart.
+    """
+    printable = "".join(c if c.isprintable() else " " for c in name)
+    if printable == name and len(name) <= _LONGEST_NAME and len(name.encode()) <= 120:
+        return name
+    told = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:6]
+    kept = printable.encode(errors="replace")[: _LONGEST_NAME - 10]
+    return f"{kept.decode(errors='ignore').rstrip()}... {told}"
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_as_text, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -339,7 +406,7 @@ class OnData(_Declaration):
     device: str = "cpu"
     default_steps: ClassVar[int] = 1500
 
-    def __init__(self, **declared: Any) -> None:
+    def __init__(self, /, **declared: Any) -> None:
         try:
             super().__init__(**declared)
         except pydantic.ValidationError as error:
@@ -697,6 +764,9 @@ def _varied(
         else:
             parts.append(f"{factor}={_as_text(level)}")
     name = " + ".join(parts)
+    # A name that leaves no room for the levels is for its author to shorten.
+    if len(baseline.name) <= _LONGEST_NAME * 2 // 3:
+        name = _cut(name)
     _check_name(name)
     changes: dict[str, Any] = {
         "name": name,
@@ -786,12 +856,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProtocolError(f"{path} cannot be read as text", str(error)) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise _not_toml(path, error) from None
         raise ProtocolError(
-            f"{path} is not complete TOML",
-            str(error),
-            "Mend that line; archtrial init writes a whole protocol to compare with.",
+            f"{path} cannot be read as TOML",
+            str(error)[:200],
+            "Numbers have 300 digits at most, and nothing is nested 100 deep.",
         ) from None
+
+
+def _not_toml(path: Path, error: tomllib.TOMLDecodeError) -> ProtocolError:
+    return ProtocolError(
+        f"{path} is not complete TOML",
+        str(error)[:200],
+        "Mend that line; archtrial init writes a whole protocol to compare with.",
+    )
 
 
 def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -804,12 +884,7 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
         file, colon, member = spec.rpartition(":")
         if not (colon and file.endswith(".py")):
             return architecture
-        inside = ", ".join(f"{k}={json.dumps(v)}" for k, v in options.items())
-        return (
-            (f"{name}=" if name else "")
-            + f"{folder / file}:{member}"
-            + (f"({inside})" if inside else "")
-        )
+        return specs.write_spec(name, f"{folder / file}:{member}", options)
 
     def arm(value: Any) -> Any:
         if isinstance(value, Mapping) and "architecture" in value:

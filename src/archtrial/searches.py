@@ -188,11 +188,11 @@ def condensed(runs: Sequence[Run]) -> Sequence[Run]:
     The verdict's work would otherwise grow with them; it takes from them what
     `statistics.condensing` keeps.
     """
-    known = [run for run in runs if run.per_example is not None]
-    if not known or np.size(known[0].per_example) <= MANY_EXAMPLES:
+    known = [(r.stage, r.per_example) for r in runs if r.per_example is not None]
+    if not known or len(known[0][1]) <= MANY_EXAMPLES:
         return runs
-    compared = [run for run in known if run.stage in _COMPARED]
-    found = iter(condense([run.per_example for run in compared]))  # type: ignore[misc]
+    compared = [scores for stage, scores in known if stage in _COMPARED]
+    found = iter(condense(compared) if compared else ())
     nothing = np.zeros(len(compared) + 1)
 
     def few(run: Run) -> np.ndarray | None:

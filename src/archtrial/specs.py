@@ -4,16 +4,20 @@
 (None, 'cnn', {})
 >>> parse_spec("tweak=net.py:Net(skip=true, depth=20, act='relu')")
 ('tweak', 'net.py:Net', {'skip': True, 'depth': 20, 'act': 'relu'})
+>>> parse_spec("net.py:Net(depths=[1, 1, 2], act=None, classes={num_outputs})")[2]
+{'depths': [1, 1, 2], 'act': None, 'classes': '{num_outputs}'}
 >>> parse_factor("norm=none,layer")
 ('norm', ['none', 'layer'])
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from archtrial.errors import ArmError
 from archtrial.space import Value
 
-__all__ = ["parse_factor", "parse_spec"]
+__all__ = ["parse_factor", "parse_spec", "write_spec"]
 
 # A path may hold brackets ("runs (2)/net.py:Net"), so what comes before ".py:"
 # is never taken for options.
@@ -23,17 +27,22 @@ _ARM = re.compile(
 )
 _OPTION_NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 _QUOTED = re.compile(r"""(["'])((?:\\.|(?!\1|\\).)*)\1""", re.DOTALL)
-_BARE = re.compile(r"""[^\s,()="']+""")
-_WHOLE = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_BARE = re.compile(r"""[^\s,()\[\]="']+""")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WORDS = {"true": True, "True": True, "false": False, "False": False, "None": None}
+_CLOSING = {"[": "]", "(": ")"}
+# No architecture has lists in lists in lists deeper than this, nor longer numbers.
+_DEEPEST, _MOST_DIGITS = 20, 300
 
 
-def parse_spec(text: str) -> tuple[str | None, str, dict[str, Value]]:
+def parse_spec(text: str) -> tuple[str | None, str, dict[str, Any]]:
     """Reads `[NAME=]SPEC`, where SPEC may end with options in brackets.
 
     Args:
         text: "cnn", "deep=mlp(depth=4)" or "net.py:Net(skip=true, act='relu')".
-            A value is true or false, a number, or a text with or without quotes.
+            A value is true or false, None, a number, a text with or without quotes,
+            or a list of values in square or round brackets.
 
     Returns:
         The name, or None where none is given; what to look for; the options.
@@ -89,9 +98,25 @@ def parse_factor(text: str) -> tuple[str, list[Value]]:
         at += 1
 
 
-def _parse_options(text: str, opening: int) -> dict[str, Value]:
+def write_spec(name: str | None, spec: str, options: Mapping[str, Any]) -> str:
+    """Writes what `parse_spec` reads back, letter by letter the same values."""
+    inside = ", ".join(f"{key}={_written(value)}" for key, value in options.items())
+    return (f"{name}=" if name else "") + spec + (f"({inside})" if inside else "")
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("\\", r"\\").replace("'", r"\'") + "'"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    return repr(value)
+
+
+def _parse_options(text: str, opening: int) -> dict[str, Any]:
     """Reads "(a=1, b=x)", whose bracket opens at `opening`, to the end of the text."""
-    options: dict[str, Value] = {}
+    options: dict[str, Any] = {}
     at = _skip_blanks(text, opening + 1)
     if text[at : at + 1] == ")":
         _expect_end(text, at + 1)
@@ -114,8 +139,10 @@ def _parse_options(text: str, opening: int) -> dict[str, Value]:
         at += 1
 
 
-def _parse_value(text: str, at: int) -> tuple[Value, int]:
+def _parse_value(text: str, at: int, depth: int = 0) -> tuple[Any, int]:
     """Reads one value; returns it and where the text goes on."""
+    if text[at : at + 1] in _CLOSING and at < len(text):
+        return _parse_list(text, at, depth)
     if quoted := _QUOTED.match(text, at):
         return re.sub(r"\\(.)", r"\1", quoted[2]), quoted.end()
     if text[at : at + 1] in ("'", '"'):
@@ -126,14 +153,33 @@ def _parse_value(text: str, at: int) -> tuple[Value, int]:
             text, at, "a value is true or false, a number, or a text in quotes"
         )
     word = bare[0]
-    value: Value = word
-    if word in ("true", "false"):
-        value = word == "true"
-    elif _WHOLE.fullmatch(word):
-        value = int(word)
+    value: Value | None = word
+    if word in _WORDS:
+        value = _WORDS[word]
     elif _NUMBER.fullmatch(word):
-        value = float(word)
+        if len(word) > _MOST_DIGITS:
+            raise _unreadable(text, at, f"a number has {_MOST_DIGITS} digits at most")
+        value = int(word) if _WHOLE.fullmatch(word) else float(word)
     return value, bare.end()
+
+
+def _parse_list(text: str, opening: int, depth: int) -> tuple[list[Any], int]:
+    """Reads "[1, 2]" or "(1, 2)"; JSON, which keeps protocols, has but lists."""
+    if depth == _DEEPEST:
+        raise _unreadable(text, opening, f"lists are nested {_DEEPEST} deep at most")
+    closing = _CLOSING[text[opening]]
+    values: list[Any] = []
+    at = _skip_blanks(text, opening + 1)
+    while text[at : at + 1] != closing:
+        value, at = _parse_value(text, at, depth + 1)
+        values.append(value)
+        at = _skip_blanks(text, at)
+        if text[at : at + 1] == ",":
+            at = _skip_blanks(text, at + 1)
+        elif text[at : at + 1] != closing:
+            rule = f"values in a list are parted by commas and end with {closing!r}"
+            raise _unreadable(text, at, rule)
+    return values, at + 1
 
 
 def _skip_blanks(text: str, at: int) -> int:
@@ -156,4 +202,6 @@ def _unreadable(
     " quotes so that the shell leaves the brackets alone.",
 ) -> ArmError:
     found = repr(text[at]) if at < len(text) else "the end"
-    return ArmError(rule, f"{found} at character {at + 1} of {text!r}", way_out)
+    # A text that a message can hold; what stands there is told by its place.
+    shown = repr(text) if len(text) <= 200 else f"{text[:200]!r}..."
+    return ArmError(rule, f"{found} at character {at + 1} of {shown}", way_out)

@@ -31,7 +31,7 @@ from archtrial import (
     tuned,
 )
 from archtrial import space as spaces
-from archtrial.errors import StudyError
+from archtrial.errors import StudyError, UserError
 from archtrial.files import write
 from archtrial.progress import Clock, Standing, Watch
 from archtrial.protocol import Arm, Protocol
@@ -55,6 +55,9 @@ class Study:
             the protocol's metric. The protocol's `data` is then but a name.
         command: The same as a command line with names in braces, whose last line of
             output is a JSON object with the two scores.
+        validation_regex: Of a command that prints its scores in words: what finds the
+            validation score. The last match counts.
+        test_regex: The same of the test score.
 
     Raises:
         UserError: Something declared cannot be used; its subclasses say what.
@@ -65,14 +68,18 @@ class Study:
         declared: Protocol,
         folder: str | Path | None = None,
         *,
-        trainer: Callable[..., Mapping[str, float]] | None = None,
+        trainer: Callable[..., Mapping[str, Any]] | None = None,
         command: str | None = None,
+        validation_regex: str | None = None,
+        test_regex: str | None = None,
     ) -> None:
         self.protocol = declared
         self.command = command
+        given = {"validation_regex": validation_regex, "test_regex": test_regex}
+        self.patterns = {name: p for name, p in given.items() if p is not None}
         if declared.probes:
             probes.check()
-        self.trial = trial.prepare(declared, trainer, command)
+        self.trial = trial.prepare(declared, trainer, command, self.patterns)
         self.hash = protocol.digest(self.trial.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
         self._judgement: judge.Judgement | None = None
@@ -114,7 +121,9 @@ class Study:
                     arms = self._going_on(arms, look, store, constant)
                     if not arms:
                         break
-            self._keep_tuned(store.runs(per_example=False))
+            recorded = store.runs(per_example=False)
+            self._keep_tuned(recorded)
+        watch(Standing("judge", len(recorded), 0, {}, None))
         self._judgement = judge.judge_study(self.folder)
         write(self.folder / "verdict.json", self._judgement.verdict.to_json())
         return self._judgement.verdict
@@ -135,7 +144,7 @@ class Study:
         described = self.protocol.describe()
         if described is None or self.command is None:
             return described
-        return {**described, "command": self.command}
+        return {**described, "command": self.command, **self.patterns}
 
     def _search(self, arms: Sequence[Arm], look: int, work: execution.Work) -> None:
         """Carries out the search up to a look, and its fresh seeds."""
@@ -390,8 +399,50 @@ class Study:
         tasks = self.trial.trainer.divide(planned)
         recorded = {_key(run) for run in work.store.runs(per_example=False)}
         # A task is recorded as a whole or not at all.
-        left = [task for task in tasks if _key(task[0]) not in recorded]
-        self._train(left, work, self._clock(stage, planned, work))
+        left: list[Sequence[trainers.Item]] = [
+            task for task in tasks if _key(task[0]) not in recorded
+        ]
+        clock = self._clock(stage, planned, work)
+        if not self.trial.rehearsed:
+            left = self._train_first(left, work, clock)
+        self._train(left, work, clock)
+
+    def _train_first(
+        self,
+        tasks: Sequence[Sequence[trainers.Item]],
+        work: execution.Work,
+        clock: Clock,
+    ) -> list[Sequence[trainers.Item]]:
+        """Carries out the first run of each arm that has none; returns what is left.
+
+        A fault of form in it would be one of all others, too. It is not recorded, so
+        that the study goes on when it is mended.
+
+        Raises:
+            StudyError: A first run has a fault; of several that of the first arm.
+        """
+        begun = {run.arm for run in work.store.runs(per_example=False)}
+        first: list[Sequence[trainers.Item]] = []
+        left: list[Sequence[trainers.Item]] = []
+        for task in tasks:
+            if task[0].arm in begun:
+                left.append(task)
+            else:
+                begun.add(task[0].arm)
+                first.append(task)
+        faults: dict[str, UserError | None] = {}
+        for task, (done,) in work.crew.carry_out(first):
+            faults[task[0].arm] = done.fault
+            if done.fault is None:
+                work.store.add([(done.run, done.sealed)])
+                clock.finished([done.run])
+            # Whoever is done first, what is said is the fault of the first arm.
+            for (item,) in first:
+                if item.arm not in faults:
+                    break
+                if (fault := faults[item.arm]) is not None:
+                    raise fault
+        return left
 
     def _clock(
         self, stage: str, planned: Sequence[trainers.Item], work: execution.Work
@@ -440,8 +491,9 @@ class Study:
             drawn = spaces.sample(
                 self.trial.spaces[arm.name], self.protocol.seed, winner
             )
-            described = self.trial.tuned(arm, drawn)
-            tuned.keep(self.folder, confirmed, self.trial.sign, described)
+            chosen = tuned.best(confirmed, self.trial.sign)
+            described = self.trial.tuned(arm, drawn, chosen)
+            tuned.keep(self.folder, chosen, described)
         tuned.tidy(self.folder)
 
     # What was found.

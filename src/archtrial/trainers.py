@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import os
+import re
 import shlex
 import string
 import subprocess
@@ -24,7 +25,7 @@ import safetensors.torch
 
 from archtrial import randomness
 from archtrial import space as spaces
-from archtrial.errors import ArmError, ProtocolError
+from archtrial.errors import ArmError, ProtocolError, StudyError, UserError
 from archtrial.execution import ends_with_us
 from archtrial.protocol import HYPERPARAMETERS, Arm, Recipe
 from archtrial.records.table import Run
@@ -32,6 +33,10 @@ from archtrial.training import fleet, run
 from archtrial.zoo.arms import Architecture
 
 __all__ = ["Command", "Finished", "Function", "Item", "Loops", "Trainer"]
+
+
+# Predictions of test examples that are saved with weights, so many at most.
+_MOST_NOTED = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Finished:
     """Predictions on the test inputs; of a user's own trainer the test score."""
     weights: bytes | None = None
     """In the safetensors format."""
+    fault: UserError | None = None
+    """What is wrong with the answer of a user's own trainer, if anything is."""
 
 
 class Trainer(Protocol):
@@ -155,6 +162,10 @@ class Loops:
             self._job(item), initial_seed=seed, order_seed=seed, noise_seed=seed
         )
 
+    def initial_seed(self, arm: str, *names: str | int) -> int:
+        """Returns the seed of a run's initial weights; the names are the item's."""
+        return randomness.seed(self.study_seed, "initialisation", arm, *names)
+
     def _job(self, item: Item) -> run.Job:
         architecture = self.architectures[item.arm]
         values = dict(item.configuration)
@@ -172,7 +183,7 @@ class Loops:
                 architecture.build, self.input_shape, self.problem.num_outputs, values
             ),
             hyperparameters=hyperparameters,
-            initial_seed=randomness.seed(self.study_seed, "initialisation", *names),
+            initial_seed=self.initial_seed(item.arm, *item.names),
             order_seed=randomness.seed(self.study_seed, "order", *shared),
             noise_seed=randomness.seed(self.study_seed, "noise", *names),
             keep_weights=item.keep_weights,
@@ -202,7 +213,12 @@ def _finished(item: Item, outcome: run.Outcome) -> Finished:
         weights=None
         if outcome.weights is None
         else safetensors.torch.save(
-            {name: w.contiguous() for name, w in outcome.weights.items()}
+            {name: w.contiguous() for name, w in outcome.weights.items()},
+            # What a loaded model is compared with.
+            {
+                "seed": str(item.seed),
+                "predictions": json.dumps(outcome.predictions[:_MOST_NOTED].tolist()),
+            },
         ),
     )
 
@@ -215,14 +231,14 @@ class Function:
         function: `f(arm, configuration, seed, steps)`, where `arm` is the
             protocol's `Arm`. It returns a mapping with the scores "validation" and
             "test" (NaN or infinite: the run diverged), and optionally its "cost"
-            in a unit of the user's own.
+            in a unit of the user's own: whatever `float` takes.
         arms: By name.
         steps: What the protocol declares.
         study_seed: The protocol's seed.
         shares: Whether the metric is one of shares, from 0 to 1.
     """
 
-    function: Callable[[Arm, Mapping[str, spaces.Value], int, int], Mapping[str, float]]
+    function: Callable[[Arm, Mapping[str, spaces.Value], int, int], Mapping[str, Any]]
     arms: Mapping[str, Arm]
     steps: int
     study_seed: int
@@ -241,7 +257,8 @@ class Function:
         seed = randomness.seed(self.study_seed, "training", item.arm, *item.names) >> 32
         start = time.perf_counter()
         error: str | None = None
-        scores: Mapping[str, float] = {}
+        fault: UserError | None = None
+        scores: Mapping[str, Any] = {}
         try:
             scores = self.function(
                 self.arms[item.arm],
@@ -257,8 +274,14 @@ class Function:
                 f"{type(raised).__name__}: {raised}"
                 f" ({place.filename.rpartition('/')[2]}, line {place.lineno})"
             )
+            if isinstance(raised, UserError):
+                fault = _stopping(item, raised)
+            elif isinstance(raised, _MISTAKES):
+                fault = _stopping(item, error)
         else:
             error = _fault(scores, self.shares)
+            if error is not None:
+                fault = _stopping(item, error)
         if error is not None:
             scores = {"validation": math.nan, "test": math.nan}
         validation, test = float(scores["validation"]), float(scores["test"])
@@ -280,7 +303,31 @@ class Function:
                 seconds=time.perf_counter() - start,
             ),
             sealed=np.array(math.nan if diverged else test),
+            fault=fault,
         )
+
+
+# What a program raises that is written wrongly, whatever its configuration. All else
+# may follow from this configuration alone, as a loss that overflows does.
+_MISTAKES = (
+    AttributeError, ImportError, LookupError, NameError, NotImplementedError, OSError,
+    SyntaxError, TypeError,
+)  # fmt: skip
+
+
+def _stopping(item: Item, error: UserError | str) -> StudyError:
+    """Returns what stops a study whose first run of an arm ends with this fault."""
+    way_out = (
+        "Mend it and give the same command again. If only this configuration fails,"
+        " and is to count as a run that failed, let it answer with NaN for both"
+        " scores."
+    )
+    rule = f"the first run of {item.arm} ends with a validation and a test score"
+    if isinstance(error, str):
+        return StudyError(rule, error, way_out)
+    said = f"{error.rule}: {error.received}" if error.received else error.rule
+    own = f"{error.way_out}\n" if error.way_out else ""
+    return StudyError(rule, said, own + way_out)
 
 
 def _fault(scores: Any, shares: bool) -> str | None:
@@ -291,9 +338,13 @@ def _fault(scores: Any, shares: bool) -> str | None:
         if name not in scores:
             return f"a trainer returns a {name!r} score; it returned {sorted(scores)}"
     for name in sorted(scores.keys() & {"validation", "test", "cost"}):
-        value = scores[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-            return f"a trainer's {name!r} is a number, not {value!r}"
+        try:
+            if isinstance(scores[name], bool):
+                raise TypeError
+            value = float(scores[name])
+        # What float() is asked of may be anything, and raise anything.
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            return f"a trainer's {name!r} is a number, not {scores[name]!r:.200}"
         if name == "cost" and not 0 <= value < math.inf:
             return f"a trainer's cost is finite and not negative, not {value}"
         if name != "cost" and shares and math.isfinite(value) and not 0 <= value <= 1:
@@ -312,19 +363,55 @@ class Command:
             `arm`, `seed` and `steps`. It is run without a shell. The last line of
             its output is a JSON object with the scores "validation" and "test".
         threads: Told to the usual libraries by their environment variables.
+        validation_regex: Of a command that prints its scores in words: what finds the
+            validation score, in its group if it has one. The last match counts, in
+            standard output or, with none there, in standard error.
+        test_regex: The same of the test score.
+        shares: Whether a number before a per cent sign is a hundredth of what it says.
 
     Raises:
-        ProtocolError: The template cannot be split or filled in.
+        ProtocolError: The template cannot be split or filled in, or a regular
+            expression cannot be used.
     """
 
     template: str
     threads: int = 1
+    validation_regex: str | None = None
+    test_regex: str | None = None
+    shares: bool = False
 
     def __post_init__(self) -> None:
         with self._explained():
             if not shlex.split(self.template):
                 raise ProtocolError("a command has at least one word", "none")
             self.names()
+        for option, pattern in self._patterns().items():
+            if pattern is None:
+                raise ProtocolError(
+                    "both scores are read from what a command prints, or neither",
+                    f"no --{option}-regex",
+                    f"Add --{option}-regex, for example '{option} score: ([0-9.]+)'.",
+                )
+            try:
+                groups = re.compile(pattern).groups
+            except (re.error, RecursionError, OverflowError) as error:
+                raise ProtocolError(
+                    f"--{option}-regex is a regular expression of Python",
+                    f"{pattern!r}: {error}",
+                    "Write for example 'accuracy: ([0-9.]+)'.",
+                ) from None
+            if groups > 1:
+                raise ProtocolError(
+                    f"--{option}-regex has one group, which is the score",
+                    f"{groups} groups in {pattern!r}",
+                    "Write (?:...) for a group that is not the score.",
+                )
+
+    def _patterns(self) -> dict[str, str | None]:
+        """Returns the two expressions by score; none where neither was given."""
+        if self.validation_regex is None and self.test_regex is None:
+            return {}
+        return {"validation": self.validation_regex, "test": self.test_regex}
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -358,8 +445,8 @@ class Command:
         configuration: Mapping[str, spaces.Value],
         seed: int,
         steps: int,
-    ) -> Mapping[str, float]:
-        """Runs the command once and reads the last line of its output."""
+    ) -> Mapping[str, Any]:
+        """Runs the command once and reads its scores."""
         values = {
             **arm.options,
             **configuration,
@@ -372,27 +459,100 @@ class Command:
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
             str(self.threads),
         )
-        process = subprocess.Popen(  # noqa: S603 - the user's own command
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **limits},
-        )
-        with ends_with_us(process):
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the user's own command
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, **limits},
+                # A group of its own, which ends as a whole.
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # no such program; a NUL in a word
+            raise ArmError(
+                "the command can be started",
+                f"{words[0]}: {type(error).__name__}: {error}",
+            ) from None
+        with ends_with_us(process), _outlived_by_nobody(process):
             output, complaints = process.communicate()
         if process.returncode != 0:
-            last = (complaints.strip() or "no message").splitlines()[-1]
-            raise ArmError(f"the command ended with status {process.returncode}", last)
+            raise ArmError(
+                f"the command ended with status {process.returncode}",
+                _tail(complaints) or _tail(output) or "no message",
+            )
+        if self._patterns():
+            return {
+                name: self._found(name, pattern or "", output, complaints)
+                for name, pattern in self._patterns().items()
+            }
         lines = output.strip().splitlines() or [""]
         try:
             scores = json.loads(lines[-1])
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
+            scores = None
+        if not isinstance(scores, dict):
             raise ArmError(
                 "the last line of the command's output is a JSON object",
-                repr(lines[-1][:200]),
-            ) from None
-        if not isinstance(scores, dict):
-            raise ArmError("the last line is a JSON object", repr(lines[-1][:200]))
+                f"the output ends with\n{_tail(output) or 'nothing'}",
+                'Print {"validation": ..., "test": ...} last, or say with'
+                " --validation-regex and --test-regex where the scores stand.",
+            )
         return scores
+
+    def _found(
+        self, name: str, pattern: str, output: str, complaints: str
+    ) -> float | str:
+        """Returns the score that the last match of an expression holds."""
+        for text in (output, complaints):
+            matches = list(re.finditer(pattern, text))
+            if not matches:
+                continue
+            last = matches[-1]
+            group = 1 if last.re.groups else 0
+            number = (last[group] or "").strip()
+            end = text[last.end(group) :].lstrip(" ")
+            try:
+                value = float(number.rstrip("% "))
+            except ValueError:
+                return number
+            per_cent = number.endswith("%") or end.startswith("%")
+            return value / 100 if per_cent and self.shares else value
+        raise ArmError(
+            f"--{name}-regex finds the {name} score in what the command prints",
+            f"no match of {pattern!r}; the output ends with\n"
+            f"{_tail(output) or 'nothing'}",
+        )
+
+
+def _tail(text: str, lines: int = 10) -> str:
+    """Returns the last lines of an output."""
+    return "\n".join(line[:200] for line in text.strip().splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def _outlived_by_nobody(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends a process and all that it started, also if this one is killed outright.
+
+    Nobody whom SIGKILL ends can see to it, so another process waits for our end.
+    """
+    if not hasattr(os, "killpg"):  # Windows
+        yield
+        return
+    watching = subprocess.Popen(  # noqa: S603 - ours, with a number in it
+        ["/bin/sh", "-c", f"cat; kill -KILL -- -{process.pid}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Not told to end by whoever tells us.
+        start_new_session=True,
+    )
+    assert watching.stdin is not None
+    try:
+        yield
+    finally:
+        # What it left running in the background ends as well.
+        watching.stdin.close()
+        watching.wait()

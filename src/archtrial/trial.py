@@ -10,7 +10,6 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from archtrial.errors import ArmError, ProtocolError
 from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
+from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, fleet, recipe, rehearsal
 from archtrial.training.recipe import SEARCHABLE
@@ -42,6 +42,8 @@ class Trial(Protocol):
     """1 where a higher score is better, else -1."""
     has_defaults: bool
     """Whether an arm can be trained without a configuration."""
+    rehearsed: bool
+    """Whether every arm was tried before the study; else its first run shows it."""
     arms: tuple[Arm, ...]
     """All that are trained: the protocol's, and a matched baseline where asked for."""
 
@@ -60,20 +62,37 @@ class Trial(Protocol):
     def open_test(self, store: Store) -> Opened:
         """Returns the test scores of all runs, by key, and what to record with them."""
 
-    def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
-        """Returns what is kept of an arm's tuned configuration."""
+    def tuned(
+        self, arm: Arm, configuration: Mapping[str, Value], chosen: Run
+    ) -> dict[str, Any]:
+        """Returns what is kept of an arm's tuned configuration and its chosen run."""
 
 
 def prepare(
     declared: Declared,
     function: Callable[..., Mapping[str, float]] | None = None,
     command: str | None = None,
+    patterns: Mapping[str, Any] | None = None,
 ) -> Trial:
-    """Makes a trial of a protocol, for our own training or for the user's."""
+    """Makes a trial of a protocol, for our own training or for the user's.
+
+    Args:
+        declared: What is compared.
+        function: The user's own training loop.
+        command: The same as a command line.
+        patterns: "validation_regex" and "test_regex", of a command.
+    """
     if function is not None and command is not None:
         raise ProtocolError("a study has one trainer", "a function and a command")
     if command is not None:
-        return OwnTrainer(declared, trainers.Command(command, declared.threads))
+        own = trainers.Command(command, declared.threads, **(patterns or {}))
+        return OwnTrainer(declared, own)
+    if patterns:
+        raise ProtocolError(
+            "a regular expression finds the scores of a command",
+            f"{' and '.join(sorted(patterns))} without a command",
+            "Add --command, or leave it out.",
+        )
     return Zoo(declared) if function is None else OwnTrainer(declared, function)
 
 
@@ -85,6 +104,7 @@ class Zoo:
     """
 
     has_defaults = True
+    rehearsed = True
 
     def __init__(self, declared: Declared) -> None:
         check_device(declared.device)
@@ -106,7 +126,7 @@ class Zoo:
             stacks={},  # filled in below: it takes each arm's own problem to tell
             recipes=recipes,
         )
-        self.rehearsed: list[str] = []
+        self.seen: list[str] = []
         obstacles = {arm.name: self._try(arm, declared.seed) for arm in self.arms}
         stacks = {name: why is None for name, why in obstacles.items()}
         self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
@@ -122,7 +142,7 @@ class Zoo:
                 *left_out,
                 *_notes_on_recipes(declared, recipes, self.problem.steps),
                 *_notes_on_matching(declared, matched),
-                *self.rehearsed,
+                *self.seen,
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
@@ -180,7 +200,7 @@ class Zoo:
         rehearsed = rehearsal.rehearse(
             architecture.spec, problem, jobs, architecture.place
         )
-        self.rehearsed.extend(rehearsed.notes)
+        self.seen.extend(rehearsed.notes)
         if rehearsed.obstacle is not None:
             return rehearsed.obstacle
         build = functools.partial(architecture.build, shape, outputs, first)
@@ -278,18 +298,33 @@ class Zoo:
         """Has all stored predictions scored at once, the constant predictor's too."""
         return score(store, self.split, self.metric)
 
-    def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
-        """Returns the configuration and what is needed to build its module."""
-        spec = self.architectures[arm.name].spec
-        place, colon, member = spec.rpartition(":")
-        if place.endswith(".py"):
-            spec = f"{Path(place).resolve()}{colon}{member}"
+    def tuned(
+        self, arm: Arm, configuration: Mapping[str, Value], chosen: Run
+    ) -> dict[str, Any]:
+        """Returns the configuration and what is needed to build and use its module."""
+        architecture = self.architectures[arm.name]
+        spec = architecture.lasting_spec
+        kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
+        preparation = self.split.preparation
+        if preparation is not None:
+            kept["preparation"] = preparation.to_dict()
+            kept["examples"] = preparation.examples
+        if self.split.task == "regression":
+            # As they are standardised for training.
+            targets = self.split.y_train.astype(np.float64)
+            kept["center"] = float(targets.mean())
+            kept["scale"] = float(targets.std()) or 1.0
         return {
             "architecture": spec,
+            "classes": list(self.split.classes) if self.split.classes else None,
+            "initial_seed": self.trainer.initial_seed(
+                chosen.arm, chosen.pair, chosen.seed
+            ),
+            **kept,
             "input_shape": list(self.split.input_shape),
             "num_outputs": self.split.num_outputs,
             "options": dict(arm.options),
-            "space": describe_space(self.architectures[arm.name].space),
+            "space": describe_space(architecture.space),
             "configuration": dict(configuration),
         }
 
@@ -299,6 +334,7 @@ class OwnTrainer:
 
     # Only they know what a run is without hyperparameters.
     has_defaults = False
+    rehearsed = False
 
     def __init__(
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
@@ -331,11 +367,16 @@ class OwnTrainer:
             }
             for arm in declared.arms
         }
+        unnamed: list[str] = []
+        patterns: dict[str, str] = {}
         if isinstance(function, trainers.Command):
-            for arm in declared.arms:
-                function.check(
-                    {"arm", "seed", "steps", *arm.options, *self.spaces[arm.name]}
-                )
+            function = dataclasses.replace(function, shares=metric.bounded)
+            unnamed = self._leave_out(function)
+            if function.validation_regex and function.test_regex:
+                patterns = {
+                    "validation_regex": function.validation_regex,
+                    "test_regex": function.test_regex,
+                }
         steps = declared.length(training_rows=1)
         self.trainer = trainers.Function(
             function,
@@ -353,8 +394,40 @@ class OwnTrainer:
             "trainer": function.template
             if isinstance(function, trainers.Command)
             else anybody.source_of(function),
-            "notes": ["The scores are those that the study's own trainer returned."],
+            **patterns,
+            "notes": [
+                "The scores are those that the study's own trainer returned.",
+                *unnamed,
+            ],
         }
+
+    def _leave_out(self, command: trainers.Command) -> list[str]:
+        """Leaves out of the search what a command is not told; returns what to say."""
+        named = command.names()
+        notes = []
+        unnamed: dict[str, list[str]] = {}
+        for arm in self.arms:
+            space = self.spaces[arm.name]
+            command.check({"arm", "seed", "steps", *arm.options, *space})
+            for name in space.keys() - named:
+                unnamed.setdefault(name, []).append(arm.name)
+            self.spaces[arm.name] = {k: v for k, v in space.items() if k in named}
+        for name, arms in sorted(unnamed.items()):
+            whose = "" if len(arms) == len(self.arms) else f" of {' and '.join(arms)}"
+            notes.append(
+                f"The command does not name {{{name}}}: it is not searched{whose}."
+            )
+        if not any(self.spaces.values()):
+            notes.append(
+                "The command names nothing that is searched: the configurations of an"
+                " arm are the same, and differ by their seeds alone."
+            )
+        if "seed" not in named:
+            notes.append(
+                "The command does not name {seed}: its runs are independent only if it"
+                " draws seeds of its own."
+            )
+        return notes
 
     def open_test(self, store: Store) -> Opened:
         """Uncovers the test scores that the trainer returned with each run."""
@@ -362,7 +435,9 @@ class OwnTrainer:
             "constant": None
         }
 
-    def tuned(self, arm: Arm, configuration: Mapping[str, Value]) -> dict[str, Any]:
+    def tuned(
+        self, arm: Arm, configuration: Mapping[str, Value], chosen: Run
+    ) -> dict[str, Any]:
         """Returns the configuration."""
         return {
             "architecture": str(arm.architecture),

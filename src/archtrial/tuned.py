@@ -1,22 +1,30 @@
 """What a study keeps of each arm: its tuned configuration and its best weights."""
 
+import dataclasses
+import functools
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 
-from archtrial.errors import ArmError, RecordsError
+from archtrial.data.preparation import Preparation
+from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
+from archtrial.records.store import frozen
 from archtrial.records.table import Run
+from archtrial.training import run
 from archtrial.zoo import arms
+from archtrial.zoo import trust as trusted
 
-__all__ = ["keep", "load_tuned", "tidy", "weights_file"]
+__all__ = ["Model", "best", "keep", "load_tuned", "tidy", "weights_file"]
 
 
 def _place(folder: Path, arm: str) -> Path:
@@ -30,25 +38,47 @@ def weights_file(folder: Path, run: Run) -> Path:
     return place.parent / ".seeds" / f"{place.name}.{run.seed}.safetensors"
 
 
-def keep(
-    folder: Path, confirmed: Sequence[Run], sign: int, described: Mapping[str, Any]
-) -> None:
+def best(confirmed: Sequence[Run], sign: int) -> Run:
+    """Returns the best of a tuned configuration's runs on fresh seeds.
+
+    Args:
+        confirmed: Those runs.
+        sign: 1 where a higher score is better, else -1.
+    """
+    return max(confirmed, key=lambda run: (sign * run.validation, -run.seed))
+
+
+def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> None:
     """Keeps one arm's tuned configuration and the weights of its best fresh seed.
 
     Args:
         folder: The study's.
-        confirmed: The tuned configuration's runs on fresh seeds.
-        sign: 1 where a higher score is better, else -1.
+        chosen: What `best` returned.
         described: What is needed to build the module again.
     """
-    best = max(confirmed, key=lambda run: (sign * run.validation, -run.seed))
-    place = _place(folder, best.arm)
-    text = json.dumps({**described, "seed": best.seed}, indent=2, ensure_ascii=False)
+    place = _place(folder, chosen.arm)
+    weights = weights_file(folder, chosen)
+    kept = {**described, "seed": chosen.seed, **_noted(weights, chosen, place)}
+    text = json.dumps(kept, indent=2, ensure_ascii=False)
     write(place.with_name(f"{place.name}.json"), text + "\n", within=folder)
     final = place.with_name(f"{place.name}.safetensors")
     check(final, within=folder)
-    if weights_file(folder, best).exists():
-        os.replace(weights_file(folder, best), final)
+    if weights.exists():
+        os.replace(weights, final)
+
+
+def _noted(weights: Path, chosen: Run, place: Path) -> dict[str, Any]:
+    """Returns the predictions that were saved with a run's weights.
+
+    A study that goes on after its models were kept finds them where they went.
+    """
+    for file in (weights, place.with_name(f"{place.name}.safetensors")):
+        if file.exists():
+            with safetensors.safe_open(file, "pt") as opened:
+                noted = opened.metadata() or {}
+            if "predictions" in noted and noted.get("seed") == str(chosen.seed):
+                return {"predictions": json.loads(noted["predictions"])}
+    return {}
 
 
 def tidy(folder: Path) -> None:
@@ -57,46 +87,275 @@ def tidy(folder: Path) -> None:
         shutil.rmtree(folder / "tuned" / ".seeds", ignore_errors=True)
 
 
+class Model(torch.nn.Module):
+    """A tuned model that takes raw inputs.
+
+    Attributes:
+        module: The architecture itself, in evaluation mode: it takes inputs as the
+            study prepared them, and a regression's outputs are standardised.
+        preparation: What makes such inputs of raw ones; None where the study kept
+            none, and then the model takes prepared inputs, too.
+        classes: The classes' names in the order of the outputs; None for regression.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        preparation: Preparation | None,
+        classes: Sequence[str] | None,
+        center: float = 0.0,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.preparation = preparation
+        self.classes = None if classes is None else tuple(classes)
+        self._center, self._scale = center, scale
+
+    def __getattr__(self, name: str) -> Any:
+        """Looks up what only the module has, such as its layers."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+    def forward(self, inputs: Any) -> torch.Tensor:
+        """Returns logits (N, classes), or values (N, 1) in the target's own units.
+
+        Args:
+            inputs: (N, ...), raw: as they stand in the data; of a table a
+                pandas.DataFrame or a mapping of the columns' names to N cells.
+        """
+        if self.preparation is None:
+            prepared = torch.as_tensor(inputs, dtype=torch.float32)
+        else:
+            prepared = self.preparation(inputs)
+        place = next(self.module.parameters()).device
+        outputs = _outputs(self.module(prepared.to(place)))
+        if self.classes is not None:
+            return outputs
+        return outputs.reshape(len(outputs), 1).double() * self._scale + self._center
+
+    @torch.no_grad()
+    def predict(self, inputs: Any) -> np.ndarray:
+        """Returns (N,) names of classes, or values in the target's own units."""
+        outputs = self(inputs).cpu().numpy()
+        if self.classes is None:
+            values: np.ndarray = outputs[:, 0]
+            return values
+        named: np.ndarray = np.array(self.classes)[outputs.argmax(1)]
+        return named
+
+
+def _outputs(returned: Any) -> torch.Tensor:
+    outputs: torch.Tensor = returned
+    return outputs.float()
+
+
 def load_tuned(
     study: str | Path,
     arm: str,
     architecture: str | Callable[..., torch.nn.Module] | None = None,
-) -> torch.nn.Module:
+    *,
+    trust: bool = False,
+) -> Model:
     """Loads an arm's tuned model with the weights of its best fresh seed.
+
+    The architecture is built with the seeds of that run, and the model must predict
+    for a few examples what it predicted in the study.
 
     Args:
         study: The study's folder.
         arm: The arm's name.
         architecture: The class or function that builds it, or its spec; needed only
             where it was given in Python or its file has moved.
+        trust: Whether code may be run that the folder names and that is neither the
+            zoo's nor a file of yours that is as the study kept it.
 
     Returns:
-        The module in evaluation mode, on the CPU. Its inputs are scaled as the
-        study's data were; a regression's outputs are standardised targets.
+        The model in evaluation mode, on the CPU: `model(x)` takes raw inputs,
+        `model.predict(x)` returns classes' names or values, `model.module` is the
+        architecture alone.
 
     Raises:
-        RecordsError: The study keeps no such model.
-        ArmError: The architecture cannot be found or does not fit the weights.
+        RecordsError: The study keeps no such model, or what it keeps is damaged.
+        StudyError: It names code that is not trusted.
+        ArmError: The architecture cannot be found, does not fit the weights, or does
+            not predict what it did.
     """
-    place = _place(Path(study), arm)
+    folder = Path(study)
+    place = _place(folder, arm)
     try:
         text = place.with_name(f"{place.name}.json").read_text(encoding="utf-8")
         weights = place.with_name(f"{place.name}.safetensors").read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RecordsError(
-            f"the study keeps a tuned model of {arm!r}", f"{error}"
+            f"the study keeps no tuned model of {arm!r}", f"{error}"
         ) from None
-    kept = json.loads(text)
-    spec = kept["architecture"] if architecture is None else architecture
-    found = arms.find(spec, kept["options"], kept["space"])
-    with torch.random.fork_rng(devices=[]):
-        module = found.build(
-            tuple(kept["input_shape"]), kept["num_outputs"], kept["configuration"]
-        )
+    kept = _Kept.read(text, place.with_name(f"{place.name}.json"))
+    if architecture is None:
+        source = kept.source
+        if source is None and ":" in kept.architecture:
+            source = _frozen_source(folder, arm)
+        why = trusted.objection(kept.architecture, source, folder)
+        if why is not None and not trust:
+            raise StudyError(
+                "code that a folder names runs only where it is trusted",
+                f"{trusted.shown(kept.architecture, kept.options)}: {why}",
+                "Look at it; then pass trust=True, or the class itself as architecture.",
+            )
+    spec = kept.architecture if architecture is None else architecture
+    found = arms.find(spec, kept.options, kept.space)
+    build = functools.partial(
+        found.build, tuple(kept.input_shape), kept.num_outputs, kept.configuration
+    )
+    with run.own_noise(kept.initial_seed or 0, "cpu"):
+        module = build().to(torch.float32)
+        inputs = kept.inputs()
+        if any(
+            isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()
+        ):
+            with torch.no_grad():
+                module.eval()(
+                    torch.zeros(2, *kept.input_shape) if inputs is None else inputs[:2]
+                )
     try:
         module.load_state_dict(safetensors.torch.load(weights))
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise ArmError(
             f"the weights of {arm!r} fit its architecture", str(error)
         ) from None
-    return module.eval()
+    model = Model(
+        module.eval(), kept.preparation, kept.classes, kept.center, kept.scale
+    )
+    if kept.preparation is None:
+        # Of a release that kept less.
+        resolved = (frozen(folder) or (None, {}))[1]
+        classes = resolved.get("data", {}).get("classes")
+        model.classes = None if classes is None else tuple(classes)
+        warnings.warn(
+            f"the tuned model of {arm!r} was written by archtrial 0.2 or before: its"
+            " inputs must be prepared as the study's were, a regression's outputs are"
+            " standardised, and no predictions are kept to compare with",
+            stacklevel=2,
+        )
+    else:
+        _compare(arm, model, kept)
+    return model
+
+
+def _frozen_source(folder: Path, arm: str) -> str | None:
+    found = frozen(folder)
+    if found is None:
+        return None
+    resolved = found[1]
+    described = [
+        resolved.get("baseline", {}),
+        *resolved.get("challengers", []),
+        resolved.get("matched", {}),
+    ]
+    return next((a.get("source") for a in described if a.get("name") == arm), None)
+
+
+def _compare(arm: str, model: Model, kept: "_Kept") -> None:
+    """Raises an ArmError unless a model predicts what it did in the study."""
+    if kept.predictions is None or kept.preparation is None:
+        return
+    then = np.asarray(kept.predictions)
+    with torch.no_grad():
+        outputs = model(kept.raw())[: len(then)]
+    if not torch.isfinite(outputs).all():
+        different = np.ones(len(then), dtype=bool)
+    elif model.classes is None:
+        now = outputs[:, 0].numpy()
+        different = np.abs(now - then) > 1e-2 * kept.scale
+    elif then.dtype.kind in "iu":
+        # A class that is as probable as another may change with the last digit.
+        chosen = outputs.softmax(1).numpy()
+        different = chosen.max(1) - chosen[np.arange(len(then)), then] > 1e-2
+    else:
+        chosen = outputs.softmax(1).numpy()
+        now = chosen[:, 1] if then.ndim == 1 else chosen
+        different = np.abs(now - then).reshape(len(then), -1).max(1) > 1e-2
+    if different.any():
+        raise ArmError(
+            f"the loaded model of {arm!r} does not predict what it did in the study",
+            f"{int(different.sum())} of {len(then)} test examples differ",
+            "Something that it needs is neither among its weights nor drawn from a"
+            " seed: constants from a file, the clock or the system's own random"
+            " numbers. Keep it with register_buffer.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """What the folder says of a model: data, and nothing that runs."""
+
+    architecture: str
+    input_shape: Sequence[int]
+    num_outputs: int
+    options: Mapping[str, Any]
+    space: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+    source: str | None
+    initial_seed: int | None
+    preparation: Preparation | None
+    classes: Sequence[str] | None
+    center: float
+    scale: float
+    examples: Any
+    predictions: Any
+
+    @classmethod
+    def read(cls, text: str, place: Path) -> "_Kept":
+        """Reads the file.
+
+        Raises:
+            RecordsError: It is damaged.
+        """
+        try:
+            kept = json.loads(text)
+            described = kept.get("preparation")
+            found = cls(
+                architecture=kept["architecture"],
+                input_shape=[int(size) for size in kept["input_shape"]],
+                num_outputs=int(kept["num_outputs"]),
+                options=dict(kept["options"]),
+                space=dict(kept["space"]),
+                configuration=dict(kept["configuration"]),
+                source=kept.get("source"),
+                initial_seed=kept.get("initial_seed"),
+                preparation=None
+                if described is None
+                else Preparation.from_dict(described),
+                classes=kept.get("classes"),
+                center=float(kept.get("center", 0.0)),
+                scale=float(kept.get("scale", 1.0)),
+                examples=kept.get("examples"),
+                predictions=kept.get("predictions"),
+            )
+            if not isinstance(found.architecture, str):
+                raise TypeError("architecture is no text")
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise RecordsError(
+                f"{place} is damaged",
+                f"{type(error).__name__}: {error}",
+                "Run the study's command again: it writes the file anew.",
+            ) from None
+        return found
+
+    def raw(self) -> Any:
+        """Returns the raw examples."""
+        return self.examples
+
+    def inputs(self) -> torch.Tensor | None:
+        """Returns the examples as the architecture gets them, where there are any."""
+        if self.preparation is None or self.examples is None:
+            return None
+        return self.preparation(self.examples)

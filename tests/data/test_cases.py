@@ -118,7 +118,7 @@ def test_validation_arrays():
 
 
 def test_time_first():
-    with pytest.raises(DataError, match="--channels first .*--channels last"):
+    with pytest.raises(DataError, match=r"--channels first .*--channels last"):
         load(CASES / "43_time_first.npz")
     data = load(CASES / "43_time_first.npz", channels="last")
     with np.load(CASES / "43_time_first.npz") as file:
@@ -276,7 +276,7 @@ def test_words_among_the_numbers_of_a_target_are_asked_for(tmp_path):
     cells = [*"1234" * 10, "none", "none", "?"]
     lines = ["a,y"] + [f"{i * i % 31 / 4},{cell}" for i, cell in enumerate(cells)]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    with pytest.raises(DataError, match="--task regression .*--task classification"):
+    with pytest.raises(DataError, match=r"--task regression .*--task classification"):
         load(tmp_path / "t.csv")
     assert len(load(tmp_path / "t.csv", task="regression").targets) == 40
     classes = load(tmp_path / "t.csv", task="classification").classes

@@ -19,6 +19,8 @@ from torch import nn
 
 from archtrial import metrics, trial
 from archtrial.errors import ArmError
+from archtrial.experiments import relax
+from archtrial.experiments.relax.study import Study as RelaxStudy
 from archtrial.protocol import Protocol, Recipe
 from archtrial.training import cost, fleet, recipe, rehearsal, run
 from archtrial.zoo import arms
@@ -555,3 +557,14 @@ def test_json_stays_one_document_whatever_a_module_prints(tmp_path, workers):
     assert done.returncode == 0, done.stderr[-2000:]
     json.loads(done.stdout)
     assert "number of parameters" in done.stderr
+
+
+def test_what_is_to_be_relaxed_is_rehearsed_too(tmp_path):
+    protocol = relax.Protocol(
+        data="digits", architecture=f"{CASES}/faulty.py:LayersInList", steps=1,
+        relax_times=(0,), seeds=2, learning_rates=(0.1,), tuning_seeds=1,
+        curvature_examples=0,
+    )  # fmt: skip
+    with pytest.raises(ArmError, match=r"layers\[0\]\.weight is not"):
+        RelaxStudy(protocol, tmp_path)
+    assert not any(tmp_path.iterdir())

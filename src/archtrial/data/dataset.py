@@ -11,8 +11,9 @@ import numpy as np
 from archtrial.data.cells import is_number
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
+from archtrial.data.preparation import Preparation
 from archtrial.data.split import Array, Rows, Split, draw
-from archtrial.data.tables import Column, encode
+from archtrial.data.tables import Column, encode, fitted
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
@@ -114,6 +115,7 @@ class Dataset:
         if groups is not None:
             notes += _torn_groups(groups, rows)
         return Split(
+            preparation=self._preparation(inputs, rows, parts),
             x_train=parts[0],
             x_validation=parts[1],
             x_test=parts[2],
@@ -129,6 +131,21 @@ class Dataset:
             digest=self._digest(rows),
             copies=copies,
         )
+
+    def _preparation(
+        self, inputs: Array | tuple[Column, ...], rows: Rows, parts: list[Array]
+    ) -> Preparation:
+        """Returns what was done to the inputs, to be done again to others."""
+        if isinstance(inputs, tuple):
+            described = fitted(inputs, rows.train, parts[0])
+            return Preparation.of_table(inputs, described, rows.test)
+        prepared = parts[2]
+        moments = _moments(inputs, rows, self.kind) if self.standardise else None
+        found = Preparation.of_array(inputs, prepared, self.kind, moments, rows.test)
+        again = found(inputs[rows.test[:2]]).numpy()
+        if np.allclose(again, prepared[:2], atol=1e-6):
+            return found
+        return Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
 
     def _grouping(
         self, splits: Splits
@@ -485,25 +502,9 @@ def _standardised(
     Arrays (N, F) are scaled per feature; sequences (N, C, L) and images
     (N, C, H, W) per channel, and sequences (N, L) as one channel.
     """
-    axes: tuple[int, ...]
-    if kind == "array":
-        axes, unit = (0,), "feature"
-    elif inputs.ndim == 2:
-        axes, unit = (0, 1), "channel"
-    else:
-        axes, unit = (0, *range(2, inputs.ndim)), "channel"
-    count = len(rows.train) * int(np.prod([inputs.shape[a] for a in axes[1:]]))
-    total = sum(b.sum(axes, keepdims=True) for b in _blocks(inputs, rows.train))
-    mean = total / count
-    squares = sum(
-        np.square(b - mean).sum(axes, keepdims=True)
-        for b in _blocks(inputs, rows.train)
-    )
-    deviation = np.sqrt(squares / count)
-    # Rounding leaves a constant's deviation slightly above 0.
-    constant = deviation <= 1e-12 * np.abs(mean)
-    # What training never saw vary is 0 in all sets, as a table's column is dropped.
-    scale = np.where(constant, np.inf, deviation)
+    unit = "feature" if kind == "array" else "channel"
+    mean, scale = _moments(inputs, rows, kind)
+    constant = np.isinf(scale)
     parts = []
     for members in rows:
         part = np.empty((len(members), *inputs.shape[1:]), np.float32)
@@ -522,3 +523,26 @@ def _standardised(
         named = listing([str(index) for index in still])
         notes.append(f"Constant in the training rows: {one} {named}.")
     return parts, notes
+
+
+def _moments(inputs: Array, rows: Rows, kind: str) -> tuple[Array, Array]:
+    """Returns the training rows' mean, and the deviation or infinity for a constant."""
+    axes: tuple[int, ...]
+    if kind == "array":
+        axes = (0,)
+    elif inputs.ndim == 2:
+        axes = (0, 1)
+    else:
+        axes = (0, *range(2, inputs.ndim))
+    count = len(rows.train) * int(np.prod([inputs.shape[a] for a in axes[1:]]))
+    total = sum(b.sum(axes, keepdims=True) for b in _blocks(inputs, rows.train))
+    mean = total / count
+    squares = sum(
+        np.square(b - mean).sum(axes, keepdims=True)
+        for b in _blocks(inputs, rows.train)
+    )
+    deviation = np.sqrt(squares / count)
+    # Rounding leaves a constant's deviation slightly above 0.
+    constant = deviation <= 1e-12 * np.abs(mean)
+    # What training never saw vary is 0 in all sets, as a table's column is dropped.
+    return mean, np.where(constant, np.inf, deviation)

@@ -49,6 +49,8 @@ class Split:
     """The classes' names in the order of their labels; None for regression."""
     notes: tuple[str, ...]
     """What the user should know before anything is trained, in plain sentences."""
+    preparation: Any = dataclasses.field(default=None, repr=False, kw_only=True)
+    """The `Preparation` that made raw inputs of these."""
     digest: str
     """SHA-256 of inputs, targets and the division of the rows, in hexadecimal."""
     copies: Copies = NONE

@@ -11,7 +11,7 @@ from archtrial.data.delimited import listing
 from archtrial.data.split import Array
 from archtrial.errors import DataError
 
-__all__ = ["Column", "columns_of", "columns_of_texts", "encode"]
+__all__ = ["Column", "columns_of", "columns_of_texts", "encode", "fitted"]
 
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
@@ -261,3 +261,44 @@ def _one_hot(column: Column, train: Array) -> tuple[Array, int]:
         if text in place:  # a value that training never saw is all zeros
             encoded[row, place[text]] = 1
     return encoded, max(len(ranked) - _MOST_CATEGORIES, 0)
+
+
+def fitted(
+    columns: tuple[Column, ...], train: Array, encoded: Array
+) -> list[dict[str, Any]]:
+    """Describes, as JSON, what `encode` makes of each column that it keeps.
+
+    Args:
+        columns: Of N rows each, as `encode` got them.
+        train: The training rows' indices.
+        encoded: (training rows, F), what `encode` made of them.
+    """
+    described: list[dict[str, Any]] = []
+    start = 0
+    for column in columns:
+        if _useless(column, train):
+            continue
+        seen = column.values[train]
+        if column.is_number:
+            median = float(np.median(seen[~np.isnan(seen)]))
+            filled = np.where(np.isnan(seen), median, seen)
+            mean, scale = float(filled.mean()), float(filled.std() or 1.0)
+            own = encoded[:, start].astype(np.float64)
+            # Declared to be left in its own unit.
+            if np.allclose(own, filled.astype(np.float32), rtol=1e-6, atol=0):
+                mean, scale = 0.0, 1.0
+            described.append(
+                {"name": column.name, "median": median, "mean": mean, "scale": scale}
+            )
+            start += 1
+            continue
+        texts = [None if value is None else str(value) for value in seen.tolist()]
+        width = min(len(set(texts)), _MOST_CATEGORIES + 1)
+        block = encoded[:, start : start + width].argmax(1).tolist()
+        places = dict(zip(texts, block, strict=True))
+        missing = places.pop(None, None)
+        described.append(
+            {"name": column.name, "inputs": width, "missing": missing, "places": places}
+        )
+        start += width
+    return described

@@ -124,7 +124,7 @@ class UserFile:
         # A package's member may be called like one of Python's own modules, which
         # others still import: beside it is found only what has another name.
         finder = _Beside(self.path.parent, own[0])
-        sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, finder)
         paths = [str(self.root), str(here)]
         sys.path[:0] = paths
         compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -133,7 +133,7 @@ class UserFile:
             yield
         finally:
             sys.dont_write_bytecode = compiled
-            sys.meta_path.remove(finder)  # type: ignore[arg-type]
+            sys.meta_path.remove(finder)
             for path in paths:
                 # The first of its kind is ours; the user's code may have added others.
                 with contextlib.suppress(ValueError):

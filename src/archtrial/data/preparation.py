@@ -1,0 +1,225 @@
+"""What was done to raw inputs before a model was trained on them, to be done again."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from archtrial.data.split import Array
+from archtrial.data.tables import Column, columns_of
+from archtrial.errors import DataError
+
+__all__ = ["Preparation"]
+
+# As many examples are kept with a model as make up so many numbers.
+_MOST_EXAMPLES, _MOST_NUMBERS = 64, 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How raw inputs become a model's; it is JSON throughout.
+
+    Args:
+        kind: "table", "sequence", "image" or "array".
+        shape: Of one raw example; of a table the number of its columns.
+        mean: What is subtracted, broadcast over examples.
+        scale: What is divided by; None for a constant, which becomes 0.
+        columns: Of a table, what becomes of each.
+        whole: Whether the model's inputs are whole numbers.
+        examples: The first raw examples of the test set: an array as lists, or a
+            table's columns.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    mean: Any = 0.0
+    scale: Any = 1.0
+    columns: tuple[Mapping[str, Any], ...] = ()
+    whole: bool = False
+    examples: Any = None
+
+    @classmethod
+    def of_array(
+        cls,
+        inputs: Array,
+        prepared: Array,
+        kind: str,
+        moments: tuple[Array, Array] | None,
+        rows: Array,
+    ) -> "Preparation":
+        """Returns that of numbers.
+
+        Args:
+            inputs: (N, *shape), raw.
+            prepared: The same, or a part, as models receive it.
+            kind: Of the inputs.
+            moments: Mean and scale by which it was scaled, if it was.
+            rows: Of the test set.
+        """
+        size = max(1, int(np.prod(inputs.shape[1:])))
+        few = rows[: max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // size))]
+        mean, scale = (None, None) if moments is None else moments
+        return cls(
+            kind=kind,
+            shape=tuple(inputs.shape[1:]),
+            mean=0.0 if mean is None else mean.tolist(),
+            scale=1.0 if scale is None else _finite(scale.tolist()),
+            whole=prepared.dtype.kind in "iu",
+            examples=inputs[few].tolist(),
+        )
+
+    @classmethod
+    def of_table(
+        cls,
+        columns: tuple[Column, ...],
+        described: Sequence[Mapping[str, Any]],
+        rows: Array,
+    ) -> "Preparation":
+        """Returns that of columns, as `tables.fitted` describes them."""
+        few = rows[:_MOST_EXAMPLES]
+        names = {column["name"] for column in described}
+        examples = {
+            column.name: [_cell(value) for value in column.values[few].tolist()]
+            for column in columns
+            if column.name in names
+        }
+        return cls(
+            "table", (len(described),), columns=tuple(described), examples=examples
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as JSON, without the examples."""
+        described = dataclasses.asdict(self)
+        del described["examples"]
+        return {**described, "shape": list(self.shape), "columns": list(self.columns)}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> "Preparation":
+        """Returns what `to_dict` described."""
+        return cls(
+            **{
+                **described,
+                "shape": tuple(described["shape"]),
+                "columns": tuple(described["columns"]),
+            }
+        )
+
+    def __call__(self, inputs: Any) -> torch.Tensor:
+        """Returns raw inputs as a model receives them.
+
+        Args:
+            inputs: (N, *shape) numbers; of images also (N, H, W, channels). Of a table
+                a pandas.DataFrame, or a mapping of the columns' names to N cells.
+
+        Raises:
+            DataError: They have another shape, or a column is not there.
+        """
+        if self.kind == "table":
+            return torch.from_numpy(self._of_columns(_cells(inputs)))
+        if isinstance(inputs, torch.Tensor):
+            numbers = inputs
+        else:
+            read = np.asarray(inputs)
+            if read.dtype.kind not in "biuf":
+                raise DataError("raw inputs are numbers", f"{read.dtype}")
+            kept = np.int64 if self.whole else np.float64
+            numbers = torch.from_numpy(read.astype(kept))
+        numbers = self._in_order(numbers)
+        if self.whole:
+            return numbers.long()
+        mean = torch.tensor(self.mean, dtype=torch.float64, device=numbers.device)
+        scale = torch.tensor(
+            _infinite(self.scale), dtype=torch.float64, device=numbers.device
+        )
+        return ((numbers.double() - mean) / scale).float()
+
+    def _in_order(self, numbers: torch.Tensor) -> torch.Tensor:
+        if tuple(numbers.shape[1:]) == self.shape and numbers.dim() > 0:
+            return numbers
+        if self.kind == "image" and numbers.dim() == len(self.shape) + 1:
+            turned = numbers.movedim(-1, 1)
+            if tuple(turned.shape[1:]) == self.shape:
+                return turned
+        if self.kind == "image" and self.shape[:1] == (1,) and numbers.dim() == 3:
+            grey = numbers.unsqueeze(1)
+            if tuple(grey.shape[1:]) == self.shape:
+                return grey
+        said = "x".join(map(str, self.shape))
+        raise DataError(
+            f"raw inputs are several examples, N of {said}",
+            f"the shape {tuple(numbers.shape)}",
+            "A single example is x[None].",
+        )
+
+    def _of_columns(self, cells: Mapping[str, Sequence[Any]]) -> Array:
+        parts = []
+        for column in self.columns:
+            name = column["name"]
+            if name not in cells:
+                raise DataError(
+                    f"the raw inputs have the column {name!r}",
+                    f"they have {', '.join(map(repr, cells)) or 'none'}",
+                )
+            values = cells[name]
+            parts.append(
+                _number(column, values) if "mean" in column else _places(column, values)
+            )
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _number(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
+    try:
+        numbers = np.array([np.nan if v is None else v for v in values], np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"column {column['name']!r} holds numbers", "it holds texts"
+        ) from None
+    filled = np.where(np.isnan(numbers), column["median"], numbers)
+    scaled: Array = ((filled - column["mean"]) / column["scale"])[:, None]
+    return scaled
+
+
+def _places(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
+    encoded = np.zeros((len(values), column["inputs"]), np.float32)
+    for row, value in enumerate(values):
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # a column of whole numbers as pandas has it
+        place = column["missing"] if value is None else column["places"].get(str(value))
+        if place is not None:  # a value that training never saw is all zeros
+            encoded[row, place] = 1
+    return encoded
+
+
+def _cells(inputs: Any) -> Mapping[str, Sequence[Any]]:
+    if hasattr(inputs, "columns") and hasattr(inputs, "items"):
+        return {
+            column.name: [_cell(value) for value in column.values.tolist()]
+            for column in columns_of(inputs)
+        }
+    if isinstance(inputs, Mapping):
+        return {str(name): [_cell(v) for v in cells] for name, cells in inputs.items()}
+    raise DataError(
+        "the raw inputs of a table are a pandas.DataFrame, or a mapping of names to"
+        " cells",
+        f"an object of type {type(inputs).__name__}",
+    )
+
+
+def _cell(value: Any) -> Any:
+    """Returns a cell as JSON has it; what is not a number is missing."""
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _finite(scale: Any) -> Any:
+    """Replaces the infinite scale of a constant, which JSON has not."""
+    if isinstance(scale, list):
+        return [_finite(part) for part in scale]
+    return None if np.isinf(scale) else scale
+
+
+def _infinite(scale: Any) -> Any:
+    if isinstance(scale, list):
+        return [_infinite(part) for part in scale]
+    return np.inf if scale is None else scale

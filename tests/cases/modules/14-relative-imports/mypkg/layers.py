@@ -1,0 +1,3 @@
+from torch.nn import Linear as L
+
+__all__ = ["L"]

@@ -1,0 +1,273 @@
+"""What is loaded of a study: models that take raw inputs, and no code of strangers."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import archtrial
+from archtrial import data
+from archtrial.errors import ArmError, DataError, RecordsError, StudyError
+from archtrial.records.store import frozen
+
+CASE = Path(__file__).parent / "cases" / "modules" / "03-loaded-model-differs"
+TINY = {"configurations": 4, "effort": 1, "confirm_seeds": 2, "steps": 20}
+NET = """
+import {module}
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__()
+        self.index = {drawn}
+        self.out = nn.Linear(16, num_outputs)
+    def forward(self, x):
+        return self.out(x.flatten(1)[:, self.index])
+"""
+
+
+def study(folder, source, challenger, **changes):
+    protocol = archtrial.Protocol(
+        data=str(source), baseline="linear", challengers=[challenger], **TINY, **changes
+    )
+    made = archtrial.Study(protocol, folder)
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuned")
+    shutil.copy(CASE / "net.py", folder / "net.py")
+    return study(folder / "study", "digits", f"f={folder}/net.py:Fourier")
+
+
+def test_constants_drawn_while_building_come_back(finished):
+    """They are neither parameters nor buffers: the run's own seed draws them again."""
+    for arm in ("f", "linear"):
+        model = archtrial.load_tuned(finished.folder, arm)
+        split = finished.trial.split
+        outputs = model.module(torch.from_numpy(split.x_validation))
+        right = float((outputs.argmax(1).numpy() == split.y_validation).mean())
+        kept = json.loads((finished.folder / f"tuned/{arm}.json").read_text())
+        with archtrial.records.store.Store(finished.folder, read_only=True) as store:
+            scores = [
+                run.validation
+                for run in store.runs()
+                if (run.arm, run.seed, run.stage) == (arm, kept["seed"], "confirm")
+                and run.configuration == kept["configuration"]
+            ]
+        assert [right] == pytest.approx(scores)
+
+
+def test_it_takes_raw_inputs_and_names_classes(finished):
+    raw = data.load("digits")
+    model = archtrial.load_tuned(finished.folder, "linear")
+    predicted = model.predict(raw.inputs)
+    assert set(predicted) <= set(map(str, range(10)))
+    assert (predicted == np.array(raw.classes)[raw.targets]).mean() > 0.7
+    logits = model(torch.as_tensor(raw.inputs[:3]))
+    assert logits.shape == (3, 10)
+    assert list(model.predict(raw.inputs[:3])) == [
+        raw.classes[place] for place in logits.argmax(1)
+    ]
+    with pytest.raises(DataError, match="several examples"):
+        model(raw.inputs[0][0])
+
+
+def test_a_table_is_taken_as_it_stands(tmp_path):
+    import pandas as pd
+
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "size": draw.normal(50, 10, 300),
+            "kind": draw.choice(["a", "b", "c"], 300),
+            "empty": 7,
+        }
+    )
+    table["price"] = 1000 + 20 * table["size"] + 300 * (table["kind"] == "b")
+    table.loc[::17, "size"] = np.nan
+    table.to_csv(tmp_path / "t.csv", index=False)
+    made = study(tmp_path / "s", tmp_path / "t.csv", "mlp")
+    model = archtrial.load_tuned(made.folder, "linear")
+    rows = table.drop(columns="price")
+    values = model.predict(rows)
+    assert np.corrcoef(values, table["price"])[0, 1] > 0.8
+    assert abs(values.mean() - table["price"].mean()) < 0.3 * table["price"].mean()
+    prepared = model.preparation({name: list(rows[name]) for name in rows})
+    assert torch.equal(prepared, model.preparation(rows))
+    x = np.concatenate([prepared.numpy(), table["price"].to_numpy()[:, None]], axis=1)
+    split = made.trial.split
+    then = np.concatenate([split.x_train, split.y_train[:, None]], axis=1)
+    # Row by row what the study trained on, in some order.
+    both = [np.array(sorted(map(tuple, np.round(part, 4)))) for part in (x, then)]
+    assert set(map(tuple, both[1])) <= set(map(tuple, both[0]))
+    with pytest.raises(DataError, match="the column 'kind'"):
+        model.predict(rows.drop(columns="kind"))
+
+
+def test_a_model_that_does_not_predict_what_it_did_is_not_handed_out(tmp_path):
+    """The system's own random numbers come back by no seed."""
+    drawn = "secrets.SystemRandom().sample(range(20, 60), 16)"
+    (tmp_path / "net.py").write_text(NET.format(module="secrets", drawn=drawn))
+    made = study(tmp_path / "s", "digits", f"n={tmp_path}/net.py:Net", seed=3)
+    with pytest.raises(
+        ArmError, match=r"does not predict what it did.*\n.*register_buf"
+    ):
+        archtrial.load_tuned(made.folder, "n")
+
+
+def test_a_folder_of_the_last_release_still_loads(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "old")
+    place = tmp_path / "old/tuned/f.json"
+    kept = json.loads(place.read_text())
+    first = ("architecture", "input_shape", "num_outputs", "options", "space")
+    old = {name: kept[name] for name in (*first, "configuration", "seed")}
+    place.write_text(json.dumps(old))
+    with pytest.warns(UserWarning, match="inputs must be prepared"):
+        model = archtrial.load_tuned(tmp_path / "old", "f")
+    prepared = torch.from_numpy(finished.trial.split.x_validation[:2])
+    assert torch.equal(model(prepared), model.module(prepared))
+    assert set(model.predict(prepared)) <= set(map(str, range(10)))
+
+
+# ------------------------------------------------------------------ code of strangers
+
+
+@pytest.fixture
+def stranger(finished, tmp_path):
+    """Returns a function that changes what a copied folder names."""
+    shutil.copytree(finished.folder, tmp_path / "theirs")
+
+    def change(**changes):
+        place = tmp_path / "theirs/tuned/f.json"
+        kept = json.loads(place.read_text())
+        place.write_text(json.dumps({**kept, **changes}))
+        return tmp_path / "theirs"
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("subprocess:getoutput", {"cmd": "touch MARK"}),
+        ("os:system", {"command": "touch MARK"}),
+        ("builtins:exec", {"source": "open('MARK', 'w')"}),
+        ("runpy:run_path", {"path_name": "evil.py"}),
+        ("torch.hub:load", {"repo_or_dir": ".", "source": "local"}),
+        ("evil.py:Net", {}),
+        ("./theirs/../evil.py:Net", {}),
+        ("theirs/evil.py:Net", {}),
+        ("theirs/link.py:Net", {}),
+        ("into.py:Net", {}),
+        ("evil:Net", {}),
+        ("theirs.evil:Net", {}),
+        (f"{subprocess.__file__}:getoutput", {"cmd": "touch MARK"}),
+        ("no\0thing.py:Net", {}),
+    ],
+)
+def test_code_that_a_folder_names_does_not_run(
+    stranger, finished, tmp_path, monkeypatch, spec, options
+):
+    monkeypatch.chdir(tmp_path)
+    evil = "open('MARK', 'w').close()\nclass Net: ...\n"
+    folder = stranger(
+        architecture=spec, options=options, source=finished.trial.resolved["challengers"][0]["source"]
+    )  # fmt: skip
+    for place in ("evil.py", "theirs/evil.py"):
+        Path(place).write_text(evil)
+    Path("theirs/link.py").symlink_to(tmp_path / "evil.py")
+    Path("into.py").symlink_to(tmp_path / "theirs/evil.py")
+    with pytest.raises(StudyError) as caught:
+        archtrial.load_tuned(folder, "f")
+    assert spec in str(caught.value)
+    assert "trust=True" in str(caught.value)
+    assert not Path("MARK").exists()
+
+
+def test_a_file_in_the_folder_runs_only_when_trusted(stranger, finished, tmp_path):
+    """Its source is the same as what the folder keeps: a stranger wrote both."""
+    theirs = tmp_path / "theirs" / "net.py"
+    source = finished.trial.resolved["challengers"][0]["source"]
+    folder = stranger(architecture=f"{theirs}:Fourier", source=source)
+    theirs.write_text(source)
+    with pytest.raises(StudyError, match="came with the folder"):
+        archtrial.load_tuned(folder, "f")
+    assert archtrial.load_tuned(folder, "f", trust=True).out.out_features == 10
+    spec = f"{finished.folder.parent}/net.py:Fourier"
+    assert archtrial.load_tuned(folder, "f", spec).classes
+
+
+def test_a_file_that_imports_what_it_names_does_not_run(stranger, tmp_path):
+    net = tmp_path / "mine.py"
+    net.write_text("from subprocess import getoutput\n")
+    folder = stranger(
+        architecture=f"{net}:getoutput", source=net.read_text(), options={"cmd": "true"}
+    )
+    with pytest.raises(StudyError, match="does not define getoutput"):
+        archtrial.load_tuned(folder, "f")
+
+
+def test_a_changed_file_or_neighbour_does_not_run(stranger, tmp_path):
+    (tmp_path / "beside.py").write_text("WIDTH = 3\n")
+    net = tmp_path / "mine.py"
+    net.write_text("from beside import WIDTH\nclass Net: ...\n")
+    source = net.read_text() + "\n# ---- imported from beside it: beside\nWIDTH = 3\n"
+    folder = stranger(architecture=f"{net}:Net", source=source)
+    (tmp_path / "beside.py").write_text("WIDTH = 3\nimport os\n")
+    with pytest.raises(StudyError, match="not what the study kept"):
+        archtrial.load_tuned(folder, "f")
+
+
+@pytest.mark.parametrize("changes", [{"architecture": 3}, {"options": 3}, {"input_shape": [None]}, {"preparation": {"x": 1}}])  # fmt: skip
+def test_a_damaged_description_is_one_message(stranger, changes):
+    with pytest.raises(RecordsError, match="damaged"):
+        archtrial.load_tuned(stranger(**changes), "f")
+
+
+def test_weights_are_never_unpickled(stranger, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "MARK",))
+
+    folder = stranger()
+    torch.save({"x": Bomb()}, folder / "tuned/f.safetensors")
+    with pytest.raises(ArmError, match="fit its architecture"):
+        archtrial.load_tuned(folder, "f")
+    assert not (tmp_path / "MARK").exists()
+
+
+def test_a_command_that_a_folder_keeps_is_shown_and_waits_for_trust(tmp_path):
+    mark = tmp_path / "MARK"
+    template = (
+        f'{sys.executable} -c \'import json, sys; open("{mark}", "w");'
+        ' print(json.dumps({{"validation": float(sys.argv[1]), "test": .5}}))\''
+        " {learning_rate} {seed}"
+    )
+    protocol = archtrial.Protocol(
+        data="own", baseline="a", challengers=["b"], configurations=4, effort=1
+    )
+    archtrial.Study(protocol, tmp_path / "s", command=template).run()
+    assert frozen(tmp_path / "s")[2]["command"] == template
+    mark.unlink()
+    code = "from archtrial.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", "--study", tmp_path / "s"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "open(" in refused.stderr
+    assert "--trust" in refused.stderr
+    assert not mark.exists()
+    again = subprocess.run(
+        [*command, "--trust"], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert "trusted: the command" in again.stderr
+    for other in (["report", tmp_path / "s"], ["judge", tmp_path / "s"]):
+        subprocess.run([sys.executable, "-c", code, *other], check=True, capture_output=True)  # fmt: skip
+    assert not mark.exists()
