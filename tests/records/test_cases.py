@@ -251,6 +251,45 @@ def test_arms_that_were_killed_unequally_often_are_a_question(tmp_path):
     assert sum(run.diverged for run in read([path]).runs) == 13
 
 
+def test_pruned_runs_count_with_what_they_reported(tmp_path):
+    found = read([crashing(tmp_path, "PRUNED", stand_in=0.3)])
+    assert not any(run.diverged for run in found.runs)
+    assert "Pruned" in notes(found)
+    assert "has a status 'zonk'" in said(tmp_path / "t.csv", status=("zonk=failed",))
+
+
+def test_a_second_column_of_statuses_tells_failures_as_well(tmp_path):
+    path = crashing(tmp_path)
+    table = pd.read_csv(path)
+    table["state"] = np.where(table["status"] == "crash", "killed", "done")
+    table["status"] = "ok"
+    table.to_csv(path, index=False)
+    assert sum(run.diverged for run in read([path]).runs) == 2
+
+
+def test_a_number_that_most_runs_have_is_their_score(tmp_path):
+    path = crashing(tmp_path, status=False, stand_in=0.1)
+    table = pd.read_csv(path)
+    table.loc[table.index % 24 < 20, "val_loss"] = 0.0
+    table.to_csv(path, index=False)
+    assert not any(run.diverged for run in read([path]).runs)
+
+
+def test_draws_that_close_in_are_a_tuners(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = []
+    for arm in "ab":
+        for i in range(40):
+            width = 2.0 if i < 20 else 0.02
+            rows.append(
+                [arm, 10 ** (-2 + width * generator.uniform(-1, 1)), 0.5 + i / 99]
+            )
+    table = pd.DataFrame(rows, columns=["model", "lr", "val_acc"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert "--tuner random" in said(tmp_path / "t.csv")
+    assert len(read([tmp_path / "t.csv"], tuner="random").runs) == 80
+
+
 # The identity of a configuration.
 
 
