@@ -126,7 +126,7 @@ def test_judge_reads_a_study(archtrial, study, tmp_path):
 
 def test_judge_reads_a_table(archtrial, tmp_path):
     generator = np.random.default_rng(1)
-    rows = ["arm,pair,seed,validation,test"]
+    rows = ["arm,pair,seed,val_acc,test_acc"]
     for pair in range(16):
         for arm, peak in (("A", 0.7), ("<b>B</b>", 0.9)):
             for seed in range(2):

@@ -449,7 +449,7 @@ def judge(
     ] = None,
     failed_score: Annotated[
         str | None,
-        typer.Option(help="The score that failed runs have, such as 0; or none."),
+        typer.Option(help="Scores that failed runs have: 0,9999; none: no others."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="The score's name; by default its column says.")

@@ -3,6 +3,7 @@
 Where a message says what to type, it is typed.
 """
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -248,6 +249,45 @@ def test_arms_that_were_killed_unequally_often_are_a_question(tmp_path):
     table["status"] = table["status"].replace("preempted", "diverged")
     table.to_csv(path, index=False)
     assert sum(run.diverged for run in read([path]).runs) == 13
+
+
+def test_pruned_runs_count_with_what_they_reported(tmp_path):
+    found = read([crashing(tmp_path, "PRUNED", stand_in=0.3)])
+    assert not any(run.diverged for run in found.runs)
+    assert "Pruned" in notes(found)
+    assert "has a status 'zonk'" in said(tmp_path / "t.csv", status=("zonk=failed",))
+
+
+def test_a_second_column_of_statuses_tells_failures_as_well(tmp_path):
+    path = crashing(tmp_path)
+    table = pd.read_csv(path)
+    table["state"] = np.where(table["status"] == "crash", "killed", "done")
+    table["status"] = "ok"
+    table.to_csv(path, index=False)
+    assert sum(run.diverged for run in read([path]).runs) == 2
+
+
+def test_a_number_that_most_runs_have_is_their_score(tmp_path):
+    path = crashing(tmp_path, status=False, stand_in=0.1)
+    table = pd.read_csv(path)
+    table.loc[table.index % 24 < 20, "val_loss"] = 0.0
+    table.to_csv(path, index=False)
+    assert not any(run.diverged for run in read([path]).runs)
+
+
+def test_draws_that_close_in_are_a_tuners(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = []
+    for arm in "ab":
+        for i in range(40):
+            width = 2.0 if i < 20 else 0.02
+            rows.append(
+                [arm, 10 ** (-2 + width * generator.uniform(-1, 1)), 0.5 + i / 99]
+            )
+    table = pd.DataFrame(rows, columns=["model", "lr", "val_acc"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert "--tuner random" in said(tmp_path / "t.csv")
+    assert len(read([tmp_path / "t.csv"], tuner="random").runs) == 80
 
 
 # The identity of a configuration.
@@ -496,3 +536,63 @@ def test_no_order_of_rows_or_columns_changes_the_verdict(tmp_path, name, seed):
         for path in (straight, tmp_path / name)
     ]
     assert documents[0]["comparisons"] == documents[1]["comparisons"]
+
+
+# As it is typed.
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--failed-score=0;"),
+        (["--failed-score=0"], "architecture"),
+        (["--failed-score", "0,none"], "verdict"),
+        (["--failed-score=0", "--hyperparameters", "none"], "verdict"),
+        (["--failed-score=0", "--hyperparameters", "lr"], "verdict"),
+        (["--failed-score=0", "--lower-is-better"], "architecture"),
+        (["--failed-score=0", "--higher-is-better"], "the opposite was declared"),
+        (["--failed-score=0", "--status", "a=b"], "--status is WORD=finished"),
+        (["--failed-score=0", "--status", "ok=failed"], "has none"),
+    ],
+)
+def test_what_messages_say_can_be_typed(tmp_path, capsys, monkeypatch, options, says):
+    from archtrial import cli
+
+    path = crashing(tmp_path, status=False)
+    arguments = ["judge", str(path), "--baseline", "mlp", "--json", *options]
+    monkeypatch.setattr("sys.argv", ["archtrial", *arguments])
+    with pytest.raises(SystemExit):
+        cli.main()
+    captured = capsys.readouterr()
+    assert says in captured.out + captured.err
+
+
+VARIANTS = Path(
+    os.environ.get("ARCHTRIAL_DATA")
+    or Path(__file__).resolve().parents[3] / "shared" / "data"
+).joinpath("tuning_records", "algoperf_variants", "trials.csv.gz")
+
+
+@pytest.mark.skipif(not VARIANTS.exists(), reason=f"no tuning records at {VARIANTS}")
+@pytest.mark.parametrize(
+    ("base", "margin", "verdict", "effect"),
+    [
+        ("fastmri", 0.002, "baseline", -0.0092),
+        ("ogbg", 0.002, "baseline", -0.0149),
+        ("criteo1tb", 0.002, "baseline", -0.0115),
+        ("imagenet_resnet", 0.002, "inconclusive", None),
+        ("librispeech_conformer", 0.002, "inconclusive", None),
+        ("wmt", 0.2, "inconclusive", None),
+    ],
+)
+def test_a_workload_and_its_variant_are_judged_in_one_command(
+    base, margin, verdict, effect
+):
+    # archtrial judge trials.csv.gz --where base=BASE --baseline BASE --effort 6
+    found = compared(
+        VARIANTS, baseline=base, where=[f"base={base}"], effort=6, margin=margin
+    )
+    assert found["verdict"] == verdict
+    assert found["paired"]
+    if effect is not None:
+        assert found["effect"]["estimate"] == pytest.approx(effect, abs=2e-4)

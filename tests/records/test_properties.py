@@ -5,6 +5,7 @@
 
 import pytest
 
+from archtrial.records.columns import names_a_score
 from archtrial.records.measures import measure
 from evidence.made_tables import METRICS, UNKNOWN, judged, made
 
@@ -33,3 +34,20 @@ def test_names_of_the_lists_have_their_direction(name, lower, unit, form):
 @pytest.mark.parametrize("name", [*UNKNOWN, "val", "validation", "metric", "result"])
 def test_names_of_no_list_have_none(name):
     assert measure(f"val_{name}").lower_is_better is None
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [
+        ("-val_loss", False),
+        ("val_acc_std", None),
+        ("one_minus_acc", True),
+        ("1-acc", True),
+    ],
+)
+def test_signs_complements_and_spreads(name, lower):
+    assert measure(name).lower_is_better is lower
+
+
+def test_ranks_of_cross_validation_are_scores():
+    assert names_a_score("rank_test_score")

@@ -359,7 +359,9 @@ def _repeated(
     counts = alike.value_counts()
     usual = counts.mode().max()
     even = usual > 1 and (counts == usual).mean() >= _MOSTLY and (counts > 1).all()
-    return alike if even and len(counts) > 3 else None
+    # Of an arm that nothing was tuned of, each run is a draw, as it stands there.
+    searched = alike.groupby(frame["arm"]).nunique().min() > 3
+    return alike if even and searched else None
 
 
 def _alone(frame: pd.DataFrame, hyperparameters: Mapping[str, pd.Series]) -> list[str]:

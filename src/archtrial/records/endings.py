@@ -43,7 +43,7 @@ _UNFINISHED = {
 _FLAGS_OF_FAILURE = {
     "failed", "crashed", "diverged", "oom", "nan", "nans", "timed out", "timeout",
     "killed", "errored", "aborted", "cancelled", "canceled", "preempted", "exploded",
-    "interrupted", "failure", "crash", "nan train loss", "nan loss", "loss nan",
+    "interrupted", "failure", "crash",
 }  # fmt: skip
 _FLAGS_OF_SUCCESS = {
     "success", "succeeded", "successful", "finished", "completed", "complete", "done",
