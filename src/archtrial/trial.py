@@ -6,7 +6,6 @@ protocol, whose hash names the study, and a trainer.
 """
 
 import dataclasses
-import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -178,7 +177,6 @@ class Zoo:
             UserError: It cannot be trained at all.
         """
         architecture, space = self.architectures[arm.name], self.spaces[arm.name]
-        shape, outputs = self.split.input_shape, self.split.num_outputs
         kind = cast(Kind, self.split.kind)
         problem = self.trainer.problem_of(arm.name)
         augmentation.check(problem.recipe.augmentation, kind)
@@ -203,8 +201,10 @@ class Zoo:
         self.seen.extend(rehearsed.notes)
         if rehearsed.obstacle is not None:
             return rehearsed.obstacle
-        build = functools.partial(architecture.build, shape, outputs, first)
-        return fleet.obstacle(problem, build)
+        # What differs between the runs of a fleet differs between these two.
+        other = {**first, **_others(space, first)}
+        pair = [self.trainer.rehearsal(arm.name, values) for values in (first, other)]
+        return fleet.obstacle(problem, pair[0].build, pair)
 
     def _named(self) -> bool:
         """Says whether inputs are whole numbers, which stand for names."""
@@ -473,6 +473,21 @@ def _corners(
             if value != first[name]:
                 corners[f"{name} = {json.dumps(value)}"] = {**first, name: value}
     return corners
+
+
+def _others(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns another value of each searched hyperparameter of training."""
+    others: dict[str, Value] = {}
+    for name in sorted(set(space) & set(HYPERPARAMETERS)):
+        dimension = space[name]
+        ends = (
+            dimension.options
+            if isinstance(dimension, Choice)
+            else (dimension.low, dimension.high)
+        )
+        different = [value for value in ends if value != first[name]]
+        others[name] = different[-1] if different else first[name]
+    return others
 
 
 def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:

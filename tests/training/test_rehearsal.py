@@ -464,7 +464,7 @@ class Spectral128(nn.Module):
         ("Constrained", "gives weights other memory"),
         ("SetsMemory", "gives weights other memory"),
         ("AddsNumpysNoise", "global generator"),
-        ("Spectral", "complex"),
+        ("Spectral", None),
         ("Renormalised", None),
         ("Plain", None),
     ],

@@ -440,8 +440,6 @@ class _Rehearsal:
             )
         if watch.unusual is not None:
             self._note(watch.unusual)
-        if any(p.is_complex() for p in loop.parameters):
-            self.obstacle = self.obstacle or "its parameters are complex"
         if not torch.allclose(outputs, again, equal_nan=True):
             self._note(
                 "in evaluation its outputs differ from call to call, as with"
