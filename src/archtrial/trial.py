@@ -88,6 +88,7 @@ class Zoo:
     def __init__(self, declared: Declared) -> None:
         check_device(declared.device)
         name, self.split, self.metric = load(declared)
+        metrics.check_margin(declared.margin, self.metric.bounded)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.arms = declared.arms
         self.architectures = {arm.name: _found(arm) for arm in declared.arms}
@@ -297,6 +298,7 @@ class OwnTrainer:
                 )
         metric = metrics.get(declared.metric or "accuracy", declared.task)
         name = metric.name
+        metrics.check_margin(declared.margin, metric.bounded)
         self.sign = 1 if metric.higher_is_better else -1
         self.arms = declared.arms
         self.spaces: dict[str, Space] = {

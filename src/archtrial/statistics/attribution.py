@@ -408,9 +408,25 @@ def _adjusted(basis: np.ndarray, score: np.ndarray) -> np.ndarray:
     # A level that was never drawn has no equation; its coefficient is then 0.
     squares += 1e-9 * n * np.eye(p)
     products = np.einsum("bnp,bn->bp", basis, score)
-    fitted = np.linalg.solve(squares, products[..., None])
-    left = np.sum((score - np.squeeze(basis @ fitted, -1)) ** 2, axis=1)
+    fitted = _solved(squares, products)
+    left = np.sum((score - np.einsum("bnp,bp->bn", basis, fitted)) ** 2, axis=1)
     whole = np.sum((score - score.mean(axis=1, keepdims=True)) ** 2, axis=1)
     spread = np.maximum(whole, np.finfo(float).tiny)
     adjusted: np.ndarray = 1 - left / spread * (n - 1) / (n - p)
     return adjusted
+
+
+def _solved(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Solves (B, p, p) positive definite equations for (B, p) right-hand sides.
+
+    By elimination, which needs no pivots here; LAPACK's last bits depend on the
+    processor.
+    """
+    p = products.shape[1]
+    table = np.concatenate([squares, products[..., None]], axis=2)
+    for i in range(p):
+        table[:, i] /= table[:, i, i, None].copy()
+        for j in range(p):
+            if j != i:
+                table[:, j] -= table[:, j, i, None].copy() * table[:, i]
+    return table[..., -1]

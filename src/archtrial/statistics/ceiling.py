@@ -245,7 +245,7 @@ class _Tail:
         with np.errstate(divide="ignore"):
             logarithms = np.log(np.diff(chances, axis=-1, prepend=0.0, append=1.0))
         # A distribution that excludes a score is bad, but can still be worse.
-        found: np.ndarray = np.maximum(logarithms, -1e6) @ counts
+        found: np.ndarray = np.sum(np.maximum(logarithms, -1e6) * counts, axis=-1)
         return found
 
     def profile(self, ceiling: float) -> _Fit:

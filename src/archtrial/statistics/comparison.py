@@ -29,6 +29,7 @@ from archtrial.statistics.tuning import (
     MANY,
     Ranking,
     leave_one_out_table,
+    product,
     rank_weights_that_count,
 )
 
@@ -124,13 +125,13 @@ def expectations(
         ranked = ranking.resampled(reading.score, counts[rows]).T
         for found, parts in zip(resampled, weights, strict=True):
             for some, first, weight in parts:
-                found[some, rows] = weight @ ranked[first:]
+                found[some, rows] = product(weight, ranked[first:])
     filled = None
     if reading.examples is not None:
         # A stand-in says nothing of single examples, so it counts as the same on all.
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
-        ).T
+        )
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
@@ -143,7 +144,9 @@ def expectations(
                 estimate=estimate,
                 influence=influence,
                 resampled=found.T,
-                examples=None if filled is None else filled @ ranking.weights(efforts),
+                examples=None
+                if filled is None
+                else product(ranking.weights(efforts).T, filled).T,
                 fall=_divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
@@ -167,7 +170,9 @@ def _divergence_allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
     counted = np.array(
         [np.prod((diverged - np.arange(k)) / (n - np.arange(k))) for k in efforts]
     )
-    missed = np.maximum(share**efforts - np.maximum(counted, 0), 0)
+    # Not `**`, whose last bit is the processor's.
+    powers = np.array([np.prod(np.full(int(k), share)) for k in efforts])
+    missed = np.maximum(powers - np.maximum(counted, 0), 0)
     allowance: np.ndarray = missed * max(
         float(reading.score.max()) - reading.worst, 0.0
     )
@@ -715,7 +720,7 @@ class _Pool:
             before = count if arm == 0 else below - count
             members = np.sum(chosen, axis=0)
             after = before + members
-            mean = (deviations @ chosen) / np.maximum(members, 1)
+            mean = product(deviations[None], chosen)[0] / np.maximum(members, 1)
             step, table = self._steps[arm], self._tables[arm]
             first = step.take(before)
             slope = table.take(np.maximum(after - 1, 0)) - table.take(before)
@@ -806,7 +811,7 @@ def gate_by_signs(
     for start in range(0, permutations, block):
         rows = min(block, permutations - start)
         signs = 1.0 - 2.0 * stream.integers(0, 2, (rows, n), dtype=np.bool_)
-        reached += int(np.sum(np.abs(signs @ pseudo) >= threshold))
+        reached += int(np.sum(np.abs(product(pseudo[None], signs.T)[0]) >= threshold))
     return (1 + reached) / (1 + permutations)
 
 
@@ -898,7 +903,7 @@ def searches_won(
         _wins_less_losses(challenger.score, baseline.score, weights[1]),
         -_wins_less_losses(baseline.score, challenger.score, weights[0]),
     ]
-    net = float(weights[0] @ against[0])
+    net = float(np.sum(weights[0] * against[0]))
     influences = []
     for ranking, scores in zip(rankings, against, strict=True):
         n = ranking.n

@@ -119,6 +119,29 @@ def rank_weights_that_count(
     return parts
 
 
+def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Returns the matrix product, each sum in one order on every processor.
+
+    BLAS chooses its kernels, and with them the order of its sums, by the processor;
+    a verdict has the same bytes on all of them. Here the sum runs along the first axis
+    of `right`, whatever else is asked for at once.
+
+    Args:
+        left: (m, n).
+        right: (n, p).
+
+    Returns:
+        (m, p) float64.
+    """
+    right = np.ascontiguousarray(right, dtype=np.float64)
+    # A single column would be summed by another loop, in another order.
+    columns = right.shape[1]
+    if columns == 1:
+        right = np.repeat(right, 2, axis=1)
+    found: np.ndarray = np.einsum("mn,np->mp", left, right, optimize=False)
+    return found[:, :columns]
+
+
 def mean_without(
     counts: np.ndarray, sums: np.ndarray, upto: np.ndarray, short: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -474,7 +497,7 @@ def _best_of(scores: np.ndarray, cdf: np.ndarray, efforts: np.ndarray) -> np.nda
             # with a chance of 10^-17 only.
             first = max(int(np.searchsorted(cdf, 10 ** (-17 / k))) - 1, 0)
             below = np.exp(k * np.log(cdf[first:]))
-            expected[j] = scores[first:] @ np.diff(below, prepend=0.0)
+            expected[j] = np.sum(scores[first:] * np.diff(below, prepend=0.0))
         return expected
     chances = np.diff(cdf[:, None] ** efforts, axis=0, prepend=0.0)
     return np.asarray(np.sum(scores[:, None] * chances, axis=0))
@@ -544,6 +567,11 @@ def _chance_inside(low: np.ndarray, high: np.ndarray) -> float:
     steps = np.exp(special.xlogy(jumps, rates) - rates - special.gammaln(jumps + 1))
     law, start = np.ones(1), 0
     for step, fewest, largest in zip(steps, least, most, strict=True):
-        law = np.convolve(law, step)[fewest - start : largest - start + 1]
+        # What `np.convolve` does, which leaves the order of its sums to BLAS.
+        room = np.zeros(len(step) - 1)
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.concatenate([room, law, room]), len(step)
+        )[fewest - start : largest - start + 1]
+        law = np.einsum("ij,j->i", windows, step[::-1], optimize=False)
         start = fewest
     return float(law[-1] / math.exp(n * math.log(n) - n - special.gammaln(n + 1)))
