@@ -527,7 +527,9 @@ def judge(
         "hyperparameters": None
         if hyperparameters is None
         else tuple(
-            name.strip() for name in hyperparameters.split(",") if name.strip() != "none"
+            name.strip()
+            for name in hyperparameters.split(",")
+            if name.strip() != "none"
         ),
     }
     reading: dict[str, Any] = {
@@ -1104,13 +1106,21 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
         builtin = room.builtin()
         if "factors" not in given and given.keys() & {"baseline", "challengers"}:
             # Another question on the same data; the arms' spaces are their own.
+            _say_baseline(given, "mlp")
             given = {"baseline": "mlp", "challengers": ["cnn"], **given}
         return builtin.replace(**given)
     if not own and "factors" in given:
         given = {"baseline": "mlp", **given}
     elif not own:
+        _say_baseline(given, "linear")
         given = {"baseline": "linear", "challengers": ["mlp"], **given}
     return room.Protocol(**given)
+
+
+def _say_baseline(given: "Mapping[str, Any]", taken: str) -> None:
+    """Says which baseline is taken where only challengers were named."""
+    if "challengers" in given and "baseline" not in given:
+        print(f"baseline: {taken}, since none was named (--baseline)", file=sys.stderr)
 
 
 def _factors(given: Sequence[str] | None) -> "dict[str, list[Value]] | None":
