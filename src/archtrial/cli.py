@@ -495,7 +495,9 @@ def judge(
         "hyperparameters": None
         if hyperparameters is None
         else tuple(
-            name.strip() for name in hyperparameters.split(",") if name.strip() != "none"
+            name.strip()
+            for name in hyperparameters.split(",")
+            if name.strip() != "none"
         ),
     }
     reading: dict[str, Any] = {
@@ -507,7 +509,7 @@ def judge(
         "status": status or (),
         "failed_score": failed_score,
     }
-    folders = [place for place in source if Path(place).is_dir()]
+    folders = [place for place in source if _is_study_folder(place)]
     if report is not None:
         check(report)
     if tuner not in (None, "random", "adaptive"):
@@ -554,6 +556,12 @@ def judge(
     if report is not None:
         write(report, judgement.page())
     _conclude(judgement, report, as_json)
+
+
+def _is_study_folder(place: str) -> bool:
+    """Says whether a place is a study of ours; another folder holds other runs."""
+    marks = ("study.sqlite", "study.sqlite-wal", "protocol.json")
+    return any(Path(place, mark).exists() for mark in marks)
 
 
 def _check_alone(folder: str, sources: list[str], options: "dict[str, Any]") -> None:
