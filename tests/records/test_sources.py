@@ -337,3 +337,13 @@ def test_repeat_none_and_heads_of_csv(tmp_path):
     assert not formats.open_file(path).notes  # a thousand, or one and a bit: unknown
     path.write_bytes(b"a,b\n1,\0\n")
     assert "zero bytes" in refusal(path)
+
+
+def test_runs_of_one_name_in_wandbs_table_are_two(tmp_path):
+    lines = ["Name,State,Created,Runtime,model,lr,val/acc,_step"]
+    for i, row in enumerate(made.rows()):
+        lines.append(
+            f"same,finished,x,{i},{row['model']},{row['lr']},{row['val_acc']},9"
+        )
+    (tmp_path / "wandb.csv").write_text("\n".join(lines) + "\n")
+    assert counts(read(tmp_path / "wandb.csv")) == {"mlp": 4, "cnn": 4}

@@ -247,6 +247,10 @@ _TEXTS = (
 )  # fmt: skip
 
 
+_RUNS_TABLE = {"Name", "State", "Created", "Runtime"}
+"""W&B's table of runs: a row is a run, whose name need not be its alone."""
+
+
 def _opened(source: str) -> tuple[str | None, Table]:
     name, place = _split(source)
     return name, open_source(place)
@@ -335,7 +339,11 @@ def _gather(
                 frame[role] = scores.texts(frame[role])
         frames.append(frame)
         kept += len(frame)
-        if kept > _COMPACT and "step" in found.roles:
+        if (
+            kept > _COMPACT
+            and "step" in found.roles
+            and not _RUNS_TABLE <= set(table.columns)
+        ):
             frames = [_last_steps(pd.concat(frames))]
             kept = len(frames[0])
         if kept > MOST_RUNS:
@@ -353,7 +361,7 @@ def _gather(
     if frame.empty:
         _no_row_left(table, filters)
     notes = list(table.notes)
-    if "step" in found.roles:
+    if "step" in found.roles and not _RUNS_TABLE <= set(table.columns):
         before = len(frame)
         frame = _last_steps(frame)
         if len(frame) < before:
