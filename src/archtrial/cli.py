@@ -541,7 +541,7 @@ def judge(
         "status": status or (),
         "failed_score": failed_score,
     }
-    folders = [place for place in source if Path(place).is_dir()]
+    folders = [place for place in source if _is_study_folder(place)]
     if report is not None:
         check(report)
     if tuner not in (None, "random", "adaptive"):
@@ -588,6 +588,12 @@ def judge(
     if report is not None:
         write(report, judgement.page())
     _conclude(judgement, report, as_json)
+
+
+def _is_study_folder(place: str) -> bool:
+    """Says whether a place is a study of ours; another folder holds other runs."""
+    marks = ("study.sqlite", "study.sqlite-wal", "protocol.json")
+    return any(Path(place, mark).exists() for mark in marks)
 
 
 def _check_alone(folder: str, sources: list[str], options: "dict[str, Any]") -> None:
