@@ -41,7 +41,7 @@ def test_a_file_of_a_package_is_a_member_of_it(here, spec):
     before = set(sys.modules), list(sys.path)
     found = arms.find(spec)
     assert found.build((1, 8, 8), 4, {}).l.out_features == 4
-    assert "from torch.nn import Linear as L" in found.source
+    assert "import Linear as L" in found.source
     assert (set(sys.modules), list(sys.path)) == before
     assert arms.find(found.lasting_spec).source == found.source
 
