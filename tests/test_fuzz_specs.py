@@ -42,7 +42,7 @@ def _protocol(text: str) -> None:
 def _space(text: str) -> None:
     values = [part for part in text.split(",") if part]
     numbers = [float(v) for v in values if _is_number(v)]
-    low, high = (numbers + [0.0, 1.0])[:2]
+    low, high = [*numbers, 0.0, 1.0][:2]
     for declared in (
         values,
         {"low": low, "high": high},
