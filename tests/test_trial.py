@@ -445,7 +445,7 @@ def test_the_weights_that_are_kept_are_the_averaged_ones(modern):
         and run.configuration == json.loads(place.read_text())["configuration"]
     )
     split = modern.trial.split
-    outputs = model(torch.from_numpy(split.x_validation))
+    outputs = model.module(torch.from_numpy(split.x_validation))
     right = outputs.argmax(1).numpy() == split.y_validation
     assert right.mean() == pytest.approx(run.validation)
 

@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_and_nothing_points_in_a_circle(here):
             arms.find(spec)
         assert "No module named 'mypkg.absent'" in str(caught.value)
         assert "Write" not in str(caught.value)
-    with pytest.raises(ArmError, match=r"no module 'mypkgs\.net', neither installed"):
+    with pytest.raises(ArmError, match=r"no module .mypkgs\.net., neither installed"):
         arms.find("mypkgs.net:Net")
     with pytest.raises(ArmError, match=r"net\.py has no 'Nett'; it has Net\n.*'Net'\?"):
         arms.find("mypkg/net.py:Nett")
