@@ -1,14 +1,25 @@
 """The command line: what it prints, where, and with which exit status."""
 
+import ast
+import io
 import json
+import os
+import shlex
+import signal
+import sqlite3
+import subprocess
 import sys
+import time
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
 from archtrial import cli
+from archtrial.errors import UserError, printable
+from archtrial.progress import Standing
 from archtrial.records.store import Store
 
 SMALL = [
@@ -115,7 +126,7 @@ def test_judge_reads_a_study(archtrial, study, tmp_path):
 
 def test_judge_reads_a_table(archtrial, tmp_path):
     generator = np.random.default_rng(1)
-    rows = ["arm,pair,seed,validation,test"]
+    rows = ["arm,pair,seed,val_acc,test_acc"]
     for pair in range(16):
         for arm, peak in (("A", 0.7), ("<b>B</b>", 0.9)):
             for seed in range(2):
@@ -249,6 +260,44 @@ def test_report_and_figures(archtrial, study, tmp_path):
     assert "tuning_curves" in err
     status, _, err = archtrial("report", tmp_path / "nope")
     assert status == 2
+
+
+def test_a_verdict_that_was_altered_is_told_and_not_used(archtrial, study, tmp_path):
+    kept = study / "verdict.json"
+    content = kept.read_bytes()
+    assert archtrial("report", study)[2] == ""
+    page = (study / "report.html").read_bytes()
+    kept.write_bytes(content.replace(b'"schema"', b'"scheme"'))
+    status, _, err = archtrial("report", study)
+    assert status == 0
+    assert "is not what the records of the study give" in err
+    assert (study / "report.html").read_bytes() == page
+    # What it says works.
+    assert archtrial("judge", study, "--json")[1].encode() == content
+    kept.write_bytes(content)
+
+
+def test_a_damaged_study_is_one_message(archtrial, study, tmp_path):
+    """And renaming its folder and starting again is the way out."""
+    folder = tmp_path / "s"
+    assert archtrial("run", *SMALL, "--study", folder)[0] == 0
+    connection = sqlite3.connect(folder / "study.sqlite")
+    with connection:
+        connection.execute("UPDATE scores SET test = 1 WHERE number = 3")
+    connection.close()
+    for command in (
+        ["judge", folder], ["report", folder], ["run", "--study", folder],
+        ["run", *SMALL, "--study", folder], ["calibrate", folder],
+        ["relax", "--study", folder],
+    ):  # fmt: skip
+        status, out, err = archtrial(*command)
+        assert (status, out) == (2, "")
+        assert "a store is whole" in err
+        assert "(row 3 of the table scores) was altered" in err
+        assert "rename the folder" in err
+    folder.rename(tmp_path / "damaged")
+    status, out, _ = archtrial("run", *SMALL, "--study", folder, "--json")
+    assert (status, out) == (0, (study / "verdict.json").read_text())
 
 
 def test_zoo(archtrial):
@@ -479,3 +528,260 @@ def test_results_go_to_standard_output_and_progress_is_quiet(archtrial, tmp_path
     _, out, err = archtrial("run", *SMALL, "--study", tmp_path / "s")
     assert "runs," not in out + err
     assert "\x1b" not in out + err
+
+
+# What others wrote does not command the terminal.
+
+EVIL = "B\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\x7f\u2066\ud800e"
+
+
+def harmless(text):
+    return printable(text) == text
+
+
+@pytest.fixture
+def evil(tmp_path):
+    """A table whose arms, columns, metric, status words and file have such names."""
+    generator = np.random.default_rng(1)
+    name = EVIL.replace("\ud800", "")
+    rows = [f"model,lr,{name}_val_acc,val_acc"]
+    for rate in 10 ** generator.uniform(-4, -1, size=16):
+        for arm, peak in (("A", 0.7), (name, 0.9)):
+            score = peak + generator.normal(scale=0.02)
+            rows.append(f"{arm},{rate},{score},{score}")
+    path = tmp_path / "runs\x1b[31m.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--dry-run"],
+        ["--baseline", "A", "--validation", "val_acc"],
+        ["--baseline", "nope"],
+        ["--baseline", "A", "--validation", EVIL.replace("\ud800", "")],
+        ["--baseline", EVIL.replace("\ud800", ""), "--traceback", "--where", "model=1"],
+        ["--baseline", "A", "--validation", "val_acc", "--dry-run", "--json"],
+        ["--baseline", "A", "--validation", "val_acc", "--json"],
+        [EVIL.replace("\ud800", "")],
+        ["--\x1b[31m"],
+        ["--report", "/nowhere/\x1b[31m/page.html", "--validation", "val_acc"],
+    ],
+)
+def test_no_name_commands_the_terminal(archtrial, evil, options):
+    _, out, err = archtrial("judge", evil, *options)
+    assert harmless(out)
+    assert harmless(err)
+    if "--json" in options and "--dry-run" in options:
+        text = json.dumps(json.loads(out), ensure_ascii=False)
+        assert "\u202e" in text  # the data are what they were
+
+
+def test_a_live_display_commands_nothing_but_its_own(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "30")
+    written = io.StringIO()
+    written.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", written)
+    with cli._Progress() as progress:
+        standing = Standing("search", 1, 2, {EVIL: 0.5}, 3.0)
+        progress.show(standing)
+        progress._live.refresh()
+    shown = written.getvalue()
+    assert "search (1 of 2)" in shown
+    assert "B\ufffd]0;owned" in shown
+    assert "\x1b]0;" not in shown
+    assert "\x1b[2J" not in shown
+    assert "\u202e" not in shown
+
+
+def test_a_message_of_the_python_api_is_plain_as_well():
+    error = UserError(f"rule {EVIL}", EVIL, f"way {EVIL}\nout")
+    assert harmless(str(error))
+    assert str(error).count("\n") == 2
+    assert error.received == EVIL
+    kept = "Übergröße 网络 \u0645\u06cc\u200c\u062e a\u00a0b\u3000c 🙂"
+    assert printable(kept) == kept
+    assert printable("a\tb\r\x85") == "a b\ufffd\ufffd"
+
+
+def test_all_that_is_printed_goes_through_one_place():
+    tree = ast.parse(Path(cli.__file__).read_text(encoding="utf-8"))
+    allowed = {"_say", "_show", "_show_json", "_console"}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and function.name not in allowed:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call):
+                    called = ast.unparse(node.func)
+                    assert called not in (
+                        "print", "Console", "sys.stdout.write", "sys.stderr.write",
+                        "typer.echo",
+                    ), f"{function.name}: {called}"  # fmt: skip
+
+
+# What there is to print to.
+
+
+PROGRAM = os.path.join(os.path.dirname(sys.executable), "archtrial")
+
+
+def started(*arguments, shell=None, **changes):
+    """Runs the command line as a process of its own; bytes, as they come."""
+    environment = {**os.environ, **changes.pop("env", {})}
+    environment.pop("PYTHONUTF8", None)
+    command = [PROGRAM, *map(str, arguments)]
+    if shell is not None:
+        command = ["bash", "-c", f"{shlex.join(command)} {shell}"]
+    return subprocess.run(
+        command, capture_output=True, timeout=300, env=environment, **changes
+    )
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "utf-16"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"COLUMNS": "0", "LINES": "0", "TERM": "dumb"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "many", "TERM": ""},
+    ],
+    ids=str,
+)
+def test_whatever_the_output_can_encode(tmp_path, env):
+    rows = [f"{arm},0.{i}" for arm in ("网络 ±", "é") for i in range(10, 26)]
+    path = tmp_path / "läufe.csv"
+    path.write_text("\n".join(["model,val_acc", *rows]), encoding="utf-8")
+    found = []
+    for options in (["--json"], [], ["--test", "nope"]):
+        done = started("judge", path, "--baseline", "é", *options, env=env)
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (2 if "nope" in options else 0), done.stderr
+        found.append(done)
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    document = json.loads(found[0].stdout.decode(encoding))
+    assert document["comparisons"][0]["challenger"] == "网络 ±"
+    assert found[1].stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("arguments", [["zoo"], ["zoo", "--json"], ["--help"]])
+def test_a_reader_that_leaves_is_no_noise(arguments):
+    for reader in ("| true", "| head -c 1", "2>&1 | true"):
+        done = started(*arguments, shell=f"{reader}; exit ${{PIPESTATUS[0]}}")
+        assert done.stderr == b""
+        assert done.returncode in (0, 141)
+    done = started(*arguments, shell="| (sleep 0; exec 0<&-; wait); exit 0")
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_output_that_cannot_be_written_is_one_message():
+    for command in ("zoo", "zoo --json", "--help"):
+        done = started(*command.split(), shell="> /dev/full")
+        assert done.returncode == 2
+        assert done.stderr == (
+            b"archtrial: the output can be written: No space left on device\n"
+        )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_without_any_output_the_work_is_done(tmp_path, study, closed):
+    page = tmp_path / "page.html"
+    done = started("report", study, "--output", page, shell=closed)
+    assert done.returncode == 0, done.stderr
+    assert page.read_text().rstrip().endswith("</html>")
+    assert b"Traceback" not in done.stderr
+    done = started("judge", study, shell=closed)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="files of POSIX")
+def test_nothing_but_a_file_is_replaced(archtrial, study, tmp_path):
+    treasure = tmp_path / "treasure"
+    treasure.write_text("mine")
+    (tmp_path / "link").symlink_to(treasure)
+    os.mkfifo(tmp_path / "pipe")
+    for place, kind in (
+        ("/dev/null", "a device"), ("/dev/stdout", "a link"),
+        (tmp_path / "link", "a link"), (tmp_path / "pipe", "a pipe"),
+        (tmp_path, "a folder"),
+    ):  # fmt: skip
+        for command in (
+            ["report", study, "--output", place],
+            ["judge", study, "--report", place],
+        ):
+            status, out, err = archtrial(*command)
+            assert (status, out) == (2, "")
+            assert f"{place} is {kind}" in err
+            assert "name another place" in err
+    assert treasure.read_text() == "mine"
+    (tmp_path / "link.svg").symlink_to(treasure)
+    status, _, err = archtrial(
+        "report", study, "--figure", "tuning_curves", "--output", tmp_path / "link.svg"
+    )
+    assert status == 2
+    assert treasure.read_text() == "mine"
+    # What the study's folder itself may hold, too.
+    (study / ".report.html.unfinished").symlink_to(treasure)
+    status, _, _ = archtrial("report", study)
+    assert (status, treasure.read_text()) == (0, "mine")
+    (study / ".report.html.unfinished").unlink()
+    status, _, err = archtrial("init", tmp_path / "link")
+    assert (status, treasure.read_text()) == (2, "mine")
+
+
+# Told to end.
+
+# A script that has another program train, which marks that it has begun.
+WAITS = """
+{python} -c 'import os, sys, time
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(600)' {mark}
+true
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+@pytest.mark.parametrize(
+    ("number", "status", "says"),
+    [
+        (signal.SIGINT, 130, "Interrupted. To go on: archtrial run --data x"),
+        (signal.SIGTERM, 143, "Ended by SIGTERM. To go on: archtrial run --data x"),
+        (signal.SIGHUP, 129, "Ended by SIGHUP. To go on: archtrial run --data x"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_to_end_it_leaves_nothing_running(tmp_path, number, status, says, workers):
+    mark, script = tmp_path / "pid", tmp_path / "train.sh"
+    script.write_text(WAITS.format(python=sys.executable, mark=mark))
+    with subprocess.Popen(
+        [PROGRAM, "run", "--data", "x", "--baseline", "a",
+         "--challenger", "b", "--command", f"sh {script}",
+         "--study", tmp_path / "s", "--workers", str(workers)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
+        while not mark.exists() or not mark.read_text():
+            time.sleep(0.05)
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(number)
+        if number == signal.SIGINT:
+            time.sleep(0.02)
+            process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert out == ""
+    assert says in err
+    assert "Traceback" not in err
+    for _ in range(100):
+        if not Path("/proc", mark.read_text()).exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the command lives on")

@@ -31,7 +31,7 @@ def schema():
     return json.loads(text.read_text())
 
 
-def write(tmp_path, rows, header="arm,pair,seed,validation,test"):
+def write(tmp_path, rows, header="arm,pair,seed,val_score,test_score"):
     path = tmp_path / "runs.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
@@ -77,7 +77,11 @@ def test_searches_without_any_spread_are_judged(tmp_path):
         for pair in range(16)
         for seed in range(3)
     ]
-    found = judge.judge_sources([write(tmp_path, rows)], baseline="A")
+    path = write(tmp_path, rows)
+    # Of a score in no known unit nobody knows which gap is small.
+    with pytest.raises(ProtocolError, match="--margin"):
+        judge.judge_sources([path], baseline="A")
+    found = judge.judge_sources([path], baseline="A", margin=0.01)
     document = found.verdict.to_dict()
     assert document["comparisons"][0]["verdict"] == "equivalent"
     # Fresh seeds differ from the search here, but that is no share of its spread.
@@ -86,7 +90,7 @@ def test_searches_without_any_spread_are_judged(tmp_path):
 
 def test_what_a_table_lacks_is_said(tmp_path):
     rows = [f"{arm},{arm}{i},0,{0.5 + i / 100}" for arm in "AB" for i in range(16)]
-    path = write(tmp_path, rows, "arm,pair,seed,validation")
+    path = write(tmp_path, rows, "arm,pair,seed,val_score")
     found = judge.judge_sources([path], baseline="A")
     notes = " ".join(found.verdict.to_dict()["study"]["notes"])
     assert "compared unpaired" in notes
@@ -143,7 +147,7 @@ def test_percentages_reach_the_margin_and_the_published_scores_as_fractions(tmp_
     ],
 )
 def test_what_cannot_be_judged(tmp_path, options, says):
-    path = write(tmp_path, table(8))
+    path = write(tmp_path, table(8), "arm,pair,seed,val_acc,test_acc")
     with pytest.raises(archtrial.UserError) as caught:
         judge.judge_sources([path], **{"baseline": "A", **options})
     assert says in str(caught.value)
@@ -271,7 +275,7 @@ def test_the_digest_is_in_the_verdict(tmp_path, rows):
     path = write(tmp_path, table(rows))
     one = judge.judge_sources([path], baseline="A").verdict.to_dict()
     frame = pd.read_csv(path)
-    frame.loc[0, "test"] += 0.01
+    frame.loc[0, "test_score"] += 0.01
     frame.to_csv(path, index=False)
     other = judge.judge_sources([path], baseline="A").verdict.to_dict()
     assert one["study"]["protocol_hash"] != other["study"]["protocol_hash"]

@@ -1,5 +1,6 @@
 """What is said of a study before any of it is trained."""
 
+import dataclasses
 import math
 
 import pytest
@@ -121,3 +122,14 @@ def test_a_budget_pays_for_longer_rungs_and_probes(tmp_path, monkeypatch):
         fitted(200.0, ladder=(1, 2, 4))
     with pytest.raises(ProtocolError, match="Leave one of the two out"):
         fitted(600.0, configurations=32, looks=(16, 32))
+
+
+def test_judging_many_test_examples_is_counted(forecast, monkeypatch):
+    assert forecast.judging_seconds == 0
+    assert "to judge" not in str(forecast)
+    monkeypatch.setattr(pilot, "MANY_EXAMPLES", 100)
+    seen = pilot._judging(pilot.trial.Zoo(declared()))
+    assert 0 < 2 * seen(50) < seen(200)
+    told = dataclasses.replace(forecast, judging_seconds=90.0)
+    assert "to open the test set and to judge" in str(told)
+    assert told.to_dict()["judging_seconds"] == 90

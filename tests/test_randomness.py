@@ -1,7 +1,9 @@
+import random
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from archtrial import randomness
 
@@ -44,3 +46,21 @@ def test_global_state_is_left_alone():
     before = np.random.get_state()[1].copy()  # noqa: NPY002 - what is looked at
     randomness.generator(0, "search").random(10)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def drawn():
+    """What users' code draws from the global generators."""
+    return random.random(), np.random.normal(), np.random.randint(1000)  # noqa: NPY002
+
+
+def test_global_generators_are_seeded_and_put_back():
+    before = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
+    with randomness.global_generators(5):
+        first, second = drawn(), drawn()
+    with pytest.raises(ZeroDivisionError), randomness.global_generators(6):
+        1 / (drawn() == first)
+    with randomness.global_generators(5):
+        again = drawn()
+    assert again == first != second
+    after = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
+    assert after == before

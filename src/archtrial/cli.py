@@ -4,21 +4,28 @@ Nothing heavy is imported before a command needs it: `--help` and `judge` never
 load torch.
 """
 
+import contextlib
+import errno
+import io
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archtrial.errors import ProtocolError, StudyError, UserError
-from archtrial.files import write
+from archtrial.errors import ProtocolError, StudyError, UserError, printable
+from archtrial.files import check, write
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from archtrial.experiments.relax import Protocol as Relaxation
     from archtrial.judge import Judgement
     from archtrial.protocol import Arm, Protocol
@@ -54,6 +61,27 @@ Data = Annotated[
 ]
 Target = Annotated[
     str | None, typer.Option(help="The column to predict; by default the last.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification or regression; by default the target says."),
+]
+Scale = Annotated[
+    bool | None,
+    typer.Option(
+        "--scale/--no-scale",
+        help="Whether inputs are scaled by the training rows; by default all but whole"
+        " numbers (token ids) for modules of one's own.",
+    ),
+]
+Channels = Annotated[
+    str | None, typer.Option(help="first or last: where arrays have their channels.")
+]
+Decimal = Annotated[
+    str | None, typer.Option(help="point or comma: the decimal sign of a table.")
+]
+Dates = Annotated[
+    str | None, typer.Option(help="day-first or month-first: the dates of a table.")
 ]
 BaselineArm = Annotated[
     str | None,
@@ -158,6 +186,11 @@ def run(
     ] = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -197,6 +230,11 @@ def run(
     options: dict[str, Any] = {
         "data": data,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -263,6 +301,11 @@ def plan(
     protocol: ProtocolFile = None,
     data: Data = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -293,6 +336,11 @@ def plan(
         protocol,
         data=data,
         target=target,
+        task=task,
+        scale=scale,
+        channels=channels,
+        decimal=decimal,
+        dates=dates,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),
@@ -317,7 +365,7 @@ def plan(
     if as_json:
         _print_json(planned.to_dict())
     else:
-        print(planned)
+        _show(planned)
 
 
 @app.command()
@@ -365,7 +413,7 @@ def judge(
         typer.Option(help="Column equal where two arms have the same draw."),
     ] = None,
     hyperparameters: Annotated[
-        str | None, typer.Option(help="Columns that were tuned: A,B,...")
+        str | None, typer.Option(help="Columns that were tuned: A,B,...; or none.")
     ] = None,
     cost: Annotated[
         str | None, typer.Option(help="Column of a run's cost, in any unit.")
@@ -388,6 +436,20 @@ def judge(
     where: Annotated[
         list[str] | None,
         typer.Option(help="COLUMN=VALUE: only such rows; several are allowed."),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="WORD=finished, failed or unfinished: what a status means that is not"
+            " understood; several are allowed."
+        ),
+    ] = None,
+    status_column: Annotated[
+        str | None, typer.Option(help="Column of how a run ended; none: use none.")
+    ] = None,
+    failed_score: Annotated[
+        str | None,
+        typer.Option(help="Scores that failed runs have: 0,9999; none: no others."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="The score's name; by default its column says.")
@@ -461,9 +523,12 @@ def judge(
         "step": step,
         "cost": cost,
         "repeat": repeat_column,
+        "status": status_column,
         "hyperparameters": None
         if hyperparameters is None
-        else tuple(name.strip() for name in hyperparameters.split(",")),
+        else tuple(
+            name.strip() for name in hyperparameters.split(",") if name.strip() != "none"
+        ),
     }
     reading: dict[str, Any] = {
         "where": where or (),
@@ -471,8 +536,12 @@ def judge(
         "metric": metric,
         "lower_is_better": lower_is_better,
         "percent": percent,
+        "status": status or (),
+        "failed_score": failed_score,
     }
     folders = [place for place in source if Path(place).is_dir()]
+    if report is not None:
+        check(report)
     if tuner not in (None, "random", "adaptive"):
         raise ProtocolError("--tuner is random or adaptive", tuner)
     if folders:
@@ -556,20 +625,17 @@ def _published(
 def _show_understood(understood: Any, *, to_errors: bool) -> None:
     """Prints what was made of somebody's table, before anything rests on it."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(stderr=to_errors, highlight=False)
+    console = _console(to_errors=to_errors)
     for place, kind, rows in understood.sources:
-        console.print(
-            Text(_printable(f"{place}: {kind}, {rows:,} rows")), soft_wrap=True
-        )
+        console.print(Text(f"{place}: {kind}, {rows:,} rows"), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("what", "column", "how"):
         table.add_column(heading, overflow="fold")
     for row in understood.columns:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", overflow="fold")
@@ -584,18 +650,10 @@ def _show_understood(understood: Any, *, to_errors: bool) -> None:
     if len(understood.arms) > _MOST_ARMS:
         console.print(Text(f"and {len(understood.arms) - _MOST_ARMS} arms more"))
     for note in understood.notes:
-        console.print(Text(_printable(f"note: {note}"), style="yellow"))
+        console.print(Text(f"note: {note}", style="yellow"))
 
 
 _MOST_ARMS = 20
-
-
-def _printable(text: str) -> str:
-    """Returns a text in which no character from a file commands the terminal."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\ufffd"
-        for character in text
-    )
 
 
 @app.command()
@@ -722,13 +780,11 @@ def relax(
     page = experiment.folder / "report.html"
     experiment.report(page)
     if as_json:
-        sys.stdout.write(experiment.verdict.to_json())
+        _show_json(experiment.verdict.to_json())
         return
-    from rich.console import Console
-
     from archtrial.report import relaxation
 
-    console = Console(highlight=False)
+    console = _console()
     relaxation.show(experiment.verdict.document, console)
     console.print(f"page: {page}", soft_wrap=True, markup=False)
 
@@ -739,7 +795,7 @@ def _show_forecast(forecast: "Mapping[str, Mapping[Any, float]]") -> None:
 
     for kind, trainings in forecast["trainings"].items():
         flops = numbers.flops(forecast["flops"][kind])
-        print(f"{kind:8} {trainings:5,.0f} trainings {flops:>12}")
+        _show(f"{kind:8} {trainings:5,.0f} trainings {flops:>12}")
 
 
 def _relax_times(text: str | None) -> "int | tuple[int, ...] | None":
@@ -857,7 +913,7 @@ def calibrate(
     if as_json:
         _print_json(found.to_dict())
     else:
-        print(found)
+        _show(found)
 
 
 @app.command()
@@ -881,12 +937,21 @@ def report(
     from archtrial.report import drawing
 
     found: Judgement | relax.Finding
+    if output is not None:
+        check(output)
     if relax.is_relaxation(study):
         if price is not None:
             raise ProtocolError("a price is for a trial", f"{price:g} for {study}")
         found = relax.judge(study)
     else:
         found = _priced(room.judge_study(study), price)
+    kept = study / "verdict.json"
+    if kept.is_file() and kept.read_bytes() != found.verdict.to_json().encode():
+        _say(
+            f"note: {kept} is not what the records of the study give: it was altered,"
+            " or another version of archtrial wrote it. The page rests on the records;"
+            f" so does archtrial judge {shlex.quote(str(study))} --json."
+        )
     if figure is None:
         path = output or study / "report.html"
         write(path, found.page())
@@ -896,7 +961,7 @@ def report(
     if as_json:
         _print_json({"page": str(path)})
     else:
-        print(path)
+        _show(path)
 
 
 @app.command()
@@ -924,12 +989,12 @@ def zoo(
         )
         return
     for entry in entries.values():
-        print(f"{entry.name:8} {entry.summary}")
+        _show(f"{entry.name:8} {entry.summary}")
         if name is not None:
-            print(f"\n{_indented(entry.function.__doc__ or '')}")
-            print("options  " + ", ".join(f"{k}={v}" for k, v in entry.options.items()))
-            print("space    " + json.dumps(describe_space(entry.space)))
-            print("inputs   " + ", ".join(entry.kinds))
+            _show(f"\n{_indented(entry.function.__doc__ or '')}")
+            _show("options  " + ", ".join(f"{k}={v}" for k, v in entry.options.items()))
+            _show("space    " + json.dumps(describe_space(entry.space)))
+            _show("inputs   " + ", ".join(entry.kinds))
 
 
 @app.command()
@@ -951,7 +1016,7 @@ def init(
     if as_json:
         _print_json({"protocol": str(path)})
     else:
-        print(f"{path}\nEdit it, then: archtrial run {shlex.quote(str(path))}")
+        _show(f"{path}\nEdit it, then: archtrial run {shlex.quote(str(path))}")
 
 
 def _goes_on(
@@ -1017,7 +1082,7 @@ def _ask_for_trust(
         return
     if trust:
         for line in found:
-            _say(_printable(f"trusted: {line}"))
+            _say(f"trusted: {line}")
         return
     raise StudyError(
         "what a study's folder names runs only when it is trusted",
@@ -1125,13 +1190,11 @@ def _seconds(budget: str) -> float:
 def _conclude(judgement: "Judgement", page: Path | None, as_json: bool) -> None:
     """Prints the verdict: the sentence, a table of arms, the page, what is next."""
     if as_json:
-        sys.stdout.write(judgement.verdict.to_json())
+        _show_json(judgement.verdict.to_json())
         return
-    from rich.console import Console
-
     from archtrial.report import terminal
 
-    console = Console(highlight=False)
+    console = _console()
     terminal.show(judgement.evidence, console)
     if page is not None:
         console.print(f"page: {page}", soft_wrap=True, markup=False)
@@ -1141,10 +1204,9 @@ class _Progress:
     """Shows a study's standing on a terminal; elsewhere nothing."""
 
     def __enter__(self) -> "_Progress":
-        from rich.console import Console
         from rich.live import Live
 
-        console = Console(stderr=True)
+        console = _console(to_errors=True)
         self._live = (
             Live(console=console, transient=True) if console.is_terminal else None
         )
@@ -1161,15 +1223,77 @@ class _Progress:
         if self._live is not None:
             from archtrial.report import terminal
 
-            self._live.update(terminal.standing(standing))
+            self._live.update(_Plain(terminal.standing(standing)))
+
+
+# All that is printed goes through these. What others wrote, such as the name of an arm
+# or of a column, does not command the terminal.
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
+
+
+def _show(value: Any) -> None:
+    print(printable(str(value)))
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    _show_json(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _show_json(text: str) -> None:
+    """Prints a JSON document: what a terminal or its encoding cannot have is escaped."""
+    encoding = sys.stdout.encoding or "ascii"
+
+    def escaped(character: str) -> str:
+        if character in "\n\t\r" or (
+            printable(character) == character
+            and character.encode(encoding, "ignore").decode(encoding) == character
+        ):
+            return character
+        units = character.encode("utf-16-be", "surrogatepass")
+        pairs = (units[i : i + 2].hex() for i in range(0, len(units), 2))
+        return "".join(f"\\u{unit}" for unit in pairs)
+
+    # Beyond ASCII, and so only within strings.
+    sys.stdout.write(
+        text if text.isascii() and "\x7f" not in text else "".join(map(escaped, text))
+    )
+
+
+class _Plain:
+    """Something that rich renders, without characters that command the terminal."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: "Console", options: Any) -> Iterator[Any]:
+        from rich.segment import Segment
+
+        for segment in console.render(self.inner, options):
+            yield (
+                segment
+                if segment.control
+                else Segment(printable(segment.text), segment.style)
+            )
+
+
+class _PlainHook:
+    """Makes all plain that a console prints."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [_Plain(one) for one in renderables]
+
+
+def _console(*, to_errors: bool = False) -> "Console":
+    from rich.console import Console
+
+    console = Console(stderr=to_errors, highlight=False)
+    if console.width < 20:  # as where COLUMNS is 0: nothing would be printed
+        console = Console(stderr=to_errors, highlight=False, width=80)
+    console.push_render_hook(_PlainHook())  # type: ignore[arg-type]
+    return console
 
 
 def _indented(text: str) -> str:
@@ -1178,7 +1302,6 @@ def _indented(text: str) -> str:
     return inspect.cleandoc(text)
 
 
-_INTERRUPTED = 130
 # typer carries a copy of click in some versions and imports it in others.
 _UsageError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -1188,23 +1311,137 @@ _UsageError: Any = next(
 def main() -> None:
     """Runs the command line and turns what went wrong into an exit status.
 
-    0: done, whatever the verdict. 1: our fault. 2: the user's input is wrong.
-    130: interrupted.
+    0: done, whatever the verdict. 1: our fault. 2: the user's input is wrong, or what
+    was found cannot be written. 130: interrupted; 143 and 129: told to end, by SIGTERM
+    and by a terminal that was closed. 141: whoever read the output has left.
     """
+    _prepare_streams()
     arguments = sys.argv[1:]
+    told: list[int] = []
+    with _signals(told):
+        try:
+            status = _called(arguments)
+        except _ClosedPipeError:
+            status = 128 + 13
+        except BaseException:
+            if not told:
+                raise
+            status = 128 + told[0]
+        # typer makes a status of an interruption where it is the first to know.
+        if told or status == _INTERRUPTED:
+            for number in told:
+                signal.signal(number, signal.SIG_IGN)
+            status = 128 + told[0] if told else _INTERRUPTED
+            name = "Interrupted"
+            if status != _INTERRUPTED:
+                name = f"Ended by {signal.Signals(told[0]).name}"
+            again = shlex.join(["archtrial", *arguments])
+            # The terminal itself may be what is gone.
+            with contextlib.suppress(OSError):
+                _say(f"\n{name}. To go on: {again}")
+    sys.exit(_flushed(status))
+
+
+_INTERRUPTED = 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+class _EndedError(BaseException):
+    """The process was told to end."""
+
+
+class _ClosedPipeError(BaseException):
+    """Nobody reads the output any more."""
+
+
+def _called(arguments: list[str]) -> int:
+    """Calls a command; returns the exit status."""
     try:
-        status = app(arguments, standalone_mode=False)
+        return app(arguments, standalone_mode=False) or 0
     except _UsageError as error:
-        error.show()
-        status = 2
+        said = io.StringIO()
+        error.show(file=said)
+        _say(said.getvalue().rstrip("\n"))
     except UserError as error:
         if "--traceback" in arguments:
-            traceback.print_exc()
-        print(f"archtrial: {_printable(str(error))}", file=sys.stderr)
-        status = 2
+            _say(traceback.format_exc())
+        _say(f"archtrial: {error}")
     except (KeyboardInterrupt, typer.Abort):
-        status = _INTERRUPTED
-    if status == _INTERRUPTED:  # so says typer, too, where it is the first to know
-        again = shlex.join(["archtrial", *arguments])
-        print(f"\nInterrupted. To go on: {again}", file=sys.stderr)
-    sys.exit(status or 0)
+        return _INTERRUPTED
+    except BrokenPipeError as error:
+        raise _ClosedPipeError from error
+    except OSError as error:
+        # A file would have a name.
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        _say(f"archtrial: the output can be written: {error.strerror}")
+    except SystemExit as error:
+        # typer's and rich's answer to a closed pipe.
+        if isinstance(error.__context__, BrokenPipeError):
+            raise _ClosedPipeError from error
+        raise
+    return 2
+
+
+@contextlib.contextmanager
+def _signals(told: list[int]) -> Iterator[None]:
+    """Lets whatever is under way be left in order when the process is told to end.
+
+    Args:
+        told: Gets the numbers of the signals that came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _: Any) -> None:
+        told.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else _EndedError
+
+    before = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # nohup and a shell's background have some ignored; that stays.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        if not told:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _prepare_streams() -> None:
+    """Makes sure that there is something to print to, whatever it can encode."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the next file that is opened, such as a store, would be taken for
+            # it. The lowest number that is free is this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(status: int) -> int:
+    """Prints what is not printed yet; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # Python would try again at its very end, and complain.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if isinstance(error, BrokenPipeError):
+                status = status or 128 + 13
+            elif not status:
+                with contextlib.suppress(OSError):
+                    _say(f"archtrial: the output can be written: {error.strerror}")
+                status = 2
+    return status

@@ -2,8 +2,11 @@
 
 Every message has the same three parts: the rule that was broken, the value
 that was received, and the way out. The command line prints it as it is and
-exits with status 2; the Python API raises it.
+exits with status 2; the Python API raises it. Names in it come from files that others
+made, so that no character of a message commands the terminal that shows it.
 """
+
+import unicodedata
 
 __all__ = [
     "ArmError",
@@ -13,7 +16,28 @@ __all__ = [
     "StudyError",
     "UserError",
     "is_out_of_memory",
+    "printable",
 ]
+
+
+def printable(text: str) -> str:
+    """Returns a text in which no character commands the terminal that shows it.
+
+    Control characters, marks that turn the direction of writing round, halves of
+    surrogate pairs and what Unicode has not assigned become U+FFFD; lines stay lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        or character in "\n\u200c\u200d"  # joiners, which Persian and Hindi need
+        or unicodedata.category(character) == "Zs"
+        else " "
+        if character == "\t"
+        else "\ufffd"
+        for character in text
+    )
 
 
 class UserError(Exception):
@@ -34,7 +58,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         first = f"{self.rule}: {self.received}" if self.received else self.rule
-        return f"{first}\n{self.way_out}" if self.way_out else first
+        return printable(f"{first}\n{self.way_out}" if self.way_out else first)
 
 
 class ProtocolError(UserError):

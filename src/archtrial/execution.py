@@ -3,8 +3,12 @@
 What a task's result is never depends on where it is carried out, nor on how many
 others are: each runs in a process of the same kind with the same number of
 threads. Only the order in which results come back differs.
+
+Each process of a crew has a connection of its own: when it dies, at whatever moment,
+that connection ends, and nobody waits for the rest of what it was saying.
 """
 
+import collections
 import contextlib
 import dataclasses
 import multiprocessing
@@ -12,11 +16,13 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 import threadpoolctl
@@ -25,6 +31,7 @@ import torch
 from archtrial.errors import StudyError
 from archtrial.progress import Watch
 from archtrial.records.store import Store
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Crew", "Work", "as_sent", "ends_with_us", "few_threads"]
 
@@ -34,8 +41,8 @@ Trainer = TypeVar("Trainer")
 
 # What a process of the crew has started and must not leave behind.
 _children: set[subprocess.Popen[str]] = set()
-# The work of a process of the crew: made once, when the process starts.
-_work: Callable[[Any], Any] | None = None
+# How long those who are told to leave may take, in seconds.
+_PATIENCE = 10.0
 
 
 class Crew:
@@ -58,30 +65,42 @@ class Crew:
         self._setup = setup
         self._workers = workers
         self._threads = threads
-        self._pool: ProcessPoolExecutor | None = None
-        self._lifeline: Connection | None = None
+        self._sent = b""
+        self._members: list[_Member] = []
+        # Ends in every process when this one does, however it does.
+        self._lifeline: tuple[Connection, Connection] | None = None
 
     def __enter__(self) -> "Crew":
         if self._workers > 1:
-            _check_it_pickles(self._setup)
-            # A forked process would inherit locked locks of torch's threads.
-            context = multiprocessing.get_context("spawn")
-            end, self._lifeline = context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(
-                self._workers,
-                mp_context=context,
-                initializer=_begin,
-                initargs=(self._setup, self._threads, end),
-            )
+            self._sent = _pickled(self._setup)
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        if self._pool is not None and self._lifeline is not None:
-            if failure is None:
-                self._pool.shutdown()  # nothing is under way: let them leave in order
-            # Else what is under way is not recorded and starts whole next time.
-            self._lifeline.close()
-            self._pool.shutdown(cancel_futures=True)
+        self._dismiss(in_order=failure is None)
+
+    def _dismiss(self, *, in_order: bool) -> None:
+        """Lets all processes end: at once, but with what they have started."""
+        if self._lifeline is None:
+            return
+        members, self._members = self._members, []
+        lifeline, self._lifeline = self._lifeline, None
+        for member in members if in_order else ():
+            member.connection.close()
+        if not in_order:
+            # What is under way is not recorded and starts whole next time.
+            lifeline[1].close()
+        until = time.monotonic() + (_PATIENCE if in_order else _PATIENCE / 4)
+        try:
+            for member in members:
+                member.process.join(max(0.0, until - time.monotonic()))
+        finally:  # also where somebody does not want to wait for it
+            for member in members:
+                member.process.kill()
+        for member in members:
+            member.process.join()
+            member.connection.close()
+        for end in lifeline:
+            end.close()
 
     def carry_out(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         """Yields (task, result) as they finish; what a task raises is raised.
@@ -91,7 +110,7 @@ class Crew:
                 fit into memory.
         """
         try:
-            yield from self._here(tasks) if self._pool is None else self._there(tasks)
+            yield from self._here(tasks) if self._workers == 1 else self._there(tasks)
         except MemoryError as error:
             raise StudyError(
                 "a task fits into memory",
@@ -101,28 +120,106 @@ class Crew:
             ) from error
 
     def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        work = self._setup()
+        with prints_to_errors():
+            work = self._setup()
         for task in tasks:
-            with few_threads(self._threads):
+            with few_threads(self._threads), prints_to_errors():
                 result = work(task)
             yield task, result
 
     def _there(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        assert self._pool is not None
+        left = collections.deque(tasks)
+        self._start(min(self._workers, len(left)))
+        busy = {
+            member: member.begin(left.popleft())
+            for member in self._members[: len(left)]
+        }
         try:
-            with _uninterrupted():  # submitting is what starts the processes
-                waiting = {self._pool.submit(_carry_out, task): task for task in tasks}
-            while waiting:
-                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield waiting.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise StudyError(
-                "a worker's process lives until its work is done",
-                "one was ended from outside, most often for want of memory",
-                "What had finished is recorded. Give the same command again, with"
-                " fewer --workers.",
-            ) from error
+            while busy:
+                ready = wait([member.connection for member in busy], timeout=1.0)
+                for member in list(busy):
+                    if member.connection in ready:
+                        result, task = member.result(), busy.pop(member)
+                        if left:
+                            busy[member] = member.begin(left.popleft())
+                        yield task, result
+                    else:
+                        member.check()
+        finally:
+            if busy:  # nobody is left who would take their results
+                self._dismiss(in_order=False)
+
+    def _start(self, count: int) -> None:
+        # A forked process would inherit locked locks of torch's threads.
+        context = multiprocessing.get_context("spawn")
+        if self._lifeline is None:
+            self._lifeline = context.Pipe(duplex=False)
+        new = []
+        while len(self._members) < count:
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(theirs, self._threads, self._lifeline[0])
+            )
+            member = _Member(process, ours)
+            with _uninterrupted():
+                process.start()
+                self._members.append(member)
+            # Else its death would not end the connection.
+            theirs.close()
+            new.append(member)
+        # What starts a process is small; what it works with is not, and goes by a
+        # connection that ends with it.
+        for member in new:
+            member.send(self._sent)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Member:
+    """A process of a crew, as its coordinator sees it."""
+
+    process: Any
+    connection: Connection
+
+    def begin(self, task: Task) -> Task:
+        self.send(pickle.dumps(task))
+        return task
+
+    def send(self, content: bytes) -> None:
+        try:
+            self.connection.send_bytes(content)
+        except OSError as error:
+            raise self._ended() from error
+
+    def result(self) -> Any:
+        try:
+            content = self.connection.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise self._ended() from error
+        done, result = pickle.loads(content)  # noqa: S301 - from a process of ours
+        if not done:
+            raise result
+        return result
+
+    def check(self) -> None:
+        """Raises where the process is dead, whoever else holds its connection."""
+        if not self.process.is_alive() and not self.connection.poll():
+            raise self._ended()
+
+    def _ended(self) -> StudyError:
+        self.process.join(_PATIENCE)
+        status = self.process.exitcode
+        how = f"one ended with status {status}; what it printed says why"
+        if status is None:
+            how = "one closed its connection"
+        elif status < 0:
+            name = signal.Signals(-status).name
+            how = f"one was ended from outside ({name}), most often for want of memory"
+        return StudyError(
+            "a worker's process lives until its work is done",
+            how,
+            "What had finished is recorded. Give the same command again, with"
+            " fewer --workers.",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,15 +238,33 @@ def as_sent(trainer: Trainer) -> Trainer:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Puts an interruption off: a process that is half made would complain of it."""
+    """Puts an interruption off: a process that is half made would complain of it.
+
+    It is masked for the process that is made, which inherits the mask, and remembered
+    here, where another thread may be the one that gets it.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Its own start, which the first of ours would bring, takes the mask off.
+    resource_tracker.ensure_running()
+    told: list[int] = []
+    handlers: dict[int, Any] = {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
     try:
+        if threading.current_thread() is threading.main_thread():
+            for number in _INTERRUPTIONS:
+                handlers[number] = signal.signal(number, lambda n, _: told.append(n))
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for number in told[:1]:
+        signal.raise_signal(number)
+
+
+_INTERRUPTIONS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -167,9 +282,9 @@ def few_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_it_pickles(setup: Callable[[], Any]) -> None:
+def _pickled(setup: Callable[[], Any]) -> bytes:
     try:
-        pickle.dumps(setup)
+        return pickle.dumps(setup)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise StudyError(
             "what several workers carry out can be sent to them",
@@ -180,37 +295,97 @@ def _check_it_pickles(setup: Callable[[], Any]) -> None:
 
 @contextlib.contextmanager
 def ends_with_us(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Ends a process that was started here when this one ends, or is told to."""
+    """Ends a process that was started here when this one ends, or is told to.
+
+    Where it leads a group (`start_new_session`), what it has started ends with it.
+    """
     _children.add(process)
     try:
         yield
     finally:
         _children.discard(process)
-        process.kill()
+        _end(process)
         process.wait()
 
 
-def _begin(
-    setup: Callable[[], Callable[[Any], Any]], threads: int, lifeline: Connection
-) -> None:
-    global _work
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return
+    # It is not waited for yet, so that its number is still its own.
+    if hasattr(os, "killpg") and os.getpgid(process.pid) == process.pid:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _serve(connection: Connection, threads: int, lifeline: Connection) -> None:
+    """Carries out tasks that come through a connection, until it ends."""
+    # What a task prints, or a program that it starts, is no part of our answer.
+    with contextlib.suppress(OSError, ValueError):  # without a standard error
+        os.dup2(sys.stderr.fileno(), 1)
+        sys.stdout = sys.stderr
     # The coordinator decides what an interruption means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: _leave(128 + number))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if hasattr(os, "register_at_fork"):
+        # Else what a task forks would keep the connection open when this one dies.
+        os.register_at_fork(after_in_child=connection.close)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(threads)
-    _work = setup()
-    # Now that what it needs is loaded: what is not there yet is not limited.
-    threadpoolctl.threadpool_limits(threads, "blas")
+    try:
+        content = connection.recv_bytes()
+        try:
+            work = pickle.loads(content)()  # noqa: S301 - from our coordinator
+        except Exception as error:
+            _answer(connection, False, _unusable(error))
+            return
+        del content
+        # Now that what it needs is loaded: what is not there yet is not limited.
+        threadpoolctl.threadpool_limits(threads, "blas")
+        while True:
+            task = pickle.loads(connection.recv_bytes())  # noqa: S301 - as above
+            try:
+                result = work(task)
+            except Exception as error:
+                error.add_note(f"In a worker:\n{traceback.format_exc()}")
+                _answer(connection, False, error)
+            else:
+                _answer(connection, True, result)
+    except (EOFError, ConnectionError):
+        return  # the coordinator needs nobody any more
+
+
+def _unusable(error: Exception) -> Exception:
+    if isinstance(error, MemoryError):
+        return error
+    return StudyError(
+        "what several workers carry out can be loaded by them",
+        f"{type(error).__name__}: {error}",
+        "Define it at the top of a module that can be imported, or take one worker.",
+    )
+
+
+def _answer(connection: Connection, done: bool, result: Any) -> None:
+    try:
+        content = pickle.dumps((done, result))
+        if not done:
+            # Many an error cannot be made again from its message.
+            pickle.loads(content)  # noqa: S301 - ours
+    except Exception as error:
+        words = "".join(traceback.format_exception_only(error if done else result))
+        content = pickle.dumps((False, RuntimeError(words.strip())))
+    connection.send_bytes(content)
 
 
 def _end_with(lifeline: Connection) -> None:
     """Ends this process when the coordinator has let go, however it went."""
     lifeline.poll(None)
+    _leave(0)
+
+
+def _leave(status: int) -> None:
     for process in list(_children):
-        process.kill()
-    os._exit(0)
-
-
-def _carry_out(task: Any) -> Any:
-    assert _work is not None
-    return _work(task)
+        _end(process)
+    os._exit(status)

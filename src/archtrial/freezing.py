@@ -15,7 +15,7 @@ from typing import Any
 
 from archtrial import protocol
 from archtrial.errors import RecordsError, StudyError
-from archtrial.files import write
+from archtrial.files import tidy, write
 from archtrial.records.store import Store
 
 __all__ = ["expect", "freeze"]
@@ -42,6 +42,7 @@ def freeze(
     Raises:
         StudyError: The folder holds another study.
     """
+    tidy(store.folder)
     hash_ = protocol.digest(resolved)
     frozen, here = store.protocol(), _environment(store, device, threads)
     if frozen is None:

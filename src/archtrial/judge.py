@@ -250,6 +250,8 @@ def judge_sources(
     metric: str | None = None,
     lower_is_better: bool | None = None,
     percent: bool = False,
+    status: Sequence[str] = (),
+    failed_score: str | None = None,
     **declared: Any,
 ) -> Judgement:
     """Judges somebody else's runs: files, trackers' exports, studies of Optuna's.
@@ -267,6 +269,8 @@ def judge_sources(
         metric: The score's name.
         lower_is_better: Whether scores are errors.
         percent: Scores are percentages.
+        status: `WORD=failed` and the like: what a status means that is in no list.
+        failed_score: The score that stands for a run that failed, or "none".
         **declared: What `judge_imported` takes besides: `margin`, `effort`,
             `alpha`, `seed`, `test_size` and `published`.
 
@@ -285,6 +289,8 @@ def judge_sources(
             metric=metric,
             lower_is_better=lower_is_better,
             percent=percent,
+            status=status,
+            failed_score=failed_score,
         ),
         **declared,
     )
@@ -352,7 +358,7 @@ def judge_imported(
         )
     first, *others = imported.arms
     measure = imported.measure
-    return assess(
+    found = assess(
         runs,
         protocol={
             "data": {"name": imported.name, "digest": imported.digest},
@@ -382,6 +388,28 @@ def judge_imported(
         paired=imported.paired,
         ceilings=ceilings,
     )
+    if margin is None and not _has_a_zero(imported):
+        equal = [c for c in found.verdict.comparisons if c["verdict"] == "equivalent"]
+        if equal:
+            raise ProtocolError(
+                "whether two arms are equally good depends on the gap worth having",
+                f"none was declared, and of {measure.name!r} nobody knows what a small"
+                " one is",
+                "Declare it, in the units of the scores: --margin 0.01, or whatever it"
+                " is.",
+            )
+    return found
+
+
+def _has_a_zero(imported: Imported) -> bool:
+    """Says whether a small part of a score is a small gap: of a share, of a loss."""
+    measure = imported.measure
+    if imported.bounded or measure.name == "r2":
+        return True
+    lowest = min(
+        (run.validation for run in imported.runs if not run.diverged), default=0.0
+    )
+    return bool(measure.lower_is_better) and lowest >= 0
 
 
 def _published(
@@ -423,6 +451,7 @@ def assess(
         environment: What stands on the page of versions and hardware.
         ceilings: Whether a model is asked how good each arm can get at all.
     """
+    runs = searches.condensed(runs)
     metric = _metric(protocol)
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
@@ -451,8 +480,13 @@ def assess(
     notes = [*protocol["notes"], *reading.notes]
     if assumed:
         notes.append(
-            f"No margin was declared: {margin:g} is assumed, the larger of half a point"
-            " and one standard deviation over seeds."
+            f"No margin was declared: {margin:g} is assumed, the larger of"
+            + (
+                " half a point"
+                if metric.bounded or metric.name == "r2"
+                else " half a per cent of a usual score"
+            )
+            + " and one standard deviation over seeds."
         )
     document = {
         "schema": 2,
@@ -699,6 +733,7 @@ def decisions(
             nothing was settled.
         constant: The constant predictor's test score; None where nobody knows it.
     """
+    runs = searches.condensed(runs)
     margin = protocol["margin"]
     if margin is None:
         seen, _ = at_look(runs, protocol, 1)

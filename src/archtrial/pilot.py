@@ -7,7 +7,8 @@ Its runs are thrown away: none enters a study.
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from archtrial.freezing import expect
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
 from archtrial.report import numbers
+from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.trainers import Finished, Item, Loops
 
 __all__ = ["Forecast", "Seen", "Size", "fit", "plan"]
@@ -88,6 +90,9 @@ class Forecast:
     configurations_for_effect: int | None
     """The n that sees it with a chance of 80 %; None where no effect was wanted or no n
     is enough."""
+    judging_seconds: float = 0.0
+    """What opening a large test set and reaching the verdict take of the declared
+    study; 0 where it is no more than moments."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the forecast as JSON."""
@@ -104,6 +109,7 @@ class Forecast:
             },
             "effect": self.effect,
             "configurations_for_effect": self.configurations_for_effect,
+            "judging_seconds": self.judging_seconds,
         }
 
     def __str__(self) -> str:
@@ -119,6 +125,14 @@ class Forecast:
                 f", {self.declared.price:.2f}"
                 if self.declared.price is not None
                 else ""
+            ),
+            *(
+                [
+                    f"about {numbers.duration(self.judging_seconds)} of it to open the"
+                    " test set and to judge"
+                ]
+                if self.judging_seconds
+                else []
             ),
             "",
             "what the pilot saw (short trainings, a rough guess)",
@@ -203,6 +217,7 @@ def plan(
         arm.name: _pseudo_spread(declared.effort, baseline, scores[arm.name])
         for arm in declared.challengers
     }
+    judging = _judging(prepared)
     level = declared.alpha / len(declared.challengers)
     terms = {
         "margin": declared.margin or 0.0,
@@ -222,9 +237,12 @@ def plan(
             for arm in prepared.arms
         )
         spent = spent / workers + (START_SECONDS if workers > 1 else 0.0)
+        runs = trainings.runs * len(prepared.arms) + trainings.probes
+        # One process opens the test set and judges.
+        spent += judging(runs)
         return Size(
             configurations=n,
-            runs=trainings.runs * len(prepared.arms) + trainings.probes,
+            runs=runs,
             seconds=spent,
             flops=sum(
                 trainings.equivalents(arm.name == declared.baseline.name)
@@ -270,6 +288,7 @@ def plan(
         },
         effect=effect,
         configurations_for_effect=needed,
+        judging_seconds=judging(found[declared.configurations].runs),
     )
 
 
@@ -442,6 +461,35 @@ def _pilot(
         )
         scores[arm.name] = prepared.sign * np.array([run.validation for run in runs])
     return seconds, flops, scores
+
+
+# So many runs show what judging takes.
+_JUDGED = 8
+
+
+def _judging(prepared: trial.Zoo) -> Callable[[int], float]:
+    """Measures what it takes to score, keep and compare runs on many test examples.
+
+    The true labels stay sealed: training labels stand for them.
+
+    Returns:
+        From a number of runs to seconds.
+    """
+    split, metric = prepared.split, prepared.metric
+    if split.test_size <= MANY_EXAMPLES:
+        return lambda runs: 0.0
+    y = np.resize(split.y_train, split.test_size)
+    stored = metric.constant(split.y_train, split.test_size, split.num_outputs)
+    start = time.perf_counter()
+    scored = metric.per_example(stored, y).astype(np.float32)
+    kept = zlib.compress(scored.tobytes(), 1)
+    for _ in range(2):  # by the study, and by the judge
+        zlib.decompress(kept)
+    each = time.perf_counter() - start
+    start = time.perf_counter()
+    condense([scored] * _JUDGED)
+    compared = time.perf_counter() - start
+    return lambda runs: each * runs + compared * (runs / _JUDGED) ** 2
 
 
 def _seeds(

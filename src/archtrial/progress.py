@@ -18,8 +18,8 @@ class Standing:
     """How far a study is."""
 
     stage: str
-    """One of `records.table.STAGES`, a stage of an experiment, or "test" while the
-    test set is opened."""
+    """One of `records.table.STAGES`, a stage of an experiment, "test" while the test
+    set is opened, or "judge" while the verdict is reached."""
     done: int
     planned: int
     best: Mapping[str, float]

@@ -377,7 +377,16 @@ class OnData(_Declaration):
     target: str | None = None
     """The column to predict; by default a table's last."""
     task: Literal["classification", "regression"] | None = None
-    """By default what the target's values say."""
+    """By default what the metric, or else the target's values, say."""
+    scale: bool | None = None
+    """Whether inputs are scaled by the training rows. By default they are, but for whole
+    numbers that are no images, which reach the user's own modules as they are."""
+    channels: Literal["first", "last"] | None = None
+    """Where arrays have their channels; by default what their shape says."""
+    decimal: Literal["point", "comma"] | None = None
+    """The decimal sign of a table; by default what its cells say."""
+    dates: Literal["day-first", "month-first"] | None = None
+    """How a table's dates are written; by default what its cells say."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Of a training; without `epochs` as many as `default_steps`."""

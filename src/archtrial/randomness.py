@@ -1,8 +1,9 @@
 """Independent streams of random numbers, each from a name.
 
-Nothing in archtrial reads or sets global random state. Whoever needs chance
-asks for a stream by saying what it is for; the same names give the same
-stream on every machine, in every process, in any order of asking.
+Nothing in archtrial reads global random state. Whoever needs chance asks for a
+stream by saying what it is for; the same names give the same stream on every
+machine, in every process, in any order of asking. Where a user's code draws from
+the global generators, they are seeded for it and put back.
 
     >>> generator(0, "search", "learning_rate", 3).integers(100) == generator(
     ...     0, "search", "learning_rate", 3
@@ -12,10 +13,13 @@ stream on every machine, in every process, in any order of asking.
 
 import hashlib
 import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["generator", "seed"]
+__all__ = ["generator", "global_generators", "seed"]
 
 
 def _digest(study_seed: int, purpose: str, names: tuple[str | int, ...]) -> bytes:
@@ -44,3 +48,22 @@ def seed(study_seed: int, purpose: str, *names: str | int) -> int:
     The arguments are those of `generator`.
     """
     return int.from_bytes(_digest(study_seed, purpose, names)[:8], "little") >> 1
+
+
+@contextmanager
+def global_generators(seed: int) -> Iterator[None]:
+    """Seeds the global generators of Python and NumPy, and puts them back at the end.
+
+    Args:
+        seed: From 0; equal seeds give equal numbers.
+    """
+    bits = np.random.MT19937(np.random.SeedSequence(seed))
+    # NumPy's global generator is set by its state alone: users' code reads it.
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        random.seed(seed)
+        np.random.set_state(dict(bits.state))  # noqa: NPY002
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002

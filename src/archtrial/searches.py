@@ -15,6 +15,7 @@ from scipy import special
 from archtrial import space as spaces
 from archtrial import statistics
 from archtrial.records.table import Run
+from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 
 __all__ = [
     "default_margin",
@@ -175,6 +176,31 @@ def _at_rung(
             if all(name in run.configuration for run in searched.values())
         },
     )
+
+
+# The runs whose scores by example are compared.
+_COMPARED = ("search", "confirm", "ladder", "ladder confirm")
+
+
+def condensed(runs: Sequence[Run]) -> Sequence[Run]:
+    """Returns the runs with few examples in place of more than `MANY_EXAMPLES`.
+
+    The verdict's work would otherwise grow with them; it takes from them what
+    `statistics.condensing` keeps.
+    """
+    known = [(r.stage, r.per_example) for r in runs if r.per_example is not None]
+    if not known or len(known[0][1]) <= MANY_EXAMPLES:
+        return runs
+    compared = [scores for stage, scores in known if stage in _COMPARED]
+    found = iter(condense(compared) if compared else ())
+    nothing = np.zeros(len(compared) + 1)
+
+    def few(run: Run) -> np.ndarray | None:
+        if run.per_example is None:
+            return None
+        return next(found) if run.stage in _COMPARED else nothing
+
+    return [dataclasses.replace(run, per_example=few(run)) for run in runs]
 
 
 def _examples(groups: Sequence[Sequence[Run]], sign: int) -> np.ndarray:

@@ -121,7 +121,9 @@ class Study:
                     arms = self._going_on(arms, look, store, constant)
                     if not arms:
                         break
-            self._keep_tuned(store.runs(per_example=False))
+            recorded = store.runs(per_example=False)
+            self._keep_tuned(recorded)
+        watch(Standing("judge", len(recorded), 0, {}, None))
         self._judgement = judge.judge_study(self.folder)
         write(self.folder / "verdict.json", self._judgement.verdict.to_json())
         return self._judgement.verdict
@@ -461,7 +463,8 @@ class Study:
         for _, finished in work.crew.carry_out(tasks):
             for done in finished:
                 if done.weights is not None:
-                    write(tuned.weights_file(self.folder, done.run), done.weights)
+                    place = tuned.weights_file(self.folder, done.run)
+                    write(place, done.weights, within=self.folder)
             work.store.add([(done.run, done.sealed) for done in finished])
             clock.finished([done.run for done in finished])
 

@@ -154,6 +154,14 @@ class Loops:
         steps = max(1, round(self.problem.steps * recipe.length)) * rung
         return dataclasses.replace(self.problem, recipe=recipe, steps=steps)
 
+    def rehearsal(self, arm: str, configuration: Mapping[str, spaces.Value]) -> run.Job:
+        """Returns a job of a configuration whose seeds no run of the study has."""
+        item = Item(arm, pair=0, seed=0, stage="rehearsal", configuration=configuration)
+        seed = randomness.seed(self.study_seed, "rehearsal", arm)
+        return dataclasses.replace(
+            self._job(item), initial_seed=seed, order_seed=seed, noise_seed=seed
+        )
+
     def initial_seed(self, arm: str, *names: str | int) -> int:
         """Returns the seed of a run's initial weights; the names are the item's."""
         return randomness.seed(self.study_seed, "initialisation", arm, *names)

@@ -1,14 +1,13 @@
 """From a declared protocol to what can be carried out.
 
-Here the data are loaded and split, the arms found, built once and called on two
-examples, and their spaces put together. What comes out is the *resolved*
+Here the data are loaded and split, the arms found and rehearsed, and their spaces put
+together. What comes out is the *resolved*
 protocol, whose hash names the study, and a trainer.
 """
 
 import dataclasses
-import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
@@ -22,11 +21,12 @@ from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
-from archtrial.training import augmentation, fleet, recipe
+from archtrial.training import augmentation, fleet, recipe, rehearsal
 from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem, dropouts
-from archtrial.zoo import Kind, sizes
+from archtrial.zoo import Kind, entries, sizes
 from archtrial.zoo import arms as anybody
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
 
@@ -107,10 +107,10 @@ class Zoo:
 
     def __init__(self, declared: Declared) -> None:
         check_device(declared.device)
-        name, self.split, self.metric = load(declared)
-        self.sign = 1 if self.metric.higher_is_better else -1
         self.arms = declared.arms
         self.architectures = {arm.name: _found(arm) for arm in declared.arms}
+        name, self.split, self.metric = load(declared, self.architectures)
+        self.sign = 1 if self.metric.higher_is_better else -1
         self.spaces, left_out = self._put_together(declared)
         matched = self._match(declared) if declared.matched_baseline else None
         recipes = {
@@ -125,12 +125,13 @@ class Zoo:
             stacks={},  # filled in below: it takes each arm's own problem to tell
             recipes=recipes,
         )
+        self.seen: list[str] = []
         obstacles = {arm.name: self._try(arm, declared.seed) for arm in self.arms}
         stacks = {name: why is None for name, why in obstacles.items()}
         self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
         self.resolved = {
             **_settings(declared, self.spaces),
-            "data": describe_data(name, self.split),
+            "data": describe_data(name, self.split, declared.scale),
             "task": self.split.task,
             "metric": self.metric.name,
             "steps": self.problem.steps,
@@ -141,6 +142,7 @@ class Zoo:
                 *left_out,
                 *_notes_on_recipes(declared, recipes, self.problem.steps),
                 *_notes_on_matching(declared, matched),
+                *self.seen,
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
@@ -165,6 +167,7 @@ class Zoo:
                 own["recipe"] = recipes[arm.name].describe()
                 own["steps"] = self.trainer.problem_of(arm.name).steps
 
+    @prints_to_errors()
     def _try(self, arm: Arm, study_seed: int) -> str | None:
         """Says now, and not in the middle of a study, what cannot be trained.
 
@@ -175,17 +178,38 @@ class Zoo:
             UserError: It cannot be trained at all.
         """
         architecture, space = self.architectures[arm.name], self.spaces[arm.name]
-        shape, outputs = self.split.input_shape, self.split.num_outputs
         kind = cast(Kind, self.split.kind)
         problem = self.trainer.problem_of(arm.name)
         augmentation.check(problem.recipe.augmentation, kind)
+        if problem.recipe.augmentation and self._named():
+            raise ProtocolError(
+                "names, such as token ids, are not augmented",
+                f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
+                "Leave augmentation out, or use --scale if they are amounts.",
+            )
         first = sample(space, study_seed, 0)
-        for values in _corners(space, first):
+        anybody.check_kind(architecture, kind)
+        jobs = {}
+        for said, values in _corners(space, first).items():
             given = {k: v for k, v in values.items() if k in SEARCHABLE}
             recipe.settled(problem.recipe, _numbers(arm.name, given))
-            anybody.check(architecture, shape, outputs, kind, values)
-        build = functools.partial(architecture.build, shape, outputs, first)
-        return fleet.obstacle(problem, build)
+            # What training alone sets changes no module.
+            if said.partition(" = ")[0] not in SEARCHABLE:
+                jobs[said] = self.trainer.rehearsal(arm.name, values)
+        rehearsed = rehearsal.rehearse(
+            architecture.spec, problem, jobs, architecture.place
+        )
+        self.seen.extend(rehearsed.notes)
+        if rehearsed.obstacle is not None:
+            return rehearsed.obstacle
+        # What differs between the runs of a fleet differs between these two.
+        other = {**first, **_others(space, first)}
+        pair = [self.trainer.rehearsal(arm.name, values) for values in (first, other)]
+        return fleet.obstacle(problem, pair[0].build, pair)
+
+    def _named(self) -> bool:
+        """Says whether inputs are whole numbers, which stand for names."""
+        return self.split.x_train.dtype.kind == "i"
 
     def _notes_on_parameters(self) -> Iterator[str]:
         """Yields what was passed to parameters with names of their own."""
@@ -328,7 +352,7 @@ class OwnTrainer:
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
-                  "matched_baseline"]  # fmt: skip
+                  "matched_baseline", "scale", "channels", "decimal", "dates"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -434,18 +458,48 @@ class OwnTrainer:
         }
 
 
-def _corners(space: Space, first: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
-    """Yields a configuration, and it again with every option and end of a range."""
-    yield first
+# Of a dimension of numbers no more are tried, the least and the largest among them.
+_MOST_VALUES = 5
+
+
+def _corners(
+    space: Space, first: Mapping[str, Value]
+) -> dict[str, Mapping[str, Value]]:
+    """Returns a configuration, and it again with values of one dimension after another.
+
+    By what tells it from the first; those are the ends of a range, all words, and a
+    handful of numbers.
+    """
+    corners: dict[str, Mapping[str, Value]] = {"": first}
     for name, dimension in space.items():
+        values: Sequence[Value]
+        if not isinstance(dimension, Choice):
+            values = (dimension.low, dimension.high)
+        elif any(isinstance(option, str) for option in dimension.options):
+            values = dimension.options
+        else:
+            ordered = sorted(dimension.options)
+            places = np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST_VALUES))
+            values = [ordered[round(place)] for place in places]
+        for value in values:
+            if value != first[name]:
+                corners[f"{name} = {json.dumps(value)}"] = {**first, name: value}
+    return corners
+
+
+def _others(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns another value of each searched hyperparameter of training."""
+    others: dict[str, Value] = {}
+    for name in sorted(set(space) & set(HYPERPARAMETERS)):
+        dimension = space[name]
         ends = (
             dimension.options
             if isinstance(dimension, Choice)
             else (dimension.low, dimension.high)
         )
-        for value in ends:
-            if value != first[name]:
-                yield {**first, name: value}
+        different = [value for value in ends if value != first[name]]
+        others[name] = different[-1] if different else first[name]
+    return others
 
 
 def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
@@ -500,10 +554,36 @@ def _notes_on_matching(
         )
 
 
-def load(declared: OnData) -> tuple[str, data.Split, metrics.Metric]:
-    """Returns the name of the data, their division, and the metric, checked on them."""
-    dataset = data.load(declared.data, target=declared.target, task=declared.task)
-    split = dataset.split(declared.splits, declared.seed)
+def load(
+    declared: OnData, arms: Mapping[str, anybody.Architecture] | None = None
+) -> tuple[str, data.Split, metrics.Metric]:
+    """Returns the name of the data, their division, and the metric, checked on them.
+
+    Args:
+        declared: The protocol.
+        arms: Who is to be trained: modules of the user's get whole numbers that are no
+            images as they are. None where the inputs have to be real numbers.
+    """
+    read = functools.partial(
+        data.load,
+        declared.data,
+        target=declared.target,
+        channels=declared.channels,
+        decimal=declared.decimal,
+        dates=declared.dates,
+        groups=declared.splits.groups,
+    )
+    dataset = read(task=declared.task)
+    if declared.metric is not None and dataset.task_guessed:
+        # A metric is one of classes or of numbers, and so says which these are.
+        settled = metrics.get(declared.metric).task
+        dataset = dataset if settled == dataset.task else read(task=settled)
+    split = dataset.split(
+        declared.splits,
+        declared.seed,
+        scale=declared.scale is not False,
+        names=_are_names(declared, dataset, arms),
+    )
     metric = (
         metrics.default(split.task)
         if declared.metric is None
@@ -511,6 +591,41 @@ def load(declared: OnData) -> tuple[str, data.Split, metrics.Metric]:
     )
     split.check(metric)
     return dataset.name, split, metric
+
+
+def _are_names(
+    declared: OnData,
+    dataset: data.Dataset,
+    arms: Mapping[str, anybody.Architecture] | None,
+) -> bool:
+    """Whether whole numbers reach the modules as they are.
+
+    Raises:
+        ProtocolError: It cannot be told: some arms are the zoo's, which multiply
+            their inputs, and some the user's own.
+    """
+    if arms is None or not dataset.whole:
+        return False
+    ours = [name for name, arm in arms.items() if arm.spec in entries()]
+    if declared.scale is not None:
+        if not declared.scale and ours:
+            raise ProtocolError(
+                "whole numbers that are not scaled are names, such as token ids, and go"
+                " to modules that look them up",
+                f"scale = false, and {ours[0]} multiplies its inputs",
+                "Use --scale if they are amounts, or a module of your own in its place.",
+            )
+        return not declared.scale
+    if ours and len(ours) < len(arms):
+        theirs = next(name for name in arms if name not in ours)
+        raise ProtocolError(
+            "whole numbers are amounts, which are scaled, or names, such as token ids,"
+            " which are looked up",
+            f"{ours[0]} needs amounts, and {theirs} may need either, in {dataset.name}",
+            "Say which: --scale if they are amounts (in a protocol, scale = true); if"
+            f" they are names, take a module of your own in place of {ours[0]}.",
+        )
+    return not ours
 
 
 def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem:
@@ -531,9 +646,23 @@ def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem
     )
 
 
-def describe_data(name: str, split: data.Split) -> dict[str, Any]:
-    """Returns what a resolved protocol says of its data, as JSON."""
+def describe_data(
+    name: str, split: data.Split, scale: bool | None = None
+) -> dict[str, Any]:
+    """Returns what a resolved protocol says of its data, as JSON.
+
+    What is left out where it is not so came later: other protocols keep their hash.
+    """
+    beyond: dict[str, Any] = {}
+    if scale is False:
+        beyond["scale"] = False
+    if split.x_train.dtype.kind == "i":
+        beyond["inputs"] = "whole numbers"
+    if split.copies.exact or split.copies.near:
+        found = split.copies
+        beyond["copies"] = {"exact": found.exact, "near": found.near, "of": found.of}
     return {
+        **beyond,
         "name": name,
         "digest": split.digest,
         "kind": split.kind,

@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import shutil
-import urllib.parse
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 
 from archtrial.data.preparation import Preparation
 from archtrial.errors import ArmError, RecordsError, StudyError
-from archtrial.files import write
+from archtrial.files import check, name_of, write
 from archtrial.records.store import frozen
 from archtrial.records.table import Run
 from archtrial.training import run
@@ -29,8 +28,7 @@ __all__ = ["Model", "best", "keep", "load_tuned", "tidy", "weights_file"]
 
 
 def _place(folder: Path, arm: str) -> Path:
-    # Any arm's name becomes one that every file system takes.
-    return folder / "tuned" / urllib.parse.quote(arm, safe=" ()=,+_-")
+    return folder / "tuned" / name_of(arm)
 
 
 def weights_file(folder: Path, run: Run) -> Path:
@@ -62,8 +60,9 @@ def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> None:
     weights = weights_file(folder, chosen)
     kept = {**described, "seed": chosen.seed, **_noted(weights, chosen, place)}
     text = json.dumps(kept, indent=2, ensure_ascii=False)
-    write(place.with_name(f"{place.name}.json"), text + "\n")
+    write(place.with_name(f"{place.name}.json"), text + "\n", within=folder)
     final = place.with_name(f"{place.name}.safetensors")
+    check(final, within=folder)
     if weights.exists():
         os.replace(weights, final)
 
@@ -84,7 +83,8 @@ def _noted(weights: Path, chosen: Run, place: Path) -> dict[str, Any]:
 
 def tidy(folder: Path) -> None:
     """Removes the weights that are not kept, when those that are have been."""
-    shutil.rmtree(folder / "tuned" / ".seeds", ignore_errors=True)
+    if not (folder / "tuned").is_symlink():
+        shutil.rmtree(folder / "tuned" / ".seeds", ignore_errors=True)
 
 
 class Model(torch.nn.Module):

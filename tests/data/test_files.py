@@ -39,8 +39,7 @@ def refused(path, words, **options):
         ("a.npy", r"end in \.npz.*a\.npy.*numpy\.savez"),
         ("a.pkl", "never loaded"),
         ("a.xlsx", r"as \.csv"),
-        ("a.tsv", "Rename"),
-        ("a.txt", r"arrays as \.npz"),
+        ("a.xyz", r"arrays as \.npz"),
     ],
 )
 def test_formats_that_are_not_read(tmp_path, name, words):
@@ -77,7 +76,9 @@ def test_only_tables_have_a_target_column(tmp_path):
         (np.uint8(noise(60, 5, 9) * 9 + 90), "image", (1, 5, 9)),
         (noise(60, 3, 8, 9), "image", (3, 8, 9)),
         (noise(60, 8, 9, 3), "image", (3, 8, 9)),
-        (noise(60, 3, 3, 3), "image", (3, 3, 3)),
+        (noise(60, 13, 9, 9), "image", (13, 9, 9)),
+        (noise(60, 9, 9, 13), "image", (13, 9, 9)),
+        (noise(60, 1, 3, 3), "image", (1, 3, 3)),
     ],
 )
 def test_the_shape_of_arrays_says_what_they_are(tmp_path, x, kind, input_shape):
@@ -371,7 +372,9 @@ def test_given_folders_are_used_as_given(tmp_path):
 def test_classes_that_happen_to_be_called_test(tmp_path):
     pictures(tmp_path / "data")
     (tmp_path / "data" / "cat").rename(tmp_path / "data" / "train")
-    assert load(tmp_path / "data").classes == ("dog", "train")
+    refused(tmp_path / "data", "division of the data.*rename.*train to train_class")
+    (tmp_path / "data" / "train").rename(tmp_path / "data" / "train_class")
+    assert load(tmp_path / "data").classes == ("dog", "train_class")
 
 
 def test_folders_that_cannot_be_used(tmp_path):
@@ -387,7 +390,7 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 
 def test_images_beyond_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("archtrial.data.files._MOST_BYTES", 7199)
+    monkeypatch.setattr("archtrial.data.content.MOST_BYTES", 7199)
     pictures(tmp_path)  # 20 x 3 x 5 x 6 x 4 = 7,200 bytes
     refused(tmp_path, "fit into memory.*20 images of 6 x 5.*smaller")
 
@@ -582,7 +585,7 @@ def test_real_data(real, name, options, task, input_shape, sizes):
 def test_what_is_said_of_real_tables(real):
     ames = load(real("regression/ames/kaggle_house_pred_train.csv"))
     notes = " ".join(ames.split(Splits(), 0).notes)
-    assert "they count the rows: Id." in notes
+    assert "they number or name the rows: Id." in notes
     assert "LotFrontage (259, median)" in notes
     california = load(real("regression/california/housing.csv"))
     assert california.classes is not None  # the last column is where the house lies

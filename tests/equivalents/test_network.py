@@ -14,7 +14,8 @@ from torch import nn
 import archtrial
 from archtrial import equivalents, metrics, zoo
 from archtrial.protocol import Recipe
-from archtrial.training import cost, fleet, run
+from archtrial.training import fleet, run
+from archtrial.training.structure import structure
 
 FORMS = {"fcn": archtrial.equivalent_fcn, "lcn": archtrial.locally_connected}
 
@@ -301,7 +302,7 @@ def test_a_fleet_of_them_steps_as_the_loop_does(name, form):
 
 def test_runs_share_a_fleet_exactly_if_they_compute_the_same():
     one, other = (archtrial.equivalent_fcn(small(), (16,)) for _ in range(2))
-    assert cost.structure(one) == cost.structure(other)
+    assert structure(one) == structure(other)
     # The same shapes throughout: what differs is what the windows read.
     plain, wider = (
         archtrial.locally_connected(
@@ -312,7 +313,7 @@ def test_runs_share_a_fleet_exactly_if_they_compute_the_same():
     assert [p.shape for p in plain.parameters()] == [
         p.shape for p in wider.parameters()
     ]
-    assert cost.structure(plain) != cost.structure(wider)
+    assert structure(plain) != structure(wider)
 
 
 def test_weights_at_zero_padding_stay_zero_in_training():

@@ -24,22 +24,35 @@ def test_a_validation_accuracy_has_many_names(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "is_called", "lower", "fraction", "unbounded"),
+    ("name", "is_called", "lower", "fraction", "rate"),
     [
-        ("val_loss", "loss", True, False, True),
-        ("validation", "score", False, False, False),
+        ("val_loss", "loss", True, False, False),
+        ("validation", "score", None, False, False),
         ("val_err", "error", True, False, False),
         ("learning_curve[-1].top_1", "top_1", False, True, False),
         ("val_acc[best]", "accuracy", False, True, False),
         ("val_r2", "r2", False, False, False),
         ("valid macro F1", "macro_f1", False, True, False),
         ("dev/bleu", "bleu", False, False, False),
+        ("val_bpb", "bpb", True, False, False),
+        ("val_crps", "crps", True, False, False),
+        ("val_top1_err", "top_1_error", True, True, False),
+        ("val_neg_mean_squared_error", "neg_squared_error", False, False, False),
+        ("val_neg_log_likelihood", "neg_log_likelihood", True, False, False),
+        ("val_dice_loss", "dice_loss", True, False, False),
+        ("val_score", "score", False, False, False),
+        ("val_loss_accuracy", "loss_accuracy", None, False, False),
+        ("val_loss_reduction", "loss_reduction", None, False, False),
+        ("val_1_acc", "1_accuracy", None, False, False),
+        ("val_energy_score", "energy", None, False, False),
+        ("value", "score", None, False, False),
+        ("val_zeta", "zeta", None, False, False),
     ],
 )
-def test_a_name_says_what_is_measured(name, is_called, lower, fraction, unbounded):
+def test_a_name_says_what_is_measured(name, is_called, lower, fraction, rate):
     found = measure(name)
     assert (found.name, found.lower_is_better) == (is_called, lower)
-    assert (found.fraction, found.unbounded) == (fraction, unbounded)
+    assert (found.fraction, found.rate) == (fraction, rate)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +77,7 @@ def test_another_metric_or_several_are_no_partner():
 
 
 def test_plain_scores_go_before_accuracy_and_losses_come_last():
-    order = ["validation", "val_acc", "val_f1", "val_bleu", "val_loss"]
+    order = ["val_score", "val_acc", "val_f1", "val_bleu", "val_loss", "validation"]
     for i in range(len(order)):
         assert roles(*reversed(order[i:]))["validation"] == order[i]
     found = find(["max_val_acc", "best_val_acc", "final_val_acc"], Wanted())

@@ -13,7 +13,7 @@ from archtrial.records import importers
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import read
 
-HEAD = "arm,pair,seed,validation,test\n"
+HEAD = "arm,pair,seed,val_score,test_score\n"
 
 
 def write(tmp_path, text, name="runs.csv"):
@@ -90,7 +90,7 @@ def test_the_seed_that_all_configurations_share_was_searched_with(tmp_path):
     search = [r for r in found.runs if r.arm == "a" and r.stage == "search"]
     assert sorted(run.validation for run in search) == [0.05, 0.15, 0.25, 0.35]
     again = [r for r in found.runs if r.arm == "a" and r.stage == "confirm"]
-    assert [(run.validation, run.seed) for run in again] == [(0.9, 1), (0.9, 2)]
+    assert sorted((run.validation, run.seed) for run in again) == [(0.9, 1), (0.9, 2)]
 
 
 @pytest.mark.parametrize("score", ["", " ", "nan", "inf", "-inf", "None", "N/A"])
@@ -293,8 +293,10 @@ def test_the_name_of_the_metric_says_its_direction(tmp_path):
     assert not found.bounded
     assert "the opposite" in refusal([csv(tmp_path, frame)], lower_is_better=False)
     plain = searched().rename(columns={"val_acc": "validation", "test_acc": "test"})
-    assert not read([csv(tmp_path, plain)]).measure.lower_is_better
-    assert read([csv(tmp_path, plain)], lower_is_better=True).measure.lower_is_better
+    assert "--lower-is-better or --higher-is-better" in refusal([csv(tmp_path, plain)])
+    for lower in (False, True):
+        found = read([csv(tmp_path, plain)], lower_is_better=lower)
+        assert found.measure.lower_is_better == lower
     named = read([csv(tmp_path, plain)], metric="rmse").measure
     assert (named.name, named.lower_is_better) == ("rmse", True)
     made_up = read([csv(tmp_path, plain)], metric="Elo").measure
@@ -497,7 +499,10 @@ def test_files_can_be_the_repeats(tmp_path):
             "arm a, seed 0 in row 1 and again in row 3",
         ),
         ("arm,val_acc,val_f1\nA,1,1\n", None),
-        ("arm,val_top_1,val_top_5\nA,1,1\n", "Name one: --validation 'val_top_1'"),
+        (
+            "arm,val_top_1,val_top_5\nA,1,1\n",
+            "Name one: --validation val_top_1 or --validation val_top_5",
+        ),
     ],
 )
 def test_mistakes_are_one_message(tmp_path, text, says):
@@ -514,14 +519,14 @@ def test_mistakes_are_one_message(tmp_path, text, says):
         ({"hyperparameters": ("rate",)}, "--hyperparameters"),
         ({"validation": "val_acc", "test": "lr"}, "the same metric"),
         ({"validation": "val_acc[-1].top_1"}, "empty in every row"),
-        ({"validation": "empty"}, "empty in every row"),
+        ({"validation": "acc_empty"}, "empty in every row"),
         ({"cost": "empty"}, "some row has a cost"),
         ({"pair": "row"}, "no value of the pair column"),
     ],
 )
 def test_columns_that_were_named_wrongly(tmp_path, wanted, says):
     frame = searched()
-    frame["empty"] = ""
+    frame["empty"] = frame["acc_empty"] = ""
     assert says in refusal([csv(tmp_path, frame)], Wanted(**wanted))
 
 
@@ -566,11 +571,13 @@ def test_scores_out_of_range_are_refused_with_the_row(tmp_path):
     assert "row 6, validation: 930" in refusal([csv(tmp_path, frame)])
     frame.loc[5, "val_acc"] = -0.5
     assert "accuracy lies between 0 and 1" in refusal([csv(tmp_path, frame)])
-    plain = searched(16).rename(columns={"val_acc": "validation", "test_acc": "test"})
-    plain.loc[5, "validation"] = 79.0
+    plain = searched(16).rename(
+        columns={"val_acc": "val_score", "test_acc": "test_score"}
+    )
+    plain.loc[5, "val_score"] = 79.0
     assert "row 6" in refusal([csv(tmp_path, plain)])
     assert not read([csv(tmp_path, plain)], metric="Elo").bounded
-    plain["validation"] = 100 + plain["validation"]
+    plain["val_score"] = 100 + plain["val_score"]
     assert not read([csv(tmp_path, plain)], Wanted(test="none")).bounded
 
 
@@ -666,12 +673,12 @@ def test_the_best_epoch_of_nested_curves(tmp_path):
         validation="curve[best].val", test="curve[best].test",
         hyperparameters=("lr", "widths"),
     )  # fmt: skip
-    found = read([path], wanted).runs[:6]
+    found = read([path], wanted, lower_is_better=False).runs[:6]
     assert [r.validation for r in found if not r.diverged] == [0.6, 0.9, 0.5]
     tests = [r.test for r in found if not r.diverged]
     assert tests == pytest.approx([0.01, 0.12, 0.4])
     assert list(found[0].configuration) == ["lr"]
-    lowest = read([path], wanted, lower_is_better=True).runs
+    lowest = read([path], wanted, lower_is_better=True, failed_score="none").runs
     assert lowest[0].validation == 0.1
 
 

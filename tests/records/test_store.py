@@ -1,5 +1,9 @@
+import contextlib
+import errno
 import json
 import math
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +12,7 @@ import numpy as np
 import pytest
 
 from archtrial.errors import RecordsError, StudyError
+from archtrial.protocol import digest
 from archtrial.records import store as room
 from archtrial.records.store import Store, frozen, key
 from archtrial.records.table import CurvePoint, Run
@@ -31,16 +36,19 @@ def a_run(arm="mlp", pair=0, seed=0, **changes):
     )
 
 
+HASH = digest({"effort": 4})
+
+
 def fill(folder, **changes):
     with Store(folder) as store:
-        store.declare("abc", '{"effort": 4}', '{"data": "digits"}')
+        store.declare(HASH, '{"effort": 4}', '{"data": "digits"}')
         store.add([(a_run(**changes), np.array([1, 0, 2], dtype=np.uint16))])
 
 
 def test_what_is_added_is_read_back_by_another_store(tmp_path):
     fill(tmp_path)
     with Store(tmp_path, read_only=True) as store:
-        assert store.protocol() == ("abc", {"effort": 4}, {"data": "digits"})
+        assert store.protocol() == (HASH, {"effort": 4}, {"data": "digits"})
         assert store.runs() == [a_run()]
         (sealed,) = store.sealed().values()
         np.testing.assert_array_equal(sealed, np.array([1, 0, 2], dtype=np.uint16))
@@ -151,8 +159,24 @@ def test_what_was_measured_is_read_back(tmp_path):
         assert math.isnan(second.measures["curvature"]["end"])
 
 
-def test_only_an_experiments_runs_need_this_release(tmp_path):
+def as_before(folder, version):
+    """Lets a folder hold an empty store of an older release."""
+    folder.mkdir(exist_ok=True)
+    with sqlite3.connect(folder / room.FILE_NAME) as connection:
+        for statement in room._TABLES_BEFORE:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version}")
+    connection.close()
+
+
+def test_a_new_store_needs_this_release(tmp_path):
+    fill(tmp_path)
+    assert version(tmp_path) == room.SCHEMA == 4
+
+
+def test_only_an_experiments_runs_need_more_than_the_release_that_began(tmp_path):
     """A reader of version 2 says so, and reads every store without them."""
+    as_before(tmp_path, 2)
     fill(tmp_path)
     assert version(tmp_path) == 2
     new = (a_run(pair=1, measures={"deviation": 0.5}), np.zeros(1))
@@ -170,25 +194,21 @@ def test_only_an_experiments_runs_need_this_release(tmp_path):
     assert version(tmp_path) == 3
     with Store(tmp_path) as store:
         assert [run.pair for run in store.runs()] == [0, 1, 2]
+    as_before(tmp_path / "other", 2)
     fill(tmp_path / "other", reading="best")
     assert version(tmp_path / "other") == 3
 
 
 def test_a_store_of_the_first_version_is_read_and_gone_on_with(tmp_path):
+    as_before(tmp_path, 1)
     fill(tmp_path)
-    path = tmp_path / room.FILE_NAME
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version=1")
-    connection.close()
     with Store(tmp_path) as store:
         assert store.runs() == [a_run()]
         store.add([(a_run(pair=1), np.zeros(1))])
         details = store._connection.execute("SELECT details FROM runs").fetchall()
     # What it gets is what its own version would have written.
     assert all("rung" not in json.loads(text) for (text,) in details)
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-    connection.close()
+    assert version(tmp_path) == 1
 
 
 def test_a_run_without_a_score_is_told_from_one_that_is_sealed(tmp_path):
@@ -275,7 +295,7 @@ def test_a_store_cut_off_in_the_middle(tmp_path):
         path.write_bytes(whole[:kept])
         with pytest.raises(RecordsError, match="whole") as caught:
             Store(tmp_path)
-        assert "Restore it" in str(caught.value)
+        assert "Restore the folder" in str(caught.value)
 
 
 def test_a_store_with_a_hole(tmp_path):
@@ -333,7 +353,7 @@ def test_a_full_disk(tmp_path):
 def test_what_is_frozen_in_a_folder(tmp_path):
     assert frozen(tmp_path / "nope") is None
     fill(tmp_path)
-    assert frozen(tmp_path) == ("abc", {"effort": 4}, {"data": "digits"})
+    assert frozen(tmp_path) == (HASH, {"effort": 4}, {"data": "digits"})
     (tmp_path / room.FILE_NAME).write_text("no database at all " * 100)
     with pytest.raises(RecordsError, match="whole"):
         frozen(tmp_path)
@@ -387,3 +407,127 @@ def test_a_system_without_a_table_of_mounts(tmp_path, monkeypatch):
 def test_a_store_without_a_protocol(tmp_path):
     with Store(tmp_path) as store:
         assert store.protocol() is None
+
+
+@pytest.mark.parametrize("name", ["study.sqlite", "study.sqlite-wal", "lock"])
+def test_a_store_is_not_written_through_a_link(tmp_path, name):
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "study"
+    fill(folder)
+    shutil.move(folder / "study.sqlite", elsewhere)
+    content = elsewhere.read_bytes()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(StudyError, match=f"{name} is a link"):
+        Store(folder)
+    assert elsewhere.read_bytes() == content
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EACCES, errno.EOPNOTSUPP])
+def test_a_file_system_that_locks_nothing_is_told_from_another_writer(
+    tmp_path, monkeypatch, code
+):
+    """SQLite says busy of both."""
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    with Store(tmp_path):
+        with pytest.raises(StudyError, match="another archtrial is at work"):
+            Store(tmp_path)
+        monkeypatch.setattr("fcntl.lockf", refuse)
+        with pytest.raises(StudyError, match="locks files") as caught:
+            Store(tmp_path)
+        assert os.strerror(code) in caught.value.received
+        assert "--study" in caught.value.way_out
+    assert {path.name for path in tmp_path.iterdir()} == {"study.sqlite", "lock"}
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+static int refused(int command) {
+  return command == F_SETLK || command == F_SETLKW;
+}
+#define SHIM(name) \
+int name(int handle, int command, ...) { \
+  va_list list; va_start(list, command); \
+  void *argument = va_arg(list, void *); va_end(list); \
+  int (*real)(int, int, ...) = dlsym(RTLD_NEXT, #name); \
+  if (refused(command)) { errno = ENOLCK; return -1; } \
+  return real(handle, command, argument); \
+}
+SHIM(fcntl)
+SHIM(fcntl64)
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a compiler")
+def test_a_file_system_that_refuses_locks_itself(tmp_path):
+    (tmp_path / "shim.c").write_text(SHIM)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"],
+        cwd=tmp_path, check=True,
+    )  # fmt: skip
+    code = "import sys; from archtrial.records.store import Store; Store(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "study"],
+        env={**os.environ, "LD_PRELOAD": str(tmp_path / "shim.so")},
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "does not: No locks available" in done.stderr
+    assert "another archtrial" not in done.stderr
+
+
+def test_a_system_without_such_locks(tmp_path, monkeypatch):
+    with Store(tmp_path):
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+        with pytest.raises(StudyError, match="another archtrial is at work"):
+            Store(tmp_path)
+
+
+@contextlib.contextmanager
+def nobody():
+    """Somebody who may read, and write nothing."""
+    if not hasattr(os, "seteuid") or os.geteuid() != 0:
+        pytest.skip("needs the right to be somebody else")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_reading_where_nothing_can_be_written(tmp_path):
+    fill(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "log")
+    with Store(tmp_path / "log") as store:
+        store.note("one", "more")
+        wal = (tmp_path / "log" / "study.sqlite-wal").read_bytes()
+    shutil.copytree(tmp_path / "whole", tmp_path / "empty")
+    (tmp_path / "empty" / "study.sqlite-wal").touch()
+    (tmp_path / "log" / "study.sqlite-wal").write_bytes(wal)
+    for place in (tmp_path, *tmp_path.parents[:-2]):
+        place.chmod(0o755)
+    with nobody():
+        for name in ("whole", "empty"):
+            with Store(tmp_path / name, read_only=True) as store:
+                assert len(store.runs()) == 1
+        with pytest.raises(StudyError, match="Copy the whole folder"):
+            Store(tmp_path / "log", read_only=True)
+        with pytest.raises(StudyError, match="permissions"):
+            Store(tmp_path / "whole")
+    # What the message says works.
+    shutil.copytree(tmp_path / "log", tmp_path / "copy")
+    with Store(tmp_path / "copy", read_only=True) as store:
+        assert len(store.runs()) == 1
+
+
+def test_a_lock_of_nobody_where_nothing_can_be_made(tmp_path, monkeypatch):
+    (tmp_path / "lock").mkdir()
+    monkeypatch.setattr(room.uuid, "uuid4", lambda: type("U", (), {"hex": "a/b"}))
+    with pytest.raises(StudyError, match="can be written to"):
+        Store(tmp_path)

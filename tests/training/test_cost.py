@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from archtrial.training import cost
+from archtrial.training.structure import structure
 
 BATCH = 6
 
@@ -106,18 +107,16 @@ def test_shared_parameters_count_once():
 
 def test_structure_tells_what_computes_differently():
     def made(**options):
-        return cost.structure(
-            nn.Sequential(nn.Conv1d(2, 4, 3, **options), nn.Dropout(0.1))
-        )
+        return structure(nn.Sequential(nn.Conv1d(2, 4, 3, **options), nn.Dropout(0.1)))
 
     assert made() == made()
     assert made() != made(stride=2)
     assert made() != made(bias=False)
-    assert cost.structure(nn.ReLU()) != cost.structure(nn.GELU())
+    assert structure(nn.ReLU()) != structure(nn.GELU())
 
 
 def test_structure_leaves_out_dropouts_probability():
-    assert cost.structure(nn.Dropout(0.1)) == cost.structure(nn.Dropout(0.4))
+    assert structure(nn.Dropout(0.1)) == structure(nn.Dropout(0.4))
 
 
 class WithFunction(nn.Module):
@@ -127,13 +126,11 @@ class WithFunction(nn.Module):
 
 
 def test_structure_sees_functions_and_numbers_of_a_users_module():
-    assert cost.structure(WithFunction(lambda x: x + 1)) != cost.structure(
+    assert structure(WithFunction(lambda x: x + 1)) != structure(
         WithFunction(lambda x: x + 2)
     )
-    assert cost.structure(WithFunction(0.1)) != cost.structure(WithFunction(0.2))
-    assert cost.structure(WithFunction(torch.relu)) != cost.structure(
-        WithFunction(torch.tanh)
-    )
+    assert structure(WithFunction(0.1)) != structure(WithFunction(0.2))
+    assert structure(WithFunction(torch.relu)) != structure(WithFunction(torch.tanh))
 
 
 class CopiedAtTheSecondTry(nn.Linear):

@@ -311,15 +311,20 @@ class CannotBeCalled(Raises):
         raise ArmError("it can be called", "not on this", "Take another.")
 
 
+def test_a_fault_of_form_stops_at_the_first_run():
+    with pytest.raises(run.FormError) as raised:
+        run.train(problem(), job(functools.partial(linear, 3)))
+    assert str(raised.value).splitlines() == [
+        "an architecture returns (batch, 2) outputs: (20, 3) for a batch of 20",
+        "Let its last layer have 2 outputs; it is told so as num_outputs.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (cannot_be_built, "width is a multiple of heads: width = 5"),
         (functools.partial(CannotBeCalled, None), "it can be called: not on this"),
-        (
-            functools.partial(linear, 3),
-            "an architecture returns (batch, 2) outputs: (20, 3) for a batch of 20",
-        ),
         (nn.Flatten, "an architecture has parameters to train: Flatten has none"),
     ],
 )

@@ -8,13 +8,16 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from archtrial import zoo
+from archtrial import metrics, zoo
 from archtrial.errors import ArmError, ProtocolError, StudyError
+from archtrial.protocol import Recipe
 from archtrial.space import Choice, Integer, Real
+from archtrial.training import rehearsal, run
 from archtrial.zoo import arms
 
 NET = """
@@ -51,7 +54,25 @@ def write(tmp_path):
 
 
 def check(architecture, values=None, shape=(40,), outputs=10, kind="sequence"):
-    arms.check(architecture, shape, outputs, kind, values or {})
+    """Rehearses an architecture, as a study does before its first run."""
+    arms.check_kind(architecture, kind)
+    values = dict(values or {})
+    hyperparameters = {
+        name: values.pop(name)
+        for name in ("learning_rate", "dropout")
+        if name in values and name not in architecture.accepts
+    }
+    x = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
+    task = "regression" if outputs == 1 else "classification"
+    y = np.arange(8) / 7 if outputs == 1 else np.arange(8) % outputs
+    problem = run.Problem(
+        x_train=x, y_train=y, x_validation=x, y_validation=y, x_test=x, task=task,
+        num_outputs=outputs, metric=metrics.default(task), recipe=Recipe(), steps=4,
+        batch_size=2,
+    )  # fmt: skip
+    build = functools.partial(architecture.build, shape, outputs, values)
+    job = run.Job(build, hyperparameters, 1, 1, 1)
+    return rehearsal.rehearse(architecture.spec, problem, {"": job}, architecture.place)
 
 
 def message(call, *args, **keywords):
@@ -102,9 +123,10 @@ def test_every_zoo_arm_passes_the_check(name):
         values = {key: d.value(quantile) for key, d in arm.space.items()}
         values |= {"learning_rate": 0.1}
         if "sequence" in zoo.get(name).kinds:
-            check(arm, values)
+            seen = check(arm, values)
         else:
-            check(arm, values, shape=(3, 32, 32), kind="image")
+            seen = check(arm, values, shape=(3, 32, 32), kind="image")
+        assert seen == rehearsal.Rehearsed((), None)
 
 
 def test_a_sequence_is_refused_by_what_needs_images():
@@ -444,7 +466,7 @@ def test_dropout_needs_something_that_drops_out():
         {"dropout": 0.1},
     )
     said = message(check, arms.find(lambda: nn.Linear(40, 10)), {"dropout": 0.1})
-    assert "neither a parameter dropout nor an nn.Dropout" in said
+    assert "has no nn.Dropout" in said
 
 
 def test_errors_of_the_users_code_name_its_line(write):
@@ -472,7 +494,7 @@ def test_errors_of_the_users_code_name_its_line(write):
     said = message(check, arms.find(path + ":Late"))
     assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in said
     assert f"({path}, line 13)" in said
-    assert "two examples of shape (40,)" in said
+    assert "trained on a batch of shape (2, 40)" in said
     said = message(check, arms.find(path + ":bare"))
     assert f"({path}, line 14)" in said
     assert "NotImplementedError (" in message(check, arms.find(path + ":silent"))
@@ -491,9 +513,12 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        (lambda y: y[:, :9], ["(2, 10)", "the shape (2, 9)", "10 outputs"]),
-        (lambda y: y[0], ["the shape (10,)"]),
-        (lambda y: (y, y), ["type tuple"]),
+        (
+            lambda y: y[:, :9],
+            ["(batch, 10) outputs", "(2, 9) for", "10 outputs; it is told"],
+        ),
+        (lambda y: y[0], ["(10,) for a batch of 2"]),
+        (lambda y: (y[0], y, y), ["tuple of (10,), (2, 10), (2, 10)"]),
         (lambda y: None, ["type NoneType"]),
         (lambda y: y.detach(), ["no gradient reaches any", ".detach()"]),
         (lambda y: y.argmax(1, keepdim=True).expand(2, 10), ["torch.int64"]),
@@ -505,8 +530,8 @@ def test_wrong_output(what, words):
 
 
 def test_one_output_is_a_column():
-    said = message(check, arms.find(lambda: nn.Flatten(0)), shape=(1,), outputs=1)
-    assert "(2, 1)" in said
+    said = message(check, arms.find(lambda: nn.Linear(1, 2)), shape=(1,), outputs=1)
+    assert "(batch, 1) outputs: (2, 2)" in said
     assert "1 output;" in said
 
 

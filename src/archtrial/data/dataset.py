@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from archtrial.data.cells import is_number
+from archtrial.data.copies import search
+from archtrial.data.delimited import listing
 from archtrial.data.preparation import Preparation
 from archtrial.data.split import Array, Rows, Split, draw
-from archtrial.data.tables import Column, encode, fitted, is_number, listing
+from archtrial.data.tables import Column, encode, fitted
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
@@ -44,8 +47,21 @@ class Dataset:
     groups: Array | None
     standardise: bool
     """False where the inputs are on their final scale already."""
+    task_guessed: bool = False
+    """Whether the task was found from the target's values alone."""
 
-    def split(self, splits: Splits, seed: int) -> Split:
+    @property
+    def whole(self) -> bool:
+        """Whether the inputs are whole numbers and no image: counts, or names (ids)."""
+        return (
+            not isinstance(self.inputs, tuple)
+            and self.kind in ("array", "sequence")
+            and self.inputs.dtype.kind in "iu"
+        )
+
+    def split(
+        self, splits: Splits, seed: int, *, scale: bool = True, names: bool = False
+    ) -> Split:
         """Divides the rows, scales the inputs and seals the test labels.
 
         What is fitted (means, medians, categories) is fitted on the training rows.
@@ -53,6 +69,9 @@ class Dataset:
         Args:
             splits: As the protocol declares.
             seed: The protocol's seed.
+            scale: False leaves the inputs on the scale that they have.
+            names: Whether whole numbers, if the inputs are such, stay what they are,
+                int64, as an embedding wants them.
 
         Raises:
             DataError: The rows do not allow such a division.
@@ -76,14 +95,23 @@ class Dataset:
         if splits.groups is not None:
             notes.append(f"Column {splits.groups} names the groups and is no input.")
         if isinstance(inputs, tuple):
-            encoded, remarks = encode(inputs, rows.train)
+            encoded, remarks = encode(inputs, rows.train, scale=scale)
             parts = [encoded[members] for members in rows]
-        elif self.standardise:
+        elif self.whole and names:
+            _check_names(self.name, inputs)
+            parts = [inputs[members].astype(np.int64) for members in rows]
+            remarks = [
+                "Inputs are whole numbers and reach the modules as they are (scale ="
+                " true if they are amounts)."
+            ]
+        elif self.standardise and scale:
             parts, remarks = _standardised(inputs, rows, self.kind)
         else:
             parts = [inputs[members].astype(np.float32) for members in rows]
-            remarks = []
-        notes += remarks + _copies(parts)
+            remarks = [] if scale else ["Inputs are not scaled, as declared."]
+        _check_float32(self.name, parts)
+        copies = search(parts, y_train)
+        notes += [*remarks, *copies.notes]
         if groups is not None:
             notes += _torn_groups(groups, rows)
         return Split(
@@ -101,6 +129,7 @@ class Dataset:
             classes=self.classes,
             notes=tuple(notes),
             digest=self._digest(rows),
+            copies=copies,
         )
 
     def _preparation(
@@ -224,7 +253,8 @@ def assemble(
             f"{targets.dtype} in {name}",
         )
     remarks: list[str] = []
-    if task is None and known_task is None:
+    guessed = task is None and known_task is None
+    if guessed:
         task, reason = _find_task(targets, kind)
         remarks.append(f"Task: {task}, since {reason}.")
     task = task or known_task
@@ -243,6 +273,7 @@ def assemble(
         given=given,
         groups=groups,
         standardise=standardise,
+        task_guessed=guessed,
     )
 
 
@@ -284,6 +315,26 @@ def _check_finite(what: str, values: Array) -> None:
         )
 
 
+def _check_names(name: str, inputs: Array) -> None:
+    if inputs.dtype.kind == "u" and inputs.max() > np.iinfo(np.int64).max:
+        raise DataError(
+            "whole numbers that reach a module have 64 bits",
+            f"{inputs.max()} in the inputs of {name}",
+            "Number the names from 0, or use --scale.",
+        )
+
+
+def _check_float32(name: str, parts: list[Array]) -> None:
+    """Refuses inputs that are numbers, but none that float32 holds."""
+    for part in parts:
+        if part.dtype == np.float32 and not np.isfinite(part).all():
+            raise DataError(
+                f"the inputs of {name} are numbers that 32 bits can hold",
+                "some are beyond 3.4e38, or their spread is",
+                "Use another unit, or their logarithms.",
+            )
+
+
 def _find_task(targets: Array, kind: str) -> tuple[str, str]:
     """Returns the task and the reason."""
     if targets.dtype.kind == "U":
@@ -300,7 +351,7 @@ def _find_task(targets: Array, kind: str) -> tuple[str, str]:
         return (
             "classification",
             f"the target holds {distinct} distinct whole numbers in"
-            f' {len(targets)} rows (task = "regression" if they are amounts)',
+            f" {len(targets)} rows (--task regression, or a metric of regression, if they are amounts)",
         )
     return (
         "regression",
@@ -337,7 +388,7 @@ def _labels(targets: Array) -> tuple[Array, tuple[str, ...]]:
             f"{len(values)} distinct targets in {len(targets)} rows, such as"
             f" {str(values[0])!r}",
             "Choose another target. If it is meant to be an amount, remove what is"
-            ' not a number and use task = "regression".',
+            " not a number and use --task regression.",
         )
     whole = values.dtype.kind == "f" and (values == np.floor(values)).all()
     names = values.astype(np.int64) if whole else values
@@ -351,8 +402,8 @@ def _values(targets: Array) -> Array:
             raise DataError(
                 "the target of a regression is a number",
                 f"the text {str(targets[words[0]])!r} in data row {words[0] + 1}",
-                "Correct the value, choose another target, or use task ="
-                ' "classification".',
+                "Correct the value, choose another target, or use --task"
+                " classification.",
             )
     values: Array = targets.astype(np.float64)
     _check_finite("the targets", values)
@@ -424,28 +475,6 @@ def _gives_away(values: Array, y: Array, task: str) -> bool:
     return True
 
 
-def _copies(parts: list[Array]) -> list[str]:
-    """Reports inputs that occur in two sets, byte for byte."""
-    seen = [
-        [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part]
-        for part in parts
-    ]
-    notes = []
-    for first, second, a, b in (
-        ("training", "validation", 0, 1),
-        ("training", "test", 0, 2),
-        ("validation", "test", 1, 2),
-    ):
-        known = set(seen[a])
-        count = sum(row in known for row in seen[b])
-        if count:
-            notes.append(
-                f"{count} of {len(seen[b])} {second} examples have an exact copy of"
-                f" their inputs in the {first} set."
-            )
-    return notes
-
-
 def _torn_groups(groups: Array, rows: Rows) -> list[str]:
     """Reports groups on both sides, where the kind of split allowed it."""
     sides = [set(groups[members].tolist()) for members in rows]
@@ -485,7 +514,10 @@ def _standardised(
             start += len(block)
         parts.append(part)
     still = np.flatnonzero(constant).tolist()
-    notes = []
+    notes = [
+        f"Inputs are scaled: each {unit} has mean 0 and standard deviation 1 over the"
+        " training rows."
+    ]
     if still:
         one = f"{unit}s" if still[1:] else unit
         named = listing([str(index) for index in still])

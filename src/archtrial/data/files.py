@@ -1,53 +1,111 @@
 """Readers of files and folders, one format a section. None of them unpickles."""
 
-import collections
-import csv
+import dataclasses
 import difflib
-import gzip
+import math
 import re
+import shlex
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from archtrial.data.cells import Notation
+from archtrial.data.content import bytes_of, check_size, damaged, text_of
 from archtrial.data.dataset import Dataset, assemble
+from archtrial.data.delimited import listing, parse, without_indices
+from archtrial.data.images import read_folder
+from archtrial.data.series import is_ucr, read_ts, read_ucr
 from archtrial.data.split import TEST, TRAIN, VALIDATION, Array
-from archtrial.data.tables import Column, columns_of, listing, parse_csv
+from archtrial.data.tables import Column, columns_of, columns_of_texts
 from archtrial.errors import DataError
 
-__all__ = ["read"]
+__all__ = ["Reading", "read"]
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-# Data stay in memory while a study trains; as float32, more than this is refused.
-_MOST_BYTES = 8 * 2**30
 _IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$")
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_TEXTS = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ".psv")
+_TABLES = (*_TEXTS, ".parquet", *(f"{e}{z}" for e in _TEXTS for z in (".gz", ".zip")))
 
 
-def read(path: Path, target: str | None, task: str | None) -> Dataset:
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What the user says of data; None where the data have to tell."""
+
+    target: str | None = None
+    """A table's column to predict; its last one if None."""
+    task: str | None = None
+    """"classification" or "regression"; found from the target if None."""
+    channels: str | None = None
+    """"first" or "last": where arrays of series or images have their channels."""
+    decimal: str | None = None
+    """"point" or "comma": the decimal sign of a table of texts."""
+    dates: str | None = None
+    """"day-first" or "month-first": the dates of a table of texts."""
+    groups: str | None = None
+    """A table's column that names each row's group."""
+
+
+def read(path: Path, told: Reading) -> Dataset:
     """Reads a file or folder in the format that its name says.
 
     Args:
         path: What exists.
-        target: A table's column to predict; its last one if None.
-        task: "classification" or "regression"; found from the target if None.
+        told: What the user says of it.
 
     Raises:
         DataError: The format is unknown or the content cannot be used.
     """
-    reader = _reader_of(path)
-    if reader is _read_table:
-        return _read_table(path, target, task)
-    if target is not None:
+    shown = path.resolve().name
+    if not shown.isprintable():
+        raise DataError(
+            "the name of a data file has printable characters alone",
+            ascii(shown),
+            "Rename it.",
+        )
+    try:
+        reader = _reader_of(path)
+        _check_told(path, reader, told)
+        if reader is _read_table:
+            return _read_table(path, told)
+        if reader in (_read_npz, _read_idx):
+            return reader(path, told.task, told.channels)
+        return reader(path, told.task)
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        raise DataError(
+            "data are a file or folder that can be read", str(error)
+        ) from error
+    except MemoryError as error:
+        raise DataError(
+            "data fit into memory", f"{path.name} does not", "Use fewer examples."
+        ) from error
+
+
+def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> None:
+    """Refuses what does not go with the format."""
+    if reader is not _read_table and told.target is not None:
         raise DataError(
             "target names a column of a table (.csv, .parquet)",
-            f"{target!r} for {path.name}",
+            f"{told.target!r} for {path.name}",
             "Leave it out: these data bring their targets.",
         )
-    return reader(path, task)
+    of_texts = reader is _read_table
+    for name in ("decimal", "dates"):
+        value = getattr(told, name)
+        if value is not None and not of_texts:
+            raise DataError(
+                f"{name} is for tables of texts", f"{value} for {path.name}",
+                "Leave it out.",
+            )  # fmt: skip
+    if told.channels is not None and reader not in (_read_npz, _read_idx):
+        raise DataError(
+            "channels is for arrays of three or four dimensions (.npz, IDX)",
+            f"{told.channels} for {path.name}",
+            "Leave it out.",
+        )
 
 
 def _reader_of(path: Path) -> Callable[..., Dataset]:
@@ -56,117 +114,133 @@ def _reader_of(path: Path) -> Callable[..., Dataset]:
         if any(_IDX_NAME.search(name) for name in names):
             return _read_idx
         if any(name.endswith(".ts") for name in names):
-            return _read_ts
-        return _read_folder
+            return read_ts
+        if any(is_ucr(Path(name)) for name in names):
+            return read_ucr
+        _check_folder(path, names)
+        return read_folder
+    if not path.is_file():
+        raise DataError("data are a file or a folder", f"{path.name} is neither")
     if path.stat().st_size == 0:
         raise DataError("a data file holds something", f"{path.name} is empty")
     if _IDX_NAME.search(path.name):
         return _read_idx
+    if is_ucr(path):
+        return read_ucr
     name = path.name.lower()
-    for ending, reader in (
-        (".npz", _read_npz),
-        (".csv", _read_table),
-        (".csv.gz", _read_table),
-        (".parquet", _read_table),
-        (".ts", _read_ts),
-    ):
-        if name.endswith(ending):
-            return reader
+    if name.endswith(_TABLES):
+        return _read_table
+    if name.endswith(".npz"):
+        return _read_npz
+    if name.endswith(".ts"):
+        return read_ts
     raise DataError(
-        "data files end in .npz, .csv, .csv.gz, .parquet, .ts or idx?-ubyte",
+        "data files end in .npz, .csv, .tsv, .txt (also .gz and .zip), .parquet, .ts or"
+        " idx?-ubyte",
         path.name,
         {
             ".npy": "Put x and y into one file: numpy.savez('data.npz', x=x, y=y).",
             ".pkl": "Pickles can run code and are never loaded: save the arrays with"
             " numpy.savez('data.npz', x=x, y=y).",
             ".xlsx": "Save the sheet as .csv.",
-            ".tsv": "Rename it to .csv; tabs are recognised.",
+            ".zip": "Unpack it, and give the path of the file or folder.",
         }.get(path.suffix.lower(), "Save arrays as .npz and tables as .csv."),
     )
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path.name} can be read to its end",
-        str(error) or type(error).__name__,
-        "The file is damaged or cut off: copy or download it again.",
-    )
-
-
-def _text(path: Path) -> str:
-    """Returns a text file's content, gzip undone."""
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, error) from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+def _check_folder(path: Path, names: list[str]) -> None:
+    """Says which file is meant where a folder holds data files and no folder."""
+    readable = [n for n in names if n.lower().endswith((".npz", *_TABLES))]
+    if readable and not any((path / name).is_dir() for name in names):
         raise DataError(
-            f"{path.name} is text in UTF-8",
-            f"byte {error.start} is not",
-            "Save it with the encoding UTF-8.",
-        ) from error
-    if not text.strip():
-        raise DataError("a data file holds something", f"{path.name} is empty")
-    return text
+            "a folder of data holds a folder of images for each class",
+            f"{path.name} holds {listing(readable)}",
+            f"Give the path of the file: {path / readable[0]}.",
+        )
 
 
 # --- .npz ---------------------------------------------------------------------------
 
+
+def _aliases(part: str, *more: str) -> tuple[str, ...]:
+    """Returns how arrays of a set are called: x_val, val_x, val_images, xval, ..."""
+    which, _, words = part.partition(" ")
+    return tuple(
+        dict.fromkeys(
+            name
+            for word in words.split()
+            for title in (which, which.upper())
+            for name in (
+                f"{title}_{word}", f"{word}_{title}", f"{title}{word}",
+                f"{title}{word.capitalize()}",
+            )
+        )
+    ) + more  # fmt: skip
+
+
 _NPZ_NAMES = {
-    "x": ("x", "X", "x_train", "X_train", "images", "train_images"),
-    "y": ("y", "Y", "y_train", "Y_train", "labels", "train_labels"),
-    "x_test": ("x_test", "X_test", "test_images"),
-    "y_test": ("y_test", "Y_test", "test_labels"),
+    "x": ("x", "X", *_aliases("x train"), "images", "train_images"),
+    "y": ("y", "Y", *_aliases("y train"), "labels", "train_labels"),
+    "x_test": _aliases("x test", "test_images", "test_data"),
+    "y_test": _aliases("y test", "test_labels"),
+    "x_validation": _aliases(
+        "x validation val valid dev",
+        *(
+            f"{word}_{what}"
+            for word in ("validation", "val", "valid", "dev")
+            for what in ("images", "data")
+        ),
+    ),
+    "y_validation": _aliases(
+        "y validation val valid dev",
+        *(f"{word}_labels" for word in ("validation", "val", "valid", "dev")),
+    ),
     "groups": ("groups",),
 }
+_SETS = {"x_test": TEST, "x_validation": VALIDATION}
 
 
-def _read_npz(path: Path, task: str | None) -> Dataset:
-    arrays, notes = _npz_arrays(path)
+def _read_npz(path: Path, task: str | None, channels: str | None) -> Dataset:
+    arrays, others = _npz_arrays(path)
     for name in ("x", "y"):
         if name not in arrays:
             raise DataError(
                 "a .npz file holds x and y",
-                f"{path.name} has no {name}",
+                f"{path.name} has no {name}"
+                + (f", but {listing(sorted(others))}" if others else ""),
                 "Save it with numpy.savez('data.npz', x=x, y=y).",
             )
-    if ("x_test" in arrays) != ("y_test" in arrays):
-        raise DataError(
-            "x_test and y_test come together",
-            f"{path.name} has only {'x_test' if 'x_test' in arrays else 'y_test'}",
-            "Add the other, or leave both out and let the protocol draw a test set.",
-        )
+    notes = [f"Not used from {path.name}: {listing(others)}."] if others else []
+    for which in ("test", "validation"):
+        if (f"x_{which}" in arrays) != (f"y_{which}" in arrays):
+            only = "x" if f"x_{which}" in arrays else "y"
+            raise DataError(
+                f"x_{which} and y_{which} come together",
+                f"{path.name} has only {only}_{which}",
+                "Add the other, or leave both out and let the protocol draw a"
+                f" {which} set.",
+            )
     x, y = arrays["x"], _column_vector(path, "y", arrays["y"])
     count = _aligned(path, "x", x, "y", y)
     groups = arrays.get("groups")
     if groups is not None:
         groups = _column_vector(path, "groups", groups)
         _aligned(path, "x", x, "groups", groups)
+    sizes, parts = [count], [TRAIN]
+    for name, part in _SETS.items():
+        if name in arrays:
+            x, y = _joined(path, name, arrays, x, y)
+            sizes.append(len(arrays[name]))
+            parts.append(part)
+            notes.append(f"The {name[2:]} set is that of {path.name}, as it comes.")
     given = None
-    if "x_test" in arrays:
-        x_test = arrays["x_test"]
-        y_test = _column_vector(path, "y_test", arrays["y_test"])
-        extra = _aligned(path, "x_test", x_test, "y_test", y_test)
-        if x.shape[1:] != x_test.shape[1:]:
-            raise DataError(
-                "the examples of x and x_test have the same shape",
-                f"{x.shape[1:]} and {x_test.shape[1:]} in {path.name}",
-            )
-        if (y.dtype.kind in "US") != (y_test.dtype.kind in "US"):
-            raise DataError(
-                "y and y_test are both numbers or both texts",
-                f"{y.dtype} and {y_test.dtype} in {path.name}",
-            )
-        x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test])
-        given = np.repeat([TRAIN, TEST], [count, extra])
+    if len(parts) > 1:
+        given = np.repeat(parts, sizes)
         if groups is not None:
             # Whose rows are in a given test set is not asked: it stays as it is.
-            groups = np.concatenate([groups.astype(str), np.full(extra, "")])
-    x, kind, remarks = _shape_of_inputs(path, x)
+            rest = np.full(sum(sizes[1:]), "")
+            groups = np.concatenate([groups.astype(str), rest])
+    x, kind, remarks = _shape_of_inputs(path, x, channels)
     return assemble(
         path.name,
         x,
@@ -179,28 +253,62 @@ def _read_npz(path: Path, task: str | None) -> Dataset:
     )
 
 
+def _joined(
+    path: Path, name: str, arrays: Mapping[str, Array], x: Array, y: Array
+) -> tuple[Array, Array]:
+    """Returns the examples with those of another set below them."""
+    labels = f"y_{name[2:]}"
+    more, y_more = arrays[name], _column_vector(path, labels, arrays[labels])
+    _aligned(path, name, more, labels, y_more)
+    if x.shape[1:] != more.shape[1:]:
+        raise DataError(
+            f"the examples of x and {name} have the same shape",
+            f"{x.shape[1:]} and {more.shape[1:]} in {path.name}",
+        )
+    for one, other, word in ((x, more, name), (y, y_more, labels)):
+        if (one.dtype.kind in "US") != (other.dtype.kind in "US"):
+            raise DataError(
+                f"{word[0]} and {word} are both numbers or both texts",
+                f"{one.dtype} and {other.dtype} in {path.name}",
+            )
+        if (one.dtype.kind in "biu") != (other.dtype.kind in "biu") and word == name:
+            raise DataError(
+                f"x and {name} have one type of numbers",
+                f"{one.dtype} and {other.dtype} in {path.name}",
+                "Whole numbers and fractions may be on different scales: save both"
+                " alike.",
+            )
+    return np.concatenate([x, more]), np.concatenate([y, y_more])
+
+
 def _npz_arrays(path: Path) -> tuple[dict[str, Array], list[str]]:
-    # Opened here, since NumPy leaves a damaged file open.
-    with path.open("rb") as file:
-        try:
-            archive = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _damaged(path, error) from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _known_arrays(path, archive)
+    except zipfile.BadZipFile as error:
+        if path.read_bytes()[:6] == b"\x93NUMPY":
             raise DataError(
                 "a .npz file holds several named arrays",
                 f"{path.name} holds a single one",
                 "Save it with numpy.savez('data.npz', x=x, y=y).",
-            )
-        return _known_arrays(path, archive)
+            ) from error
+        raise damaged(path, error) from error
+    except (OSError, EOFError, ValueError, NotImplementedError) as error:
+        raise damaged(path, error) from error
 
 
 def _known_arrays(
-    path: Path, archive: np.lib.npyio.NpzFile
+    path: Path, archive: zipfile.ZipFile
 ) -> tuple[dict[str, Array], list[str]]:
+    """Returns the arrays by what they are, and the names of those that are unknown."""
+    members = {
+        info.filename.removesuffix(".npy"): info
+        for info in archive.infolist()
+        if not info.is_dir()
+    }
     names = {}
     for name, aliases in _NPZ_NAMES.items():
-        found = [alias for alias in aliases if alias in archive.files]
+        found = [alias for alias in aliases if alias in members]
         if len(found) > 1:
             raise DataError(
                 f"one array of a .npz file is {name}",
@@ -208,23 +316,62 @@ def _known_arrays(
                 "Leave one of them out.",
             )
         names.update(dict.fromkeys(found, name))
-    arrays = {}
+    arrays, needed = {}, 0
     for key, name in names.items():
-        try:
-            arrays[name] = archive[key]
-        except ValueError as error:
-            if "Object arrays" not in str(error):
-                raise _damaged(path, error) from error
-            raise DataError(
-                "arrays hold plain numbers or texts",
-                f"{key} in {path.name} holds Python objects",
-                "Objects would have to be unpickled, which can run code. Make it"
-                " an array of one type, for instance np.array(y, dtype=str).",
-            ) from error
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise _damaged(path, error) from error
-    unused = [key for key in archive.files if key not in names]
-    return arrays, [f"Not used from {path.name}: {listing(unused)}."] if unused else []
+        needed += members[key].file_size
+        check_size(f"the arrays of {path.name}", needed)
+        arrays[name] = _member(path, archive, members[key])
+    return arrays, [_shown(key) for key in members if key not in names]
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)[:60]
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    """Reads one array; no more is asked for than the archive says it holds."""
+    title = _shown(info.filename.removesuffix(".npy"))
+    formats = np.lib.format
+    try:
+        with archive.open(info) as stream:
+            version = formats.read_magic(stream)
+            if version == (1, 0):
+                header = formats.read_array_header_1_0(stream)
+            elif version == (2, 0):
+                header = formats.read_array_header_2_0(stream)
+            else:
+                # UTF-8 in the names of fields, which no plain array has.
+                raise ValueError(f"{title} is no plain array")
+            shape, fortran, dtype = header
+            if dtype.hasobject:
+                raise DataError(
+                    "arrays hold plain numbers or texts",
+                    f"{title} in {path.name} holds Python objects",
+                    "Objects would have to be unpickled, which can run code. Make it"
+                    " an array of one type, for instance np.array(y, dtype=str).",
+                )
+            count = math.prod(shape)
+            if dtype.itemsize == 0 or min(shape, default=0) < 0:
+                raise ValueError(f"{title} is of the shape {shape} and type {dtype}")
+            if count * dtype.itemsize > info.file_size:
+                raise ValueError(f"{title} announces more than it holds")
+            content = stream.read(count * dtype.itemsize)
+            if len(content) < count * dtype.itemsize:
+                raise ValueError(f"{title} is cut off")
+            stream.read()  # to its end, where its checksum is compared
+    except DataError:
+        raise
+    except (
+        OSError, EOFError, ValueError, TypeError, SyntaxError, OverflowError,
+        RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+        struct.error, UnicodeError, MemoryError, RecursionError, KeyError,
+    ) as error:  # fmt: skip
+        raise damaged(path, error) from error
+    values = np.frombuffer(content, dtype)
+    values = values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+    return np.require(values, requirements="C").astype(
+        dtype.newbyteorder("="), copy=False
+    )
 
 
 def _column_vector(path: Path, name: str, values: Array) -> Array:
@@ -255,73 +402,119 @@ def _aligned(path: Path, a: str, left: Array, b: str, right: Array) -> int:
     return length
 
 
-def _shape_of_inputs(path: Path, x: Array) -> tuple[Array, str, list[str]]:
+def _shape_of_inputs(
+    path: Path, x: Array, channels: str | None
+) -> tuple[Array, str, list[str]]:
     """Returns the inputs with channels first, their kind and how they were read."""
-    if x.ndim == 1:
-        return x[:, None], "array", []
-    if x.ndim == 2:
-        return x, "array", []
-    if x.ndim == 3:
-        if x.dtype.itemsize == 1 or x.shape[1] == x.shape[2]:
-            height, width = x.shape[1:]
-            note = f"Inputs read as grey images of {height} x {width}."
-            return x[:, None], "image", [note]
-        channels, length = x.shape[1:]
-        return (
-            x,
-            "sequence",
-            [f"Inputs read as {channels} channels of length {length}."],
+    if x.ndim not in (1, 2, 3, 4) or 0 in x.shape:
+        raise DataError(
+            "x has two to four dimensions, none of them empty",
+            f"shape {x.shape} in {path.name}",
+            "Use (N, features), (N, channels, length) or (N, channels, height, width).",
         )
-    if x.ndim == 4:
-        few = (1, 2, 3, 4)
-        if x.shape[3] in few and x.shape[1] not in few:
-            x = np.ascontiguousarray(np.moveaxis(x, 3, 1))
-        channels, height, width = x.shape[1:]
-        note = f"Inputs read as images of {channels} channels, {height} x {width}."
-        return x, "image", [note]
+    if x.ndim < 3:
+        if channels is not None:
+            raise DataError(
+                "channels is for arrays of three or four dimensions",
+                f"{channels} for shape {x.shape} in {path.name}",
+                "Leave it out.",
+            )
+        return x.reshape(len(x), -1), "array", []
+    grey = x.dtype.itemsize == 1 or x.shape[1] == x.shape[2]
+    if x.ndim == 3 and channels is None and grey:
+        height, width = x.shape[1:]
+        note = (
+            f"Inputs read as grey images of {height} x {width} (channels = first or"
+            " last if they are series)."
+        )
+        return x[:, None], "image", [note]
+    first = channels or _place_of_channels(path, x.shape)
+    if first == "last":
+        x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    if x.ndim == 3:
+        count, length = x.shape[1:]
+        one = "1 channel" if count == 1 else f"{count} channels"
+        return x, "sequence", [f"Inputs read as {one} of length {length}."]
+    count, height, width = x.shape[1:]
+    one = "1 channel" if count == 1 else f"{count} channels"
+    return x, "image", [f"Inputs read as images of {one}, {height} x {width}."]
+
+
+# So many channels has a picture: grey, with alpha, in colour, with both.
+_FEW = (1, 2, 3, 4)
+
+
+def _place_of_channels(path: Path, shape: tuple[int, ...]) -> str:
+    """Returns "first" or "last".
+
+    A series is longer than it has channels, twice at least. A picture has one to four
+    channels, or is square; where both or neither say the same of both ends, or they
+    contradict each other, it cannot be told.
+
+    Raises:
+        DataError: It cannot be told.
+    """
+    if len(shape) == 3:
+        if shape[1] * 2 <= shape[2]:
+            return "first"
+        first, last = "(N, channels, length)", "(N, time, channels)"
+        kind = "series"
+    else:
+        votes = set()
+        if (shape[1] in _FEW) != (shape[3] in _FEW):
+            votes.add("first" if shape[1] in _FEW else "last")
+        if (shape[2] == shape[3]) != (shape[1] == shape[2]):
+            votes.add("first" if shape[2] == shape[3] else "last")
+        if len(votes) == 1:
+            return votes.pop()
+        first, last = "(N, channels, height, width)", "(N, height, width, channels)"
+        kind = "images"
     raise DataError(
-        "x has two to four dimensions",
-        f"shape {x.shape} in {path.name}",
-        "Use (N, features), (N, channels, length) or (N, channels, height, width).",
+        f"of arrays of {kind} can be told where their channels are",
+        f"shape {shape} in {path.name}",
+        f"Say where: --channels first for {first}, --channels last for {last} (in a"
+        ' protocol, channels = "first" or "last").',
     )
 
 
 # --- .csv and .parquet ----------------------------------------------------------------
 
 
-def _read_table(path: Path, target: str | None, task: str | None) -> Dataset:
-    import pandas as pd
-
-    notes: list[str] = []
+def _read_table(path: Path, told: Reading) -> Dataset:
     if path.name.lower().endswith(".parquet"):
-        try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-            raise _damaged(path, error) from error
-        if frame.empty:
-            raise DataError("a table has rows", f"{path.name} has none")
+        columns, notes = _parquet_columns(path, told)
     else:
-        text = _text(path)
-        try:
-            frame, notes = parse_csv(text, path.name)
-        except (ValueError, csv.Error) as error:
-            raise _damaged(path, error) from error
-    columns = columns_of(frame)
-    goal = _find_target(path, columns, target)
+        table, separator, notes = parse(text_of(path), path.name)
+        kept = [name for name in (told.target, told.groups) if name]
+        table, remarks = without_indices(table, kept, path.name)
+        if not table:
+            raise DataError(
+                "a table has at least one column besides the target",
+                "none that says anything",
+                " ".join(remarks),
+            )
+        notation = Notation(told.decimal, told.dates, separator)
+        columns, notes = columns_of_texts(table, notation), [*notes, *remarks]
+    goal = _find_target(path, columns, told.target)
     inputs = tuple(column for column in columns if column is not goal)
     if not inputs:
         raise DataError(
             "a table has at least one column besides the target",
             f"only {goal.name!r} in {path.name}",
+            " ".join(notes),
         )
-    if target is None:
+    if told.target is None:
         notes.append(f"Target: {goal.name}, the last column.")
+    goal = _as_target(goal, told.task)
+    for column in columns:
+        notes += column.notes
     missing = goal.missing
     if missing.all():
         raise DataError("the target has values", f"column {goal.name!r} is empty")
     if missing.any():
-        kept = np.flatnonzero(~missing)
-        inputs, goal = tuple(c.take(kept) for c in inputs), goal.take(kept)
+        kept_rows = np.flatnonzero(~missing)
+        inputs = tuple(c.take(kept_rows) for c in inputs)
+        goal = goal.take(kept_rows)
         rows = "1 row" if missing.sum() == 1 else f"{missing.sum()} rows"
         notes.append(f"Dropped, since the target is missing: {rows}.")
     values = goal.values
@@ -330,15 +523,105 @@ def _read_table(path: Path, target: str | None, task: str | None) -> Dataset:
         inputs,
         values if goal.is_number else values.astype(str),
         kind="table",
-        task=task,
+        task=told.task,
         notes=tuple(notes),
     )
 
 
+def _as_target(goal: Column, task: str | None) -> Column:
+    """Returns the target as what the task takes it for.
+
+    Raises:
+        DataError: Among its numbers are words that may be classes or missing.
+    """
+    if goal.texts is None:
+        return goal
+    if task == "classification":
+        return dataclasses.replace(goal, values=goal.texts, texts=None)
+    if goal.doubtful and task is None:
+        word, count = next(iter(goal.doubtful.items()))
+        raise DataError(
+            "the target holds numbers throughout or texts throughout",
+            f"{sum(goal.doubtful.values())} texts among numbers in column {goal.name!r},"
+            f" such as {word[:40]!r} ({count})",
+            "Empty those cells, or say what they are: --task regression drops their"
+            " rows, --task classification makes them classes.",
+        )
+    distinct = {text for text in goal.texts.tolist() if text is not None}
+    if not goal.doubtful and task is None and len(distinct) <= 20 and not goal.date:
+        whole = [text for text in distinct if re.fullmatch(r"[+-]?\d{16,}", text)]
+        if len(whole) == len(distinct):
+            # A float would not hold their names.
+            return dataclasses.replace(goal, values=goal.texts, texts=None)
+    return goal
+
+
+def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], list[str]]:
+    import pyarrow.parquet as parquet
+
+    try:
+        about = parquet.read_metadata(path)
+        cells = about.num_rows * max(1, about.num_columns)
+        stored = sum(
+            about.row_group(i).total_byte_size for i in range(about.num_row_groups)
+        )
+    # What pyarrow raises has a dozen classes, some of them Python's own.
+    except Exception as error:
+        raise damaged(path, error) from error
+    check_size(f"{about.num_rows} rows of {about.num_columns} columns", 8 * cells)
+    check_size(f"the columns of {path.name}", stored)
+    try:
+        frame = parquet.read_table(path).to_pandas()
+    except Exception as error:
+        raise damaged(path, error) from error
+    if frame.empty:
+        raise DataError("a table has rows", f"{path.name} has none")
+    labels = [str(label) for label in frame.columns]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise DataError(
+            f"the columns of {path.name} have names that differ", f"{twice[0]!r} twice"
+        )
+    frame.columns = labels
+    # Only whole numbers and texts can number or name the rows.
+    texts = {
+        label: frame[label].astype(str).tolist()
+        for label in labels
+        if frame[label].dtype.kind in "iuO" or str(frame[label].dtype) == "str"
+    }
+    kept = [name for name in (told.target, told.groups) if name]
+    rest, notes = without_indices(texts, kept, path.name)
+    if frame.index.name is not None or frame.index.nlevels > 1:
+        names = [str(name) for name in frame.index.names if name is not None]
+        notes.append(f"Left out, the index of the table: {listing(names)}.")
+    frame = frame[[label for label in labels if label not in texts or label in rest]]
+    if frame.empty:
+        raise DataError(
+            "a table has at least one column besides the target",
+            "none",
+            " ".join(notes),
+        )
+    notation = Notation(told.decimal, told.dates, separator="")
+    return columns_of(frame, notation), notes
+
+
+# What people call the column that is to be predicted, in lower case.
+_TARGETS = ("target", "label", "labels", "class", "y", "outcome", "response")
+
+
 def _find_target(path: Path, columns: tuple[Column, ...], target: str | None) -> Column:
-    if target is None:
-        return columns[-1]
     names = [column.name for column in columns]
+    if target is None:
+        called = [name for name in names if name.lower() in _TARGETS]
+        if called and names[-1] not in called:
+            raise DataError(
+                f"the target of {path.name} is its last column, unless another is called"
+                " so",
+                f"{names[-1]!r} is the last, and there is {listing(called)}",
+                f"Say which: --target {shlex.quote(called[0])} or --target"
+                f" {shlex.quote(names[-1])} (in a protocol, target = ...).",
+            )
+        return columns[-1]
     if target in names:
         return columns[names.index(target)]
     near = difflib.get_close_matches(target, names, 3, cutoff=0.5)
@@ -351,108 +634,10 @@ def _find_target(path: Path, columns: tuple[Column, ...], target: str | None) ->
     )
 
 
-# --- a folder of images -----------------------------------------------------------------
-
-_PARTS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "test": TEST,
-}
-
-
-def _read_folder(path: Path, task: str | None) -> Dataset:
-    children = [p for p in sorted(path.iterdir()) if _visible_folder(p)]
-    given: list[int] | None = None
-    parts = [(p, _PARTS[p.name.lower()]) for p in children if p.name.lower() in _PARTS]
-    if parts and len(parts) == len(children) and TRAIN in {part for _, part in parts}:
-        given = []
-    else:
-        parts = [(path, TRAIN)]
-    found: list[Path] = []
-    labels: list[str] = []
-    skipped = 0
-    for root, part in parts:
-        for folder in filter(_visible_folder, sorted(root.iterdir())):
-            for file in sorted(folder.rglob("*")):
-                if file.suffix.lower() in _PICTURES and not file.name.startswith("."):
-                    found.append(file)
-                    labels.append(folder.name)
-                    if given is not None:
-                        given.append(part)
-                elif file.is_file():
-                    skipped += 1
-    if not found:
-        raise DataError(
-            "a folder of data holds a folder of images for each class",
-            f"no image in the folders of {path.name}",
-            "Arrange the images as NAME/class_a/1.png, NAME/class_b/2.png, ...",
-        )
-    images, notes = _read_images(found)
-    if skipped:
-        notes.append(f"Files that are not images were left out: {skipped}.")
-    return assemble(
-        path.resolve().name,
-        images,
-        np.array(labels),
-        kind="image",
-        task=task,
-        known_task="classification",
-        notes=tuple(notes),
-        given=None if given is None else np.array(given),
-    )
-
-
-def _visible_folder(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
-
-
-def _read_images(found: list[Path]) -> tuple[Array, list[str]]:
-    """Returns (N, C, H, W) uint8: grey where all are grey, else three colours."""
-    from PIL import Image
-
-    sizes: collections.Counter[tuple[int, int]] = collections.Counter()
-    grey = True
-    try:
-        for path in found:
-            with Image.open(path) as image:  # reads the header alone
-                sizes[image.size] += 1
-                grey = grey and image.mode in ("1", "L", "I;16")
-        # The commonest size; of equally common ones the smallest.
-        width, height = min(sizes, key=lambda size: (-sizes[size], size))
-        channels = 1 if grey else 3
-        needed = 4 * len(found) * channels * height * width
-        if needed > _MOST_BYTES:
-            raise DataError(
-                f"data fit into memory ({_MOST_BYTES >> 30} GiB as float32)",
-                f"{len(found)} images of {width} x {height} need {needed >> 30} GiB",
-                "Make the images smaller first.",
-            )
-        pixels = np.empty((len(found), channels, height, width), np.uint8)
-        for index, path in enumerate(found):
-            with Image.open(path) as image:
-                plain = image.convert("L" if grey else "RGB")
-                if plain.size != (width, height):
-                    plain = plain.resize((width, height), Image.Resampling.BILINEAR)
-                pixels[index] = np.atleast_3d(np.asarray(plain)).transpose(2, 0, 1)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
-        raise _damaged(path, error) from error
-    notes = []
-    other = len(found) - sizes[width, height]
-    if other:
-        notes.append(
-            f"Resized to {width} x {height}, the commonest size: {other} of"
-            f" {len(found)} images."
-        )
-    return pixels, notes
-
-
 # --- IDX ---------------------------------------------------------------------------------
 
 
-def _read_idx(path: Path, task: str | None) -> Dataset:
+def _read_idx(path: Path, task: str | None, channels: str | None) -> Dataset:
     if path.is_dir():
         names = [p for p in sorted(path.iterdir()) if _IDX_NAME.search(p.name)]
         train = [p for p in names if "images" in p.name and "train" in p.name]
@@ -476,7 +661,7 @@ def _read_idx(path: Path, task: str | None) -> Dataset:
             )
         given = np.repeat([TRAIN, TEST], [len(x), len(x_test)])
         x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test])
-    x, kind, notes = _shape_of_inputs(images, x)
+    x, kind, notes = _shape_of_inputs(images, x, channels)
     return assemble(
         images.name,
         x,
@@ -515,131 +700,25 @@ def _idx_pair(images: Path) -> tuple[Array, Array]:
 
 def _idx_array(path: Path) -> Array:
     """Reads one IDX file (described on the MNIST page of Y. LeCun)."""
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, error) from error
+    content = bytes_of(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
         raise DataError(
             "an IDX file starts with two zero bytes and a known type",
             f"{path.name} starts with {content[:4].hex(' ')}",
         )
     dtype, dimensions = np.dtype(_IDX_TYPES[content[2]]), content[3]
+    if not 0 < dimensions <= 8:
+        raise damaged(path, ValueError(f"it announces {dimensions} dimensions"))
     start = 4 + 4 * dimensions
     header = content[4:start].ljust(4 * dimensions, b"\0")
     shape = struct.unpack(f">{dimensions}I", header)
-    needed = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if len(content) != needed or dimensions == 0:
-        raise _damaged(
-            path, ValueError(f"{len(content)} bytes and not the {needed} it announces")
+    needed = start + math.prod(shape) * dtype.itemsize
+    if len(content) != needed:
+        raise damaged(
+            path,
+            ValueError(f"{len(content)} bytes and not the {needed:.12g} it announces"),
         )
+    if 0 in shape:
+        raise DataError("a data file holds examples", f"{path.name} has none")
     values = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return values.astype(dtype.newbyteorder("="))
-
-
-# --- UCR/UEA .ts ---------------------------------------------------------------------------
-
-
-def _read_ts(path: Path, task: str | None) -> Dataset:
-    if path.is_dir():
-        train = sorted(path.glob("*_TRAIN.ts"))
-        if len(train) != 1:
-            raise DataError(
-                "a folder of .ts files holds one NAME_TRAIN.ts",
-                f"{len(train)} in {path.name}",
-                "Give the path of the file.",
-            )
-        path = train[0]
-    x, y, known_task = _ts_arrays(path)
-    given, notes = None, []
-    test = path.with_name(path.name.replace("_TRAIN.ts", "_TEST.ts"))
-    if test != path and test.exists():
-        x_test, y_test, _ = _ts_arrays(test)
-        if x.shape[1:] != x_test.shape[1:]:
-            raise _unequal(
-                f"{x.shape[1:]} in {path.name} and {x_test.shape[1:]} in {test.name}"
-            )
-        given = np.repeat([TRAIN, TEST], [len(x), len(x_test)])
-        x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test])
-        notes.append(f"Test set: {test.name}, as it comes.")
-    if x.shape[1] == 1:
-        x = x[:, 0]
-    return assemble(
-        path.name.removesuffix(".ts").removesuffix("_TRAIN"),
-        x,
-        y,
-        kind="sequence",
-        task=task,
-        known_task=known_task,
-        notes=tuple(notes),
-        given=given,
-    )
-
-
-def _unequal(received: str) -> DataError:
-    return DataError(
-        "all series of a .ts file have the same length",
-        received,
-        "Cut or pad them to one length first, and say so where you report it.",
-    )
-
-
-def _ts_arrays(path: Path) -> tuple[Array, Array, str]:
-    """Returns x (N, C, L) float64, y (N,) and the task that the header names."""
-    header: dict[str, str] = {}
-    examples: list[Array] = []
-    targets: list[str] = []
-    lines = iter(_text(path).splitlines())
-    for line in lines:
-        word, _, rest = line.strip().partition(" ")
-        if word.lower() == "@data":
-            break
-        if word.startswith("@"):
-            header[word.lower()] = rest.strip().lower()
-    if header.get("@timestamps") == "true":
-        raise DataError(
-            "a .ts file holds series of equal steps, without time stamps",
-            f"@timeStamps true in {path.name}",
-        )
-    known_task = "classification"
-    if header.get("@targetlabel") == "true":
-        known_task = "regression"
-    elif not header.get("@classlabel", "").startswith("true"):
-        raise DataError(
-            "a .ts file names the class of each series",
-            f"no @classLabel true in {path.name}",
-        )
-    for line in lines:
-        if not line.strip() or line.startswith("#"):
-            continue
-        *channels, label = line.split(":")
-        where = f"series {len(examples) + 1} of {path.name}"
-        if not channels or not label.strip():
-            raise DataError(
-                "each line of a .ts file is a series, a colon and its class",
-                where,
-                "The file may be cut off.",
-            )
-        examples.append(_series(channels, where))
-        targets.append(label.strip())
-        if examples[-1].shape != examples[0].shape:
-            first, this = examples[0].shape, examples[-1].shape
-            raise _unequal(f"(channels, length) is {first}, but {this} in {where}")
-    if not examples:
-        raise DataError("a .ts file holds series", f"none in {path.name}")
-    return np.stack(examples), np.array(targets), known_task
-
-
-def _series(channels: list[str], where: str) -> Array:
-    try:
-        rows = [
-            np.array(channel.replace("?", "nan").split(","), dtype=np.float64)
-            for channel in channels
-        ]
-    except ValueError as error:
-        raise DataError("series are numbers", f"{error} in {where}") from error
-    if len({len(row) for row in rows}) > 1:
-        raise _unequal(f"the channels of {where} differ in length")
-    return np.stack(rows)

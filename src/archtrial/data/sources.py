@@ -24,17 +24,25 @@ _OPTIONS: dict[str, tuple[str, ...]] = {"house-prices": ("houses",)}
 
 
 def load(
-    source: str | Path, *, target: str | None = None, task: str | None = None
+    source: str | Path,
+    *,
+    target: str | None = None,
+    task: str | None = None,
+    channels: str | None = None,
+    decimal: str | None = None,
+    dates: str | None = None,
+    groups: str | None = None,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
 
-    A .npz file holds `x` (N, ...) and `y` (N,), and may hold `x_test`, `y_test` and
-    `groups`. Two dimensions are an array of features; three are images (N, H, W)
-    where they are square or bytes, else sequences (N, C, L); four are images,
-    (N, C, H, W) or (N, H, W, C). A .csv (.csv.gz) or .parquet file is a table. A
-    folder holds a folder of images for each class, or such folders inside `train`,
-    `test` and `validation`; or IDX files; or one pair of .ts files. Of IDX and .ts
-    files, the test set is the file of that name beside the training file. Nothing is
+    A .npz file holds `x` (N, ...) and `y` (N,), and may hold `x_test`, `y_test`,
+    `x_validation`, `y_validation` and `groups`. Two dimensions are an array of
+    features; three are images (N, H, W) where they are square or bytes, else sequences
+    (N, C, L); four are images, (N, C, H, W) or (N, H, W, C). A .csv, .tsv or .txt
+    (also .gz and .zip) or a .parquet file is a table. A folder holds a folder of
+    images for each class, or such folders inside `train`, `test` and `validation`; or
+    IDX files; or one pair of .ts files or of NAME_TRAIN.tsv and NAME_TEST.tsv. Of
+    these, the test set is the file of that name beside the training file. Nothing is
     unpickled.
 
     Args:
@@ -42,6 +50,11 @@ def load(
             or a path.
         target: A table's column to predict; its last one if None.
         task: "classification" or "regression"; found from the target if None.
+        channels: "first" or "last", where arrays of series or images have their
+            channels; found from their shape if None.
+        decimal: "point" or "comma", the decimal sign of a table of texts.
+        dates: "day-first" or "month-first", of a table of texts.
+        groups: A table's column that names each row's group.
 
     Raises:
         DataError: It cannot be read, or no honest study can be built on it.
@@ -56,6 +69,14 @@ def load(
                 f"{target!r} for {name}",
                 "Leave it out: the target is part of the data set.",
             )
+        for word, value in (
+            ("channels", channels), ("decimal", decimal), ("dates", dates),
+        ):  # fmt: skip
+            if value is not None:
+                raise DataError(
+                    f"{word} says how a file is read", f"{value} for {name}",
+                    "Leave it out.",
+                )  # fmt: skip
         for option in options:
             if option not in _OPTIONS.get(name, ()):
                 known = ", ".join(_OPTIONS.get(name, ())) or "none"
@@ -64,9 +85,15 @@ def load(
                     repr(option),
                 )
         return BUILTIN[name](task, **options)
-    if not path.exists():
-        raise _not_found(path, name)
-    return files.read(path, target, task)
+    told = files.Reading(target, task, channels, decimal, dates, groups)
+    try:
+        if not path.exists():
+            raise _not_found(path, name)
+    except (OSError, ValueError) as error:  # too long a name, or a zero byte in it
+        raise DataError(
+            "data are a file, a folder or a built-in name", str(error)
+        ) from error
+    return files.read(path, told)
 
 
 def _parse(source: str) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from archtrial import randomness
+from archtrial.data.copies import NONE, Copies
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Splits
@@ -30,7 +31,7 @@ class Split:
     """
 
     x_train: Array
-    """(N, *input_shape) float32, like `x_validation` and `x_test`."""
+    """(N, *input_shape) float32, or int64 where the inputs are names, like `x_validation` and `x_test`."""
     x_validation: Array
     x_test: Array
     y_train: Array
@@ -52,6 +53,8 @@ class Split:
     """The `Preparation` that made raw inputs of these."""
     digest: str
     """SHA-256 of inputs, targets and the division of the rows, in hexadecimal."""
+    copies: Copies = NONE
+    """Test examples that are in the training or validation set as well."""
 
     def __post_init__(self, y_test: Array) -> None:
         object.__setattr__(self, "_Split__labels", y_test)

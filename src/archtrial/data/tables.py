@@ -1,25 +1,17 @@
 """Tables: columns as they are read, and as numbers fitted on the training rows."""
 
-import csv
 import dataclasses
-import io
-import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from archtrial.data.cells import Found, Notation, read_cells
+from archtrial.data.delimited import listing
 from archtrial.data.split import Array
 from archtrial.errors import DataError
 
-__all__ = [
-    "Column",
-    "columns_of",
-    "encode",
-    "fitted",
-    "is_number",
-    "listing",
-    "parse_csv",
-]
+__all__ = ["Column", "columns_of", "columns_of_texts", "encode", "fitted"]
 
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
@@ -37,6 +29,13 @@ class Column:
     name: str
     values: Array
     date: bool = False
+    texts: Array | None = None
+    """(N,) str and None: the cells as they stand, where numbers do not say it all."""
+    doubtful: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How often which words stand in a column of numbers that may mean more than that
+    nothing was observed."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of how it was read."""
 
     @property
     def is_number(self) -> bool:
@@ -52,102 +51,61 @@ class Column:
 
     def take(self, rows: Array) -> "Column":
         """Returns the column with some of its rows."""
-        return dataclasses.replace(self, values=self.values[rows])
-
-
-def listing(items: list[str], most: int = 5) -> str:
-    """Returns "a, b and c", shortened to "a, b and 7 more" where there are many."""
-    if len(items) > most + 1:
-        items = [*items[:most], f"{len(items) - most} more"]
-    return " and ".join([", ".join(items[:-1]), items[-1]] if items[1:] else items)
+        texts = None if self.texts is None else self.texts[rows]
+        return dataclasses.replace(self, values=self.values[rows], texts=texts)
 
 
 # --- reading -------------------------------------------------------------------
 
 
-def parse_csv(text: str, name: str) -> tuple[Any, list[str]]:
-    """Reads the text of a CSV file, with or without a line of names.
-
-    Args:
-        text: The whole file. Fields are separated by comma, semicolon or tab.
-        name: The file's name, for messages.
-
-    Returns:
-        A pandas.DataFrame, and notes.
+def columns_of_texts(
+    table: Mapping[str, Sequence[str]], notation: Notation
+) -> tuple[Column, ...]:
+    """Returns columns of cells as they were written as numbers, dates and texts.
 
     Raises:
-        DataError: There are no rows, rows of different lengths, or two columns of
-            one name.
+        DataError: It cannot be told what a number or a date says, or one is infinite.
     """
-    import pandas as pd
-
-    first = text.lstrip("\r\n").partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    names: list[str] = []
-    count = 0
-    lines = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
-    for row in lines:
-        if not row:
-            continue
-        if not names:
-            names = row
-        count += 1
-        if len(row) != len(names):
-            raise DataError(
-                f"every row of {name} has as many fields as its first",
-                f"row {count} has {len(row)} and not {len(names)}",
-                "The file may be cut off; or put texts that contain the separator"
-                " into quotes.",
-            )
-    # A first row of numbers alone is data: column names are words.
-    headed = not all(is_number(field) for field in names)
-    names = [field.strip() for field in names]
-    for field in names if headed else ():
-        if names.count(field) > 1 or not field:
-            raise DataError(
-                f"the columns of {name} have names that differ",
-                f"{field!r} twice" if field else "a column without a name",
-                "Rename them in the first line.",
-            )
-    if count - headed < 1:
-        raise DataError(
-            f"{name} has a line of column names and rows below it", "no rows"
-        )
-    frame = pd.read_csv(
-        io.StringIO(text),
-        sep=separator,
-        header=0 if headed else None,
-        skipinitialspace=True,
-        low_memory=False,
+    return tuple(
+        _as_column(name, found) for name, found in read_cells(table, notation).items()
     )
-    if headed:
-        frame.columns = names
-        return frame, []
-    frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
-    note = f"{name} has no line of names: its columns are column_1, column_2, ..."
-    return frame, [note]
 
 
-def is_number(field: str) -> bool:
-    """Returns whether a text can be read as a number."""
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+def _as_column(name: str, found: Found) -> Column:
+    return Column(
+        name,
+        found.values,
+        date=found.date,
+        texts=found.texts,
+        doubtful=found.doubtful,
+        notes=found.notes,
+    )
 
 
-def columns_of(frame: Any) -> tuple[Column, ...]:
+def columns_of(frame: Any, notation: Notation | None = None) -> tuple[Column, ...]:
     """Returns a pandas.DataFrame's columns as numbers and texts.
 
     Raises:
         DataError: A cell holds something other than a number, a text, a truth value
             or a date, or a number is infinite.
     """
-    return tuple(_column(str(name), series) for name, series in frame.items())
+    columns: dict[str, Column | None] = {}
+    written: dict[str, list[str]] = {}
+    for label, series in frame.items():
+        name = str(label)
+        found = _column(name, series)
+        if found is None:
+            written[name] = _as_written(series)
+        columns[name] = found
+    read = {
+        column.name: column
+        for column in columns_of_texts(written, notation or Notation(separator=""))
+    }
+    return tuple(column or read[name] for name, column in columns.items())
 
 
-def _column(name: str, series: Any) -> Column:
+def _column(name: str, series: Any) -> Column | None:
+    """Returns a column of numbers or dates; None for one of texts."""
     import pandas as pd
 
     types = pd.api.types
@@ -172,17 +130,15 @@ def _column(name: str, series: Any) -> Column:
             f"column {name!r} holds {inferred}",
             "Remove the column, or spread it over columns of plain values.",
         )
+    return None
+
+
+def _as_written(series: Any) -> list[str]:
     present = series.notna().to_numpy()
-    texts = np.full(len(series), None, dtype=object)
-    texts[present] = [str(value).strip() for value in series[present]]
-    # pandas leaves dates in a CSV file as texts.
-    if present.any() and re.match(r"\d{4}-\d{2}-\d{2}", texts[present][0]):
-        dates = pd.to_datetime(
-            pd.Series(texts), format="ISO8601", utc=True, errors="coerce"
-        )
-        if dates.notna().to_numpy()[present].all():
-            return Column(name, _days(dates), date=True)
-    return Column(name, texts)
+    return [
+        str(value).strip() if there else ""
+        for value, there in zip(series.tolist(), present.tolist(), strict=True)
+    ]
 
 
 def _days(dates: Any) -> Array:
@@ -196,7 +152,9 @@ def _days(dates: Any) -> Array:
 # --- encoding ------------------------------------------------------------------
 
 
-def encode(columns: tuple[Column, ...], train: Array) -> tuple[Array, list[str]]:
+def encode(
+    columns: tuple[Column, ...], train: Array, *, scale: bool = True
+) -> tuple[Array, list[str]]:
     """Returns the columns as inputs; what is fitted is fitted on the training rows.
 
     Numbers have the training rows' mean 0 and standard deviation 1, missing ones
@@ -208,6 +166,7 @@ def encode(columns: tuple[Column, ...], train: Array) -> tuple[Array, list[str]]
     Args:
         columns: Of N rows each.
         train: The training rows' indices.
+        scale: False leaves numbers in their own units.
 
     Returns:
         (N, F) float32, and notes on what was done.
@@ -225,7 +184,7 @@ def encode(columns: tuple[Column, ...], train: Array) -> tuple[Array, list[str]]
             continue
         missing = int(column.missing.sum())
         if column.is_number:
-            inputs.append(_scaled(column, train)[:, None])
+            inputs.append(_scaled(column, train, scale)[:, None])
             dates += [column.name] if column.date else []
         else:
             encoded, rest = _one_hot(column, train)
@@ -268,18 +227,21 @@ def _useless(column: Column, train: Array) -> str:
     if distinct == 1 and (column.is_number or present.all()):
         return "constant in the training rows"
     if column.is_number:
-        if len(column.values) > 2 and (np.diff(column.values) == 1).all():
+        counted = not column.date and len(column.values) > 2
+        if counted and (np.diff(column.values) == 1).all():
             return "they count the rows"
     elif distinct > 2 and distinct * 2 > present.sum():
         return "nearly every row has a text of its own"
     return ""
 
 
-def _scaled(column: Column, train: Array) -> Array:
+def _scaled(column: Column, train: Array, scale: bool) -> Array:
     values = column.values
     seen = values[train]
     median = np.median(seen[~np.isnan(seen)])
-    filled = np.where(np.isnan(values), median, values)
+    filled: Array = np.where(np.isnan(values), median, values)
+    if not scale:
+        return filled
     mean, deviation = filled[train].mean(), filled[train].std()
     scaled: Array = (filled - mean) / (deviation or 1.0)
     return scaled

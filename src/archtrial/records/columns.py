@@ -14,10 +14,23 @@ is not certain is refused with the candidates, never guessed silently.
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from archtrial.errors import RecordsError
+from archtrial.records.endings import flag
+from archtrial.records.measures import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Measure,
+    canonical,
+    measure,
+    measures,
+    spread,
+    words,
+)
 
 __all__ = [
     "NONE",
@@ -26,10 +39,14 @@ __all__ = [
     "Columns",
     "Measure",
     "Wanted",
+    "counting",
+    "cross_validated",
     "find",
     "known",
     "measure",
+    "names_a_score",
     "short",
+    "tuned",
     "words",
 ]
 
@@ -63,6 +80,8 @@ class Wanted:
     """What a run cost, in any unit that all arms share."""
     repeat: str | None = None
     """Which whole repeat of an adaptive tuner a run belongs to."""
+    status: str | None = None
+    """How a run ended."""
     hyperparameters: tuple[str, ...] | None = None
 
 
@@ -78,49 +97,12 @@ class Columns:
     hyperparameters: tuple[str, ...]
     """Columns that may be hyperparameters, by their names alone."""
     unused: tuple[str, ...]
+    flags: tuple[str, ...]
+    """Columns that say in yes and no, or by an exit code, whether a run failed."""
     others: tuple[str, ...]
     """Other validation scores that were there to choose from."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Measure:
-    """What the name of a score says of it."""
-
-    name: str
-    """In the words of `metrics` where it has them; "score" where nothing is said."""
-    lower_is_better: bool
-    fraction: bool
-    """Whether it is one by definition, such as an accuracy."""
-    unbounded: bool
-    """Whether it is none even where all values lie between 0 and 1: a loss."""
-
-
-# Words of a column's name. Lists, because what is missing is found by reading them.
-_VALIDATION = {"val", "valid", "validation", "dev", "eval"}
-_TEST = {"test", "holdout"}
-_TRAIN = {"train", "training"}
-_SYNONYMS = {
-    "acc": "accuracy", "accuracies": "accuracy", "losses": "loss", "errors": "error",
-    "err": "error", "ppl": "perplexity", "logloss": "log_loss", "auc": "auroc",
-}  # fmt: skip
-_FRACTIONS = {
-    "accuracy", "f1", "auroc", "precision", "recall", "iou", "miou", "dice", "map",
-    "top",
-}  # fmt: skip
-_LOWER = {
-    "loss", "log_loss", "error", "rmse", "mae", "mse", "mape", "perplexity", "nll",
-    "wer", "cer", "bpc", "bpd", "fid", "regret",
-}  # fmt: skip
-_RATES = {"error", "wer", "cer"}
-_HIGHER = {
-    "score", "r2", "bleu", "rouge", "psnr", "ssim", "reward", "return", "kappa", "mcc",
-}  # fmt: skip
-# Words that say where or when a score was taken, not what it measures.
-_ABOUT = {
-    "metrics", "metric", "summary", "final", "last", "best", "max", "min", "mean",
-    "average", "avg", "learning", "curve", "curves", "history", "user", "attrs",
-    "epoch", "value", "values", "set", "score", "at",
-}  # fmt: skip
 # Columns that a tracker keeps for itself, or that tell when, where and by whom.
 _BOOKKEEPING = {
     "time", "times", "date", "datetime", "timestamp", "created", "start", "started",
@@ -129,8 +111,75 @@ _BOOKKEEPING = {
     "uid", "uuid", "group", "sweep", "project", "entity", "description", "comment",
     "experiment", "id", "name", "version", "memory", "index", "artifact", "unnamed",
     "nan", "datetime_start", "datetime_complete", "seed", "iteration", "number",
-    "updated", "agent", "job", "wandb",
+    "updated", "agent", "job", "wandb", "timestamps", "finished", "completed",
 }  # fmt: skip
+# Words of a clock: what took how long. Nobody tunes it, but for a warm-up.
+_CLOCK = {
+    "time", "times", "seconds", "secs", "sec", "duration", "runtime", "elapsed", "wall",
+    "walltime", "clock", "msec", "ms", "hours", "minutes", "timestamp", "datetime",
+    "date", "eta", "uptime",
+}  # fmt: skip
+_NO_CLOCK = {"warmup", "embed", "embedding", "dim", "horizon", "step", "steps", "mask"}
+# Words, or two words, of what a run is observed to do; nobody tunes them.
+_OBSERVED = {
+    "throughput", "gpu", "gpus", "cuda", "vram", "ram", "mfu", "util", "utilization",
+    "utilisation", "stderr", "sem", "params", "flops", "macs", "gflops", "converged",
+    "stopped", "mem", "memory", "watts", "joules", "power", "fps", "speed", "cpu",
+    "emissions", "carbon", "energy", "crashed", "diverged",
+}  # fmt: skip
+# As the first word, of what was reached: "best_epoch", "peak_memory".
+_REACHED = {
+    "best",
+    "peak",
+    "final",
+    "last",
+    "actual",
+    "achieved",
+    "observed",
+    "measured",
+}
+_OBSERVED_PAIRS = (
+    {"grad", "norm"}, {"gradient", "norm"}, {"per", "sec"}, {"per", "second"},
+    {"per", "s"}, {"epochs", "run"}, {"epochs", "trained"}, {"epochs", "done"},
+    {"epochs", "completed"}, {"steps", "run"}, {"steps", "done"}, {"steps", "completed"},
+    {"steps", "trained"}, {"tokens", "seen"}, {"samples", "seen"}, {"examples", "seen"},
+    {"n", "parameters"}, {"num", "parameters"}, {"fit", "time"}, {"param", "count"},
+    {"model", "size"}, {"it", "s"}, {"n", "iter"}, {"stop", "epoch"}, {"best", "epoch"},
+    {"best", "step"}, {"best", "iteration"}, {"exit", "code"}, {"return", "code"},
+)  # fmt: skip
+_CLIPPING = {"clip", "max", "clipping"}
+# Words after which a loss is no score of a run but a part of what was tuned.
+_ABOUT_A_LOSS = {
+    "weight", "weights", "coef", "coefficient", "lambda", "scale", "smoothing", "type",
+    "fn", "function", "temperature", "margin", "threshold", "penalty", "kind", "delta",
+}  # fmt: skip
+# Words of what is tuned: such a column is no measurement, however it falls.
+_TUNED = {
+    "lr", "learning", "rate", "weight", "decay", "wd", "dropout", "momentum", "batch",
+    "bs", "width", "depth", "hidden", "layers", "heads", "beta", "beta1", "beta2",
+    "alpha", "gamma", "lambda", "epsilon", "eps", "warmup", "temperature", "smoothing",
+    "l1", "l2", "kernel", "filters", "channels", "units", "dim", "embed", "optimizer",
+    "scheduler", "schedule", "activation", "augmentation", "mixup", "cutmix", "patience",
+    "tau", "sigma", "scale", "regularization", "penalty", "estimators", "leaves",
+}  # fmt: skip
+# After a tracker's prefix, words of what it notes besides the hyperparameters.
+_KEPT = {
+    "count", "total", "millions", "path", "dir", "file", "hash", "id", "uuid", "url",
+    "version", "m",
+}  # fmt: skip
+_COUNTERS = {
+    "index", "idx", "row", "rows", "no", "nr", "num", "number", "id", "trial", "run",
+    "unnamed", "level", "exp", "experiment", "count", "counter", "i", "n", "line",
+}  # fmt: skip
+# Words of how scores are taken: "val_split" and "eval_every" are settings.
+_CONFIGURED = {
+    "size", "split", "fraction", "frac", "ratio", "batch", "interval", "every", "freq",
+    "frequency", "steps", "samples", "check", "percent", "folds", "bs", "workers",
+    "batches", "dataset", "data", "file", "path", "patience", "seed",
+}  # fmt: skip
+_SKLEARN = re.compile(
+    r"^(mean|std|rank|split\d+)_(test|train)_|^(mean|std)_(fit|score)_time$"
+)
 _PREFIX = re.compile(
     r"^(params?|configs?|hp|hparams?|hyperparameters?|hyperparams?)[./_:]", re.I
 )
@@ -147,7 +196,10 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "step": ("step", "global_step", "epoch"),
     "cost": ("flops", "total_flops"),
     "parameters": ("parameters", "n_parameters", "num_parameters", "num_params"),
-    "status": ("status", "state", "run_status"),
+    "status": (
+        "status", "state", "run_status", "run_state", "job_status", "job_state",
+        "outcome", "run_outcome", "termination", "final_status", "result_status",
+    ),
     "data": (
         "dataset", "data", "dataset_name", "task", "task_name", "problem",
         "testproblem", "test_problem", "workload", "benchmark",
@@ -155,13 +207,6 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "metric": ("metric", "metric_name"),
     "tuner": ("tuner", "sampler", "search_algorithm", "search_alg"),
 }  # fmt: skip
-
-
-def words(name: str) -> list[str]:
-    """Returns the words of a column's name, in small letters."""
-    name = re.sub(r"\[[^\]]*\]", " ", name)
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.findall(r"r2|f1|[a-z]+|[0-9]+", name.lower())
 
 
 def short(name: str) -> str:
@@ -195,27 +240,13 @@ def known(name: str, names: Sequence[str], option: str, place: str) -> str:
     )
 
 
-def measure(name: str) -> Measure:
-    """Returns what a score's name says: what it measures and in which direction."""
-    # Of a path, what comes last says what it is.
-    last = re.split(r"[.\]]", name)[-1] if "[" in name else name
-    said = [
-        _SYNONYMS.get(word, word)
-        for word in words(last) or words(name)
-        if word not in _VALIDATION | _TEST | _TRAIN | _ABOUT
-    ]
-    bare = "_".join(said) or "score"
-    return Measure(
-        name=bare,
-        lower_is_better=bare in _LOWER or any(word in _LOWER for word in said),
-        fraction=any(word in _FRACTIONS for word in said)
-        and not any(word in _LOWER for word in said),
-        unbounded=any(word in _LOWER - _RATES for word in said),
-    )
-
-
 def find(
-    names: Sequence[str], wanted: Wanted, *, place: str = "the table", arm: bool = True
+    names: Sequence[str],
+    wanted: Wanted,
+    *,
+    place: str = "the table",
+    arm: bool = True,
+    elsewhere: Collection[str] = (),
 ) -> Columns:
     """Returns which column is what.
 
@@ -224,6 +255,8 @@ def find(
         wanted: What the user named.
         place: The table, for messages.
         arm: Whether a column tells the arms apart; if not, the source is an arm.
+        elsewhere: Hyperparameters that the user named and that this table lacks while
+            another source has them.
 
     Raises:
         RecordsError: A column that was named is not there, or a score is nowhere to
@@ -248,18 +281,35 @@ def find(
             roles[role] = found
             taken.add(found)
     others: tuple[str, ...] = ()
+    # In scikit-learn's `cv_results_` the "test" folds are those that tuning saw.
+    searched = cross_validated(names)
     if "validation" not in roles:
-        roles["validation"], others = _validation(names, place)
-    if "test" not in named:
+        roles["validation"], others = _validation(searched or names, place)
+    if "test" not in named and not searched:
         test = _partner(roles["validation"], names)
         if test is not None:
             roles["test"] = test
+    if roles.get("test") == roles["validation"]:
+        raise RecordsError(
+            "validation and test scores are two columns",
+            f"{roles['test']} is named for both",
+            "A score that picked the best is no test of it: --test none.",
+        )
     taken = {re.split(r"\[", column)[0] for column in roles.values()}
+    flags = (
+        () if wanted.status == NONE else _flags([n for n in names if n not in taken])
+    )
     if wanted.hyperparameters is None:
-        hyperparameters = _hyperparameters([n for n in names if n not in taken])
+        hyperparameters = _hyperparameters(
+            [n for n in names if n not in taken and n not in flags]
+        )
     else:
+        # Arms may have hyperparameters of their own: in any source is enough.
         hyperparameters = tuple(
-            known(n, names, "--hyperparameters", place) for n in wanted.hyperparameters
+            n if n not in elsewhere else "" for n in wanted.hyperparameters
+        )
+        hyperparameters = tuple(
+            known(n, names, "--hyperparameters", place) for n in hyperparameters if n
         )
     return Columns(
         roles=roles,
@@ -270,8 +320,65 @@ def find(
             for n in names
             if n.split("[")[0] not in taken and n not in hyperparameters
         ),
+        flags=flags,
         others=others,
     )
+
+
+def _flags(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns columns whose names say that they tell failed runs."""
+    return tuple(n for n in names if flag(short(n)))
+
+
+def cross_validated(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the scores of scikit-learn's `cv_results_`; none if it is not one."""
+    found = tuple(n for n in names if n.startswith("mean_test_"))
+    ranked = any(n.startswith(("rank_test_", "split0_test_")) for n in names)
+    return found if ranked else ()
+
+
+def tuned(name: str) -> bool:
+    """Says whether a name is of what people tune."""
+    return bool(_PREFIX.match(name) or _TUNED & set(words(name)))
+
+
+def counting(name: str) -> bool:
+    """Says whether a name is one of a counter of rows, or of nothing."""
+    said = set(words(name))
+    return not said - _COUNTERS or name.strip() in ("", "#")
+
+
+def names_a_score(name: str) -> bool:
+    """Says whether a column holds a score; "validation_split" would be none."""
+    said = set(words(name))
+    parts = VALIDATION | TEST | TRAIN
+    if _SKLEARN.match(name):
+        return True
+    if _ABOUT_A_LOSS & said and not parts & said:
+        return False
+    return (
+        measures(name)
+        or (bool(said & parts) and len(said) == 1)
+        or ("score" in said and not tuned(name))
+    )
+
+
+def _observed(name: str) -> bool:
+    """Says whether a name is of what a run was seen to do."""
+    listed, said = words(name), set(words(name))
+    if any(pair <= said and not _CLIPPING & said for pair in _OBSERVED_PAIRS):
+        return True
+    if _CLOCK & said and not _NO_CLOCK & said:
+        return True
+    if tuned(name) or (VALIDATION | TEST) & said:
+        return False
+    return bool(_OBSERVED & said) or listed[:1] in [[word] for word in _REACHED]
+
+
+def _kept_by_others(name: str) -> bool:
+    """Says whether a name is of what a tracker keeps for itself."""
+    said = set(words(name))
+    return bool(_BOOKKEEPING & said) and not tuned(name)
 
 
 def _option(role: str) -> str:
@@ -279,6 +386,7 @@ def _option(role: str) -> str:
         "seed": "--seed-column",
         "repeat": "--repeat-column",
         "test_examples": "--test-examples",
+        "status": "--status-column",
     }.get(role, f"--{role}")
 
 
@@ -287,18 +395,35 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
     candidates = [
         name
         for name in names
-        if _VALIDATION & set(words(name))
-        and not (_TRAIN | _TEST | _BOOKKEEPING) & set(words(name))
+        if VALIDATION & set(words(name))
+        and not (TRAIN | TEST) & set(words(name))
+        and not _observed(name)
+        and not spread(name)
+        and not (_CONFIGURED & set(words(name)) and not measures(name))
+        and (not _BOOKKEEPING & set(words(name)) or measures(name))
     ]
-    if not candidates:  # Optuna's own word for it
-        candidates = [name for name in names if name == "value"]
+    if not candidates:  # what Optuna and scikit-learn call theirs
+        candidates = [
+            name for name in names if name == "value" or name.startswith("mean_test_")
+        ]
     if not candidates:
-        scores = [name for name in names if _names_a_score(name)]
+        scores = [
+            name
+            for name in names
+            if names_a_score(name)
+            and not (TRAIN | _BOOKKEEPING) & set(words(name))
+            and not _observed(name)
+            and not spread(name)
+        ]
         raise RecordsError(
             f"{place} has a column of validation scores",
             f"none is named so among {_listed(names)}",
-            "Name it: --validation "
-            + (scores[0] if scores else "COLUMN")
+            (
+                "Name it: "
+                + " or ".join(f"--validation {shlex.quote(n)}" for n in scores[:6])
+                if scores
+                else "Name it: --validation COLUMN"
+            )
             + ". If the best was picked by test scores, those are the validation"
             " scores here.",
         )
@@ -309,7 +434,9 @@ def _validation(names: Sequence[str], place: str) -> tuple[str, tuple[str, ...]]
         raise RecordsError(
             "one column holds the validation scores",
             f"{place} has {_listed(first)}",
-            f"Name one: --validation {first[0]!r}.",
+            "Name one: "
+            + " or ".join(f"--validation {shlex.quote(n)}" for n in first[:6])
+            + ".",
         )
     return first[0], tuple(name for name in candidates if name != first[0])
 
@@ -318,13 +445,15 @@ def _preference(name: str) -> tuple[int, int]:
     """Returns how early a score is taken: plain ones, then accuracy, losses last."""
     said, found = set(words(name)), measure(name)
     if found.name == "score":
-        kind = 0
+        kind = 0 if found.lower_is_better is False else 5
     elif found.name == "accuracy":
         kind = 1
     elif found.fraction:
         kind = 2
     else:
-        kind = 4 if found.lower_is_better else 3
+        kind = {False: 3, True: 4, None: 5}[found.lower_is_better]
+    if len(words(name)) == 1:
+        return kind, -1  # "validation" before "validation_at_50"
     # The score at the end is what a user of the model gets.
     return kind, 1 if "best" in said else 2 if said & {"max", "min", "mean"} else 0
 
@@ -333,52 +462,52 @@ def _partner(validation: str, names: Sequence[str]) -> str | None:
     """Returns the test score of the same metric, taken in the same way."""
 
     def essence(name: str, part: set[str]) -> list[str]:
-        return sorted(
-            _SYNONYMS.get(word, word) for word in words(name) if word not in part
-        )
+        return sorted(canonical([word for word in words(name) if word not in part]))
 
     tests = [
         name
         for name in names
-        if _TEST & set(words(name)) and not (_TRAIN | _VALIDATION) & set(words(name))
+        if TEST & set(words(name))
+        and not (TRAIN | VALIDATION) & set(words(name))
+        and name != validation
     ]
-    same = essence(validation, _VALIDATION)
+    same = essence(validation, VALIDATION)
     for name in tests:
-        if essence(name, _TEST) == same:
+        if essence(name, TEST) == same:
             return name
+    if TEST & set(words(validation)):
+        return None  # the best was picked by it
     if measure(validation).name == "score":
         # The name says nothing of the metric: what the only test score measures.
         plain = [name for name in tests if measure(name).name == "score"] or [
-            name for name in tests if _measures(name)
+            name for name in tests if measures(name)
         ]
         return plain[0] if len(plain) == 1 else None
     return None
 
 
-def _measures(name: str) -> bool:
-    """Says whether a name tells what is measured."""
-    said = {_SYNONYMS.get(word, word) for word in words(name)}
-    return bool(said & (_FRACTIONS | _LOWER | _HIGHER))
-
-
-def _names_a_score(name: str) -> bool:
-    """Says whether a column holds a score; "validation_split" would be none."""
-    said = set(words(name))
-    parts = _VALIDATION | _TEST | _TRAIN
-    return _measures(name) or (bool(said & parts) and len(said) == 1)
-
-
 def _hyperparameters(names: Sequence[str]) -> tuple[str, ...]:
-    marked = tuple(name for name in names if _PREFIX.match(name))
+    marked = tuple(
+        name
+        for name in names
+        if _PREFIX.match(name) and not _KEPT & set(words(short(name)))
+    )
     if marked:
         return marked
+    parts = VALIDATION | TEST | TRAIN
     return tuple(
         name
         for name in names
         if "[" not in name
         and not name.startswith("_")
-        and not _names_a_score(name)
-        and not _BOOKKEEPING & set(words(name))
+        # A column "loss" may hold the name of what was minimised: its cells will say.
+        and (
+            not parts & set(words(name))
+            or tuned(name)
+            or (_CONFIGURED & set(words(name)) and not measures(name))
+        )
+        and not _kept_by_others(name)
+        and not _observed(name)
     )
 
 

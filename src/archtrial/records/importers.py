@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from pandas.api.types import is_numeric_dtype
 from archtrial import metrics
 from archtrial.errors import RecordsError
 from archtrial.records import columns as naming
-from archtrial.records import configurations, scores
+from archtrial.records import configurations, draws, endings, scores
 from archtrial.records.columns import Columns, Measure, Wanted
 from archtrial.records.formats import Table, open_file
 from archtrial.records.optuna_studies import is_study, open_study
@@ -34,6 +34,8 @@ __all__ = ["Imported", "Understood", "read"]
 
 MOST_RUNS = 1_000_000
 """More are not one comparison's, and would not fit into memory as runs."""
+_MOST_BESIDE = 64
+"""Columns that nobody asked for are read, so many, to tell copies of a row."""
 _COMPACT = 500_000
 """Rows of learning curves at a time, before all but the last step are let go."""
 
@@ -105,6 +107,8 @@ def read(
     metric: str | None = None,
     lower_is_better: bool | None = None,
     percent: bool = False,
+    status: Sequence[str] = (),
+    failed_score: str | None = None,
 ) -> Imported:
     """Reads runs from files and studies.
 
@@ -121,18 +125,31 @@ def read(
         lower_is_better: Whether scores are errors; by default what the metric's
             name or the study says.
         percent: Scores are percentages.
+        status: `WORD=finished`, `WORD=failed` or `WORD=unfinished` each: what a
+            status means that is in no list.
+        failed_score: The score that stands for a run that failed; "none" where none
+            does.
 
     Raises:
         RecordsError: A source cannot be read, a column is missing or has what does
             not belong there, or the runs are not what a verdict can rest on.
     """
     wanted = wanted or Wanted()
+    opened = [_opened(str(source)) for source in sources]
     gathered = [
-        _gather(source, wanted, _condition_list(where), len(sources), number)
-        for number, source in enumerate(sources)
+        _gather(
+            source,
+            table,
+            wanted,
+            _condition_list(where),
+            len(opened),
+            _elsewhere(wanted, table, [t for _, t in opened]),
+        )
+        for source, (_, table) in zip(sources, opened, strict=True)
     ]
     _check_same_question(gathered)
-    measure = _measured(gathered, metric, lower_is_better)
+    measure, told = _measured(gathered, metric, lower_is_better, tuner)
+    lower = bool(measure.lower_is_better)
     _check_independent(gathered, tuner, wanted)
     frame = pd.concat([each.frame for each in gathered], ignore_index=True)
     notes = [note for each in gathered for note in each.notes]
@@ -140,39 +157,54 @@ def read(
 
     names = _arms(frame, baseline, challengers, place)
     frame = frame[frame["arm"].isin(names).to_numpy()].reset_index(drop=True)
-    frame, left_out = _finished(frame, place)
+    frame, left_out = endings.ended(frame, endings.declared(status), place)
     notes += left_out
     _check_somewhere(frame, gathered)
-    frame = scores.at_best_step(frame, measure.lower_is_better)
+    frame = scores.at_best_step(frame, lower)
+    # What stands for a failure is no score, and settles no unit.
+    frame = scores.as_numbers(frame)
+    frame, said = endings.check_stand_ins(frame, lower, failed_score)
+    notes += said
     bounded, scale, said = scores.scaled(frame, measure, percent)
     notes += said
     frame = scores.with_examples(frame)
     frame, said = scores.with_tests(frame)
     notes += said
     if wanted.repeat is not None:
-        frame, said = configurations.repeats(frame, measure.lower_is_better, place)
+        frame, said = configurations.repeats(frame, lower, place)
         notes += said
     hyperparameters, unvarying = configurations.hyperparameters(frame)
+    if wanted.hyperparameters is None:
+        hyperparameters, left_away = configurations.told_apart(
+            frame, hyperparameters, names
+        )
+        unvarying += [name for name in left_away if name not in unvarying]
+        notes += left_away.values()
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
     frame, said = configurations.configured(frame, hyperparameters, wanted, place)
     notes += said
     configurations.check_searched(frame, names, place)
-    paired, how, said = configurations.paired(
+    frame, paired, how, said = configurations.paired(
         frame, names, hyperparameters, wanted, place
     )
+    hyperparameters = {
+        name: values.loc[frame.index] for name, values in hyperparameters.items()
+    }
     notes += said
+    if wanted.repeat is None and tuner is None:
+        notes += draws.noticed(frame, names, hyperparameters, place)
     spaces = {
         arm: configurations.space(frame[frame["arm"] == arm], hyperparameters)
         for arm in names
     }
-    runs = _runs(frame, spaces, hyperparameters, measure.lower_is_better)
+    runs = _runs(frame, spaces, hyperparameters, lower)
     understood = Understood(
         sources=tuple(
             (each.table.place, each.table.kind, each.rows) for each in gathered
         ),
-        columns=_said(gathered, measure, how, hyperparameters, unvarying),
+        columns=_said(gathered, measure, told, how, hyperparameters, unvarying),
         arms=tuple(_arm_summary(frame, arm) for arm in names),
         paired=paired,
         notes=tuple(dict.fromkeys(notes)),
@@ -215,22 +247,49 @@ _TEXTS = (
 )  # fmt: skip
 
 
+def _opened(source: str) -> tuple[str | None, Table]:
+    name, place = _split(source)
+    return name, open_study(place) if is_study(place) else open_file(Path(place))
+
+
+def _elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
+    """Returns hyperparameters that were named, and that only other sources have."""
+    return {
+        name
+        for name in wanted.hyperparameters or ()
+        if name not in table.columns and any(name in t.columns for t in tables)
+    }
+
+
 def _gather(
     source: str | Path,
+    table: Table,
     wanted: Wanted,
     conditions: Sequence[tuple[str, str]],
     count: int,
-    number: int,
+    elsewhere: Collection[str],
 ) -> _Gathered:
     name, place = _split(str(source))
-    table = open_study(place) if is_study(place) else open_file(Path(place))
     if name is not None and wanted.arm is not None:
         raise RecordsError(
             "an arm is a source's name or a column's value",
             f"{source} and --arm {wanted.arm}",
             "Give one of the two.",
         )
-    found = naming.find(table.columns, wanted, place=table.place, arm=name is None)
+    found = naming.find(
+        table.columns, wanted, place=table.place, arm=name is None, elsewhere=elsewhere
+    )
+    if {"number", "value", "state"} <= {n.lower() for n in table.columns} and any(
+        n.startswith("params_") for n in table.columns
+    ):
+        # What Optuna's `trials_dataframe` leaves out.
+        table = dataclasses.replace(
+            table,
+            kind=f"{table.kind}, Optuna's trials",
+            not_random=table.not_random
+            or f"{table.place} is a table of Optuna's, which does not say which sampler"
+            " chose",
+        )
     if name is None and "arm" not in found.roles:
         if count == 1:
             raise RecordsError(
@@ -256,12 +315,22 @@ def _gather(
     )
     rows = kept = 0
     frames: list[pd.DataFrame] = []
-    for batch in table.batches(needed):
+    beside = [n for n in found.unused if "[" not in n and not naming.counting(n)]
+    beside = sorted(beside)[:_MOST_BESIDE]
+    read = list(dict.fromkeys([*needed, *found.flags, *beside]))
+    for batch in table.batches(read):
         rows += len(batch)
         chosen = _chosen(batch, filters)
         frame = pd.DataFrame({role: chosen[column] for role, column in asked.items()})
+        frame["beside"] = _hashed(chosen, beside)
         for column in found.hyperparameters:
             frame[configurations.HYPER + naming.short(column)] = chosen[column]
+        for column in found.flags:
+            ended = endings.flagged(naming.short(column), scores.texts(chosen[column]))
+            before = frame.get("flagged", "")
+            # One that failed failed, whatever another column says.
+            frame["flagged"] = np.where(ended == "failed", ended, before)
+            frame["flagged"] = np.where(frame["flagged"] == "", ended, frame["flagged"])
         frame["row"] = frame.index
         frame["source"] = table.place
         for role, column in found.roles.items():
@@ -302,6 +371,15 @@ def _gather(
     elif "run" in found.roles:
         _check_one_row_each(frame, found.roles["run"], table.place)
     return _Gathered(table, found, frame, rows, name, notes)
+
+
+def _hashed(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Returns what tells a row from a copy of another: a number for all other cells."""
+    texts = pd.DataFrame({name: rows[name].astype(str) for name in columns})
+    if not columns:
+        return np.zeros(len(rows), dtype=np.uint64)
+    hashed: np.ndarray = pd.util.hash_pandas_object(texts, index=False).to_numpy()
+    return hashed
 
 
 def _split(source: str) -> tuple[str | None, str]:
@@ -448,16 +526,30 @@ def _check_same_question(gathered: Sequence[_Gathered]) -> None:
 
 
 def _measured(
-    gathered: Sequence[_Gathered], metric: str | None, lower_is_better: bool | None
-) -> Measure:
+    gathered: Sequence[_Gathered],
+    metric: str | None,
+    lower_is_better: bool | None,
+    tuner: str | None,
+) -> tuple[Measure, str]:
+    """Returns what the scores are, and how their direction was told.
+
+    Raises:
+        RecordsError: Nothing tells the direction, or two things tell different ones.
+    """
     roles = gathered[0].columns.roles
+    column = naming.measure(roles["validation"])
     if metric is None and "metric" in gathered[0].frame:
         metric = str(gathered[0].frame["metric"].iloc[0])
-    measure = naming.measure(metric or roles["validation"])
-    if measure.name == "score" and "test" in roles:
+    measure = naming.measure(metric) if metric is not None else column
+    if metric is not None and measure.name == "score":
+        measure = dataclasses.replace(measure, name=metric)
+    elif measure.name == "score" and "test" in roles:
         measure = naming.measure(roles["test"])
+    if measure.name in metrics.names():
+        better = metrics.get(measure.name).higher_is_better
+        measure = dataclasses.replace(measure, lower_is_better=not better)
     said = {
-        each.table.lower_is_better
+        each.table.lower_is_better: each
         for each in gathered
         if each.table.lower_is_better is not None
     }
@@ -466,36 +558,49 @@ def _measured(
             "all arms are scored by the same metric",
             "one study minimises what another maximises",
         )
-    if metric is not None and measure.name == "score":
-        measure = dataclasses.replace(measure, name=metric)
-    by_name = measure.lower_is_better or measure.fraction
-    if measure.name in metrics.names():
-        better = metrics.get(measure.name).higher_is_better
-        measure, by_name = (
-            dataclasses.replace(measure, lower_is_better=not better),
-            True,
-        )
-    column = naming.measure(roles["validation"])
-    turned = column.fraction and measure.lower_is_better and lower_is_better is None
-    if metric is not None and by_name and turned:
+    source = next(iter(said), None)
+    by_name = measure.lower_is_better
+    if (
+        metric is not None
+        and lower_is_better is None
+        and None not in (by_name, column.lower_is_better)
+        and by_name != column.lower_is_better
+    ):
         raise RecordsError(
-            f"of {measure.name} a lower score is better",
-            f"the column {roles['validation']!r} sounds as if a higher one were",
-            "Name another --metric or, if the column does hold errors, add"
-            " --lower-is-better.",
+            f"of {measure.name} a {_better(by_name)} score is better",
+            f"the column {roles['validation']!r} sounds as if a"
+            f" {_better(column.lower_is_better)} one were",
+            "Name another --metric or, if the column does hold it, say so:"
+            f" --{_better(by_name)}-is-better.",
         )
     if lower_is_better is not None:
-        if by_name and lower_is_better != measure.lower_is_better:
+        if by_name not in (None, lower_is_better) and measure.name != "score":
             raise RecordsError(
-                f"of {measure.name} a {'lower' if measure.lower_is_better else 'higher'}"
-                " score is better",
+                f"of {measure.name} a {_better(by_name)} score is better",
                 "the opposite was declared",
                 "Give --metric NAME if the column holds something else.",
             )
-        return dataclasses.replace(measure, lower_is_better=lower_is_better)
-    if said:
-        return dataclasses.replace(measure, lower_is_better=said.pop())
-    return measure
+        return dataclasses.replace(measure, lower_is_better=lower_is_better), "declared"
+    if source is not None:
+        # Of a study that minimises a "score", the study knows what it did.
+        return dataclasses.replace(measure, lower_is_better=source), "as its study says"
+    if by_name is None:
+        raise RecordsError(
+            "a verdict needs to know which scores are the better ones",
+            f"{metric or roles['validation']!r} does not say whether that is the higher"
+            " or the lower",
+            "Say so: --lower-is-better or --higher-is-better"
+            + (
+                "; and, if its trials were random draws, --tuner random."
+                if any(e.table.not_random for e in gathered) and tuner is None
+                else "."
+            ),
+        )
+    return measure, "by its name"
+
+
+def _better(lower: bool | None) -> str:
+    return "lower" if lower else "higher"
 
 
 def _check_independent(
@@ -558,32 +663,6 @@ def _arms(
     if challengers:
         return named
     return [*named, *(name for name in there if name not in named)]
-
-
-def _finished(frame: pd.DataFrame, place: str) -> tuple[pd.DataFrame, list[str]]:
-    """Leaves out runs that have not ended, and marks those that failed."""
-    if "status" not in frame:
-        return frame.assign(failed=False), []
-    status = frame["status"].str.lower()
-    going = status.isin(["running", "waiting", "scheduled", "pending", "queued"])
-    failed = status.isin(
-        ["failed", "fail", "crashed", "killed", "diverged", "error", "preempted"]
-    )
-    notes = []
-    if going.any():
-        notes.append(
-            f"Not ended, and left out: {int(going.sum())} of {len(frame)} runs. Judge"
-            " again when they have."
-        )
-    if failed.any():
-        notes.append(
-            "Failed, and counted as diverged, at the worst score:"
-            f" {int(failed.sum())} of {len(frame)} runs."
-        )
-    frame = frame.assign(failed=failed)[~going.to_numpy()].reset_index(drop=True)
-    if frame.empty:
-        raise RecordsError("a verdict needs runs that have ended", f"{place} has none")
-    return frame, notes
 
 
 def _check_somewhere(frame: pd.DataFrame, gathered: Sequence[_Gathered]) -> None:
@@ -742,6 +821,7 @@ _ROLES = {
 def _said(
     gathered: Sequence[_Gathered],
     measure: Measure,
+    told: str,
     paired_by: str,
     hyperparameters: Mapping[str, Any],
     unvarying: Sequence[str],
@@ -768,8 +848,8 @@ def _said(
         elif role in ("test", "seed", "configuration", "pair"):
             said.append((title, "\u2013", _MISSING_MEANS[role]))
         if role == "validation":
-            better = "lower" if measure.lower_is_better else "higher"
-            said.append(("metric", measure.name, f"{better} is better"))
+            better = f"{_better(measure.lower_is_better)} is better, {told}"
+            said.append(("metric", measure.name, better))
             others = list(dict.fromkeys(o for e in gathered for o in e.columns.others))
             if others:
                 said.append(("", ", ".join(others[:6]), "not chosen"))

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from archtrial.errors import RecordsError
-from archtrial.records.columns import Measure
+from archtrial.records.endings import says_failed
+from archtrial.records.measures import Measure
 
 __all__ = [
+    "as_numbers",
     "at_best_step",
     "clean",
     "nested",
@@ -134,6 +137,29 @@ def at_best_step(frame: pd.DataFrame, lower_is_better: bool) -> pd.DataFrame:
     return frame.assign(**picked)
 
 
+def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns runs with numbers for scores; failed ones have none, whatever stands there.
+
+    A cell may hold a word of failure, such as "OOM", in place of a score.
+    """
+    frame = frame.copy()
+    for role in ("validation", "test"):
+        if role not in frame:
+            continue
+        if not is_numeric_dtype(frame[role]):
+            said = texts(frame[role])
+            odd = pd.to_numeric(said, errors="coerce").isna() & (said != "")
+            lost = {word for word in dict.fromkeys(said[odd]) if says_failed(word)}
+            gone = said.isin(list(lost))
+            frame["failed"] = frame["failed"] | gone
+        frame[role] = frame[role].astype(object).where(~frame["failed"], None)
+        frame[role] = numbers(frame, role)
+    for role in ("validation", "test"):
+        if role in frame:
+            frame[role] = frame[role].where(~frame["failed"])
+    return frame
+
+
 def scaled(
     frame: pd.DataFrame, measure: Measure, percent: bool
 ) -> tuple[bool, float, list[str]]:
@@ -143,8 +169,6 @@ def scaled(
         Whether all are fractions, what they were divided by, and notes.
     """
     roles = [role for role in ("validation", "test") if role in frame]
-    for role in roles:
-        frame[role] = numbers(frame, role)
     scores = frame[roles].to_numpy(np.float64)
     known = scores[np.isfinite(scores)]
     inside = (known >= 0) & (known <= 1)
@@ -152,11 +176,20 @@ def scaled(
         _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
         frame[roles] = scores / 100
         return True, 100.0, ["Scores are percentages: they are divided by 100."]
+    if inside.all() and measure.percent and measure.fraction and known.size:
+        raise RecordsError(
+            "a percentage lies between 0 and 100, and mostly above 1",
+            f"the column's name speaks of percent, and all scores are at most"
+            f" {known.max():g}",
+            f"If they are percentages: --percent; if they are fractions, name what they"
+            f" are: --metric {measure.name}.",
+        )
     if inside.all():
-        return not measure.unbounded, 1.0, []
+        # Values between 0 and 1 alone make no fraction: a small loss has them as well.
+        return measure.fraction or measure.rate, 1.0, []
     if measure.fraction:
         _check_range(frame, roles, 0, 100, f"{measure.name} lies between 0 and 1")
-        if ((known > 0) & (known <= 1)).any():
+        if ((known > 0) & (known <= 1)).any() and not measure.percent:
             _mixed(frame, roles)
         frame[roles] = scores / 100
         return (
@@ -277,6 +310,12 @@ def with_tests(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
                     f" {int(untested.sum())} of {len(frame)} runs."
                 )
             known &= ~untested
+    missing = ~np.isfinite(frame["validation"].to_numpy()) & ~frame["failed"].to_numpy()
+    if missing.any():
+        notes.append(
+            "Without a validation score, and counted as diverged, at the worst score:"
+            f" {int(missing.sum())} of {len(frame)} runs."
+        )
     frame = frame.assign(diverged=~known)
     for role in ("validation", "test"):
         if role in frame:

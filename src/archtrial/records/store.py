@@ -3,22 +3,32 @@
 Everything that has finished is on disk when `add` returns. Nothing is ever
 changed: opening the test set adds the scores beside the runs, in the same
 transaction as the event that says so. It is opened once, or once at each look.
+
+Each row has a number and a checksum, and each table a running checksum over all of
+them, which changes in the transaction that adds a row. Whoever opens a store compares
+them first: a row that was altered, lost or added by other hands is named, and no
+verdict rests on the others. The protocol's hash is held against the protocol itself.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import math
+import os
 import sqlite3
 import time
+import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from archtrial.errors import RecordsError, StudyError
+from archtrial.protocol import digest
+from archtrial.records import checksums
 from archtrial.records.table import CurvePoint, Run
 
 __all__ = [
@@ -31,33 +41,59 @@ __all__ = [
     "key",
 ]
 
+Read = TypeVar("Read")
+
 FILE_NAME = "study.sqlite"
+_LOCK = "lock"
+# What SQLite puts beside a store while it writes.
+_BESIDE = ("-wal", "-shm", "-journal")
 # 2: a run's details may hold its rung, look and tuner, which version 1 cannot read.
 # 3: or a reading and measures, which version 2 cannot read.
-# The tables are the same. A store begins with version 2, since without an experiment's
-# runs the release before reads it, and becomes one of version 3 in the transaction that
-# records the first of them: older releases then say that they are too old for it,
-# instead of failing on a word they do not know. Else it keeps what it began with.
-SCHEMA = 3
-_BEGUN_WITH = 2
+# 4: rows have numbers and checksums.
+# A store keeps what it began with, so that the release that began it goes on reading
+# it; one of version 1 or 2 becomes one of version 3 in the transaction that records an
+# experiment's first run: older releases then say that they are too old for it, instead
+# of failing on a word they do not know.
+SCHEMA = 4
+_CHECKED = 4
+_EXPERIMENTS = 3
 OPENED = "test set opened"
 """The event that says so."""
 
-_TABLES = """
-CREATE TABLE study (
+_COLUMNS = {
+    "study": "hash TEXT NOT NULL, resolved TEXT NOT NULL, declared TEXT NOT NULL",
+    "runs": """key TEXT NOT NULL UNIQUE, arm TEXT NOT NULL, pair INTEGER NOT NULL,
+    seed INTEGER NOT NULL, stage TEXT NOT NULL, validation REAL,
+    diverged INTEGER NOT NULL, error TEXT, details TEXT NOT NULL,
+    sealed BLOB NOT NULL""",
+    "scores": "key TEXT NOT NULL UNIQUE, test REAL, per_example BLOB",
+    "events": "time REAL NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL",
+}
+_TABLES = (
+    *(
+        f"CREATE TABLE {name} (number INTEGER PRIMARY KEY, {columns},"
+        " checksum BLOB NOT NULL)"
+        for name, columns in _COLUMNS.items()
+    ),
+    "CREATE TABLE checksums (name TEXT NOT NULL UNIQUE, count INTEGER NOT NULL,"
+    " running BLOB NOT NULL)",
+)
+# As they were before version 4, to the letter.
+_TABLES_BEFORE = (
+    """CREATE TABLE study (
     hash TEXT NOT NULL, resolved TEXT NOT NULL, declared TEXT NOT NULL
-);
-CREATE TABLE runs (
+)""",
+    """CREATE TABLE runs (
     key TEXT PRIMARY KEY, arm TEXT NOT NULL, pair INTEGER NOT NULL,
     seed INTEGER NOT NULL, stage TEXT NOT NULL, validation REAL,
     diverged INTEGER NOT NULL, error TEXT, details TEXT NOT NULL,
     sealed BLOB NOT NULL
-);
-CREATE TABLE scores (key TEXT PRIMARY KEY, test REAL, per_example BLOB);
-CREATE TABLE events (
+)""",
+    "CREATE TABLE scores (key TEXT PRIMARY KEY, test REAL, per_example BLOB)",
+    """CREATE TABLE events (
     time REAL NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL
-);
-"""
+)""",
+)
 
 _RUNS = """
 SELECT arm, pair, seed, stage, validation, diverged, error, details,
@@ -137,15 +173,16 @@ class Store:
         self.folder = Path(folder)
         self.path = self.folder / FILE_NAME
         self._lock: sqlite3.Connection | None = None
+        there = self.path.exists()
         if read_only:
-            if not self.path.exists():
+            if not there:
                 raise RecordsError(
                     "a study's folder holds its store",
                     f"no {FILE_NAME} in {self.folder}",
                     "Name the folder that archtrial run printed.",
                 )
             mode = "mode=ro"
-            if not self.path.with_name(f"{FILE_NAME}-wal").exists():
+            if not self._waits():
                 # Nobody is writing, and nothing waits to be merged: read the file as
                 # it lies, also in a folder where no file may be made beside it.
                 mode += "&immutable=1"
@@ -153,32 +190,64 @@ class Store:
         else:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                self._refuse_links()
                 self._lock = self._claim()
             except OSError as error:
                 raise StudyError(
                     "a study's folder can be written to", str(error)
                 ) from None
             self._connection = self._connect(self.path.resolve().as_uri())
+        # What damage made of a text is found by its checksum, not by its decoder.
+        self._connection.text_factory = _text
         try:
-            with self._explained():
-                self._prepare(read_only)
+            with self._explained(reading=True):
+                self._prepare(read_only, there)
         except BaseException:
             self.close()
             raise
+
+    def _waits(self) -> bool:
+        """Says whether something beside the store waits to be merged into it."""
+        beside = [
+            place.stat().st_size
+            for suffix in ("-wal", "-journal")
+            if (place := self.path.with_name(FILE_NAME + suffix)).exists()
+        ]
+        # An empty one may be a writer's who has just begun.
+        effective = os.access in os.supports_effective_ids
+        return any(beside) or bool(
+            beside and os.access(self.folder, os.W_OK, effective_ids=effective)
+        )
+
+    def _refuse_links(self) -> None:
+        # What is written to a link lands wherever somebody else wants it.
+        for name in (_LOCK, FILE_NAME, *(FILE_NAME + s for s in _BESIDE)):
+            if (self.folder / name).is_symlink():
+                raise StudyError(
+                    "a study's files lie in its folder",
+                    f"{self.folder / name} is a link",
+                    "Put the file itself there, or name another folder with --study.",
+                )
 
     def _claim(self) -> sqlite3.Connection:
         # An exclusive transaction on an empty database is a lock that every
         # system knows and that ends with the process, however it ends.
         lock = None
         try:
-            lock = sqlite3.connect(
-                self.folder / "lock", timeout=0, isolation_level=None
-            )
+            lock = sqlite3.connect(self.folder / _LOCK, timeout=0, isolation_level=None)
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             if lock is not None:
                 lock.close()
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            refused = _refused_lock(self.folder)
+            if refused is not None:
+                raise StudyError(
+                    "a study's folder lies on a file system that locks files",
+                    f"{self.folder} does not: {refused}",
+                    "Name a folder on another disk, one of this machine, with --study;"
+                    " what is there already can be copied to it.",
+                ) from error
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise StudyError(
                     "a study's folder can be written to", f"{self.folder}: {error}"
                 ) from error
@@ -194,7 +263,7 @@ class Store:
         # One writer, but reports are read while a study goes on: wait for them.
         return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
 
-    def _prepare(self, read_only: bool) -> None:
+    def _prepare(self, read_only: bool, there: bool) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA:
             raise RecordsError(
@@ -202,17 +271,29 @@ class Store:
                 f"{self.path} has version {version}",
                 "Install the archtrial that wrote it, or a newer one.",
             )
+        made = [
+            statement
+            for name, statement in self._connection.execute(
+                "SELECT name, sql FROM sqlite_master ORDER BY rowid"
+            )
+            # SQLite's own: indices, and statistics if somebody had them made.
+            if not str(name).startswith("sqlite_")
+        ]
         if version == 0:
-            tables = self._connection.execute("SELECT name FROM sqlite_master")
-            if tables.fetchone():
+            if made:
                 raise RecordsError(
                     "a store was written by archtrial",
                     f"{self.path} is another database",
                 )
+            if there and (self.folder / "protocol.json").exists():
+                # It is written after what it says was recorded.
+                raise self._damaged("it is empty, and a study began here")
             if read_only:
                 raise EmptyStoreError(
                     "a store holds a study", f"{self.path} is empty: none has begun"
                 )
+        elif made != list(_TABLES if version >= _CHECKED else _TABLES_BEFORE):
+            raise self._damaged(f"its tables are not those of version {version}")
         self.journal = "wal"
         if not read_only:
             self.journal = "delete" if _on_network(self.folder) else "wal"
@@ -220,16 +301,51 @@ class Store:
             # A commit is on the disk, not merely with the operating system.
             self._connection.execute("PRAGMA synchronous=FULL")
             if version == 0:
+                version = SCHEMA
                 with self._transaction():
-                    for statement in _TABLES.split(";"):
+                    for statement in _TABLES:
                         self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version={_BEGUN_WITH}")
-        found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                    self._connection.executemany(
+                        "INSERT INTO checksums VALUES (?, 0, ?)",
+                        [(table, checksums.BEGINNING) for table in _COLUMNS],
+                    )
+                    self._connection.execute(f"PRAGMA user_version={SCHEMA}")
+        self._version = version
+        found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise RecordsError("a store is whole", f"{self.path}: {found}", _MEND)
+            raise self._damaged(" ".join(found.split()))
+        faults = self._faults()
+        if faults:
+            more = f"; and {len(faults) - 3} faults more" if faults[3:] else ""
+            raise self._damaged("; ".join(faults[:3]) + more)
+
+    def _faults(self) -> checksums.Faults:
+        # At one moment, though somebody may be writing.
+        self._connection.execute("BEGIN")
+        try:
+            if self._version >= _CHECKED:
+                return checksums.verify(self._connection, list(_COLUMNS))
+            # Nothing is ever deleted, so that SQLite's own numbers have no gap.
+            gaps = [
+                f"rows of the table {table} are missing"
+                for table in _COLUMNS
+                for count, last in self._connection.execute(
+                    f"SELECT count(*), max(rowid) FROM {table}"  # noqa: S608
+                )
+                if count != (last or 0)
+            ]
+            orphans = self._connection.execute(
+                "SELECT key FROM scores WHERE key NOT IN (SELECT key FROM runs)"
+            )
+            return gaps + [f"the run {name!r} is missing" for (name,) in orphans]
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def _damaged(self, found: str) -> RecordsError:
+        return RecordsError("a store is whole", f"{self.path}: {found}", _MEND)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, *, reading: bool = False) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
@@ -241,9 +357,18 @@ class Store:
                     "Make room and give the same command again: it goes on where it"
                     " stopped.",
                 ) from error
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise RecordsError(
-                    "a store is whole", f"{self.path}: {error}", _MEND
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+                reading and code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)
+            ):
+                raise self._damaged(str(error)) from error
+            cannot = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if self._lock is None and code in cannot:
+                raise StudyError(
+                    "a store that its writer left in a hurry is read where files can"
+                    " be made beside it",
+                    f"{self.path}: {error}",
+                    f"Copy the whole folder to such a place, {FILE_NAME}-wal with it,"
+                    " and name the copy.",
                 ) from error
             raise StudyError(
                 "a study's store can be read and written",
@@ -285,16 +410,59 @@ class Store:
         With it, in one transaction, goes the event of where the study began.
         """
         with self._transaction():
-            self._connection.execute(
-                "INSERT INTO study VALUES (?, ?, ?)", (hash_, resolved, declared)
-            )
+            self._insert("study", [(hash_, resolved, declared)])
             self._event("began", environment)
 
+    def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Adds rows to a table, inside a transaction."""
+        if self._version >= _CHECKED:
+            count, running = self._connection.execute(
+                "SELECT count, running FROM checksums WHERE name = ?", (table,)
+            ).fetchone()
+            checked = []
+            for number, row in enumerate(rows, count + 1):
+                values = [checksums.stored(value) for value in row]
+                checksum = checksums.of_row(table, number, values)
+                running = checksums.following(running, checksum)
+                checked.append((number, *values, checksum))
+            rows = checked
+            self._connection.execute(
+                "UPDATE checksums SET count = ?, running = ? WHERE name = ?",
+                (count + len(rows), running, table),
+            )
+        for row in rows:
+            places = ", ".join("?" * len(row))
+            # The table's name is one of ours.
+            self._connection.execute(
+                f"INSERT INTO {table} VALUES ({places})",  # noqa: S608
+                row,
+            )
+
     def protocol(self) -> tuple[str, dict[str, Any], dict[str, Any] | None] | None:
-        """Returns (hash, resolved protocol, declared protocol), None before `declare`."""
-        with self._explained():
-            row = self._connection.execute("SELECT * FROM study").fetchone()
-        return None if row is None else (row[0], json.loads(row[1]), json.loads(row[2]))
+        """Returns (hash, resolved protocol, declared protocol), None before `declare`.
+
+        Raises:
+            RecordsError: The hash is another protocol's.
+        """
+        with self._explained(reading=True):
+            rows = self._connection.execute(
+                "SELECT hash, resolved, declared FROM study"
+            ).fetchall()
+        if not rows:
+            return None
+        try:
+            ((hash_, resolved, declared),) = (
+                (row[0], json.loads(row[1]), json.loads(row[2])) for row in rows
+            )
+            found = digest(resolved)
+        except _UNREADABLE as error:
+            raise self._damaged(f"its protocol cannot be read: {error}") from error
+        if found != hash_:
+            raise self._damaged(
+                f"its protocol is not the one that was declared: its hash is"
+                f" {found[:8]}, and {str(hash_)[:8]} was recorded"
+            )
+        return hash_, resolved, declared
 
     def add(self, runs: Sequence[tuple[Run, np.ndarray]]) -> None:
         """Records finished runs, all or none of them.
@@ -306,10 +474,12 @@ class Store:
         """
         details = [_details(run) for run, _ in runs]
         with self._transaction():
-            if any(name in own for own in details for name in _SINCE_3):
-                self._connection.execute(f"PRAGMA user_version={SCHEMA}")
-            self._connection.executemany(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            if self._version < _EXPERIMENTS and any(
+                name in own for own in details for name in _SINCE_3
+            ):
+                self._connection.execute(f"PRAGMA user_version={_EXPERIMENTS}")
+            self._insert(
+                "runs",
                 [
                     (
                         key(
@@ -338,11 +508,14 @@ class Store:
 
     def sealed(self) -> dict[str, np.ndarray]:
         """Returns what is sealed still, by the runs' keys."""
-        with self._explained():
+        with self._explained(reading=True):
             rows = self._connection.execute(
                 "SELECT key, sealed FROM runs WHERE key NOT IN (SELECT key FROM scores)"
             ).fetchall()
-            return {name: _unpack(blob) for name, blob in rows}
+        return {
+            name: self._read(f"what is sealed of {name!r}", _unpack, blob)
+            for name, blob in rows
+        }
 
     def open_test(
         self,
@@ -357,8 +530,8 @@ class Store:
             detail: What goes with the event.
         """
         with self._transaction():
-            self._connection.executemany(
-                "INSERT INTO scores VALUES (?, ?, ?)",
+            self._insert(
+                "scores",
                 [
                     (name, test, None if examples is None else _pack(examples))
                     for name, (test, examples) in sorted(scores.items())
@@ -373,9 +546,21 @@ class Store:
             per_example: Also read the test scores by example.
         """
         select = _RUNS if per_example else _RUNS.replace("scores.per_example", "NULL")
-        with self._explained():
+        with self._explained(reading=True):
             rows = self._connection.execute(select).fetchall()
-            return [_run(row) for row in rows]
+        # Without checksums, damage may have left a row that can still be read.
+        how = _run if self._version >= _CHECKED else _checked_run
+        return [
+            self._read("the run " + "/".join(map(str, row[:3])), how, row)
+            for row in rows
+        ]
+
+    def _read(self, name: str, how: Callable[[Any], Read], content: Any) -> Read:
+        """Reads what lies in a store; before version 4 nothing else finds damage."""
+        try:
+            return how(content)
+        except _UNREADABLE as error:
+            raise self._damaged(f"{name} cannot be read: {error}") from error
 
     def note(self, name: str, detail: str) -> None:
         """Records an event: it stands with its time in the store and on the page."""
@@ -383,14 +568,15 @@ class Store:
             self._event(name, detail)
 
     def _event(self, name: str, detail: str) -> None:
-        self._connection.execute(
-            "INSERT INTO events VALUES (?, ?, ?)", (time.time(), name, detail)
-        )
+        self._insert("events", [(time.time(), name, detail)])
 
     def events(self) -> list[tuple[float, str, str]]:
         """Returns (time in seconds since 1970, name, detail) in order."""
-        with self._explained():
-            return self._connection.execute("SELECT * FROM events").fetchall()
+        with self._explained(reading=True):
+            rows = self._connection.execute(
+                "SELECT time, name, detail FROM events ORDER BY rowid"
+            ).fetchall()
+        return [self._read(f"the event {row[1]!r}", _event, row) for row in rows]
 
     @property
     def openings(self) -> int:
@@ -404,9 +590,46 @@ class Store:
 
 
 _MEND = (
-    "It was cut off or overwritten. Restore it from a copy, or remove the study's"
-    " folder and run the protocol again: the same runs come out."
+    "Restore the folder from a copy, study.sqlite-wal with it if there is one. Without"
+    " a copy, rename the folder and give the command that began the study again: the"
+    " same protocol trains the same runs."
 )
+
+
+# What a damaged value raises, whatever was made of it.
+_UNREADABLE = (
+    ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, zlib.error,
+    OverflowError, MemoryError, RecursionError,
+)  # fmt: skip
+_COUNTED = ("flops", "parameters", "seconds")
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="surrogateescape")
+
+
+def _refused_lock(folder: Path) -> str | None:
+    """Says why a folder's file system locks no file; None where it does.
+
+    SQLite says "busy" of a lock that somebody holds and of one that cannot be had.
+    """
+    try:
+        fcntl: Any = importlib.import_module("fcntl")
+    except ImportError:  # Windows
+        return None
+    # Another file than the lock: closing that here would give up a lock of our own.
+    probe = folder / f".lock-{uuid.uuid4().hex}"
+    try:
+        file = open(probe, "xb")  # noqa: SIM115 - a failure here is no refused lock
+    except OSError:
+        return None
+    with file:
+        probe.unlink()
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def _details(run: Run) -> dict[str, Any]:
@@ -423,6 +646,15 @@ def _details(run: Run) -> dict[str, Any]:
             if getattr(run, name) != plain
         },
     }
+
+
+def _event(row: tuple[float, str, str]) -> tuple[float, str, str]:
+    time_, name, detail = row
+    if not isinstance(time_, float):
+        raise TypeError(f"its time is {time_!r}")
+    if name in ("began", OPENED) and not isinstance(json.loads(detail), dict):
+        raise TypeError(f"its detail is {detail!r}")
+    return row
 
 
 def _run(row: Sequence[Any]) -> Run:
@@ -444,6 +676,29 @@ def _run(row: Sequence[Any]) -> Run:
         curve=curve,
         **details,
     )
+
+
+def _checked_run(row: Sequence[Any]) -> Run:
+    run = _run(row)
+    for name, (value, kind) in {
+        "arm": (run.arm, str),
+        "pair": (run.pair, int),
+        "seed": (run.seed, int),
+        "stage": (run.stage, str),
+        "validation": (run.validation, float),
+        "test": (run.test, float | None),
+        "error": (run.error, str | None),
+        "configuration": (run.configuration, dict),
+        **{name: (getattr(run, name), int | float) for name in _COUNTED},
+        **{
+            f"{name} of its curve": (value, int | float)
+            for point in run.curve
+            for name, value in vars(point).items()
+        },
+    }.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r}")
+    return run
 
 
 def _pack(array: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError
+from archtrial.files import write
 
 __all__ = [
     "DARK",
@@ -257,10 +258,14 @@ def save(figure: Figure, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix == ".svg":
-        path.write_text(_drawn(figure, titled=True), encoding="utf-8")
+        write(path, _drawn(figure, titled=True))
     elif path.suffix == ".png":
         with matplotlib.rc_context(STYLE), _any_glyph():
-            figure.savefig(path, dpi=144, facecolor=LIGHT["paper"], metadata={})
+            drawn = BytesIO()
+            figure.savefig(
+                drawn, format="png", dpi=144, facecolor=LIGHT["paper"], metadata={}
+            )
+        write(path, drawn.getvalue())
     else:
         raise ProtocolError(
             "a figure is saved as svg or png",

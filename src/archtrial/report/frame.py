@@ -16,6 +16,7 @@ import jinja2
 import markupsafe
 from matplotlib.figure import Figure
 
+from archtrial.errors import printable
 from archtrial.report import drawing
 
 __all__ = ["Drawing", "Fact", "Table", "cited", "drawn", "flat", "render", "split"]
@@ -140,7 +141,8 @@ def render(
         document: The verdict, as JSON.
         content: What the template itself asks for.
     """
-    return (
+    # What names hold besides text would be no document that every tool reads.
+    return printable(
         _templates()
         .get_template(template)
         .render(

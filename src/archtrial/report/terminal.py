@@ -160,4 +160,5 @@ _STAGES = {
     "probe": "adaptive tuners on the baseline",
     "probe confirm": "adaptive tuners on the baseline, fresh seeds",
     "test": "opening the test set",
+    "judge": "reaching the verdict",
 }

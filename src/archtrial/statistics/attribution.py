@@ -17,6 +17,7 @@ from archtrial.errors import ProtocolError, RecordsError
 from archtrial.randomness import generator
 from archtrial.statistics.comparison import Estimate
 from archtrial.statistics.search import Search
+from archtrial.statistics.sums import solve
 
 __all__ = ["Shares", "importance", "shares"]
 
@@ -408,8 +409,9 @@ def _adjusted(basis: np.ndarray, score: np.ndarray) -> np.ndarray:
     # A level that was never drawn has no equation; its coefficient is then 0.
     squares += 1e-9 * n * np.eye(p)
     products = np.einsum("bnp,bn->bp", basis, score)
-    fitted = np.linalg.solve(squares, products[..., None])
-    left = np.sum((score - np.squeeze(basis @ fitted, -1)) ** 2, axis=1)
+    fitted = solve(squares, products)
+    explained = np.einsum("bnp,bp->bn", basis, fitted)
+    left = np.sum((score - explained) ** 2, axis=1)
     whole = np.sum((score - score.mean(axis=1, keepdims=True)) ** 2, axis=1)
     spread = np.maximum(whole, np.finfo(float).tiny)
     adjusted: np.ndarray = 1 - left / spread * (n - 1) / (n - p)

@@ -22,6 +22,7 @@ from scipy import optimize, special
 from archtrial.errors import ProtocolError
 from archtrial.statistics.comparison import Estimate
 from archtrial.statistics.search import Search
+from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import Ranking
 
 __all__ = ["BackTest", "Ceiling", "ceiling"]
@@ -245,7 +246,7 @@ class _Tail:
         with np.errstate(divide="ignore"):
             logarithms = np.log(np.diff(chances, axis=-1, prepend=0.0, append=1.0))
         # A distribution that excludes a score is bad, but can still be worse.
-        found: np.ndarray = np.maximum(logarithms, -1e6) @ counts
+        found: np.ndarray = product(np.maximum(logarithms, -1e6), counts)
         return found
 
     def profile(self, ceiling: float) -> _Fit:

@@ -25,6 +25,7 @@ from scipy import special
 
 from archtrial.randomness import generator
 from archtrial.statistics.search import Reading
+from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
     MANY,
     Ranking,
@@ -124,7 +125,7 @@ def expectations(
         ranked = ranking.resampled(reading.score, counts[rows]).T
         for found, parts in zip(resampled, weights, strict=True):
             for some, first, weight in parts:
-                found[some, rows] = weight @ ranked[first:]
+                found[some, rows] = product(weight, ranked[first:])
     filled = None
     if reading.examples is not None:
         # A stand-in says nothing of single examples, so it counts as the same on all.
@@ -143,7 +144,9 @@ def expectations(
                 estimate=estimate,
                 influence=influence,
                 resampled=found.T,
-                examples=None if filled is None else filled @ ranking.weights(efforts),
+                examples=None
+                if filled is None
+                else product(filled, ranking.weights(efforts)),
                 fall=_divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
@@ -715,7 +718,7 @@ class _Pool:
             before = count if arm == 0 else below - count
             members = np.sum(chosen, axis=0)
             after = before + members
-            mean = (deviations @ chosen) / np.maximum(members, 1)
+            mean = product(deviations, chosen) / np.maximum(members, 1)
             step, table = self._steps[arm], self._tables[arm]
             first = step.take(before)
             slope = table.take(np.maximum(after - 1, 0)) - table.take(before)
@@ -806,7 +809,7 @@ def gate_by_signs(
     for start in range(0, permutations, block):
         rows = min(block, permutations - start)
         signs = 1.0 - 2.0 * stream.integers(0, 2, (rows, n), dtype=np.bool_)
-        reached += int(np.sum(np.abs(signs @ pseudo) >= threshold))
+        reached += int(np.sum(np.abs(product(signs, pseudo)) >= threshold))
     return (1 + reached) / (1 + permutations)
 
 
@@ -898,7 +901,7 @@ def searches_won(
         _wins_less_losses(challenger.score, baseline.score, weights[1]),
         -_wins_less_losses(baseline.score, challenger.score, weights[0]),
     ]
-    net = float(weights[0] @ against[0])
+    net = float(product(weights[0], against[0]))
     influences = []
     for ranking, scores in zip(rankings, against, strict=True):
         n = ranking.n

@@ -23,6 +23,7 @@ from archtrial.statistics.comparison import (
 )
 from archtrial.statistics.matching import CatchUp
 from archtrial.statistics.search import Estimand, Reading, Search
+from archtrial.statistics.sums import weighted
 
 __all__ = ["Climb", "Extrapolation", "Rung", "climb"]
 
@@ -324,8 +325,10 @@ def _extrapolate(
 def _line_weights(rungs: Sequence[int], at: int) -> np.ndarray:
     """Returns (R,) what each rung weighs in the least-squares line in log2 at one."""
     x = np.log2(rungs)
-    design = np.stack([np.ones(len(x)), x])
-    weights: np.ndarray = np.array([1.0, math.log2(at)]) @ np.linalg.pinv(design).T
+    away = x - np.mean(x)
+    weights: np.ndarray = 1 / len(x) + (math.log2(at) - np.mean(x)) * away / np.sum(
+        away**2
+    )
     return weights
 
 
@@ -343,19 +346,19 @@ def _combined(
     examples = None
     known = [part.examples for part in parts if part.examples is not None]
     if len(known) == len(parts):
-        examples = np.tensordot(weights, known, axes=1)
+        examples = weighted(weights, known)
     falls = np.array([part.fall[0] for part in parts])
     # A sum of scores errs by their weights' sum at most, as if by fewer examples.
     stretch = float(np.sum(np.abs(weights))) ** 2
     sizes = [part.test_size for part in parts if part.test_size is not None]
     return Expectation(
-        estimate=np.tensordot(weights, [part.estimate for part in parts], axes=1),
+        estimate=weighted(weights, [part.estimate for part in parts]),
         influence=influence,
-        resampled=np.tensordot(weights, [part.resampled for part in parts], axes=1),
+        resampled=weighted(weights, [part.resampled for part in parts]),
         examples=examples,
-        fall=np.array([np.maximum(weights, 0) @ falls]),
+        fall=np.array([np.sum(np.maximum(weights, 0) * falls)]),
         freedom=np.min([part.freedom for part in parts], axis=0),
         test_size=max(int(min(sizes) / stretch), 2)
         if len(sizes) == len(parts)
         else None,
-    ), float(np.maximum(-weights, 0) @ falls)
+    ), float(np.sum(np.maximum(-weights, 0) * falls))

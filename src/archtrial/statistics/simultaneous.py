@@ -21,6 +21,7 @@ from scipy import special
 from archtrial.errors import ProtocolError
 from archtrial.randomness import generator
 from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.sums import product
 
 __all__ = ["Simultaneous", "least_p", "mean", "reach", "seeds_needed", "simultaneous"]
 
@@ -309,7 +310,7 @@ def _flipped(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if squares[column] == 0:
             continue
         # One column at a time: the rounding must not depend on its neighbours.
-        u = (signs @ rows[:, column].copy()) ** 2 / squares[column]
+        u = product(signs, rows[:, column].copy()) ** 2 / squares[column]
         observed[column] = u[0] * (1 - ROUNDING)
         alone[column] = np.mean(u >= observed[column])
         np.maximum(largest, u, out=largest)

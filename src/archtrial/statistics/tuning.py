@@ -21,6 +21,8 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, special
 
+from archtrial.statistics.sums import product
+
 __all__ = [
     "Ranking",
     "TuningCurve",
@@ -474,7 +476,7 @@ def _best_of(scores: np.ndarray, cdf: np.ndarray, efforts: np.ndarray) -> np.nda
             # with a chance of 10^-17 only.
             first = max(int(np.searchsorted(cdf, 10 ** (-17 / k))) - 1, 0)
             below = np.exp(k * np.log(cdf[first:]))
-            expected[j] = scores[first:] @ np.diff(below, prepend=0.0)
+            expected[j] = product(scores[first:], np.diff(below, prepend=0.0))
         return expected
     chances = np.diff(cdf[:, None] ** efforts, axis=0, prepend=0.0)
     return np.asarray(np.sum(scores[:, None] * chances, axis=0))

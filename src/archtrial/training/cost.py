@@ -1,60 +1,21 @@
 """What a training costs, counted and not timed."""
 
 import copy
-import types
 from collections.abc import Hashable
-from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["parameters", "structure", "training"]
+from archtrial import randomness
+from archtrial.training.structure import structure
+
+__all__ = ["parameters", "training"]
 
 
 def parameters(module: nn.Module) -> int:
     """Returns the number of a module's parameters; shared ones count once."""
     return sum(p.numel() for p in module.parameters())
-
-
-def structure(module: nn.Module) -> Hashable:
-    """Returns what two modules share exactly if they compute the same function.
-
-    That is, the same function of their inputs, parameters and buffers: the tree
-    of layers with their plain attributes, and the shape of every tensor. The
-    probabilities of dropout layers are left out.
-    """
-    layers = tuple(
-        (name, type(layer), _plain_attributes(layer))
-        for name, layer in module.named_modules()
-    )
-    tensors = tuple(
-        (name, tuple(tensor.shape), tensor.dtype, tensor.requires_grad)
-        for group in (module.named_parameters, module.named_buffers)
-        for name, tensor in group()
-    )
-    return layers, tensors
-
-
-def _plain_attributes(layer: nn.Module) -> tuple[tuple[str, Hashable], ...]:
-    is_dropout = isinstance(layer, nn.modules.dropout._DropoutNd)
-    found: list[tuple[str, Hashable]] = []
-    for name, value in sorted(vars(layer).items()):
-        if name == "training" or (is_dropout and name == "p"):
-            continue
-        if isinstance(value, types.FunctionType):
-            found.append((name, value.__code__))
-        elif isinstance(value, types.BuiltinFunctionType):  # such as torch.relu
-            found.append((name, value))
-        elif _is_plain(value):
-            found.append((name, repr(value)))
-    return tuple(found)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(item) for item in value)
-    return value is None or isinstance(value, (bool, int, float, str))
 
 
 _counted: dict[Hashable, int] = {}
@@ -91,7 +52,10 @@ def training(module: nn.Module, batch: torch.Tensor, steps: int) -> float:
 def _count(module: nn.Module, batch: torch.Tensor) -> int:
     # Outside of `try`: where there is no memory for it, nothing else is counted.
     aside = copy.deepcopy(module)
-    with torch.random.fork_rng([batch.device] if batch.is_cuda else []):
+    with (
+        torch.random.fork_rng([batch.device] if batch.is_cuda else []),
+        randomness.global_generators(0),
+    ):
         try:
             return _step(aside.to("meta"), batch.to("meta"))
         except Exception:  # what a user's module raises on meta tensors is anything

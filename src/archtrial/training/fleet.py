@@ -10,12 +10,17 @@ A module needs no change for it. Its forward pass is carried out once as under
 torch's own, taken outside of `vmap`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import logging
+import sys
 import time
+import traceback
+import types
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +33,8 @@ from torch._functorch.vmap import (  # type: ignore[attr-defined]
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from archtrial.training import cost, recipe, run, stacked
+from archtrial.training import cost, recipe, run, stacked, structure
+from archtrial.zoo.userfile import is_library
 
 __all__ = ["Stack", "obstacle", "train"]
 
@@ -63,7 +69,7 @@ def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
             run.pass_on(error)
             outcomes[index] = run.Account(problem, time.perf_counter()).failed(error)
         else:
-            fleets.setdefault(cost.structure(module), []).append((index, module))
+            fleets.setdefault(structure.structure(module), []).append((index, module))
     for members in fleets.values():
         those = [jobs[index] for index, _ in members]
         try:
@@ -142,30 +148,57 @@ def _keep(
         accounts[index].kept[step] = weights
 
 
-def obstacle(problem: run.Problem, build: Callable[[], nn.Module]) -> str | None:
+def obstacle(
+    problem: run.Problem,
+    build: Callable[[], nn.Module],
+    jobs: Sequence[run.Job] | None = None,
+) -> str | None:
     """Says why a module cannot be trained in a fleet, by trying it.
 
-    Two modules with different weights go through one step on a few examples,
-    stacked and each on its own; losses, gradients, buffers and evaluation must
-    agree.
+    Two runs with weights and noise of their own take two steps on the first batches,
+    stacked and each on its own; losses, gradients, buffers and evaluation must agree.
+
+    Args:
+        problem: As it will be trained.
+        build: Makes the module, where there are no jobs.
+        jobs: Two runs of those that would share a fleet, which differ in every value
+            that may differ there; their seeds are left aside.
 
     Returns:
-        None if they do, else one line for the log.
+        None if they do, else a sentence without its beginning or end.
 
     Raises:
         MemoryError: As `run.train`.
     """
-    two = [run.Job(build, {}, seed, seed, seed) for seed in (1, 2)]
+    those = jobs or [run.Job(build, {}, 0, 0, 0)] * 2
+    two = [
+        run.Job(job.build, job.hyperparameters, seed, seed, seed)
+        for seed, job in enumerate(those, 1)
+    ]
     try:
         with warnings.catch_warnings():
             # Where vmap knows no rule for an operation it warns and goes slowly.
             warnings.filterwarnings("error", message="There is a performance drop")
             return _disagreement(problem, two)
+    except _UnstackableError as error:
+        return str(error)
     except Exception as error:  # what a user's module raises is anything
         run.pass_on(error)
         # Where torch itself was compiled, which its warnings end with, is no reason.
         said = str(error).partition("\n")[0].partition(" (Triggered internally")[0]
-        return f"{type(error).__name__}: {said}"
+        place = _place(traceback.walk_tb(error.__traceback__))
+        return f"{type(error).__name__}: {said}{place and f' ({place})'}"
+
+
+# By how much a tensor of a run in a fleet may differ from the loop's, as a share of its
+# norm. Sums in another order differ by about 1e-6 of it; where rounding makes a ReLU or
+# a maximum fall out otherwise, single values differ wholly, and the norm of 16 million
+# values by no more than 1e-3 if 16 of them do. A wrong mask, rate or weight changes it
+# by a tenth and more.
+_ROUNDING = 1e-3
+# What is nothing but rounding itself, such as the gradient of a bias before batch
+# normalisation, is compared with the norm of the whole gradient.
+_NOTHING = 1e-5
 
 
 def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
@@ -173,37 +206,96 @@ def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
     bare = problem.recipe.model_copy(update={"weight_averaging": 0.0})
     problem = dataclasses.replace(problem, recipe=bare)
     data = run.Data(problem)
-    # With fewer, batch normalisation leaves little but rounding in the gradient.
-    x, y = data.x_train[:16], data.y_train[:16]
     modules = [run.build(problem, job) for job in jobs]
-    if cost.structure(modules[0]) != cost.structure(modules[1]):
-        return "two modules made alike differ"
+    different = structure.difference(*modules)
+    if different is not None:
+        return f"its runs differ in {different}, which one program for all would share"
+    following = run.Batches(problem, data, jobs)
+    batches = [next(following) for _ in range(2)]
+    examples = data.x_validation[:64]
     stack = Stack(problem, jobs, modules)
-    losses = stack.step(torch.stack([x, x]), torch.stack([y, y]), rate=1.0)
-    outputs = stack.predict(x)
+    steps = []
+    # The fleet goes first: a module may keep its options where the next one's build
+    # overwrites them, as in an attribute of its class.
+    for x, y in batches:
+        losses = stack.step(x, y, rate=1.0)
+        momenta = stack.optimizer.state[0].clone()
+        buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+        steps.append((losses, momenta, buffers, stack.values.clone()))
+    outputs = stack.predict(examples)
     for index, job in enumerate(jobs):
-        loop = run.Loop(problem, job)
         with run.own_noise(job.noise_seed, problem.device):
-            loss = loop.step(x, y, rate=1.0)
-            gradient = loop.optimizer.state[0, 0]
-            # The same trained values, so that evaluation is compared alone.
-            loop.values.copy_(stack.values[index : index + 1])
-            output = loop.predict(x)
-        pairs = {
-            "loss": (losses[index], loss[0]),
-            "output in evaluation": (outputs[index], output),
-            # What the optimiser remembers of the gradient is linear in it; its
-            # update is not, and would blow up rounding.
-            "gradient": (stack.optimizer.state[0, index], gradient),
-            **{
-                name: (stack.buffers[name][index], buffer)
-                for name, buffer in loop.module.named_buffers()
-            },
-        }
-        for name, (mine, theirs) in pairs.items():
-            if not torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5, equal_nan=True):
-                return f"stacked, its {name} differs from its own"
+            loop = run.Loop(problem, job)
+            torch.manual_seed(job.noise_seed)
+            for (x, y), (losses, momenta, buffers, values) in zip(
+                batches, steps, strict=True
+            ):
+                loss = loop.step(x[index], y[index], rate=1.0)
+                # What the optimiser remembers of the gradient is linear in it; its
+                # update is not, and would blow up rounding.
+                momentum = loop.optimizer.state[0, 0]
+                least = _NOTHING * float(momentum.norm())
+                pairs = [("the loss", losses[index], loss[0], _NOTHING)]
+                pairs += [
+                    (f"the gradient of {name}", mine, theirs, least)
+                    for (name, mine), (_, theirs) in zip(
+                        stack.named(momenta[index]), stack.named(momentum), strict=True
+                    )
+                ]
+                pairs += [
+                    (f"the buffer {name}", buffers[name][index], buffer, _NOTHING)
+                    for name, buffer in loop.module.named_buffers()
+                ]
+                for name, mine, theirs, floor in pairs:
+                    if not _agree(mine, theirs, floor):
+                        return f"{name} of a run in a fleet is not what it is alone"
+                # The same trained values, so that what follows is compared alone.
+                loop.values.copy_(values[index : index + 1])
+            output = loop.predict(examples)
+            if not _agree(outputs[index], output, _NOTHING):
+                return "a run's outputs in evaluation are not what they are alone"
+            halves = [loop.predict(half) for half in examples.tensor_split(2)]
+            if not _agree(torch.cat(halves), output, _NOTHING):
+                return (
+                    "in evaluation its outputs for an example hang on the others of the"
+                    " same batch, and a fleet's batches are of another size"
+                )
     return None
+
+
+def _agree(mine: torch.Tensor, theirs: torch.Tensor, floor: float) -> bool:
+    """Says whether two tensors are the same but for rounding, by the norm."""
+    if not (mine.is_floating_point() or mine.is_complex()):
+        return torch.equal(mine, theirs)
+    finite = theirs.isfinite()
+    if not torch.equal(mine.isfinite(), finite):
+        return False
+    norm = torch.linalg.vector_norm(theirs[finite].abs().double())
+    apart = torch.linalg.vector_norm((mine - theirs)[finite].abs().double())
+    return bool(apart <= max(_ROUNDING * float(norm), floor))
+
+
+class _UnstackableError(Exception):
+    """What a module does that many runs cannot do at once, in our own words."""
+
+
+def _place(frames: Iterable[tuple[types.FrameType, int]]) -> str:
+    """Returns the user's line that the last of some frames runs, else torch's layer."""
+    place = ""
+    for frame, line in frames:
+        file = frame.f_code.co_filename
+        if not is_library(file):
+            place = f"{Path(file).name}, line {line}"
+        elif frame.f_code.co_name == "forward":
+            layer = frame.f_locals.get("self")
+            if isinstance(layer, nn.Module):
+                kind = type(layer).__name__
+                place = f"{place.partition(' in ')[0]} in {kind}".strip()
+    return place
+
+
+def _here() -> str:
+    return _place(reversed(list(traceback.walk_stack(sys._getframe(1)))))
 
 
 class Stack:
@@ -234,13 +326,19 @@ class Stack:
         self._module = modules[0]
         rows = [run.flatten(module)[0] for module in modules]
         self.values = torch.cat(rows)
-        trainable = {
-            n: p for n, p in self._module.named_parameters() if p.requires_grad
-        }
-        pieces = torch.split(self.values, [p.numel() for p in trainable.values()], 1)
+        # In the order of `run.flatten`, where complex parameters come first.
+        self._shapes = dict(
+            sorted(
+                (
+                    (name, parameter)
+                    for name, parameter in self._module.named_parameters()
+                    if parameter.requires_grad
+                ),
+                key=lambda named: not named[1].is_complex(),
+            )
+        )
         self._trainable = {
-            name: piece.view(len(modules), *parameter.shape).requires_grad_()
-            for (name, parameter), piece in zip(trainable.items(), pieces, strict=True)
+            name: piece.requires_grad_() for name, piece in self.named(self.values)
         }
         frozen = [
             {n: p.detach() for n, p in module.named_parameters() if not p.requires_grad}
@@ -253,11 +351,14 @@ class Stack:
         # Every layer's own probability in every run; `_Redirected` reads it.
         for layers in zip(*map(run.dropouts, modules), strict=True):
             each = tuple(layer.p for layer in layers)
-            layers[0].p = each if any(each) else 0.0
+            layers[0].p = each if len(set(each)) > 1 else each[0]
         self.generators = [
             torch.Generator(problem.device).manual_seed(job.noise_seed) for job in jobs
         ]
-        self._redirected = _Redirected(self.generators)
+        self._redirected = _Redirected(
+            self.generators, _States.seeded(problem.device, jobs)
+        )
+        self._input_axis: int | None = None
         self.optimizer, self.smoothing = recipe.settings(
             problem.recipe, [job.hyperparameters for job in jobs], self.values
         )
@@ -277,6 +378,7 @@ class Stack:
         """
         if not self._module.training:
             self._module.train()
+        self._redirected.evaluates = False
         outputs = self._forward(x, 0)
         run.check_outputs(outputs[0], x.shape[1], self._num_outputs)
         losses = recipe.loss(outputs, y, self.smoothing)
@@ -286,7 +388,9 @@ class Stack:
             torch.ones_like(losses),
             materialize_grads=True,
         )
-        gradient = torch.cat([piece.flatten(1) for piece in pieces], 1)
+        gradient = torch.cat(
+            [_as_real(piece).reshape(len(piece), -1) for piece in pieces], 1
+        )
         self.optimizer.step(gradient, rate)
         if self.average is not None:
             self.average.add(self.values, self.buffers)
@@ -299,12 +403,35 @@ class Stack:
         Those of averaged weights, where there are any.
         """
         self._module.eval()
+        self._redirected.evaluates = True
         # As many examples at once as keep the runs' layers in the cache.
         chunks = torch.split(x, max(1, 4000 // len(self._modules)))
         self._exchange()
-        outputs = torch.cat([self._forward(chunk, None) for chunk in chunks], 1)
+        outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
         self._exchange()
         return outputs
+
+    def _evaluated(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the outputs of all runs for the same inputs."""
+        if self._input_axis is None:
+            try:
+                return self._forward(x, None)
+            except _UnstackableError:
+                # Runs cannot each change, in place, an input of which there is one.
+                self._input_axis = 0
+        return self._forward(x.repeat(len(self._modules), *(1 for _ in x.shape)), 0)
+
+    def named(self, values: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yields the trainable parameters, by name, as views of (..., P) values."""
+        start = 0
+        for name, like in self._shapes.items():
+            end = start + like.numel() * (2 if like.is_complex() else 1)
+            piece = values[..., start:end]
+            if like.is_complex():
+                pairs = piece.view(*values.shape[:-1], like.numel(), 2)
+                piece = torch.view_as_complex(pairs)
+            yield name, piece.view((*values.shape[:-1], *like.shape))
+            start = end
 
     def _exchange(self) -> None:
         if self.average is not None:
@@ -349,6 +476,12 @@ class Stack:
                 own = learnt[name][index].detach()
                 for owner, key in places:
                     owner[key] = own
+
+
+def _as_real(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_complex():
+        return tensor
+    return torch.view_as_real(tensor.resolve_conj())
 
 
 def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:
@@ -414,9 +547,13 @@ class _Redirected(TorchFunctionMode):
     public way to the same end, at .2 ms a call: more than a layer costs here.)
     """
 
-    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self, generators: Sequence[torch.Generator], states: "_States"
+    ) -> None:
         super().__init__()
         self.generators = generators
+        self.states = states
+        self.evaluates = False
 
     def __torch_function__(
         self,
@@ -433,8 +570,90 @@ class _Redirected(TorchFunctionMode):
             rule: Callable[..., Any] = functools.partial(run.dropout, func, self._mask)
             return rule(*args, **kwargs)
         if func in _RULES:
-            return self._outside(_RULES[func], args, kwargs)
-        return func(*args, **kwargs)
+            try:
+                return self._outside(_RULES[func], args, kwargs)
+            except NotImplementedError:
+                return self._each_alone(func, args, kwargs)
+        if func in _MADE:
+            return self._outside(self._made, (func, *args), kwargs)
+        if func in _DRAWN or (func in _DROPPING and _drops(func, args, kwargs)):
+            return self._each_alone(func, args, kwargs)
+        out = kwargs.pop("out", None)
+        try:
+            result = func(*args, **kwargs)
+        except (RuntimeError, NotImplementedError, Warning) as error:
+            result = self._otherwise(error, func, args, kwargs)
+        return result if out is None else out.copy_(result)
+
+    def _made(
+        self, func: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Makes a tensor for each run, since each may write its own values there."""
+        made: torch.Tensor = func(*args, **kwargs)
+        return made.repeat(len(self.generators), *(1 for _ in made.shape))
+
+    def _each_alone(
+        self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Carries out an operation run by run, with each run's own global generators.
+
+        That is what the loop does; its own mode does not reach into torch's functions
+        either.
+        """
+        name = _name(func)
+        if kwargs.get("generator") is not None:
+            raise _UnstackableError(
+                f"{name} ({_here()}) draws from a generator of the module's own, of"
+                " which there is one for all runs"
+            )
+        changes = name.endswith("_") and not name.endswith("__")
+        if changes and not _functorch.is_batchedtensor(args[0]):
+            raise _UnstackableError(
+                f"{name} ({_here()}) writes other values for each run into a tensor of"
+                " which there is one for all runs"
+            )
+        before = self.states.position()
+
+        def alone(*args: Any, **kwargs: Any) -> Any:
+            results = []
+            for index in range(len(self.generators)):
+                own_args, own_kwargs = _one_of((args, kwargs), index)
+                if not changes:
+                    # Numbers are drawn in the order of memory, which is the loop's.
+                    own_args = tuple(map(_in_order, own_args))
+                with self.states.of(index):
+                    results.append(func(*own_args, **own_kwargs))
+            return None if changes else _stacked(results)
+
+        results = self._outside(alone, args, kwargs)
+        if self.evaluates and self.states.position() != before:
+            raise _UnstackableError(
+                f"{name} ({_here()}) draws random numbers in evaluation, too"
+            )
+        return args[0] if changes else results
+
+    def _otherwise(
+        self,
+        error: Exception,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """Carries out run by run what cannot be done for all runs at once."""
+        name = _name(func)
+        if func in _LOOKS:
+            raise _UnstackableError(
+                f"{name} ({_here()}) looks at a value, which is another in each run"
+            ) from error
+        try:
+            return self._each_alone(func, args, kwargs)
+        except _UnstackableError:
+            raise
+        except Exception as alone:
+            run.pass_on(alone)
+            raise _UnstackableError(
+                f"{name} ({_here()}) cannot be done for many runs at once"
+            ) from alone
 
     def _outside(
         self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -449,11 +668,20 @@ class _Redirected(TorchFunctionMode):
             )
         if isinstance(results, torch.Tensor):
             return _functorch._add_batch_dim(results, 0, level)
-        return tuple(_functorch._add_batch_dim(result, 0, level) for result in results)
+        if results is None:
+            return None
+        return tuple(
+            result if result is None else _functorch._add_batch_dim(result, 0, level)
+            for result in results
+        )
 
     def _mask(self, like: torch.Tensor, shape: Sequence[int], p: Any) -> torch.Tensor:
         """Returns the masks of one dropout layer, p being one value or one a run."""
         each = p if isinstance(p, tuple) else (p,) * len(self.generators)
+        if self.evaluates:
+            raise _UnstackableError(
+                f"dropout ({_here()}) is at work in evaluation, too"
+            )
 
         def masks() -> torch.Tensor:
             empty = torch.empty(len(self.generators), *shape, device=like.device)
@@ -477,6 +705,102 @@ def _all_runs(value: Any, runs: int) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_all_runs(item, runs) for item in value)
     return value
+
+
+def _one_of(value: Any, index: int) -> Any:
+    """Returns one run's part of what `_all_runs` returned."""
+    if isinstance(value, torch.Tensor):
+        return value[index]
+    if isinstance(value, (list, tuple)):
+        return type(value)(_one_of(item, index) for item in value)
+    if isinstance(value, dict):
+        return {key: _one_of(item, index) for key, item in value.items()}
+    return value
+
+
+def _in_order(value: Any) -> Any:
+    return value.contiguous() if isinstance(value, torch.Tensor) else value
+
+
+def _stacked(results: Sequence[Any]) -> Any:
+    """Returns what an operation gave for each run, with a leading axis of runs."""
+    first = results[0]
+    if first is None:
+        return None
+    if isinstance(first, (list, tuple)):
+        return tuple(_stacked(each) for each in zip(*results, strict=True))
+    return torch.stack(list(results))
+
+
+def _name(func: Callable[..., Any]) -> str:
+    name = getattr(func, "__name__", repr(func))
+    if name == "__get__":
+        return getattr(getattr(func, "__self__", None), "__name__", name)
+    return name
+
+
+class _States:
+    """Of each run, where it is in torch's global generators.
+
+    Whatever a module draws from them, a run in the loop has them for itself.
+    """
+
+    def __init__(self, device: str, states: list[list[torch.Tensor]]) -> None:
+        self._device = device
+        self._states = states
+
+    @classmethod
+    def seeded(cls, device: str, jobs: Sequence[run.Job]) -> "_States":
+        """Returns them as the loop has them at a run's first step."""
+        places = ["cpu", device] if device.startswith("cuda") else ["cpu"]
+        return cls(
+            device,
+            [
+                [
+                    torch.Generator(at).manual_seed(job.noise_seed).get_state()
+                    for at in places
+                ]
+                for job in jobs
+            ],
+        )
+
+    def position(self) -> list[bytes]:
+        """Returns what changes when anything is drawn."""
+        return [state.numpy().tobytes() for own in self._states for state in own]
+
+    @contextlib.contextmanager
+    def of(self, index: int) -> Iterator[None]:
+        """Gives the global generators to a run."""
+        before = self._read()
+        self._write(self._states[index])
+        try:
+            yield
+        finally:
+            self._states[index] = self._read()
+            self._write(before)
+
+    def _read(self) -> list[torch.Tensor]:
+        states = [torch.get_rng_state()]
+        if self._device.startswith("cuda"):
+            states.append(torch.cuda.get_rng_state(self._device))
+        return states
+
+    def _write(self, states: Sequence[torch.Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device.startswith("cuda"):
+            torch.cuda.set_rng_state(states[1], self._device)
+
+
+def _drops(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> bool:
+    """Says whether an attention drops anything out."""
+    place, training = _DROPPING[func]
+    given = dict(enumerate(args))
+    p = kwargs.get("dropout_p", given.get(place, 0.0))
+    if training is not None and not kwargs.get("training", given.get(training, True)):
+        return False
+    return isinstance(p, tuple) or p > 0
 
 
 def _convolution(
@@ -524,3 +848,45 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.adaptive_avg_pool2d: _adaptive_average,
 }
 """From a function of torch to its form for all runs at once."""
+
+_MADE = frozenset({torch.zeros, torch.ones, torch.empty, torch.full})
+"""What makes new tensors, into which a module may write."""
+
+_DRAWN: frozenset[Callable[..., Any]] = frozenset(
+    {
+        *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like),
+        *(torch.randn_like, torch.randint_like, torch.normal, torch.bernoulli),
+        *(torch.multinomial, torch.poisson, torch.binomial, torch.rrelu, torch.dropout),
+        *(torch.dropout_, torch.alpha_dropout, torch.feature_dropout, torch.rrelu_),
+        *(torch.feature_alpha_dropout, torch.native_dropout, torch.Tensor.bernoulli),
+        *(torch.Tensor.bernoulli_, torch.Tensor.normal_, torch.Tensor.uniform_),
+        *(torch.Tensor.exponential_, torch.Tensor.random_, torch.Tensor.cauchy_),
+        *(torch.Tensor.geometric_, torch.Tensor.log_normal_, torch.Tensor.multinomial),
+        *(functional.alpha_dropout, functional.feature_alpha_dropout),
+        *(functional.gumbel_softmax, functional.rrelu),
+        *(functional.fractional_max_pool2d, functional.fractional_max_pool3d),
+    }
+)
+"""What draws from torch's global generator."""
+
+# The places of its rate and of whether it is in training.
+_DROPPING: dict[Callable[..., Any], tuple[int, int | None]] = {
+    functional.scaled_dot_product_attention: (4, None),
+    functional.multi_head_attention_forward: (10, 13),
+}
+"""Attention, which draws where it drops something out."""
+
+_LOOKS: frozenset[Callable[..., Any]] = frozenset(
+    {
+        *(torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.__bool__),
+        *(torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__),
+        *(
+            torch.Tensor.numpy,
+            torch.Tensor.__contains__,
+            torch.equal,
+            torch.Tensor.equal,
+        ),
+        torch.allclose,
+    }
+)
+"""What gives a value to Python."""

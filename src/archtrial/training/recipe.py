@@ -256,8 +256,10 @@ class WeightAverage:
         share = 1 / self.memory / (1 - (1 - 1 / self.memory) ** self.steps)
         self.values.lerp_(values, share)
         for name, buffer in buffers.items():
-            mean = self.buffers[name]
-            if buffer.is_floating_point():
+            mean = self.buffers.get(name)
+            continuous = buffer.is_floating_point() or buffer.is_complex()
+            # A module may make a buffer, or change its shape, after it was built.
+            if continuous and mean is not None and mean.shape == buffer.shape:
                 # What no step moves stays as it is, the infinities of a mask too.
                 moved = torch.lerp(mean, buffer, share)
                 self.buffers[name] = torch.where(mean == buffer, mean, moved)
@@ -272,7 +274,8 @@ class WeightAverage:
         last = values.clone()
         values.copy_(self.values)
         self.values = last
-        for name, buffer in buffers.items():
+        for name in self.buffers.keys() & buffers.keys():
+            buffer = buffers[name]
             buffer.data, self.buffers[name] = self.buffers[name], buffer.data
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from archtrial import randomness
 from archtrial.errors import ArmError, UserError, is_out_of_memory
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
@@ -35,7 +37,8 @@ __all__ = ["Job", "Outcome", "Problem", "Reading", "train"]
 class Problem:
     """What all runs of a study share.
 
-    Inputs are float32 of shape (N, ...). Targets are (N,): int64 labels, or
+    Inputs are (N, ...): float32, or whole numbers, such as the ids of words, which
+    reach a module as int64. Targets are (N,): int64 labels, or
     float values in their original units. Test labels never come here.
     """
 
@@ -133,11 +136,13 @@ class Outcome:
 def train(problem: Problem, job: Job) -> Outcome:
     """Trains one model and returns its outcome, whatever becomes of it.
 
-    The outcome follows from the two arguments alone. Neither torch's global
-    generator nor NumPy's is changed.
+    The outcome follows from the two arguments alone. The global generators of torch,
+    NumPy and Python are left as they were.
 
     Raises:
         ProtocolError: A hyperparameter is unknown, or its value out of range.
+        FormError: What the module returns, or does to its parameters, is of a form
+            that no training can do with; the next run would fare no better.
         MemoryError: There is not enough memory. Whatever else the architecture
             raises, ArmErrors included, is recorded in the outcome instead.
     """
@@ -184,22 +189,31 @@ class Loop:
 
     Attributes:
         module: Its trainable parameters are views of `values`.
+        parameters: Those, in their order.
         values: (1, P).
         gradient: (1, P).
         optimizer: Of `values`.
         smoothing: Of the labels, (1, 1).
         noise: The source of dropout's masks.
         average: Of the weights, where the recipe asks for one.
+        displaced: Whether the module has put a weight into other memory.
     """
 
     def __init__(self, problem: Problem, job: Job) -> None:
         self.module = build(problem, job)
+        self.parameters = trainable(self.module)
         self.values, self.gradient = flatten(self.module)
+        self._places = [
+            (p, p.data, p.data_ptr(), gradient)
+            for p in self.parameters
+            if p.numel() and (gradient := p.grad) is not None
+        ]
         self.optimizer, self.smoothing = recipe.settings(
             problem.recipe, [job.hyperparameters], self.values
         )
         self.noise = Noise(torch.Generator(problem.device).manual_seed(job.noise_seed))
         self.average = weight_average(problem, self.values, self._buffers())
+        self.displaced = False
         self._num_outputs = problem.num_outputs
 
     def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
@@ -220,6 +234,7 @@ class Loop:
         loss = recipe.loss(outputs.unsqueeze(0), y.unsqueeze(0), self.smoothing)
         self.gradient.zero_()
         torch.autograd.backward(loss)
+        self._take_over()
         self.optimizer.step(self.gradient, rate)
         if self.average is not None:
             self.average.add(self.values, self._buffers())
@@ -230,9 +245,52 @@ class Loop:
         """Returns outputs (N, num_outputs) in evaluation mode, of averaged weights."""
         self.module.eval()
         self.exchange()
-        outputs = torch.cat([self.module(chunk) for chunk in torch.split(x, 1000)])
+        chunks = []
+        for chunk in torch.split(x, 1000):
+            outputs = self.module(chunk)
+            check_outputs(outputs, len(chunk), self._num_outputs)
+            chunks.append(outputs)
+        self._take_over()
+        self._check_parameters()
         self.exchange()
-        return outputs
+        return torch.cat(chunks)
+
+    @torch.no_grad()
+    def _take_over(self) -> None:
+        """Moves back into their rows what the module has put into other memory.
+
+        Max-norm layers, for one, say `weight.data = ...` in `forward`: in PyTorch the
+        optimiser moves what `weight` then is.
+        """
+        for parameter, value, place, gradient in self._places:
+            if parameter.data_ptr() != place:
+                self.displaced = True
+                value.copy_(parameter.data)
+                parameter.data = value
+            if parameter.grad is not gradient:
+                if parameter.grad is None:
+                    gradient.zero_()
+                else:
+                    gradient.copy_(parameter.grad)
+                parameter.grad = gradient
+
+    def _check_parameters(self) -> None:
+        """Raises a FormError unless the module trains what it trained when it was built."""
+        now = trainable(self.module)
+        if len(now) == len(self.parameters) and all(
+            map(operator.is_, now, self.parameters)
+        ):
+            return
+        built = set(map(id, self.parameters))
+        others = [n for n, p in self.module.named_parameters() if id(p) not in built]
+        raise FormError(
+            "the parameters of a module are those that it was built with: an optimiser"
+            " moves no others",
+            f"{type(self.module).__name__} has since put others in their place:"
+            f" {', '.join(others[:3]) or 'some are missing'}",
+            "Make parameters in __init__; in forward change them in place, under"
+            " torch.no_grad().",
+        )
 
     def state(self) -> dict[str, torch.Tensor]:
         """Returns a copy of the module's state_dict, of averaged weights."""
@@ -320,7 +378,7 @@ class Batches:
         """Returns inputs (runs, batch, ...) and targets (runs, batch)."""
         rows = torch.from_numpy(np.stack([next(order) for order in self._orders]))
         rows = rows.to(self._data.x_train.device)
-        x, y = self._data.x_train[rows], self._data.y_train[rows]
+        x, y = self._data.x_train[rows], self._data.y_train[rows]  # copies
         if len(self._augmentations) == 1:
             return self._augmentations[0](x), y
         changed = zip(self._augmentations, torch.split(x, 1), strict=True)
@@ -360,20 +418,28 @@ def weight_average(
 # ------------------------------------------------------------ before the first step
 
 
+class FormError(ArmError):
+    """What a module returns or does to its parameters fits no training.
+
+    It follows from how the module is written and not from a run's configuration.
+    """
+
+
 def build(problem: Problem, job: Job) -> nn.Module:
-    """Returns the untrained module of a job, determined by its initial seed."""
+    """Returns the untrained module of a job, determined by its initial seed.
+
+    Whenever it is called it gets inputs of its own, and returns float32 (N, outputs).
+    """
     scale = recipe.settled(problem.recipe, job.hyperparameters)["initial_scale"]
     # torch initialises from its global generator only: seed it and put it back.
-    before = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(job.initial_seed)
-        module = job.build().to(torch.float32)
+    with own_noise(job.initial_seed, problem.device):
+        module = _in_single_precision(job.build())
+        module.register_forward_pre_hook(_own_inputs, prepend=True)
+        module.register_forward_hook(functools.partial(_taken, problem.num_outputs))
         if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():
                 module.eval()(torch.from_numpy(problem.x_train[:2]))
-    finally:
-        torch.set_rng_state(before)
-    if not any(p.requires_grad for p in module.parameters()):
+    if not trainable(module):
         raise ArmError(
             "an architecture has parameters to train",
             f"{type(module).__name__} has none",
@@ -386,6 +452,81 @@ def build(problem: Problem, job: Job) -> nn.Module:
     if "dropout" in job.hyperparameters:
         _set_dropout(module, float(job.hyperparameters["dropout"]))
     return module.to(problem.device).train()
+
+
+def _in_single_precision(module: nn.Module) -> nn.Module:
+    module.float()  # which leaves complex numbers as they are
+    for tensor in itertools.chain(module.parameters(), module.buffers()):
+        if tensor.dtype == torch.complex128:
+            tensor.data = tensor.data.to(torch.complex64)
+    return module
+
+
+def _own_inputs(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Gives a module a copy of its batch: what it changes in place is its own."""
+    x, *others = inputs
+    whole = not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+    return (x.to(torch.int64, copy=True) if whole else x.clone(), *others)
+
+
+def _taken(num_outputs: int, module: nn.Module, inputs: Any, returned: Any) -> Any:
+    """Takes from what a module returned the outputs that are trained, as float32.
+
+    That is the tensor itself; `logits`, where there is such a key or attribute; else
+    the first of several, or the only one that has the shape of outputs.
+    """
+    batch = len(inputs[0])
+    outputs = _picked(returned, (batch, num_outputs))
+    if outputs is None:
+        raise FormError(
+            f"an architecture returns (batch, {num_outputs}) outputs, or several tensors"
+            " of which the first or 'logits' are those",
+            f"{described(returned)} for a batch of {batch}",
+        )
+    if num_outputs == 1 and outputs.shape == (batch,):
+        outputs = outputs.unsqueeze(1)
+    check_outputs(outputs, batch, num_outputs)
+    if not outputs.is_floating_point():
+        raise FormError("an architecture returns real numbers", str(outputs.dtype))
+    return outputs.float()
+
+
+def _picked(returned: Any, shape: tuple[int, int]) -> torch.Tensor | None:
+    if isinstance(returned, torch.Tensor):
+        return returned
+    if isinstance(returned, Mapping) and "logits" in returned:
+        returned = returned["logits"]
+    elif hasattr(returned, "logits"):
+        returned = returned.logits
+    elif isinstance(returned, (Mapping, list, tuple)):
+        ordered = not isinstance(returned, Mapping)
+        parts = list(returned.values() if isinstance(returned, Mapping) else returned)
+        fitting = [part for part in parts if _fits(part, shape)]
+        first = ordered and bool(fitting) and fitting[0] is parts[0]
+        returned = fitting[0] if first or len(fitting) == 1 else None
+    return returned if isinstance(returned, torch.Tensor) else None
+
+
+def _fits(part: Any, shape: tuple[int, int]) -> bool:
+    return isinstance(part, torch.Tensor) and tuple(part.shape) == shape
+
+
+def described(returned: Any) -> str:
+    """Says what a module returned, in a few words."""
+    if isinstance(returned, torch.Tensor):
+        return str(tuple(returned.shape))
+    if isinstance(returned, Mapping):
+        return (
+            "{" + ", ".join(f"{k}: {described(v)}" for k, v in returned.items()) + "}"
+        )
+    if isinstance(returned, (list, tuple)):
+        return f"{type(returned).__name__} of {', '.join(map(described, returned))}"
+    return f"an object of type {type(returned).__name__}"
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """Returns the parameters that an optimiser moves; shared ones occur once."""
+    return [p for p in module.parameters() if p.requires_grad]
 
 
 def _set_dropout(module: nn.Module, probability: float) -> None:
@@ -410,14 +551,17 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Moves a module's trainable values, and their gradients, into one row each.
 
     The parameters become views of the row: what changes there changes here.
-    Parameters that are shared inside the module occur once.
+    Parameters that are shared inside the module occur once. A complex number takes
+    two values; complex parameters come first, since a view of the row as complex
+    begins at an even place.
 
     Returns:
         Values and gradients, each (1, P).
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    sizes = [p.numel() for p in parameters]
-    values = torch.cat([p.detach().reshape(-1) for p in parameters])
+    parameters = sorted(trainable(module), key=lambda p: not p.is_complex())
+    parts = [_as_real(p.detach()).reshape(-1) for p in parameters]
+    sizes = [part.numel() for part in parts]
+    values = torch.cat(parts)
     gradients = torch.zeros_like(values)
     for parameter, value, gradient in zip(
         parameters,
@@ -425,17 +569,33 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         torch.split(gradients, sizes),
         strict=True,
     ):
-        parameter.data = value.view(parameter.shape)
-        parameter.grad = gradient.view(parameter.shape)
+        parameter.data = _as(parameter, value)
+        parameter.grad = _as(parameter, gradient)
     return values.unsqueeze(0), gradients.unsqueeze(0)
 
 
+def _as_real(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_complex():
+        return tensor
+    return torch.view_as_real(tensor.resolve_conj())
+
+
+def _as(parameter: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """Views a part of the row as a parameter."""
+    if parameter.is_complex():
+        part = torch.view_as_complex(part.view(-1, 2))
+    return part.view(parameter.shape)
+
+
 def check_outputs(outputs: torch.Tensor, batch: int, num_outputs: int) -> None:
-    """Raises ArmError unless outputs are (batch, num_outputs)."""
+    """Raises FormError unless outputs are (batch, num_outputs)."""
     if tuple(outputs.shape) != (batch, num_outputs):
-        raise ArmError(
+        raise FormError(
             f"an architecture returns (batch, {num_outputs}) outputs",
             f"{tuple(outputs.shape)} for a batch of {batch}",
+            f"Let its last layer have {num_outputs}"
+            f" {'output' if num_outputs == 1 else 'outputs'}; it is told so as"
+            " num_outputs.",
         )
 
 
@@ -507,12 +667,12 @@ def draw(empty: torch.Tensor, p: float, generator: torch.Generator) -> torch.Ten
 
 @contextmanager
 def own_noise(noise_seed: int, device: str) -> Iterator[None]:
-    """Makes a run's own whatever else a module draws from the global generators.
+    """Makes a run's own whatever a module draws from the global generators.
 
-    They are seeded here and put back at the end.
+    Those of torch, NumPy and Python are seeded here and put back at the end.
     """
     devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), randomness.global_generators(noise_seed):
         torch.manual_seed(noise_seed)
         yield
 
@@ -527,12 +687,14 @@ def pass_on(error: Exception) -> None:
     and seeds, and the next run may be spared it.
 
     Raises:
-        UserError: The error itself, unless it is an ArmError: it is about what
-            all runs share.
+        UserError: The error itself, unless it is an ArmError that is no FormError: it
+            is about what all runs share.
         MemoryError: Memory ran out, whatever class the error has. A machine with
             more of it would have had another result.
     """
-    if isinstance(error, UserError) and not isinstance(error, ArmError):
+    if isinstance(error, FormError) or (
+        isinstance(error, UserError) and not isinstance(error, ArmError)
+    ):
         raise error
     # An ArmError, like an error of the user's own, stands before its reason.
     reason: BaseException | None = error

@@ -152,10 +152,11 @@ def convolution(
                 for run in range(len(x))
             ]
         )
-    result: torch.Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
+    product: torch.Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
         x, weight, bias, strides, pads, dilations, groups, outputs
     )
-    return result
+    # Viewed here and not in the function, whose views must not be changed in place.
+    return product.view(x.shape[0], -1, *outputs, x.shape[1]).movedim(-1, 1)
 
 
 def _each(value: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -203,7 +204,7 @@ class _Convolution(torch.autograd.Function):
             product = torch.baddbmm(biases, kernels, columns)  # (R g, F, N)
         ctx.save_for_backward(columns, kernels)
         ctx.shapes = (x.shape, weight.shape, pads, padded)
-        return product.view(R, -1, *outputs, B).movedim(-1, 1)
+        return product
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -211,7 +212,7 @@ class _Convolution(torch.autograd.Function):
         x_shape, weight_shape, pads, padded = ctx.shapes
         kernel, _, _, groups, outputs = ctx.windows
         R, B, channels, *sides = x_shape
-        rows = gradients[0].movedim(1, -1).reshape(R * groups, kernels.shape[1], -1)
+        rows = gradients[0]
         for_x = for_weight = for_bias = None
         if ctx.needs_input_grad[0]:
             spread = torch.bmm(kernels.mT, rows)  # (R g, C K, N)

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from archtrial import space as spaces
@@ -34,9 +33,14 @@ from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import parameters as signatures
 from archtrial.zoo import registry
 from archtrial.zoo.registry import Kind, Shape, nearest
-from archtrial.zoo.userfile import UserFile, find_module, is_library
+from archtrial.zoo.userfile import (
+    UserFile,
+    find_module,
+    is_library,
+    prints_to_errors,
+)
 
-__all__ = ["Architecture", "check", "find", "source_of"]
+__all__ = ["Architecture", "check_kind", "find", "source_of"]
 
 Builder = Callable[..., Any]
 
@@ -67,6 +71,7 @@ class Architecture:
     given: Builder | None = dataclasses.field(default=None, repr=False)
     """The class or function, where it was given itself."""
 
+    @prints_to_errors()
     def build(
         self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> nn.Module:
@@ -154,6 +159,16 @@ class Architecture:
             return None
         default = parameters[option].default
         return None if default is inspect.Parameter.empty else default
+
+    @property
+    def place(self) -> str | None:
+        """Where a user defines it ("net.py, line 3"); None for what is installed."""
+        inner = inspect.unwrap(self._found().builder)
+        with contextlib.suppress(OSError, TypeError):
+            file = inspect.getsourcefile(inner)
+            if not is_library(file):
+                return f"{file}, line {inspect.getsourcelines(inner)[1]}"
+        return None
 
     def _found(self) -> "_Found":
         if self.given is not None:
@@ -276,29 +291,8 @@ def find(
     )
 
 
-def check(
-    architecture: Architecture,
-    input_shape: Shape,
-    num_outputs: int,
-    kind: Kind,
-    values: Mapping[str, Value],
-) -> None:
-    """Builds an architecture on the CPU and calls it on two examples.
-
-    Torch's global generator is left as it was.
-
-    Args:
-        architecture: What to try.
-        input_shape: One example's shape.
-        num_outputs: Classes, or 1 for regression.
-        kind: What the inputs are; columns of a table have no order, and some
-            architectures of the zoo need one.
-        values: A configuration to try it with.
-
-    Raises:
-        ArmError: It raises anything, or its output is not a (2, num_outputs) tensor
-            of real numbers that depends on its weights.
-    """
+def check_kind(architecture: Architecture, kind: Kind) -> None:
+    """Raises an ArmError where an architecture of the zoo is not for such inputs."""
     entry = registry.entries().get(architecture.spec)
     if entry is not None and kind not in entry.kinds:
         flexible = [
@@ -312,60 +306,9 @@ def check(
             f"a {kind}",
             f"Take {' or '.join(flexible)}.",
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = architecture.build(input_shape, num_outputs, values)
-        _check_dropout(architecture, module, values)
-        examples = torch.randn(2, *input_shape)
-        with architecture._found().blamed(
-            f"{architecture.spec} can be called on two examples of shape"
-            f" {tuple(input_shape)}"
-        ):
-            outputs = module(examples)
-    _check_outputs(architecture.spec, outputs, num_outputs)
 
 
-# The layers whose probability training sets.
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-
-
-def _check_dropout(
-    architecture: Architecture, module: nn.Module, values: Mapping[str, Value]
-) -> None:
-    searched = "dropout" in values and "dropout" not in architecture.accepts
-    if searched and not any(isinstance(part, _DROPOUTS) for part in module.modules()):
-        raise ArmError(
-            "dropout can be searched only where something drops out",
-            f"{architecture.spec} has neither a parameter dropout nor an nn.Dropout",
-            "Add nn.Dropout to the module, or take dropout out of the search space.",
-        )
-
-
-def _check_outputs(spec: str, outputs: Any, num_outputs: int) -> None:
-    expected = (2, num_outputs)
-    if not isinstance(outputs, torch.Tensor):
-        raise ArmError(
-            f"{spec} returns one tensor of shape {expected} for two examples",
-            f"it returned {_described(outputs)}",
-        )
-    if tuple(outputs.shape) != expected:
-        raise ArmError(
-            f"{spec} returns a tensor of shape {expected} for two examples",
-            f"it returned the shape {tuple(outputs.shape)}",
-            f"Let its last layer have {num_outputs}"
-            f" {'output' if num_outputs == 1 else 'outputs'}; it is told so as"
-            " num_outputs.",
-        )
-    if not outputs.is_floating_point():
-        raise ArmError(f"{spec} returns real numbers", f"it returned {outputs.dtype}")
-    if not outputs.requires_grad:
-        raise ArmError(
-            f"the output of {spec} depends on weights that can be trained",
-            "no gradient reaches any",
-            "Look for torch.no_grad(), .detach() or requires_grad = False.",
-        )
-
-
+@prints_to_errors()
 def _look_up(spec: str) -> _Found:
     """Finds what a spec names, running the user's file afresh."""
     place, colon, name = spec.rpartition(":")

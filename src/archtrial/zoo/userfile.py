@@ -19,13 +19,21 @@ import importlib
 import importlib.machinery
 import sys
 import sysconfig
+import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-__all__ = ["UserFile", "find_module", "is_library", "is_unchanged"]
+__all__ = [
+    "UserFile",
+    "find_module",
+    "is_library",
+    "is_unchanged",
+    "line_of",
+    "prints_to_errors",
+]
 
 _BESIDE = "\n# ---- imported from beside it: "
 # What our own process runs on is never taken for a file of the user's.
@@ -258,3 +266,16 @@ def is_library(file: str | None) -> bool:
         return True
     # Anything else in pointed brackets is a notebook's cell or a console's line.
     return any(Path(file).is_relative_to(folder) for folder in _LIBRARIES)
+
+
+def line_of(frames: Iterable[traceback.FrameSummary]) -> str | None:
+    """Returns the user's line that the last of some frames ran: "file, line 3"."""
+    own = [frame for frame in frames if not is_library(frame.filename)]
+    return f"{own[-1].filename}, line {own[-1].lineno}" if own else None
+
+
+@contextlib.contextmanager
+def prints_to_errors() -> Iterator[None]:
+    """Sends to standard error what users' code prints: standard output is our answer's."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

@@ -109,7 +109,8 @@ class _Scorer:
 @torch.no_grad()
 def _outputs(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     network.eval()
-    return torch.cat([network(chunk) for chunk in torch.split(x, 1000)])
+    # Copies: a network may change its inputs in place.
+    return torch.cat([network(chunk.clone()) for chunk in torch.split(x, 1000)])
 
 
 def _mean_loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -174,7 +175,7 @@ def curvature(
         None for what is not finite, or for an eigenvalue that was not found.
     """
     weights = [p for p in network.eval().parameters() if p.requires_grad]
-    loss = _mean_loss(network(x), y)
+    loss = _mean_loss(network(x.clone()), y)
     gradients = torch.autograd.grad(
         loss, weights, create_graph=True, materialize_grads=True
     )

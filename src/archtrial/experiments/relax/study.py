@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import torch
 
-from archtrial import equivalents, execution, protocol, trial
+from archtrial import equivalents, execution, protocol, randomness, trial
 from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax.protocol import Protocol
 from archtrial.experiments.relax.training import Item, Trainer
@@ -34,9 +34,11 @@ from archtrial.freezing import freeze
 from archtrial.progress import Clock, Standing, Watch, key_of
 from archtrial.records.store import Store, key
 from archtrial.statistics.simultaneous import seeds_needed
-from archtrial.training import augmentation, cost, fleet
+from archtrial.training import augmentation, cost, fleet, rehearsal
+from archtrial.training.run import Job, Problem
 from archtrial.zoo import Kind as Inputs
 from archtrial.zoo import arms
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Study"]
 
@@ -96,9 +98,8 @@ class Study:
         )
         inputs = cast(Inputs, self.split.kind)
         augmentation.check(declared.recipe.augmentation, inputs)
-        arms.check(
-            self.architecture, self.split.input_shape, problem.num_outputs, inputs, {}
-        )
+        arms.check_kind(self.architecture, inputs)
+        rehearsed = self._rehearse(problem)
         self.sizes = self._look_ahead()
         self.trainer = Trainer(
             problem=problem,
@@ -115,9 +116,10 @@ class Study:
             curvature_examples=declared.curvature_examples,
         )
         built: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
-        obstacles = {kind: self._obstacle(kind) for kind in built}
+        obstacles = {kind: rehearsed.obstacle or self._obstacle(kind) for kind in built}
         obstacles["kept"] = obstacles["cnn"]
         self.resolved = self._resolve(name, obstacles)
+        self.resolved["notes"].extend(rehearsed.notes)
         self.hash = protocol.digest(self.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
         self.trainer = dataclasses.replace(
@@ -129,6 +131,21 @@ class Study:
 
     # What is known before anything is trained.
 
+    @prints_to_errors()
+    def _rehearse(self, problem: Problem) -> rehearsal.Rehearsed:
+        """Says now what is wrong with the CNN as its users' code has it."""
+        build = functools.partial(
+            self.architecture.build, self.split.input_shape, problem.num_outputs, {}
+        )
+        seed = randomness.seed(self.protocol.seed, "rehearsal")
+        return rehearsal.rehearse(
+            self.architecture.spec,
+            problem,
+            {"": Job(build, {}, seed, seed, seed)},
+            self.architecture.place,
+        )
+
+    @prints_to_errors()
     def _look_ahead(self) -> equivalents.Sizes:
         """Builds the equivalent once: what has none is said here and now."""
         shape, form = self.split.input_shape, self.protocol.form
@@ -149,7 +166,7 @@ class Study:
             module = self.architecture.build(
                 self.split.input_shape, self.split.num_outputs, {}
             )
-            module.eval()(torch.from_numpy(self.split.x_train[:2]))  # makes lazy layers
+            module.eval()(torch.tensor(self.split.x_train[:2]))  # makes lazy layers
         return module
 
     def _equivalent(self, module: torch.nn.Module) -> equivalents.Network:
@@ -188,7 +205,7 @@ class Study:
                 "options": described["options"],
                 "source": self.architecture.source,
             },
-            "data": trial.describe_data(name, self.split),
+            "data": trial.describe_data(name, self.split, declared.scale),
             "task": self.split.task,
             "metric": self.metric.name,
             "recipe": declared.recipe.describe(),
@@ -258,6 +275,7 @@ class Study:
         """What was noticed before anything is trained, the equivalent's size with it."""
         return tuple(self.resolved["notes"])
 
+    @prints_to_errors()
     def forecast(self) -> dict[str, dict[Kind, float]]:
         """Returns what it will cost: "trainings" and "flops" by kind of network."""
         items = [
@@ -423,7 +441,8 @@ class Study:
         for _, finished in work.crew.carry_out(left):
             for done in finished:
                 if done.weights is not None:
-                    write(self.trainer.weights_file(done.item), done.weights)
+                    place = self.trainer.weights_file(done.item)
+                    write(place, done.weights, within=self.folder)
             work.store.add([row for done in finished for row in done.rows])
             clock.finished(
                 [

@@ -1,0 +1,133 @@
+"""Whether configurations look like independent draws: a grid, or a tuner, does not."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from scipy import stats
+
+from archtrial.errors import RecordsError
+
+__all__ = ["noticed"]
+
+_MOST_LEVELS = 12
+_WHOLE = 0.8
+"""A product of levels of which so much was tried is a grid."""
+_LEVEL = 1e-4
+"""How rarely random draws look like a tuner's, over all arms and hyperparameters."""
+
+
+def noticed(
+    frame: pd.DataFrame,
+    names: Sequence[str],
+    hyperparameters: Mapping[str, pd.Series],
+    place: str,
+) -> list[str]:
+    """Returns a sentence where the configurations are a grid.
+
+    Args:
+        frame: Runs; those with "number" 0 are a search's, in the order of the table.
+        names: The arms.
+        hyperparameters: By name, a value for each run.
+        place: The table, for messages.
+
+    Raises:
+        RecordsError: The draws of an arm close in on a part of the space, as those of
+            an adaptive tuner do.
+    """
+    tests = max(1, len(names) * len(hyperparameters))
+    notes = []
+    for arm in names:
+        own = frame[((frame["arm"] == arm) & (frame["number"] == 0)).to_numpy()]
+        own = own.sort_values("row", kind="stable")
+        drawn = {
+            name: values.loc[own.index] for name, values in hyperparameters.items()
+        }
+        varied = {name: v for name, v in drawn.items() if v.nunique(dropna=False) > 1}
+        levels = _grid(varied)
+        if levels is not None:
+            notes.append((arm, levels))
+            continue
+        cell = _crowded(varied, _LEVEL / max(1, len(names)))
+        if cell is not None:
+            raise RecordsError(
+                "runs are independent random draws",
+                f"{place}: {cell[1]} of {cell[2]} configurations of {arm} are the same"
+                f" one ({cell[0]}), as an adaptive tuner's choices are",
+                "If the search was random, say so: --tuner random; if a tuner chose,"
+                " give whole repeats of it: --repeat-column COLUMN.",
+            )
+        for name, values in varied.items():
+            if _closes_in(values, _LEVEL / tests):
+                raise RecordsError(
+                    "runs are independent random draws",
+                    f"{place}: {name} of {arm} closes in on a part of its range, as an"
+                    " adaptive tuner's choices do",
+                    "If the search was random, say so: --tuner random; if a tuner chose,"
+                    " give whole repeats of it: --repeat-column COLUMN.",
+                )
+    if not notes:
+        return []
+    arm, levels = notes[0]
+    who = "each arm" if len(notes) == len(names) else ", ".join(a for a, _ in notes)
+    shape = " x ".join(f"{count} of {name}" for name, count in levels.items())
+    return [
+        f"The configurations of {who} are a grid ({shape}), not random draws: the"
+        " verdict is about trials drawn from these very values, and the interval does"
+        " not know what lies between them."
+    ]
+
+
+def _grid(varied: Mapping[str, pd.Series]) -> dict[str, int] | None:
+    """Returns how many levels each hyperparameter has where all combinations stand."""
+    levels = {name: int(v.nunique(dropna=False)) for name, v in varied.items()}
+    if not levels or max(levels.values()) > _MOST_LEVELS:
+        return None
+    tried = pd.DataFrame(dict(varied)).drop_duplicates()
+    cells = math.prod(levels.values())
+    rows = len(next(iter(varied.values())))
+    if len(levels) < 2:
+        # One hyperparameter: as many runs at each of a few values.
+        counts = next(iter(varied.values())).value_counts(dropna=False)
+        return levels if counts.max() == counts.min() else None
+    # Few cells are filled by random draws as well, but not once each.
+    evenly = rows <= len(tried) * math.ceil(rows / cells)
+    return levels if len(tried) >= _WHOLE * cells and evenly else None
+
+
+def _crowded(
+    varied: Mapping[str, pd.Series], level: float
+) -> tuple[str, int, int] | None:
+    """Returns the one combination of levels that stands there far too often."""
+    if not varied:
+        return None
+    counts = pd.DataFrame(dict(varied)).value_counts(dropna=False)
+    rows, most = int(counts.sum()), int(counts.iloc[0])
+    if most < 4 or len(counts) < 2:
+        return None
+    chance = len(counts) * stats.binom.sf(most - 1, rows, 1 / len(counts))
+    if chance >= level:
+        return None
+    shown = ", ".join(
+        f"{name} {value}"
+        for name, value in zip(counts.index.names, counts.index[0], strict=True)
+    )
+    return shown, most, rows
+
+
+def _closes_in(values: pd.Series, level: float) -> bool:
+    """Says whether the later draws crowd where the earlier ones were spread."""
+    if not is_numeric_dtype(values) or values.isna().any() or len(values) < 16:
+        return False
+    known = values.to_numpy(np.float64)
+    if (known > 0).all() and known.max() > 100 * known.min():
+        known = np.log(known)
+    if len(np.unique(known)) < len(known) / 2:
+        return False  # levels, whose spread says little
+    early, late = np.array_split(known, 2)
+    ratio = np.var(late, ddof=1) / max(float(np.var(early, ddof=1)), 1e-300)
+    return bool(
+        ratio < 0.25 and stats.f.cdf(ratio, len(late) - 1, len(early) - 1) < level
+    )

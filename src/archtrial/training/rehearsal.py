@@ -1,0 +1,678 @@
+"""One rehearsal of a module, as training will use it, before a study is declared.
+
+PyTorch accepts much that trains nothing, or something else than it seems to: a layer
+in a plain list is no parameter, a weight made anew in `forward` is moved by no
+optimiser, a mask of `os.urandom` is another one in each run. All that is silent in the
+loop. So each arm takes two steps with real rows, watched, before the first run; what is
+wrong is named with its line, and what is only unusual is said.
+
+A rehearsal draws nothing that a run draws, and leaves everything as it was.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import itertools
+import math
+import random
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_modules
+from torch.overrides import TorchFunctionMode
+
+from archtrial.errors import ArmError, UserError
+from archtrial.training import recipe, run
+from archtrial.zoo.userfile import is_library, line_of
+
+__all__ = ["Rehearsed", "rehearse"]
+
+_STEPS = 2
+# Rows of the validation set that are predicted; odd, so that it is no batch's size.
+_EVALUATED = 3
+# By how much two rehearsals with equal seeds may differ, as a share of the norm: sums of
+# many threads, or of a GPU, are not the same to the last digit.
+_ROUNDING = 1e-3
+# At the end of a network: what it says of the values that can come out.
+_SQUASHED = {
+    "SigmoidBackward": "a sigmoid",
+    "ReluBackward": "a ReLU",
+    "SoftplusBackward": "a softplus",
+    "TanhBackward": "a tanh",
+    "ExpBackward": "an exponential",
+    "SoftmaxBackward": "a softmax",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsed:
+    """What a rehearsal found, where it found nothing wrong."""
+
+    notes: tuple[str, ...]
+    """What is allowed, but might not be meant: one sentence each."""
+    obstacle: str | None
+    """Why runs of this architecture cannot share a fleet, whatever a fleet would say."""
+
+
+def rehearse(
+    name: str,
+    problem: run.Problem,
+    jobs: Mapping[str, run.Job],
+    place: str | None = None,
+) -> Rehearsed:
+    """Takes two steps with an architecture, and looks at what became of everything.
+
+    Args:
+        name: Of the architecture.
+        problem: As it will be trained.
+        jobs: What tells a configuration from the others ("depth = 2") and its run; the
+            first, which is watched most closely, is the architecture's usual one.
+        place: Where it is defined ("net.py, line 3").
+
+    Raises:
+        ArmError: It cannot be trained, or would not be as its author expects.
+        MemoryError: As `run.train`.
+    """
+    small = _shortened(problem)
+    # The last examples are predicted by themselves where there is one more than a
+    # thousand; a module may take an axis of one for none.
+    single = any(len(x) % 1000 == 1 for x in (problem.x_validation, problem.x_test))
+    counts = (1, _EVALUATED) if single else (_EVALUATED,)
+    seen: list[_Rehearsal] = []
+    for said, job in jobs.items():
+        named = f"{name} with {said}" if seen and said else name
+        watched = _Rehearsal(named, small, job, counts, place)
+        try:
+            watched.carry_out()
+        except ArmError as error:
+            if not seen or not said or said in str(error):
+                raise
+            received = f"{error.received} (with {said})"
+            raise ArmError(error.rule, received, error.way_out) from error
+        if not seen:
+            watched.check_repeats()
+        seen.append(watched)
+    first = seen[0]
+    told = f" ({place})" if place else ""
+    if not any(each.finite for each in seen):
+        raise ArmError(
+            f"the loss of {name} and its gradient are finite before the first step",
+            "on the first batch they are not"
+            + (f", in any of {len(seen)} configurations" if len(seen) > 1 else "")
+            + told,
+            "Look for a division by zero, a logarithm of zero or an overflow.",
+        )
+    if not any(each.moved for each in seen):
+        raise ArmError(
+            f"a step of training changes what {name} computes",
+            f"the gradient is zero at every weight{told}",
+            "Look for a last layer that is constant (a softmax of one output, a ReLU"
+            " that is never active) and for rounding in forward.",
+        )
+    return Rehearsed(
+        tuple(first.notes), next((s.obstacle for s in seen if s.obstacle), None)
+    )
+
+
+def _shortened(problem: run.Problem) -> run.Problem:
+    """Returns the problem with no more rows than two steps and a look need."""
+    rows = _STEPS * min(problem.batch_size, len(problem.x_train))
+    return dataclasses.replace(
+        problem,
+        x_train=problem.x_train[:rows],
+        y_train=problem.y_train[:rows],
+        x_validation=problem.x_validation[:_EVALUATED],
+        y_validation=problem.y_validation[:_EVALUATED],
+        x_test=problem.x_test[:_EVALUATED],
+        read_at=(),
+    )
+
+
+class _Rehearsal:
+    """Two steps of one configuration, watched.
+
+    Attributes:
+        notes: What might not be meant.
+        obstacle: To a fleet.
+        finite: Whether loss and gradient were, before the first step.
+        moved: Whether any gradient was not zero.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        problem: run.Problem,
+        job: run.Job,
+        counts: Sequence[int],
+        place: str | None,
+    ) -> None:
+        self._name = name
+        self._problem = problem
+        self._job = job
+        self._counts = counts
+        self._place = place
+        self.notes: list[str] = []
+        self.obstacle: str | None = None
+        self.finite = True
+        self.moved = False
+
+    def carry_out(self) -> None:
+        """Takes the steps, and looks.
+
+        Raises:
+            ArmError: Something is wrong.
+            MemoryError: As `run.train`.
+        """
+        problem, job = self._problem, self._job
+        with self._blamed("can be built"):
+            loop = run.Loop(problem, dataclasses.replace(job, build=self._build))
+        self._beginning = loop.values.clone()
+        data = run.Data(problem)
+        batches = run.Batches(problem, data, [job])
+        rates = itertools.islice(recipe.rates(problem.recipe, problem.steps), _STEPS)
+        leaves: set[int] = set()
+        with (
+            self._watching(loop) as watch,
+            run.own_noise(job.noise_seed, problem.device),
+        ):
+            drawn = _global_state()
+            self._losses = []
+            for index, rate in enumerate(rates):
+                (x,), (y,) = next(batches)
+                with self._blamed(
+                    f"can be trained on a batch of shape {tuple(x.shape)}"
+                ):
+                    loss = float(loop.step(x, y, float(rate)))
+                self._losses.append(loss)
+                if index == 0:
+                    gradient = loop.optimizer.state[0]
+                    self.finite = math.isfinite(loss) and bool(
+                        gradient.isfinite().all()
+                    )
+                self.moved = self.moved or bool(loop.optimizer.state[0].any())
+                self._check_leaves(loop, watch, leaves)
+                self._check_rebound(loop, watch)
+            if _global_state() != drawn:
+                self.obstacle = (
+                    "its forward draws from Python's or NumPy's global generator, of"
+                    " which there is one for all runs"
+                )
+            for count in self._counts:
+                with self._blamed(f"can be evaluated on batches of size {count}"):
+                    outputs = loop.predict(data.x_validation[:count])
+            again = loop.predict(data.x_validation)
+        self._losses.append(float(outputs.double().nan_to_num().sum()))
+        self._values = loop.values.clone()
+        self._check_views(loop.module)
+        self._check_saved(loop)
+        self._check_modes(loop.module, watch)
+        self._remark(loop, watch, outputs, again)
+
+    def check_repeats(self) -> None:
+        """Rehearses again with the same seeds.
+
+        Raises:
+            ArmError: Something else came out.
+        """
+        other = _Rehearsal(
+            self._name, self._problem, self._job, self._counts, self._place
+        )
+        other.carry_out()
+        if not _alike(self._beginning, other._beginning):
+            what = "its weights when it is built"
+        elif not (
+            np.allclose(self._losses, other._losses, _ROUNDING, 1e-6, equal_nan=True)
+            and _alike(self._values, other._values)
+        ):
+            what = "what it computes"
+        else:
+            return
+        raise ArmError(
+            f"{self._name} gives the same results from the same seeds",
+            f"two rehearsals with one seed differ in {what}{self._at(self._place)}",
+            "Draw random numbers from torch, numpy.random or random, which are seeded"
+            " for each run, and from no clock and no generator that is not seeded, such"
+            " as numpy.random.default_rng().",
+        )
+
+    # ------------------------------------------------------------------ what is wrong
+
+    @contextlib.contextmanager
+    def _blamed(self, deed: str) -> Iterator[None]:
+        """Turns what the user's code raises into an ArmError."""
+        try:
+            yield
+        except run.FormError as error:
+            received = f"{error.received}{self._at(self._place)}"
+            raise ArmError(
+                f"{self._name}: {error.rule}", received, error.way_out
+            ) from error
+        except UserError:
+            raise
+        except Exception as error:  # a user's module may raise anything
+            run.pass_on(error)
+            said = (
+                f"{type(error).__name__}: {error}"
+                if str(error)
+                else type(error).__name__
+            )
+            line = line_of(traceback.extract_tb(error.__traceback__)) or self._place
+            raise ArmError(
+                f"{self._name} {deed}", f"{said}{self._at(line)}", self._way_out(error)
+            ) from error
+
+    def _way_out(self, error: Exception) -> str:
+        whole = not np.issubdtype(self._problem.x_train.dtype, np.floating)
+        if whole and re.search(r"dtype|type Float|Long|Float", str(error)):
+            return (
+                "The inputs are whole numbers and reach the module as int64: let it begin"
+                " with nn.Embedding, or with x.float(), or use --scale if they are"
+                " amounts."
+            )
+        return ""
+
+    @staticmethod
+    def _at(line: str | None) -> str:
+        return f" ({line})" if line else ""
+
+    @contextlib.contextmanager
+    def _watching(self, loop: run.Loop) -> Iterator["_Watch"]:
+        watch = _Watch(loop.module)
+        with contextlib.ExitStack() as stack:
+            for handle in (
+                loop.module.register_forward_pre_hook(watch.called_with),
+                loop.module.register_forward_hook(watch.returned, prepend=True),
+                loop.module.register_forward_hook(watch.taken),
+                torch_modules.register_module_forward_pre_hook(watch.calls),
+                torch_modules.register_module_parameter_registration_hook(watch.makes),
+            ):
+                stack.callback(handle.remove)
+            stack.enter_context(watch)
+            yield watch
+
+    def _check_leaves(self, loop: run.Loop, watch: "_Watch", before: set[int]) -> None:
+        """Checks that what the outputs depend on is what is trained."""
+        own = {id(p): n for n, p in loop.module.named_parameters()}
+        watch.reached.update(map(id, watch.leaves))
+        strangers = [
+            leaf
+            for leaf in watch.leaves
+            if id(leaf) not in own and leaf is not watch.input
+        ]
+        attributes = _attributes(loop.module) if strangers else ()
+        found = {id(thing): where for where, thing in attributes}
+        for leaf in strangers:
+            if id(leaf) in found:
+                path, line = found[id(leaf)]
+                raise self._wrong(
+                    "what forward learns from is in parameters()",
+                    f"{path} is not: no optimiser would move it",
+                    "Keep layers in nn.ModuleList or nn.ModuleDict, single tensors as"
+                    " nn.Parameter, several in nn.ParameterList.",
+                    line,
+                )
+            if isinstance(leaf, nn.Parameter) or id(leaf) in before:
+                raise self._wrong(
+                    "what forward learns from is in parameters()",
+                    f"a tensor of shape {tuple(leaf.shape)} is not: it is made in forward"
+                    " or kept outside of the module",
+                    "Make layers and parameters in __init__, as attributes of self.",
+                    watch.made_at,
+                )
+        if not watch.reached & own.keys():
+            with self._blamed(""):
+                raise _untrained()
+        before.update(map(id, strangers))
+        # A tensor that lives on must keep its identity until the next step.
+        watch.kept.extend(strangers)
+
+    def _check_rebound(self, loop: run.Loop, watch: "_Watch") -> None:
+        trained = run.trainable(loop.module)
+        if [*map(id, trained)] != [*map(id, loop.parameters)]:
+            built = {id(p) for p in loop.parameters}
+            names = [n for n, p in loop.module.named_parameters() if id(p) not in built]
+            raise self._wrong(
+                "parameters are those that the module was built with: an optimiser moves"
+                " no others",
+                f"{', '.join(names) or 'one'} is another after forward",
+                "Make parameters in __init__; in forward change them in place, under"
+                " torch.no_grad().",
+                watch.made_at,
+            )
+        if loop.displaced:
+            self.obstacle = "its forward gives weights other memory, as by .data ="
+
+    def _build(self) -> nn.Module:
+        """Builds the module and keeps hold of the memory that its weights begin with."""
+        module = self._job.build()
+        self._memory = [
+            (name, parameter, parameter.data)
+            for name, parameter in module.named_parameters()
+            if not isinstance(parameter, nn.UninitializedParameter)
+        ]
+        for neighbours in self._by_storage().values():
+            for (one, mine, first), (other, theirs, second) in itertools.combinations(
+                neighbours, 2
+            ):
+                either = mine.requires_grad or theirs.requires_grad
+                if either and _overlap(first, second):
+                    raise self._wrong(
+                        "a weight has one memory, which the optimiser moves",
+                        f"{one} and {other} share theirs, and are two parameters",
+                        "Share a weight by assigning the parameter itself.",
+                    )
+        return module
+
+    def _by_storage(self) -> dict[int, list[tuple[str, nn.Parameter, torch.Tensor]]]:
+        """Returns the weights as they began, by the memory that they lie in."""
+        found: dict[int, list[tuple[str, nn.Parameter, torch.Tensor]]] = {}
+        for name, parameter, first in self._memory:
+            found.setdefault(_storage(first), []).append((name, parameter, first))
+        return found
+
+    def _check_views(self, module: nn.Module) -> None:
+        """Checks that nothing still looks at the memory that weights began with."""
+        weights = self._by_storage()
+        for (path, line), thing in _tensors(module):
+            for name, parameter, first in weights.get(_storage(thing), ()):
+                if parameter.requires_grad and _overlap(first, thing):
+                    raise self._wrong(
+                        "a weight has one memory, which the optimiser moves",
+                        f"{path} is a view of {name} that was made once, before training",
+                        "Make the view in forward; share a weight by assigning the"
+                        " parameter itself.",
+                        line,
+                    )
+
+    def _check_saved(self, loop: run.Loop) -> None:
+        with self._blamed("can be saved: its state_dict is made of tensors"):
+            safetensors.torch.save(
+                {name: w.contiguous() for name, w in loop.state().items()}
+            )
+
+    def _check_modes(self, module: nn.Module, watch: "_Watch") -> None:
+        """Checks that no layer that evaluation switches is out of its reach."""
+        for layer, line in watch.evaluated:
+            if not (layer.training and _switches(layer)):
+                continue
+            found = {id(t): where for where, t in _attributes(module)}
+            path, at = found.get(id(layer), (type(layer).__name__, line))
+            raise self._wrong(
+                "eval() reaches every layer that differs in training and evaluation",
+                f"{path} is none of the module's layers, and stays in training mode",
+                "Make it in __init__ as an attribute of self, or within nn.ModuleList.",
+                at,
+            )
+
+    def _wrong(
+        self, rule: str, received: str, way_out: str, line: str | None = None
+    ) -> ArmError:
+        where = self._at(line or self._place)
+        return ArmError(f"{self._name}: {rule}", f"{received}{where}", way_out)
+
+    # ------------------------------------------------------------ what is only unusual
+
+    def _remark(
+        self,
+        loop: run.Loop,
+        watch: "_Watch",
+        outputs: torch.Tensor,
+        again: torch.Tensor,
+    ) -> None:
+        idle = [
+            name
+            for name, p in loop.module.named_parameters()
+            if p.requires_grad and id(p) not in watch.reached
+        ]
+        if idle:
+            few = ", ".join(idle[:3]) + (", ..." if len(idle) > 3 else "")
+            decayed = loop.optimizer.weight_decay.any()
+            self._note(
+                f"no gradient reaches {len(idle)} of its parameters: {few}"
+                + ("; weight decay alone moves them" if decayed else "")
+            )
+        if watch.unusual is not None:
+            self._note(watch.unusual)
+        if not torch.allclose(outputs, again, equal_nan=True):
+            self._note(
+                "in evaluation its outputs differ from call to call, as with"
+                " functional.dropout without training=self.training"
+            )
+        self._remark_on_ends(loop, watch)
+
+    def _remark_on_ends(self, loop: run.Loop, watch: "_Watch") -> None:
+        end = watch.end.rstrip("0123456789")
+        outputs = watch.outputs
+        assert outputs is not None
+        sums_to_one = outputs.shape[1] > 1 and bool(
+            (outputs >= 0).all()
+            and torch.allclose(
+                outputs.sum(1), outputs.new_ones(len(outputs)), atol=1e-4
+            )
+        )
+        if self._problem.task != "classification":
+            if end in _SQUASHED:
+                self._note(
+                    f"it ends in {_SQUASHED[end]}, but it is trained on standardised"
+                    " targets, which are of both signs and have no bounds"
+                )
+        elif sums_to_one:
+            self._note(
+                "its outputs are probabilities already (each row sums to 1), and the loss"
+                " takes a softmax of them once more: leave its own away"
+            )
+        elif end in ("SigmoidBackward", "ReluBackward"):
+            self._note(
+                f"it ends in {_SQUASHED[end]}, and the loss takes a softmax of that:"
+                " leave it away"
+            )
+
+    def _note(self, what: str) -> None:
+        self.notes.append(f"{self._name}: {what}.")
+
+
+def _untrained() -> run.FormError:
+    return run.FormError(
+        "outputs depend on weights that can be trained",
+        "no gradient reaches any",
+        "Look for torch.no_grad(), .detach(), .numpy() or .data.",
+    )
+
+
+class _Watch(TorchFunctionMode):
+    """Sees what a module calls, makes and returns while it is rehearsed."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.known = {id(layer) for layer in module.modules()}
+        self.leaves: list[torch.Tensor] = []
+        self.reached: set[int] = set()
+        self.kept: list[torch.Tensor] = []
+        self.input: torch.Tensor | None = None
+        self.outputs: torch.Tensor | None = None
+        self.end = ""
+        self.unusual: str | None = None
+        self.evaluated: list[tuple[nn.Module, str | None]] = []
+        self.made_at: str | None = None
+        self.rebound_at: str | None = None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Notes where a weight gets other memory, and lets everything pass."""
+        if (
+            getattr(func, "__name__", "") == "__set__"
+            and getattr(func, "__self__", None) is torch.Tensor.data
+            and isinstance(args[0], nn.Parameter)
+        ):
+            self.rebound_at = self.rebound_at or _running()
+        return func(*args, **(kwargs or {}))
+
+    def called_with(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.input = inputs[0]
+
+    def returned(self, _: nn.Module, inputs: Any, returned: Any) -> None:
+        if not isinstance(returned, torch.Tensor):
+            self.unusual = (
+                f"it returns {run.described(returned)}, of which 'logits' or the first"
+                " that has the shape of outputs is trained"
+            )
+
+    def taken(self, module: nn.Module, inputs: Any, outputs: torch.Tensor) -> None:
+        if module.training:
+            if not outputs.requires_grad:
+                raise _untrained()
+            self.leaves = list(_leaves(outputs))
+            self.outputs = outputs.detach()
+            self.end = type(outputs.grad_fn).__name__
+
+    def calls(self, layer: nn.Module, inputs: Any) -> None:
+        if not torch.is_grad_enabled() and id(layer) not in self.known:
+            self.evaluated.append((layer, _running()))
+
+    def makes(self, layer: nn.Module, name: str, parameter: Any) -> None:
+        self.made_at = _running() or self.made_at
+
+
+def _running() -> str | None:
+    """Returns the line of the user's module that is being carried out."""
+    frames = traceback.extract_stack()
+    ours = [i for i, frame in enumerate(frames) if frame.filename == run.__file__]
+    return line_of(frames[ours[-1] :]) if ours else None
+
+
+def _leaves(outputs: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yields the tensors that a gradient of the outputs ends in."""
+    waiting = [outputs.grad_fn]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        waiting.extend(following for following, _ in node.next_functions)
+
+
+def _switches(layer: nn.Module) -> bool:
+    """Returns whether a layer does something else in training than in evaluation."""
+    if isinstance(layer, nn.modules.dropout._DropoutNd):
+        return layer.p > 0
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Returns the address of a tensor's memory, 0 where it has none of its own."""
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return 0
+    return tensor.untyped_storage().data_ptr()
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Returns whether two tensors have memory in common."""
+    if not (one.numel() and other.numel() and _storage(one) and _storage(other)):
+        return False
+    if one.data_ptr() == other.data_ptr():
+        return True
+    return any(
+        whole.is_contiguous()
+        and 0 <= part.data_ptr() - whole.data_ptr() < whole.numel() * whole.itemsize
+        for whole, part in ((one, other), (other, one))
+    )
+
+
+def _global_state() -> tuple[Any, ...]:
+    """Returns the state of the global generators of Python and NumPy."""
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002 - users' code may use it
+    return random.getstate(), repr(numpy)
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Returns whether two rows of values differ by rounding alone."""
+    if one.shape != other.shape:
+        return False
+    apart = torch.linalg.vector_norm((one - other).nan_to_num())
+    return bool(apart <= _ROUNDING * torch.linalg.vector_norm(one.nan_to_num()))
+
+
+# ------------------------------------------------------------- what a module is made of
+
+
+Place = tuple[str, str | None]
+"""How a user writes an attribute ("self.layers[0].weight"), and the line that makes it."""
+
+_OF_TORCH = frozenset(vars(nn.Module()))
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[Place, Any]]:
+    """Yields tensors and layers in plain attributes, where torch does not see them."""
+    registered = {id(layer) for layer in module.modules()}
+    for prefix, layer in module.named_modules():
+        for name, value in vars(layer).items():
+            if name in _OF_TORCH:
+                continue
+            path = f"{prefix}.{name}" if prefix else name
+            line = functools.partial(_assigned, type(layer), name)
+            for inner, thing in _within(value, path, registered, set()):
+                yield (inner, line()), thing
+
+
+def _within(
+    value: Any, path: str, registered: set[int], seen: set[int]
+) -> Iterator[tuple[str, Any]]:
+    if id(value) in seen or id(value) in registered or len(seen) > 10_000:
+        return
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        yield path, value
+    elif isinstance(value, nn.Module):
+        yield path, value
+        for group in (value.named_parameters(), value.named_buffers()):
+            yield from ((f"{path}.{name}", tensor) for name, tensor in group)
+        yield from ((f"{path}.{n}", m) for n, m in value.named_modules() if n)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _within(item, f"{path}[{key!r}]", registered, seen)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, item in enumerate(value):
+            yield from _within(item, f"{path}[{index}]", registered, seen)
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        defined = inspect.getmodule(type(value))
+        if not is_library(getattr(defined, "__file__", None)):
+            for name, item in vars(value).items():
+                yield from _within(item, f"{path}.{name}", registered, seen)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[Place, torch.Tensor]]:
+    """Yields a module's buffers, and tensors in plain attributes but for parameters."""
+    own = {id(p) for p in module.parameters()}
+    for name, buffer in module.named_buffers():
+        yield (name, None), buffer
+    for place, thing in _attributes(module):
+        if isinstance(thing, torch.Tensor) and id(thing) not in own:
+            yield place, thing
+
+
+def _assigned(kind: type, name: str) -> str | None:
+    """Returns the line of a class that assigns to an attribute, else its first."""
+    for owner in kind.__mro__:
+        if is_library(getattr(inspect.getmodule(owner), "__file__", None)):
+            continue
+        with contextlib.suppress(OSError, TypeError):
+            lines, first = inspect.getsourcelines(owner)
+            for offset, line in enumerate(lines):
+                if re.search(rf"\bself\.{re.escape(name)}\b[^=]*=", line):
+                    return f"{inspect.getsourcefile(owner)}, line {first + offset}"
+    return None

@@ -1,0 +1,246 @@
+"""What two modules share exactly if they compute the same function.
+
+Runs that train as one program share all that is not a tensor: layers, options, and
+whatever a user's code keeps, be it in a dict, a dataclass, a closure or a list. It is
+described here in full, by where it lies, so that a difference can be named.
+"""
+
+import functools
+import hashlib
+import logging
+import pickle
+import types
+import weakref
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+__all__ = ["difference", "structure"]
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
+_VALUES = (torch.dtype, torch.device, torch.Size, torch.layout, range, slice)
+_BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, np.ufunc)
+# What torch keeps in every module; its hooks are numbered by a count of its own.
+_OF_ALL = frozenset(vars(nn.Module()))
+_APART = {"_parameters", "_buffers", "_modules", "training"}
+_OF_CLASSES = {"__dict__", "__weakref__", "__module__", "__doc__"}
+
+
+def structure(module: nn.Module) -> Hashable:
+    """Returns what two modules share exactly if they compute the same function.
+
+    That is, the same function of their inputs, parameters and buffers: the tree of
+    layers with their attributes, and the shape of every tensor. The probabilities of
+    dropout layers are left out, and tensors that were computed from parameters.
+    """
+    return tuple(_Description(module).parts.items())
+
+
+def difference(one: nn.Module, other: nn.Module) -> str | None:
+    """Names the first attribute in which two modules differ, with both its values.
+
+    Returns:
+        "self.cfg['dropout'] (0.1 and 0.9)"; None if their structure is the same.
+    """
+    mine, theirs = _Description(one), _Description(other)
+    for path in {**mine.parts, **theirs.parts}:
+        if mine.parts.get(path) != theirs.parts.get(path):
+            values = [own.shown.get(path, "nothing") for own in (mine, theirs)]
+            if values[0] == values[1]:
+                return f"{path} ({values[0]}, with other contents in each run)"
+            return f"{path} ({values[0]} and {values[1]})"
+    return None
+
+
+class _Description:
+    """All parts of a module by path.
+
+    Attributes:
+        parts: What is compared.
+        shown: What is told of it.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parts: dict[str, Hashable] = {}
+        self.shown: dict[str, str] = {}
+        self._seen: dict[int, str] = {}
+        self._held: list[Any] = []  # or another object might get its number
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            self._remember(tensor, name)
+            told = (tuple(tensor.shape), tensor.dtype, tensor.requires_grad)
+            self._add(f"self.{name}", told, f"a tensor of {told[0]}")
+        self._module("self", module)
+
+    def _add(self, path: str, part: Hashable, shown: str) -> None:
+        self.parts[path] = part
+        self.shown[path] = shown
+
+    def _remember(self, value: Any, path: str) -> None:
+        self._seen[id(value)] = path
+        self._held.append(value)
+
+    def _module(self, path: str, module: nn.Module) -> None:
+        self._remember(module, path)
+        kind = type(module)
+        if parametrize.is_parametrized(module):  # a class of its own for each layer
+            kind = kind.__bases__[0]
+        self._type(path, kind)
+        for name, value in sorted(vars(module).items()):
+            is_rate = name == "p" and isinstance(module, nn.modules.dropout._DropoutNd)
+            if name in _APART or is_rate:
+                continue
+            if name in _OF_ALL and isinstance(value, Mapping):
+                value = list(value.values())
+                if not value:
+                    continue
+            self._walk(f"{path}.{name}", value)
+        for own in (module._parameters, module._buffers):
+            for name, tensor in own.items():
+                if tensor is None or id(tensor) in self._seen:
+                    at = self._seen.get(id(tensor), "None")
+                    self._add(f"{path}.{name} ", at, at)
+                else:  # in a layer that is itself no member of the module
+                    self._tensor(f"{path}.{name}", tensor)
+        for name, layer in module._modules.items():
+            self._walk(_inner(path, name), layer)
+
+    def _type(self, path: str, kind: type) -> None:
+        name = kind.__qualname__
+        if "<locals>" not in name:
+            self._add(path, kind, name)
+            return
+        # Made anew by each call of a function: it is what it says.
+        self._add(path, (kind.__module__, name), name)
+        self._walk(f"{path}'s class", kind)
+
+    def _walk(self, path: str, value: Any) -> None:
+        if isinstance(value, _PLAIN):
+            self._add(path, (type(value), repr(value)), repr(value))
+        elif isinstance(value, _VALUES):
+            self._add(path, repr(value), repr(value))
+        elif id(value) in self._seen:
+            self._add(path, self._seen[id(value)], self._seen[id(value)])
+        elif isinstance(value, nn.Module):
+            self._module(path, value)
+        else:
+            self._remember(value, path)
+            if isinstance(value, torch.Tensor):
+                self._tensor(path, value)
+            elif isinstance(value, np.ndarray) and value.dtype != object:
+                content = hashlib.sha256(value.tobytes()).digest()
+                self._add(path, (value.shape, value.dtype, content), "an array")
+            elif isinstance(value, weakref.ref):
+                self._walk(path, value())
+            else:
+                self._object(path, value)
+
+    def _tensor(self, path: str, tensor: torch.Tensor) -> None:
+        shown = f"a tensor of {tuple(tensor.shape)} that is no buffer"
+        form = (tuple(tensor.shape), tensor.dtype, str(tensor.device))
+        if (
+            tensor.grad_fn is not None
+            or tensor.is_meta
+            or tensor.layout != torch.strided
+        ):
+            self._add(path, form, shown)  # it is computed again at each step
+            return
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        self._add(path, (*form, hashlib.sha256(raw.tobytes()).digest()), shown)
+
+    def _object(self, path: str, value: Any) -> None:
+        parts = _parts(path, value)
+        if parts is None:
+            kind = f"an object of {type(value).__qualname__}"
+            self._add(path, _content(value), kind)
+            return
+        if isinstance(value, (type, types.FunctionType, functools.partial)):
+            shown = getattr(value, "__qualname__", "a function")
+            self._add(path, type(value).__name__, shown)
+        else:
+            self._type(path, type(value))
+        for inner, part in parts:
+            if isinstance(part, types.CodeType):
+                self._add(inner, part, f"code of {part.co_name}")
+            else:
+                self._walk(inner, part)
+
+
+def _inner(path: str, name: str) -> str:
+    return f"{path}[{name}]" if name.isdigit() else f"{path}.{name}"
+
+
+def _parts(path: str, value: Any) -> list[tuple[str, Any]] | None:
+    """Returns what an object consists of, by path; None if that cannot be told."""
+    if isinstance(value, types.FunctionType):
+        return list(_of_function(path, value))
+    if isinstance(value, types.MethodType):
+        return [(path, value.__func__), (f"{path}.__self__", value.__self__)]
+    if isinstance(value, type):
+        if "<locals>" not in value.__qualname__:
+            return None
+        members = vars(value).items()
+        return [
+            *((f"{path}'s base", base) for base in value.__bases__),
+            *((f"{path}.{n}", member) for n, member in members if n not in _OF_CLASSES),
+        ]
+    if isinstance(value, (*_BUILTIN, types.ModuleType, logging.Logger)):
+        return None
+    if isinstance(value, functools.partial):
+        given = [value.func, value.args, value.keywords]
+        return [
+            (path + end, v) for end, v in zip(("", ".args", ""), given, strict=True)
+        ]
+    parts: list[tuple[str, Any]] = []
+    known = False
+    if isinstance(value, Mapping):
+        known = True
+        parts += [(f"{path}[{key!r}]", item) for key, item in value.items()]
+    elif isinstance(value, (set, frozenset)):
+        known = True
+        parts.append((path, sorted(map(repr, value))))
+    elif isinstance(value, (list, tuple)) or type(value).__name__ == "deque":
+        known = True
+        parts += [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+        parts.append((f"len({path})", len(value)))
+    if isinstance(value, (classmethod, staticmethod)):
+        return [(path, value.__func__)]
+    if isinstance(value, property):
+        return [(f"{path}.{n}", getattr(value, n)) for n in ("fget", "fset", "fdel")]
+    if hasattr(value, "__dict__"):
+        known = True
+        parts += [(f"{path}.{name}", item) for name, item in vars(value).items()]
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                known = True
+                parts.append((f"{path}.{name}", getattr(value, name)))
+    return parts if known else None
+
+
+def _of_function(path: str, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    yield f"code of {path}", function.__code__
+    if function.__defaults__:
+        yield f"{path}'s defaults", function.__defaults__
+    if function.__kwdefaults__:
+        yield f"{path}'s defaults by name", function.__kwdefaults__
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    for name, cell in cells:
+        try:
+            yield f"{name} of {path}", cell.cell_contents
+        except ValueError:  # not filled
+            continue
+
+
+def _content(value: Any) -> Hashable:
+    """Returns what an opaque object is known by: its bytes, or that it is itself."""
+    if isinstance(value, (type, types.ModuleType, *_BUILTIN)):
+        return id(value)
+    try:
+        return type(value), hashlib.sha256(pickle.dumps(value)).digest()
+    except Exception:  # whatever an object's own pickling raises
+        return type(value), id(value)

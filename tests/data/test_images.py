@@ -1,0 +1,146 @@
+"""Folders of images as people have them, and images of every mode."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from archtrial.data import content, images, load
+from archtrial.errors import DataError
+
+
+def pets(root, classes=("cat", "dog"), count=4, make=None):
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            pixels = rng.integers(256, size=(5, 6, 3), dtype=np.uint8)
+            image = Image.fromarray(pixels)
+            (make(image) if make else image).save(root / name / f"{index}.png")
+    return root
+
+
+def notes(root):
+    return " ".join(load(root).notes)
+
+
+def test_transparency_is_put_on_white_and_said(tmp_path):
+    def clear(image):
+        image = image.convert("RGBA")
+        image.putpixel((2, 3), (10, 20, 30, 0))
+        image.putpixel((1, 1), (100, 100, 100, 255))
+        return image
+
+    pets(tmp_path, make=clear)
+    data = load(tmp_path)
+    assert data.inputs[0, :, 3, 2].tolist() == [255, 255, 255]
+    assert data.inputs[0, :, 1, 1].tolist() == [100, 100, 100]
+    assert "Put on a white background: 8 of 8 images." in data.notes
+    whole = pets(tmp_path / "whole", make=lambda image: image.convert("RGBA"))
+    assert "white" not in notes(whole)
+
+
+def test_grey_with_alpha_and_palettes(tmp_path):
+    data = load(pets(tmp_path / "la", make=lambda image: image.convert("LA")))
+    assert data.inputs.shape[1] == 1
+    grey = pets(tmp_path / "p", make=lambda i: i.convert("L").convert("P"))
+    assert load(grey).inputs.shape[1] == 1
+    colours = pets(tmp_path / "c", make=lambda i: i.quantize(16))
+    assert load(colours).inputs.shape[1] == 3
+
+
+def test_cmyk_pages_and_frames_are_said(tmp_path):
+    pets(tmp_path)
+    with Image.open(tmp_path / "cat" / "0.png") as image:
+        image.convert("CMYK").save(tmp_path / "cat" / "9.tif")
+        image.save(
+            tmp_path / "cat" / "8.tif", save_all=True, append_images=[image.rotate(90)]
+        )
+        expected = np.asarray(image).transpose(2, 0, 1)
+    data = load(tmp_path)
+    assert (data.inputs[4] == expected).all()  # the first page of 8.tif
+    assert "Turned from CMYK into RGB: 1 of 10 images." in data.notes
+    assert any("first page or frame is used: 1 of 10" in note for note in data.notes)
+
+
+def test_depths_are_not_mixed(tmp_path):
+    pets(tmp_path)
+    deep = Image.fromarray(np.full((5, 6), 4000, np.uint16))
+    deep.save(tmp_path / "cat" / "9.tif")
+    with pytest.raises(DataError, match="same depth"):
+        load(tmp_path)
+    shutil.rmtree(tmp_path)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir(parents=True)
+        for index in range(3):
+            values = np.full((5, 6), index + 0.25, np.float32)
+            Image.fromarray(values).save(tmp_path / name / f"{index}.tif")
+    assert load(tmp_path).inputs[5, 0, 2, 2] == 2.25
+
+
+def test_other_formats_under_a_pictures_name_are_not_opened(tmp_path):
+    pets(tmp_path)
+    (tmp_path / "cat" / "9.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
+    with pytest.raises(DataError, match="cannot identify image file"):
+        load(tmp_path)
+
+
+def test_pictures_too_large_to_be_meant(tmp_path, monkeypatch):
+    pets(tmp_path)
+    monkeypatch.setattr(images, "_MOST_PIXELS", 29)
+    with pytest.raises(DataError, match="million pixels"):
+        load(tmp_path)
+
+
+def test_a_wrapper_and_what_holds_no_image(tmp_path):
+    pets(tmp_path / "pets")
+    for name in ("__MACOSX/cat", "labels", ".cache/x"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "cat" / "._0.png").write_text("x")
+    data = load(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert "Read from the folder pets inside" in " ".join(data.notes)
+    assert "hold no image: __MACOSX and labels." in " ".join(data.notes)
+
+
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    [
+        (["train/", "test/", "dog/"], "test to test_class"),
+        (["train/", "test/"], "test to test_class"),
+        (["val/a/", "val/b/", "test/a/", "test/b/"], "have a folder train"),
+        (["train/a/", "train/b/", "test/a/", "test/c/"], "c only outside train"),
+        (
+            ["fold1/a/", "fold1/b/", "fold2/a/", "fold2/b/"],
+            "all hold the folders a and b",
+        ),
+        (["train/a/", "training/a/", "test/a/"], "one folder for each set"),
+    ],
+)
+def test_folders_whose_meaning_cannot_be_told(tmp_path, folders, says):
+    for folder in folders:
+        pets(tmp_path, [folder])
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "TEST", "dev")])
+def test_folders_of_sets(tmp_path, names):
+    for name in names:
+        pets(tmp_path / "wrapped" / name, count=3)
+    data = load(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert np.bincount(data.given).tolist() == (
+        [6, 0, 6] if len(names) == 2 else [6] * 3
+    )
+
+
+def test_the_limit_is_on_what_images_become(tmp_path, monkeypatch):
+    pets(tmp_path)
+    monkeypatch.setattr(content, "MOST_BYTES", 100)
+    with pytest.raises(DataError, match="fit into memory"):
+        load(tmp_path)
