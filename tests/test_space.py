@@ -120,3 +120,8 @@ def test_integer_positions_run_from_0_to_1():
     assert Integer(2, 6).position(2) == 0
     assert Integer(2, 6).position(6) == 1
     assert Integer(1, 64, log=True).position(8) == pytest.approx(0.5)
+
+
+def test_a_range_too_wide_for_its_width_is_refused():
+    with pytest.raises(ProtocolError, match="64 bits"):
+        Real(-1e308, 1.7e308)

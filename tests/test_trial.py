@@ -445,7 +445,7 @@ def test_the_weights_that_are_kept_are_the_averaged_ones(modern):
         and run.configuration == json.loads(place.read_text())["configuration"]
     )
     split = modern.trial.split
-    outputs = model(torch.from_numpy(split.x_validation))
+    outputs = model.module(torch.from_numpy(split.x_validation))
     right = outputs.argmax(1).numpy() == split.y_validation
     assert right.mean() == pytest.approx(run.validation)
 
@@ -587,3 +587,17 @@ def test_a_trainer_of_ones_own_is_told_the_levels():
     prepared = trial.prepare(declared, function=lambda **_: {})
     assert prepared.resolved["factors"] == {"skip": [False, True]}
     assert [arm.options for arm in prepared.arms] == [{"skip": False}, {"skip": True}]
+
+
+def test_what_the_data_say_to_parameters_is_noted(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "def net(num_classes=10, in_chans=3, width=2):\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(in_chans, width, 3),\n"
+        "        torch.nn.Flatten(), torch.nn.Linear(36 * width, num_classes))\n"
+    )
+    protocol = SMALL.replace(
+        data="digits", baseline="linear", challengers=[f"{tmp_path}/net.py:net"]
+    )
+    (note,) = (n for n in trial.prepare(protocol).resolved["notes"] if "told" in n)
+    assert note == "net is told what the data have: num_classes = 10, in_chans = 1."

@@ -45,6 +45,12 @@ def _check_range(low: float, high: float, log: bool) -> None:
             if low > high
             else "Fix the value in the arm's options instead.",
         )
+    if not math.isfinite(float(high) - float(low)):
+        raise ProtocolError(
+            "the width of a range is a number that 64 bits hold",
+            f"low = {low}, high = {high}",
+            "Use another unit.",
+        )
     if log and low <= 0:
         raise ProtocolError(
             "a range on a log scale starts above 0",

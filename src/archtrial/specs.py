@@ -54,7 +54,7 @@ def parse_spec(text: str) -> tuple[str | None, str, dict[str, Any]]:
     if match is None or not match["spec"].strip():
         raise ArmError(
             "an arm is written [NAME=]SPEC",
-            repr(text),
+            _shown(text),
             "SPEC is a name of the zoo, path/to/file.py:Name or"
             " package.module:Name, as in tweak=net.py:Net(skip=true).",
         )
@@ -202,6 +202,9 @@ def _unreadable(
     " quotes so that the shell leaves the brackets alone.",
 ) -> ArmError:
     found = repr(text[at]) if at < len(text) else "the end"
-    # A text that a message can hold; what stands there is told by its place.
-    shown = repr(text) if len(text) <= 200 else f"{text[:200]!r}..."
-    return ArmError(rule, f"{found} at character {at + 1} of {shown}", way_out)
+    return ArmError(rule, f"{found} at character {at + 1} of {_shown(text)}", way_out)
+
+
+def _shown(text: str) -> str:
+    """Returns as much of a text as a message holds."""
+    return repr(text) if len(text) <= 200 else f"{text[:200]!r}..."

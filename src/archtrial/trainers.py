@@ -542,7 +542,7 @@ def _outlived_by_nobody(process: subprocess.Popen[str]) -> Iterator[None]:
         yield
         return
     watching = subprocess.Popen(  # noqa: S603 - ours, with a number in it
-        ["/bin/sh", "-c", f"cat; kill -KILL -- -{process.pid}"],
+        ["/bin/sh", "-c", f"cat; kill -s KILL -- -{process.pid}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -140,6 +140,7 @@ class Zoo:
             "trainer": "archtrial",
             "notes": [
                 *self.split.notes,
+                *self._notes_on_parameters(),
                 *left_out,
                 *_notes_on_recipes(declared, recipes, self.problem.steps),
                 *_notes_on_matching(declared, matched),
@@ -211,6 +212,17 @@ class Zoo:
     def _named(self) -> bool:
         """Says whether inputs are whole numbers, which stand for names."""
         return self.split.x_train.dtype.kind == "i"
+
+    def _notes_on_parameters(self) -> Iterator[str]:
+        """Yields what was passed to parameters with names of their own."""
+        shape, outputs = self.split.input_shape, self.split.num_outputs
+        for name, architecture in self.architectures.items():
+            told = architecture.told(
+                shape, outputs, dict.fromkeys(self.spaces[name], 0)
+            )
+            if told:
+                said = ", ".join(f"{key} = {value}" for key, value in told.items())
+                yield f"{name} is told what the data have: {said}."
 
     def _put_together(self, declared: Declared) -> tuple[dict[str, Space], list[str]]:
         """Joins the shared space with each arm's own.

@@ -41,7 +41,7 @@ def test_a_file_of_a_package_is_a_member_of_it(here, spec):
     before = set(sys.modules), list(sys.path)
     found = arms.find(spec)
     assert found.build((1, 8, 8), 4, {}).l.out_features == 4
-    assert "from torch.nn import Linear as L" in found.source
+    assert "import Linear as L" in found.source
     assert (set(sys.modules), list(sys.path)) == before
     assert arms.find(found.lasting_spec).source == found.source
 
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_and_nothing_points_in_a_circle(here):
             arms.find(spec)
         assert "No module named 'mypkg.absent'" in str(caught.value)
         assert "Write" not in str(caught.value)
-    with pytest.raises(ArmError, match=r"no module 'mypkgs\.net', neither installed"):
+    with pytest.raises(ArmError, match=r"no module .mypkgs\.net., neither installed"):
         arms.find("mypkgs.net:Net")
     with pytest.raises(ArmError, match=r"net\.py has no 'Nett'; it has Net\n.*'Net'\?"):
         arms.find("mypkg/net.py:Nett")

@@ -340,7 +340,8 @@ def _look_up(spec: str) -> _Found:
         raise ArmError(
             f"there is no module {place!r}, neither installed nor below the current"
             f" folder ({Path.cwd()})",
-            way_out=f"Write {written}:{name}." if written.is_file() else "",
+            _explained(error),
+            f"Write {written}:{name}." if written.is_file() else "",
         ) from error
     except (Exception, SystemExit) as error:
         raise _not_importable(place, error) from error
