@@ -5,7 +5,6 @@ A release adds its own folder: `python tests/test_golden.py tests/golden/VERSION
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -15,11 +14,6 @@ import pytest
 
 from archtrial import Protocol, Study, judge_study
 from archtrial.testing import KnownTruth, Surface
-
-JUDGED = """
-import sys, archtrial
-sys.stdout.write(archtrial.judge_study(sys.argv[1]).verdict.to_json())
-"""
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -35,6 +29,14 @@ def test_an_old_store_gives_its_verdict(tmp_path, release):
 
 def assert_within(old, new, place=""):
     """A newer release may say more, but never something else."""
+    if place.endswith(".robustness"):
+        # Parts that are too small for any claim were called lost.
+        few = {row["part"] for row in new["rows"] if row["standing"] == "too few"}
+        old = {**old, "lost": [part for part in old["lost"] if part not in few]}
+        for row in old["rows"]:
+            if row["part"] in few:
+                assert row["standing"] == "lost", place
+                row["standing"] = "too few"
     if isinstance(old, dict):
         for key in old.keys() - {"schema"}:
             assert_within(old[key], new[key], f"{place}.{key}")
@@ -45,31 +47,38 @@ def assert_within(old, new, place=""):
     elif isinstance(old, list):
         assert set(old) <= set(new), place
     elif isinstance(old, float):
-        # Those were computed with BLAS, whose last digits its processor decided.
+        # What 0.2.0 and releases before it left to BLAS differs in the last bits from
+        # one processor to another; since then it does not (the next test).
         assert new == pytest.approx(old, rel=1e-9, abs=1e-12), place
     else:
         assert old == new, place
 
 
-@pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="these kernels are for x86-64"
-)
-def test_no_kernel_of_blas_changes_a_byte(tmp_path):
-    """The kernels differ in the order in which they add."""
-    release = sorted(p.name for p in GOLDEN.iterdir())[-1]
+CORES = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX")
+
+
+def test_a_verdict_has_the_same_bytes_on_every_processor(tmp_path):
+    shutil.copytree(GOLDEN / "0.2.0", tmp_path / "study")
     found = {}
-    for kernel in ("Prescott", "Sandybridge", "Haswell"):
-        folder = tmp_path / kernel
-        shutil.copytree(GOLDEN / release, folder)
-        judged = subprocess.run(
-            [sys.executable, "-c", JUDGED, str(folder)],
-            env={**os.environ, "OPENBLAS_CORETYPE": kernel},
+    for core in CORES:
+        ran = subprocess.run(
+            [sys.executable, "-c", JUDGING, str(tmp_path / "study")],
+            env={**os.environ, "OPENBLAS_CORETYPE": core},
             capture_output=True,
-            check=True,
         )
-        found[kernel] = judged.stdout
-    assert len(set(found.values())) == 1
-    assert json.loads(found["Haswell"])["comparisons"]
+        # A processor that lacks what a kernel needs ends with a signal.
+        if ran.returncode >= 0:
+            assert ran.returncode == 0, ran.stderr.decode()
+            found[core] = ran.stdout
+    assert len(found) >= 2
+    assert len(set(found.values())) == 1, found.keys()
+
+
+JUDGING = """
+import sys
+from archtrial import judge_study
+sys.stdout.write(judge_study(sys.argv[1]).verdict.to_json())
+"""
 
 
 def write(folder):

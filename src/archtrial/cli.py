@@ -527,7 +527,9 @@ def judge(
         "hyperparameters": None
         if hyperparameters is None
         else tuple(
-            name.strip() for name in hyperparameters.split(",") if name.strip() != "none"
+            name.strip()
+            for name in hyperparameters.split(",")
+            if name.strip() != "none"
         ),
     }
     reading: dict[str, Any] = {
@@ -539,7 +541,7 @@ def judge(
         "status": status or (),
         "failed_score": failed_score,
     }
-    folders = [place for place in source if Path(place).is_dir()]
+    folders = [place for place in source if _is_study_folder(place)]
     if report is not None:
         check(report)
     if tuner not in (None, "random", "adaptive"):
@@ -586,6 +588,12 @@ def judge(
     if report is not None:
         write(report, judgement.page())
     _conclude(judgement, report, as_json)
+
+
+def _is_study_folder(place: str) -> bool:
+    """Says whether a place is a study of ours; another folder holds other runs."""
+    marks = ("study.sqlite", "study.sqlite-wal", "protocol.json")
+    return any(Path(place, mark).exists() for mark in marks)
 
 
 def _check_alone(folder: str, sources: list[str], options: "dict[str, Any]") -> None:
@@ -1104,13 +1112,21 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
         builtin = room.builtin()
         if "factors" not in given and given.keys() & {"baseline", "challengers"}:
             # Another question on the same data; the arms' spaces are their own.
+            _say_baseline(given, "mlp")
             given = {"baseline": "mlp", "challengers": ["cnn"], **given}
         return builtin.replace(**given)
     if not own and "factors" in given:
         given = {"baseline": "mlp", **given}
     elif not own:
+        _say_baseline(given, "linear")
         given = {"baseline": "linear", "challengers": ["mlp"], **given}
     return room.Protocol(**given)
+
+
+def _say_baseline(given: "Mapping[str, Any]", taken: str) -> None:
+    """Says which baseline is taken where only challengers were named."""
+    if "challengers" in given and "baseline" not in given:
+        print(f"baseline: {taken}, since none was named (--baseline)", file=sys.stderr)
 
 
 def _factors(given: Sequence[str] | None) -> "dict[str, list[Value]] | None":

@@ -17,7 +17,7 @@ from scipy import special
 
 from archtrial import findings, metrics, searches, statistics
 from archtrial import space as spaces
-from archtrial.errors import ProtocolError, RecordsError
+from archtrial.errors import ProtocolError, RecordsError, StudyError
 from archtrial.freezing import expect
 from archtrial.protocol import digest
 from archtrial.records.columns import Wanted
@@ -25,6 +25,10 @@ from archtrial.records.importers import Imported, read
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import Evidence, figures, page
+from archtrial.statistics import soundness
+from archtrial.statistics.learning import Rise
+from archtrial.statistics.verdict import Copies
+from archtrial.statistics.wording import Units
 
 __all__ = [
     "Judgement",
@@ -167,9 +171,11 @@ def judge_study(
         runs = store.runs()
     if not searches.tested(runs):
         raise unfinished
+    changed = _changed(resolved, changes)
+    metrics.check_margin(changes.get("margin"), bool(_metric(resolved).bounded))
     judgement = assess(
         runs,
-        protocol=_changed(resolved, changes),
+        protocol=changed,
         constant=opened[0]["constant"],
         environment=_environment(runs, events),
         ceilings=ceilings,
@@ -180,7 +186,50 @@ def judge_study(
         as_declared = all(value is None for value in changes.values())
         if as_declared and looked[-1]["configurations"] < resolved["configurations"]:
             raise unfinished
-    return judgement
+    said = _exploratory(Path(folder), events, resolved, changed)
+    return dataclasses.replace(
+        judgement,
+        evidence=dataclasses.replace(
+            judgement.evidence, notes=[*judgement.evidence.notes, *said]
+        ),
+    )
+
+
+EXPLORED = "judged with other settings"
+"""The event of a study that was judged as it was not declared."""
+
+
+def _exploratory(
+    folder: Path,
+    events: Sequence[tuple[float, str, str]],
+    resolved: Mapping[str, Any],
+    changed: Mapping[str, Any],
+) -> list[str]:
+    """Records that a study was judged with other settings; says how often it was.
+
+    Nothing of it enters a verdict's document: what was declared keeps its bytes.
+    """
+    times = sum(name == EXPLORED for _, name, _ in events)
+    other = {
+        name: value
+        for name, value in changed.items()
+        if name != "notes" and value != resolved[name]
+    }
+    said = []
+    if other:
+        times += 1
+        try:
+            with Store(folder) as store:
+                store.note(EXPLORED, json.dumps(other))
+        except StudyError as error:
+            said.append(f"Exploratory, and not recorded in the study: {error}")
+    if times:
+        often = "once" if times == 1 else f"{times:,} times"
+        said.append(
+            f"Exploratory judgements: since its test set was opened, this study was"
+            f" judged {often} with other settings than declared."
+        )
+    return said
 
 
 def _changed(
@@ -336,12 +385,7 @@ def judge_imported(
             "of whole repeats of a tuner the effort is one of them",
             f"effort = {effort}",
         )
-    if imported.scale != 1 and margin is not None and margin > 0.2:
-        raise ProtocolError(
-            "a margin is a fraction, also where scores are percentages",
-            f"margin = {margin:g}",
-            f"Half a point is .005; {margin:g} points are {margin / imported.scale:g}.",
-        )
+    metrics.check_margin(margin, imported.bounded)
     runs = imported.runs
     n = min(len(searches.trials(imported.runs, name)) for name in imported.arms)
     notes = list(imported.understood.notes)
@@ -451,6 +495,7 @@ def assess(
         environment: What stands on the page of versions and hardware.
         ceilings: Whether a model is asked how good each arm can get at all.
     """
+    searches.check_sizes(runs)
     runs = searches.condensed(runs)
     metric = _metric(protocol)
     sign = 1 if metric.higher_is_better else -1
@@ -476,6 +521,8 @@ def assess(
     else:
         reading = _read(runs, compared, constant=constant, paired=paired)
         comparisons = reading.comparisons
+    rises = _rises(common, protocol, sign)
+    comparisons = [_beware_of_training(found, rises, protocol) for found in comparisons]
     worst = reading.arrays[0].worst
     notes = [*protocol["notes"], *reading.notes]
     if assumed:
@@ -531,7 +578,7 @@ def assess(
         Verdict(document),
         Evidence(
             document=document,
-            runs=runs,
+            runs=_shown(runs, sign * worst),
             metric=metric,
             spaces={name: space for name, space in declared.items() if space},
             curves={
@@ -544,9 +591,20 @@ def assess(
             environment=environment or {},
             notes=notes,
             edges=reading.edges,
+            rises=rises,
             loading=_loading(protocol, arms),
         ),
     )
+
+
+def _shown(runs: Sequence[Run], worst: float) -> list[Run]:
+    """Returns runs whose test scores can be drawn: one without stands at the worst."""
+    return [
+        run
+        if run.test is None or math.isfinite(run.test)
+        else dataclasses.replace(run, test=worst)
+        for run in runs
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -633,6 +691,8 @@ def _read(
             *_nothing_known(runs, list(declared), constant),
             *([] if inferred else (c for each in crowded.values() for c in each)),
         ],
+        unsound_by=_unsound_by(runs, protocol, constant, sign),
+        copies=_copies(runs, protocol, sign, worst, bool(metric.bounded)),
         published=protocol.get("published"),
         test_size=protocol.get("test_size"),
         elsewhere=elsewhere and any(declared.values()) and arrays[0].n <= MANY,
@@ -847,6 +907,167 @@ def _nothing_known(
             math.isfinite(run.validation) for run in searches.trials(runs, arm).values()
         )
     ]
+
+
+def _unsound_by(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    constant: float | None,
+    sign: int,
+) -> dict[str, list[str]]:
+    """Says of each challenger why nothing can be told of it and the baseline."""
+    first = protocol["baseline"]["name"]
+    names = [first, *(arm["name"] for arm in protocol["challengers"])]
+    dead = {name: searches.dead(runs, name) for name in names}
+    found = {}
+    for name in names[1:]:
+        clauses = [dead[arm] for arm in (first, name) if dead[arm]]
+        if not clauses:
+            clauses = _unlearned(runs, protocol, (first, name), constant, sign)
+        found[name] = clauses
+    return found
+
+
+def _unlearned(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    pair: tuple[str, str],
+    constant: float | None,
+    sign: int,
+) -> list[str]:
+    """Says which of two arms has not left the constant predictor behind.
+
+    At the longest training that was tried: where that is longer than the declared
+    one, an arm that learned there has shown that it can.
+    """
+    if constant is None:
+        return []
+    level, margin = sign * constant, protocol["margin"]
+    rises = _rises(runs, protocol, sign)
+    clauses = []
+    for arm, other in (pair, pair[::-1]):
+        rung = max(run.rung for run in runs if run.arm == arm)
+        own, theirs = (
+            searches.tuned(runs, name, sign, level, rung) for name in (arm, other)
+        )
+        if own is None:
+            continue
+        clear = soundness.clear_of(level, own, margin=margin, alpha=protocol["alpha"])
+        rise = rises.get(arm)
+        begun = clear and not (
+            theirs is not None
+            and soundness.little_learned(level, own.mean, theirs.mean)
+            and rise is not None
+            and math.isinf(rise.further(0.0))
+            and rung == 1
+        )
+        if not begun:
+            is_not = "had only begun to learn" if clear else "had learned nothing"
+            clauses.append(
+                f"{arm} {is_not}: its tuned {protocol['metric'].replace('_', ' ')} is"
+                f" {sign * own.mean:.4g}, and answering always the same scores"
+                f" {constant:.4g}. {_longer(protocol, rung)}"
+            )
+    return ["; and ".join(clauses).rstrip(".")] if clauses else []
+
+
+def _longer(protocol: Mapping[str, Any], rung: int = 1) -> str:
+    """Returns what to type to see whether longer training makes up for a gap."""
+    if protocol.get("trainer") is None:
+        return "Train it longer, or tune it further"
+    least = max(8, 4 * protocol["effort"])
+    more = f" --configurations {least}" if protocol["configurations"] < least else ""
+    rungs = "1,4" if rung == 1 else f"1,{4 * rung}"
+    return (
+        f"To see whether longer training settles it: --ladder {rungs}{more}, with the"
+        " same command and another --study"
+    )
+
+
+def _rises(
+    runs: Sequence[Run], protocol: Mapping[str, Any], sign: int
+) -> dict[str, Rise]:
+    """Returns, by arm, how it was learning, where curves and schedule are known."""
+    found = {}
+    for arm in (protocol["baseline"], *protocol["challengers"]):
+        recipe = arm.get("recipe", protocol.get("recipe"))
+        rise = searches.learned(runs, arm["name"], sign, recipe)
+        if rise is not None:
+            found[arm["name"]] = rise
+    return found
+
+
+def _beware_of_training(
+    found: statistics.Comparison,
+    rises: Mapping[str, Rise],
+    protocol: Mapping[str, Any],
+) -> statistics.Comparison:
+    """Returns a comparison with a warning where longer training may turn it.
+
+    The arm behind could make up for the gap, if its curve goes on as it rose before
+    the learning rate fell; or, where none is ahead, one of them has hardly begun. A
+    ladder, where there is one, answers that better than any curve.
+    """
+    if found.effect is None or found.ladder is not None:
+        return found
+    if found.verdict in ("architecture", "baseline", "tuning"):
+        gap = abs(found.effect.estimate) - found.margin
+        behind = [found.baseline if found.effect.estimate > 0 else found.challenger]
+    elif found.verdict in ("equivalent", "inconclusive"):
+        gap, behind = math.inf, [found.baseline, found.challenger]
+    else:
+        return found
+    units = Units(found.metric, bool(_metric(protocol).bounded), found.scored_on)
+    unfinished = [
+        arm
+        for arm in behind
+        if arm in rises and rises[arm].further(found.margin) >= gap
+    ]
+    if not unfinished:
+        return found
+    warnings = [
+        f"{arm} was still learning: while the learning rate was high, the last doubling"
+        f" of its training brought {units.size(rises[arm].last)} of validation score."
+        f" A flat end of its curve comes from the schedule. {_longer(protocol)}."
+        for arm in unfinished
+    ]
+    steps = protocol.get("steps")
+    after = f" after {steps:,} steps" if steps else ""
+    return dataclasses.replace(
+        found,
+        # What longer training may undo is no strong finding.
+        strong=False,
+        sentence=f"{found.sentence} That is how they stand{after}:"
+        f" {' and '.join(unfinished)} {'was' if len(unfinished) == 1 else 'were'} still"
+        " learning.",
+        warnings=(*warnings, *found.warnings),
+    )
+
+
+def _copies(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    sign: int,
+    worst: float,
+    fraction: bool,
+) -> Copies | None:
+    """Returns how many test examples were trained on; None where none is known."""
+    known = protocol["data"].get("copies")
+    count = known["exact"] + known["near"] if known else 0
+    if not count:
+        return None
+    moves = {}
+    first = searches.tuned(runs, protocol["baseline"]["name"], sign, worst)
+    for arm in protocol["challengers"]:
+        own = searches.tuned(runs, arm["name"], sign, worst)
+        gains = None
+        if own is not None and first is not None:
+            both = own.examples, first.examples
+            gains = None if both[0] is None or both[1] is None else both[0] - both[1]
+        moves[arm["name"]] = soundness.copies_move(
+            count, known["of"], gains, fraction=fraction
+        )
+    return Copies(count, known["of"], moves)
 
 
 def _cause(baseline: Mapping[str, Any], challenger: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from archtrial.errors import DataError, ProtocolError
 
-__all__ = ["TASKS", "Metric", "default", "get", "names"]
+__all__ = ["TASKS", "Metric", "check_margin", "default", "get", "names"]
 
 TASKS = ("classification", "regression")
 
@@ -113,6 +113,24 @@ class Metric:
         """
         output = self.guess(np.asarray(y_train), num_outputs)
         return np.repeat(self.reduce(output), count, axis=0)
+
+
+def check_margin(margin: float | None, fractions: bool) -> None:
+    """Checks that a margin can be met by a gain.
+
+    Args:
+        margin: The smallest gap worth having; None where none is declared.
+        fractions: Whether scores lie between 0 and 1.
+
+    Raises:
+        ProtocolError: It is no margin for fractions: above .2 it is one in percent.
+    """
+    if fractions and margin is not None and margin > 0.2:
+        raise ProtocolError(
+            "a margin is a fraction, also where scores are percentages, and at most .2",
+            f"margin = {margin:g}",
+            f"Half a point is .005; {margin:g} points are {margin / 100:g}.",
+        )
 
 
 def names(task: str | None = None) -> tuple[str, ...]:

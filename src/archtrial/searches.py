@@ -14,12 +14,19 @@ from scipy import special
 
 from archtrial import space as spaces
 from archtrial import statistics
+from archtrial.errors import RecordsError
+from archtrial.protocol import Recipe
 from archtrial.records.table import Run
+from archtrial.statistics import learning
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
+from archtrial.statistics.soundness import Tuned, equal_over_seeds
 
 __all__ = [
+    "check_sizes",
+    "dead",
     "default_margin",
     "edges_reached",
+    "learned",
     "lowest",
     "over_seeds",
     "search",
@@ -28,8 +35,12 @@ __all__ = [
     "tested",
     "trial_costs",
     "trials",
+    "tuned",
     "turned",
 ]
+
+# The squares of larger scores are no numbers any more, and those of smaller ones 0.
+LARGEST, SMALLEST = 1e100, 1e-100
 
 
 def trials(
@@ -217,6 +228,137 @@ def _examples(groups: Sequence[Sequence[Run]], sign: int) -> np.ndarray:
             known = [r.per_example for r in group if r.per_example is not None]
             row[:] = sign * np.mean(known, axis=0)
     return averaged
+
+
+def check_sizes(runs: Sequence[Run]) -> None:
+    """Checks that scores can be squared.
+
+    Raises:
+        RecordsError: The size of a score is beyond `LARGEST`, or all of them are
+            within `SMALLEST` without being 0.
+    """
+    sizes = [
+        (abs(score), run)
+        for run in runs
+        for score in (run.validation, run.test)
+        if score is not None and math.isfinite(score) and score != 0
+    ]
+    if not sizes:
+        return
+    largest, run = max(sizes, key=lambda pair: pair[0])
+    if not SMALLEST <= largest <= LARGEST:
+        raise RecordsError(
+            f"scores are of a size from {SMALLEST:g} to {LARGEST:g}, or their squares"
+            " are no numbers",
+            f"{run.arm}, configuration {run.pair}, seed {run.seed}: {largest:g}",
+            "Where that is a failed run, give its score as NaN; else choose another"
+            " unit for the metric.",
+        )
+
+
+def dead(runs: Sequence[Run], arm: str) -> str:
+    """Says why nothing can be learnt from an arm's runs; "" where something can.
+
+    Either all of them failed, or their scores hang on neither seed nor configuration.
+    """
+    searched = list(trials(runs, arm).values())
+    if searched and all(run.diverged for run in searched):
+        errors = [run.error for run in searched if run.error is not None]
+        if errors:
+            return f"every run of {arm} failed, the first with {errors[0]}"
+        return (
+            f"every run of {arm} diverged, as where the learning rates that are searched"
+            " are all too high, or the model or its trainer returns no numbers: try it"
+            " alone, with a lower learning rate"
+        )
+    by_pair: dict[int, list[tuple[float, float]]] = {}
+    for run in runs:
+        ours = run.arm == arm and run.stage in ("search", "confirm", "winner")
+        if ours and not run.diverged:
+            test = run.validation if run.test is None else run.test
+            by_pair.setdefault(run.pair, []).append((run.validation, test))
+    equal = equal_over_seeds(list(by_pair.values()))
+    if equal == "everywhere":
+        score = next(iter(by_pair.values()))[0][0]
+        return (
+            f"every run of {arm} scores the same, {score:.6g}, whatever its"
+            " hyperparameters and its seed, as where training changes nothing, a trainer"
+            " ignores what it is given, or any model solves the task"
+        )
+    if equal == "over seeds":
+        return (
+            f"the scores of {arm} are the same for every seed, as where its trainer"
+            " ignores the seed that it is given"
+        )
+    return ""
+
+
+def tuned(
+    runs: Sequence[Run], arm: str, sign: int, worst: float, rung: int = 1
+) -> Tuned | None:
+    """Returns what an arm's tuned configuration scored on fresh seeds.
+
+    Where there are none, the run of the search itself. None without test scores.
+    """
+    searched = trials(runs, arm, "search" if rung == 1 else "ladder", rung)
+    if not searched or not tested(runs):
+        return None
+    first = "search" if rung == 1 else "ladder"
+    picked = list(searched)[int(np.argmax(search_scores(runs, arm, sign, first, rung)))]
+    own = [
+        run
+        for run in runs
+        if (run.arm, run.pair, run.rung) == (arm, picked, rung)
+        and run.stage in ("confirm", "winner", "ladder confirm")
+    ] or [searched[picked]]
+    seen = seen_scores(runs, sign, worst)
+    shares = [run.per_example for run in own if run.per_example is not None]
+    return Tuned(
+        np.array([seen(run) for run in own]),
+        np.asarray(sign * np.mean(shares, axis=0, dtype=np.float64))
+        if len(shares) == len(own)
+        else None,
+    )
+
+
+def learned(
+    runs: Sequence[Run], arm: str, sign: int, recipe: Mapping[str, Any] | None
+) -> learning.Rise | None:
+    """Returns how an arm's tuned configuration was learning, the schedule taken out.
+
+    Args:
+        runs: Of all arms.
+        arm: Its name.
+        sign: 1 where a higher score is better, else -1.
+        recipe: What it was trained with; None where nobody knows.
+
+    Returns:
+        None where the schedule or the learning curves are unknown.
+    """
+    searched = trials(runs, arm)
+    if recipe is None or not searched:
+        return None
+    picked = list(searched)[int(np.argmax(search_scores(runs, arm, sign)))]
+    own = [
+        run
+        for run in runs
+        if (run.arm, run.pair, run.rung) == (arm, picked, 1)
+        and run.stage in ("search", "confirm", "winner")
+        and not run.diverged
+        and run.curve
+    ]
+    if not own:
+        return None
+    steps = [point.step for point in own[0].curve]
+    scores = [[sign * point.validation for point in run.curve] for run in own]
+    if any([point.step for point in run.curve] != steps for run in own):
+        return None
+    declared = Recipe(**recipe)
+    return learning.rise(
+        np.array(steps),
+        np.array(scores),
+        learning.rates(declared.schedule, declared.warmup, steps[-1]),
+    )
 
 
 def default_margin(runs: Sequence[Run], metric: Any, constant: float | None) -> float:

@@ -6,6 +6,7 @@ protocol, whose hash names the study, and a trainer.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -110,6 +111,7 @@ class Zoo:
         self.arms = declared.arms
         self.architectures = {arm.name: _found(arm) for arm in declared.arms}
         name, self.split, self.metric = load(declared, self.architectures)
+        metrics.check_margin(declared.margin, self.metric.bounded)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.spaces, left_out = self._put_together(declared)
         matched = self._match(declared) if declared.matched_baseline else None
@@ -369,6 +371,7 @@ class OwnTrainer:
                 )
         metric = metrics.get(declared.metric or "accuracy", declared.task)
         name = metric.name
+        metrics.check_margin(declared.margin, metric.bounded)
         self.sign = 1 if metric.higher_is_better else -1
         self.arms = declared.arms
         self.spaces: dict[str, Space] = {

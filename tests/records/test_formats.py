@@ -124,13 +124,13 @@ def test_a_path_that_cannot_be_read():
         ("a.csv", "a,b\n1,2\n3\n", "may have been cut off"),
         ("a.csv", 'a,b\n1,"2\n', "a quote is left open"),
         ("a.csv", "a,a\n1,2\n", "'a' twice"),
-        ("a.csv.gz", gzip.compress(b"a,b\n" * 999)[:-20], "whole CSV"),
-        ("a.csv.gz", b"no gzip at all", "whole CSV"),
+        ("a.csv.gz", gzip.compress(b"a,b\n" * 999)[:-20], "is whole"),
+        ("a.csv.gz", b"no gzip at all", "is whole"),
         ("a.jsonl", '{"a": 1}\n{"a": ', "line 2"),
         ("a.json", '[{"a": 1}, {"a"', "may have been cut off"),
         ("a.jsonl", "3\n", "JSON object"),
         ("a.jsonl", "\n\n", "has none"),
-        ("a.jsonl", b'{"a": "\xff"}', "JSON lines are UTF-8"),
+        ("a.jsonl", b'{"a": "\xff"}', "JSON is UTF-8"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 999)[:-20], "is whole"),
         ("a.parquet", "no parquet", "is whole"),
         ("a.xlsx", "x", "the ending of what it is"),
@@ -152,7 +152,7 @@ def test_a_parquet_file_cut_in_the_middle(tmp_path):
 def test_a_file_that_went_away(tmp_path):
     table = opened(tmp_path, "a.csv", "a,b\n1,2\n")
     (tmp_path / "a.csv").unlink()
-    with pytest.raises(RecordsError, match="whole CSV"):
+    with pytest.raises(RecordsError, match="is whole"):
         whole(table)
     with pytest.raises(RecordsError, match="no such file"):
         open_file(tmp_path / "a.csv")

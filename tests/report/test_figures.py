@@ -12,6 +12,7 @@ from archtrial.records.table import CurvePoint, Run
 from archtrial.report import drawing, figures
 from archtrial.report.evidence import fresh_runs, mean_interval, tuned_pair
 from archtrial.space import Choice, Integer, Real
+from archtrial.statistics.learning import Rise
 
 from .conftest import Score, make_comparison, make_evidence
 
@@ -219,9 +220,28 @@ def test_effects_say_which_are_clear_of_zero():
 def test_learning_curves_say_what_still_improves():
     flat, rising = [0.1, 0.5, 0.6, 0.6, 0.6, 0.6], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     level = figures.learning_curves(
-        ARMS, [learned("mlp", flat), learned("cnn", flat)], Score(), 0.005
+        ARMS,
+        [learned("mlp", flat), learned("cnn", flat)],
+        Score(),
+        0.005,
+        rises={"mlp": Rise(0.001, 0.1, 0.0), "cnn": Rise(0.001, 0.1, 0.0)},
     )
     assert level.get_label().startswith("Both have levelled off")
+    # A schedule that decays flattens what had not been learnt.
+    decayed = figures.learning_curves(
+        ARMS,
+        [learned("mlp", flat), learned("cnn", flat)],
+        Score(),
+        0.005,
+        rises={"mlp": Rise(0.08, 0.1, 0.0), "cnn": Rise(0.001, 0.1, 0.0)},
+    )
+    assert decayed.get_label() == (
+        "Still improving until the learning rate fell: mlp (+8.0 points)"
+    )
+    unknown = figures.learning_curves(
+        ARMS, [learned("mlp", flat), learned("cnn", flat)], Score(), 0.005
+    )
+    assert "levelled off" not in unknown.get_label()
     still = figures.learning_curves(
         ARMS, [learned("mlp", rising), learned("cnn", flat)], Score(), 0.005
     )

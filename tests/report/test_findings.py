@@ -210,9 +210,9 @@ def test_the_terminal_says_the_same_in_the_same_order():
     ]
     text = shown(evidence)
     order = [
+        "warning: 2 of 16 configurations",
         "inconclusive",
         "beats mlp by 24.1 points",
-        "warning: 2 of 16 configurations",
         "In simulations of such studies",
         "70% (60 to 80%)",
         "training longer: No: even trained 4\u00d7",

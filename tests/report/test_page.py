@@ -110,6 +110,7 @@ def test_the_sentence_comes_first_and_details_last(rendered):
     order = [
         "beats mlp by 24.1 points of accuracy",
         "Whether mlp gets there with more tuning",
+        "Warnings",
         "Gain of cnn over mlp +24.1 points",
         "95% interval +20.3 to +27.9 points",
         "How often chance alone makes a gap this large about once in 5,000",
@@ -121,7 +122,6 @@ def test_the_sentence_comes_first_and_details_last(rendered):
         "The arms",
         "The tuned configuration",
         "To load the tuned cnn",
-        "Warnings",
         "Notes",
         "The protocol",
         "Where it ran",

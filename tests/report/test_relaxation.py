@@ -50,6 +50,7 @@ def test_the_sentence_comes_first_then_evidence_then_details(rendered):
         "It pays to relax the prior cnn on mnist1d test accuracy 10 seeds 1 warning",
         "Relaxed after 93 steps, the eFCN beats the CNN",
         "At the other relax times no gain",
+        "Warnings",
         "Largest gain of the eFCN over the CNN +1.77 points of accuracy, relaxed after"
         " 93 steps",
         "95% interval, for all 8 relax times at once +1.12 to +2.41 points all of it"
@@ -90,7 +91,6 @@ def test_the_sentence_comes_first_then_evidence_then_details(rendered):
         "Parameters of the eFCN and the FCN 171,110 without the weights that read"
         " padding 190,810",
         "Trainings 310 TFLOP in all 230",
-        "Warnings",
         "Notes",
         "The protocol",
         "Where it ran",

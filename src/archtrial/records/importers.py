@@ -26,8 +26,8 @@ from archtrial.errors import RecordsError
 from archtrial.records import columns as naming
 from archtrial.records import configurations, draws, endings, scores
 from archtrial.records.columns import Columns, Measure, Wanted
-from archtrial.records.formats import Table, open_file
-from archtrial.records.optuna_studies import is_study, open_study
+from archtrial.records.rows import Table
+from archtrial.records.sources import open_source
 from archtrial.records.table import Run
 
 __all__ = ["Imported", "Understood", "read"]
@@ -135,6 +135,8 @@ def read(
             not belong there, or the runs are not what a verdict can rest on.
     """
     wanted = wanted or Wanted()
+    if wanted.repeat == naming.NONE:
+        wanted = dataclasses.replace(wanted, repeat=None)
     opened = [_opened(str(source)) for source in sources]
     gathered = [
         _gather(
@@ -247,9 +249,13 @@ _TEXTS = (
 )  # fmt: skip
 
 
+_RUNS_TABLE = {"Name", "State", "Created", "Runtime"}
+"""W&B's table of runs: a row is a run, whose name need not be its alone."""
+
+
 def _opened(source: str) -> tuple[str | None, Table]:
     name, place = _split(source)
-    return name, open_study(place) if is_study(place) else open_file(Path(place))
+    return name, open_source(place)
 
 
 def _elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
@@ -342,7 +348,11 @@ def _gather(
                 frame[role] = scores.texts(frame[role])
         frames.append(frame)
         kept += len(frame)
-        if kept > _COMPACT and "step" in found.roles:
+        if (
+            kept > _COMPACT
+            and "step" in found.roles
+            and not _RUNS_TABLE <= set(table.columns)
+        ):
             frames = [_last_steps(pd.concat(frames))]
             kept = len(frames[0])
         if kept > MOST_RUNS:
@@ -360,7 +370,7 @@ def _gather(
     if frame.empty:
         _no_row_left(table, filters)
     notes = list(table.notes)
-    if "step" in found.roles:
+    if "step" in found.roles and not _RUNS_TABLE <= set(table.columns):
         before = len(frame)
         frame = _last_steps(frame)
         if len(frame) < before:
@@ -447,8 +457,14 @@ def _last_steps(frame: pd.DataFrame) -> pd.DataFrame:
     if len(identity) == 2:
         return frame  # nothing tells rows apart: each is a run
     steps = scores.numbers(frame, "step")
-    frame = frame.assign(step=steps)
-    order = frame.sort_values("step", kind="stable", na_position="first")
+    # Trackers write training and validation scores of a step in rows of their own:
+    # the last row that has a score counts, and of a run without any its last one.
+    texts = frame["validation"].astype(str).str.strip()
+    scored = frame["validation"].notna() & (texts != "")
+    frame = frame.assign(step=steps, scored=scored.to_numpy())
+    order = frame.sort_values(
+        ["scored", "step"], kind="stable", na_position="first"
+    ).drop(columns="scored")
     keys = order[identity].astype(str)
     return order[~keys.duplicated(keep="last").to_numpy()].sort_index()
 

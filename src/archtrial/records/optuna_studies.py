@@ -6,7 +6,7 @@ none, no more than random search does. So a study counts as random search only w
 it says so itself, in a user attribute `sampler`, or where the user does.
 """
 
-import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from archtrial.errors import RecordsError
-from archtrial.records.formats import Table, follow
+from archtrial.records.rows import Table, follow, loads
 
 __all__ = ["is_study", "open_study"]
 
@@ -59,15 +59,26 @@ def open_study(source: str) -> Table:
             "pip install 'archtrial[optuna]'",
         ) from None
 
-    study = _loaded(optuna, place, name)
-    if len(study.directions) > 1:
+    try:
+        study = _loaded(optuna, place, name)
+        if len(study.directions) > 1:
+            raise RecordsError(
+                "a study has one objective", f"{source} has {len(study.directions)}"
+            )
+        trials = study.get_trials(deepcopy=False)
+        enqueued = [trial for trial in trials if "fixed_params" in trial.system_attrs]
+        trials = [trial for trial in trials if "fixed_params" not in trial.system_attrs]
+        rows = [_row(trial) for trial in trials]
+        not_random = _not_random(study, trials)
+    except RecordsError:
+        raise
+    except Exception as error:
+        # What is damaged shows itself wherever Optuna trusts it: all mean the same.
         raise RecordsError(
-            "a study has one objective", f"{source} has {len(study.directions)}"
-        )
-    trials = study.get_trials(deepcopy=False)
-    enqueued = [trial for trial in trials if "fixed_params" in trial.system_attrs]
-    trials = [trial for trial in trials if "fixed_params" not in trial.system_attrs]
-    rows = [_row(trial) for trial in trials]
+            "a study of Optuna's is whole",
+            f"{place}: {_said(error)}",
+            "The storage may be damaged, or of another release of Optuna's.",
+        ) from error
     if not rows:
         raise RecordsError("a study has trials", f"{source} has none")
     names = dict.fromkeys(name for row in rows for name in row)
@@ -98,7 +109,7 @@ def open_study(source: str) -> Table:
         tuple(names),
         batches,
         lower_is_better=study.direction.name == "MINIMIZE",
-        not_random=_not_random(study, trials),
+        not_random=not_random,
         notes=tuple(notes),
     )
 
@@ -125,7 +136,7 @@ def _loaded(optuna: Any, place: str, name: str) -> Any:
         # A storage can fail in the ways of any database: all mean the same here.
         raise RecordsError(
             "an Optuna storage can be read",
-            f"{place}: {str(error).splitlines()[0][:200]}",
+            f"{place}: {_said(error)}",
         ) from error
     if not name and len(names) == 1:
         (name,) = names
@@ -133,9 +144,25 @@ def _loaded(optuna: Any, place: str, name: str) -> Any:
         raise RecordsError(
             "a study is named as STORAGE#NAME",
             f"{place} has {', '.join(names) or 'no study'}",
-            f"Write {place}#{names[0]}." if names else "",
+            _choices(place, names),
         )
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def _said(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _choices(place: str, names: Sequence[str]) -> str:
+    """Returns what to type for each study, an arm each."""
+    if not names:
+        return ""
+    typed = " ".join(
+        shlex.quote(f"{name}={place}#{name}" if "/" not in name else f"{place}#{name}")
+        for name in names[:8]
+    )
+    more = f" (and {len(names) - 8} more)" if len(names) > 8 else ""
+    return f"Give one, or one for each arm: {typed}{more}."
 
 
 def _file(place: str) -> Path | None:
@@ -160,12 +187,15 @@ class _Log:
                 if number < log_number_from or not line.endswith("\n"):
                     continue
                 try:
-                    yield json.loads(line)
+                    entry = loads(line)
+                    if not isinstance(entry, dict):
+                        raise ValueError("it is no object")
                 except ValueError as error:
                     raise RecordsError(
                         "a journal of Optuna's holds a JSON object a line",
                         f"{self._path}, line {number + 1}: {error}",
                     ) from None
+                yield entry
 
     def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
         """Refuses: whoever judges writes nothing."""

@@ -174,6 +174,12 @@ def scaled(
     inside = (known >= 0) & (known <= 1)
     if percent:
         _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
+        if inside.all() and (known > 0).any():
+            raise RecordsError(
+                "percentages go up to 100",
+                f"--percent, and the largest score is {known.max():g}",
+                "Leave --percent out: these scores are fractions.",
+            )
         frame[roles] = scores / 100
         return True, 100.0, ["Scores are percentages: they are divided by 100."]
     if inside.all() and measure.percent and measure.fraction and known.size:

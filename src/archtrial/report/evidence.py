@@ -11,6 +11,7 @@ import scipy.stats
 from archtrial.records.table import Run
 from archtrial.report.numbers import Metric
 from archtrial.space import Space
+from archtrial.statistics.learning import Rise
 
 __all__ = ["Evidence", "fresh_runs", "mean_interval", "of_stage", "tuned_pair"]
 
@@ -36,6 +37,8 @@ class Evidence:
     edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     """Of each arm and dimension, the side ("low" or "high") where the best
     configurations pile up."""
+    rises: Mapping[str, Rise] = dataclasses.field(default_factory=dict)
+    """Of each arm, how it was learning while its learning rate was high."""
     loading: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Of each arm, the lines of Python that load its tuned model."""
     price_per_hour: float | None = None
@@ -55,7 +58,12 @@ def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
     if not searched:
         return None
     sign = 1 if metric.higher_is_better else -1
-    return max(searched, key=lambda run: sign * run.validation).pair
+
+    def ranked(run: Run) -> float:
+        # A run without a score is nobody's best: no comparison with NaN holds.
+        return sign * run.validation if math.isfinite(run.validation) else -math.inf
+
+    return max(searched, key=ranked).pair
 
 
 def fresh_runs(runs: Sequence[Run], arm: str, metric: Metric) -> list[Run]:

@@ -248,7 +248,7 @@ def robustness(
                     if row["standing"] == "opposite"
                     else color,
                     row["effect"],
-                    filled=row["standing"] != "lost",
+                    filled=row["standing"] not in ("lost", "too few"),
                 )
             )
     with matplotlib.rc_context(STYLE):
@@ -454,6 +454,12 @@ def _robustness_message(checked: Sequence[Mapping[str, Any]]) -> str:
         )
     if lost:
         return f"In {_few(lost)} the gain is lost; nowhere does its sign turn"
+    told = sum(row["standing"] != "too few" for row in rows)
+    if told < len(rows):
+        return (
+            f"From {told} other sides the answer is the same; {len(rows) - told} have"
+            " too few configurations to tell"
+        )
     return f"From all {len(rows)} other sides the answer is the same"
 
 

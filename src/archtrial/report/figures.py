@@ -51,6 +51,7 @@ from archtrial.report.numbers import Metric
 from archtrial.report.rows import Row, draw_rows
 from archtrial.report.scales import above, score_axis, score_ticks, scored
 from archtrial.space import Choice, Dimension, Integer, Space
+from archtrial.statistics.learning import Rise
 
 __all__ = [
     "MANY",
@@ -130,7 +131,7 @@ def drawable(
         )
     if any(_tuned_curve(runs, arm, metric) is not None for arm in arms):
         found["learning_curves"] = lambda width: learning_curves(
-            arms, runs, metric, margin, width
+            arms, runs, metric, margin, width, evidence.rises
         )
     if any(_climbed(compared) for compared in comparisons):
         found["ladder"] = lambda width: explanations.ladder(
@@ -440,6 +441,7 @@ def learning_curves(
     metric: Metric,
     margin: float,
     width: int = WIDE,
+    rises: Mapping[str, Rise] | None = None,
 ) -> Figure:
     """Draws validation scores over training: every search run, the tuned ones bold.
 
@@ -451,12 +453,14 @@ def learning_curves(
         metric: The metric of the scores.
         margin: The smallest gap worth having, for the title.
         width: The figure's width.
+        rises: How each arm was learning while its learning rate was high, as far as
+            that is known.
     """
     found = {arm: _tuned_curve(runs, arm, metric) for arm in arms}
     tuned = {arm: curve for arm, curve in found.items() if curve is not None}
     drawn = list(tuned)
     names = fitted(drawn, 22 if width >= WIDE else 12)
-    message = _learning_message(drawn, tuned, metric, margin)
+    message = _learning_message(drawn, tuned, metric, margin, rises or {})
     with matplotlib.rc_context(STYLE):
         figure, axes = canvas(
             message, width, 320, left=50, right=room_for(names.values()), bottom=46
@@ -707,6 +711,7 @@ def _learning_message(
     tuned: Mapping[str, tuple[np.ndarray, np.ndarray]],
     metric: Metric,
     margin: float,
+    rises: Mapping[str, Rise],
 ) -> str:
     name = fitted(arms, 30)
     late = {}
@@ -715,6 +720,17 @@ def _learning_message(
         at = float(np.interp(0.8 * steps[-1], steps, mean))
         late[arm] = _turned(float(mean[-1]) - at, metric)
     rising = [arm for arm in arms if late[arm] > margin]
+    before = [arm for arm in arms if arm in rises and rises[arm].rises(margin)]
+    if not rising and before:
+        gains = joined(
+            [
+                f"{name[arm]} ({numbers.difference(rises[arm].last, metric)})"
+                for arm in before
+            ]
+        )
+        return f"Still improving until the learning rate fell: {gains}"
+    if not rising and len(rises) < len(arms):
+        return "The last fifth of training gains less than the margin"
     if not rising:
         return (
             f"{'Both have' if len(arms) == 2 else 'All have'} levelled off: the last"

@@ -165,7 +165,7 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
     found = comparison.get("robustness")
     if not found:
         return None
-    count = len(found["rows"])
+    count = sum(row["standing"] != "too few" for row in found["rows"])
     if found["opposite"]:
         answer = (
             f"No: in {_quoted(found['opposite'])} the sign of the gain turns, so the"
@@ -184,7 +184,10 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
         for row in found["rows"]
         if row.get("estimand", comparison["estimand"]) != comparison["estimand"]
     ]
-    skipped = found.get("skipped")
+    skipped = [
+        *(found.get("skipped") or ()),
+        *(row["part"] for row in found["rows"] if row["standing"] == "too few"),
+    ]
     detail = (
         f"Nothing is said of {_quoted(skipped)}: too few configurations lie there."
         if skipped

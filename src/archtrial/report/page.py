@@ -374,12 +374,12 @@ def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> Table | None
     if not looks:
         return None
     return Table(
-        ("configurations", "level spent so far", *challengers),
+        ("configurations", "level of this look", *challengers),
         [
             (
                 f"{look['configurations']:,}",
                 "for futility only"
-                if look["alpha"] is None
+                if not look["alpha"]
                 else numbers.rate(look["alpha"]),
                 *(look["decisions"].get(arm, "") for arm in challengers),
             )

@@ -19,18 +19,19 @@ def show(evidence: Evidence, console: Console) -> None:
     """Prints the sentence, its numbers, a table of arms and what to do next."""
     comparisons = evidence.document["comparisons"]
     study, metric = evidence.document["study"], evidence.metric
+    for note in evidence.notes:
+        if note.startswith("Exploratory"):
+            console.print(Text(note, style="yellow"))
     for comparison in comparisons:
         verdict = comparison["verdict"].replace("_", " ")
         strong = " (strong)" if comparison["strong"] else ""
         console.print()
-        # Text, not markup: names come from the user.
-        console.print(Text(f"{verdict}{strong}", style="bold"))
-        console.print(Text(comparison["sentence"]))
+        # Text, not markup: names come from the user. What a reader must know stands
+        # before what might be believed without it.
         for warning in comparison["warnings"]:
             console.print(Text(f"warning: {warning}", style="yellow"))
-    for note in evidence.notes:
-        if note.startswith("Exploratory"):
-            console.print(Text(note, style="yellow"))
+        console.print(Text(f"{verdict}{strong}", style="bold"))
+        console.print(Text(comparison["sentence"]))
     trust = findings.error_rate(study)
     if trust:
         console.print(Text(trust, style="dim"))

@@ -131,7 +131,7 @@ def expectations(
         # A stand-in says nothing of single examples, so it counts as the same on all.
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
-        ).T
+        )
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
@@ -170,7 +170,9 @@ def _divergence_allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
     counted = np.array(
         [np.prod((diverged - np.arange(k)) / (n - np.arange(k))) for k in efforts]
     )
-    missed = np.maximum(share**efforts - np.maximum(counted, 0), 0)
+    # Not `**`, whose last bit is the processor's.
+    powers = np.array([np.prod(np.full(int(k), share)) for k in efforts])
+    missed = np.maximum(powers - np.maximum(counted, 0), 0)
     allowance: np.ndarray = missed * max(
         float(reading.score.max()) - reading.worst, 0.0
     )

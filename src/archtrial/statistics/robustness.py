@@ -30,12 +30,13 @@ from archtrial.statistics.comparison import (
     holm,
     resample_counts,
 )
+from archtrial.statistics.planning import least_p
 from archtrial.statistics.search import Estimand, Reading, Search, order_of_pairs
 from archtrial.statistics.tuning import Ranking, subset_chance
 
 __all__ = ["Robustness", "Row", "robustness"]
 
-Finding: TypeAlias = Literal["holds", "lost", "opposite"]
+Finding: TypeAlias = Literal["holds", "lost", "opposite", "too few"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Row:
     baseline, over the plain one."""
     finding: Finding
     """"opposite": a significant effect of the other sign; "lost": the whole study made
-    a claim, and from here there would have been none; else "holds"."""
+    a claim, and from here there would have been none; "too few": no gain, however large,
+    could have been significant from here; else "holds"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Robustness:
     def opposite(self) -> tuple[Row, ...]:
         """The rows that contradict the whole: the verdict depends on them."""
         return tuple(row for row in self.rows if row.finding == "opposite")
+
+    @property
+    def too_few(self) -> tuple[Row, ...]:
+        """The rows with so few trials that no gain could have been significant."""
+        return tuple(row for row in self.rows if row.finding == "too few")
 
     @property
     def lost(self) -> tuple[Row, ...]:
@@ -222,7 +229,7 @@ def robustness(
                 p_value_adjusted=p,
                 whole=found.whole,
                 finding=_finding(
-                    found, p, whole.effect.estimate, claimed, margin, alpha
+                    found, p, whole.effect.estimate, claimed, margin, alpha, paired
                 ),
             )
             for found, p in zip(seen, adjusted, strict=True)
@@ -242,6 +249,7 @@ def _finding(
     claimed: bool,
     margin: float,
     alpha: float,
+    paired: bool,
 ) -> Finding:
     effect = found.effect
     sign = np.sign(effect.estimate)
@@ -253,7 +261,9 @@ def _finding(
     if claimed and not (
         _claims(effect, found.p_value, margin, alpha) and sign == np.sign(gained)
     ):
-        return "lost"
+        sizes = [len(trials) for trials in found.part.trials]
+        few = found.part.kind != "median" and least_p(*sizes, paired=paired) > alpha
+        return "too few" if few else "lost"
     return "holds"
 
 

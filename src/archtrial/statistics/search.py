@@ -1,6 +1,7 @@
 """One arm's search, as the statistics see it: arrays, higher is better."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -136,6 +137,26 @@ class Search:
     rungs: Mapping[int, "Search"] = dataclasses.field(default_factory=dict)
     """By rung above 1 the same arm trained that many times as long, retuned: its
     trial i has the draw of trial i here, and there may be fewer of them."""
+
+    def seeds_fail(self, effort: int) -> bool:
+        """Says whether some seed of a configuration ended far from its others.
+
+        That is, whether the run of the search and the mean over fresh seeds of a
+        configuration among the n / k best lie apart by more than a quarter of what
+        the best score is above the constant predictor's.
+
+        Args:
+            effort: k.
+        """
+        if self.test_run is None:
+            return False
+        best = np.argsort(-self.validation, kind="stable")[: math.ceil(self.n / effort)]
+        again, once = self.test[best], self.test_run[best]
+        known = np.isfinite(again)
+        if not known.any():
+            return False
+        height = max(again[known].max(), once.max()) - self.worst
+        return bool(np.any(np.abs(again - once)[known] > height / 4))
 
     def __post_init__(self) -> None:
         n = len(self.validation)

@@ -546,6 +546,11 @@ def _chance_inside(low: np.ndarray, high: np.ndarray) -> float:
     steps = np.exp(special.xlogy(jumps, rates) - rates - special.gammaln(jumps + 1))
     law, start = np.ones(1), 0
     for step, fewest, largest in zip(steps, least, most, strict=True):
-        law = np.convolve(law, step)[fewest - start : largest - start + 1]
+        # What `np.convolve` does, which leaves the order of its sums to BLAS.
+        room = np.zeros(len(step) - 1)
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.concatenate([room, law, room]), len(step)
+        )[fewest - start : largest - start + 1]
+        law = np.einsum("ij,j->i", windows, step[::-1], optimize=False)
         start = fewest
     return float(law[-1] / math.exp(n * math.log(n) - n - special.gammaln(n + 1)))

@@ -43,7 +43,7 @@ from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Reading, Search
 from archtrial.statistics.wording import Units, sentence
 
-__all__ = ["Comparison", "Verdict", "compare", "decide"]
+__all__ = ["Comparison", "Copies", "Verdict", "compare", "decide"]
 
 # Fractions that are no mean over examples of anything between 0 and 1, or need not be.
 NOT_MEANS = (
@@ -94,6 +94,25 @@ def decide(
     if p_value <= alpha and low > 0 and estimate >= margin:
         return "tuning" if catch_up == "yes" else "architecture"
     return "inconclusive"
+
+
+@dataclasses.dataclass(frozen=True)
+class Copies:
+    """Test examples that lie among those that were trained on."""
+
+    count: int
+    of: int
+    """T, the number of test examples."""
+    moves: Mapping[str, float]
+    """By challenger, how far they can move its gain at most (`copies_move`)."""
+
+    def decides(self, challenger: str, gained: float, margin: float) -> bool:
+        """Says whether without them the finding might have been another.
+
+        A gain of at least the margin might have fallen short of it, and a smaller
+        one exceeded it.
+        """
+        return self.moves[challenger] > abs(abs(gained) - margin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +202,8 @@ def compare(
     permutations: int = 9999,
     resamples: int = 2000,
     unsound: Sequence[str] = (),
+    unsound_by: Mapping[str, Sequence[str]] | None = None,
+    copies: Copies | None = None,
     published: Mapping[str, float] | None = None,
     test_size: int | None = None,
     elsewhere: bool = False,
@@ -217,7 +238,10 @@ def compare(
             stands for test scores are validation scores.
         permutations: P of the gate.
         resamples: B of the intervals, at least 2,000 for a result to report.
-        unsound: What makes the comparison unsound, a clause each.
+        unsound: What makes every comparison unsound, a clause each.
+        unsound_by: By challenger, what makes its own comparison unsound.
+        copies: Test examples that were trained on. Where they may decide, the
+            comparison is unsound.
         published: Published scores by arm, in the metric's own units.
         test_size: T, the number of test examples, where their single scores are
             unknown and the test score is a mean over them of scores from 0 to 1. The
@@ -278,9 +302,20 @@ def compare(
         causes=causes or {},
         options=options or {},
         test_size=test_size,
+        copies=copies,
     )
+    own = {
+        challenger.name: dataclasses.replace(
+            terms,
+            unsound=(*terms.unsound, *(unsound_by or {}).get(challenger.name, ())),
+        )
+        for challenger in challengers
+    }
     if min(search.n for search in (baseline, *challengers)) < 4 * effort:
-        return [_too_few(terms, baseline, challenger) for challenger in challengers]
+        return [
+            _too_few(own[challenger.name], baseline, challenger)
+            for challenger in challengers
+        ]
 
     readings = _readings(terms, baseline, challengers)
     found: dict[Estimand, list[_Measured]] = {reading: [] for reading in readings}
@@ -309,7 +344,7 @@ def compare(
     )
     return [
         _report(
-            terms,
+            own[challenger.name],
             baseline,
             challenger,
             {reading: (found[reading][j], adjusted[reading][j]) for reading in found},
@@ -346,6 +381,7 @@ class _Terms:
     causes: Mapping[str, str]
     options: Mapping[str, Sequence[str]]
     test_size: int | None
+    copies: Copies | None
 
 
 def _check_test_size(test_size: int, units: Units, searches: Sequence[Search]) -> None:
@@ -584,6 +620,13 @@ def _report(
     measured, adjusted = found[terms.estimand]
     effect, matching = measured.effect.at(0), measured.matching
     decomposition = _decompose(terms, baseline, challenger, measured)
+    copies = terms.copies
+    if copies is not None and copies.decides(
+        challenger.name, effect.estimate, terms.margin
+    ):
+        terms = dataclasses.replace(
+            terms, unsound=(*terms.unsound, _copied(copies, challenger.name, terms))
+        )
 
     def judged(
         gained: Estimate | None, p: float | None, catch_up: CatchUp = "unknown"
@@ -612,8 +655,12 @@ def _report(
             "p_value": other.p_value,
         }
         if elsewhere != verdict:
+            failing = any(
+                arm.seeds_fail(terms.effort) for arm in (baseline, challenger)
+            )
             reason = (
-                f"depends on seed failure: by {terms.estimand} the verdict is"
+                f"depends on {'seed failure' if failing else 'the luck of single seeds'}"
+                f": by {terms.estimand} the verdict is"
                 f" {verdict}, by {reading} {elsewhere}"
             )
             verdict = "inconclusive"
@@ -796,6 +843,20 @@ def _too_few(terms: _Terms, baseline: Search, challenger: Search) -> Comparison:
     )
 
 
+def _copied(copies: Copies, challenger: str, terms: _Terms) -> str:
+    """Says what test examples that were trained on may have done."""
+    moves = copies.moves[challenger]
+    most = (
+        f"which can move the gain by up to {terms.units.size(moves)}"
+        if math.isfinite(moves)
+        else "and how much of the gain they make cannot be told"
+    )
+    return (
+        f"{copies.count:,} of {copies.of:,} test examples are copies of others that"
+        f" were trained on, {most}: remove the copies from the data and run again"
+    )
+
+
 def _turned(score: Estimate, higher_is_better: bool) -> Estimate:
     """Returns a score in the metric's own units."""
     if higher_is_better:
@@ -945,6 +1006,12 @@ def _warnings(
 ) -> tuple[str, ...]:
     """Returns what a reader of the verdict must know beside it."""
     found = []
+    copies = terms.copies
+    if copies is not None and not any("copies" in clause for clause in terms.unsound):
+        found.append(
+            f"{copies.count:,} of {copies.of:,} test examples are copies of others that"
+            " were trained on; they are too few to turn this verdict."
+        )
     if terms.units.scored_on == "validation":
         found.append(
             "There are no test scores: all numbers are validation scores, on which the"

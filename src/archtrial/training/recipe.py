@@ -12,6 +12,7 @@ import torch
 
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe
+from archtrial.statistics import learning
 
 __all__ = [
     "SEARCHABLE",
@@ -68,25 +69,8 @@ def settled(recipe: Recipe, hyperparameters: Mapping[str, float]) -> dict[str, f
 
 
 def rates(recipe: Recipe, steps: int) -> np.ndarray:
-    """Returns each step's share of the learning rate, (steps,) float64.
-
-    The rate rises linearly over the warm-up and is full at its end. From there
-    `cosine` falls to 0 just after the last step, `step` divides by ten after
-    half and after three quarters of all steps, and `constant` stays.
-    """
-    step = np.arange(steps)
-    warmup = round(recipe.warmup * steps)
-    if recipe.schedule == "cosine":
-        progress = (step - warmup) / max(steps - warmup, 1)
-        share = 0.5 * (1 + np.cos(math.pi * np.clip(progress, 0, 1)))
-    elif recipe.schedule == "step":
-        share = np.where(
-            step < steps / 2, 1.0, np.where(step < 0.75 * steps, 0.1, 0.01)
-        )
-    else:
-        share = np.ones(steps)
-    rising = (step + 1) / max(warmup, 1)
-    return np.where(step < warmup, rising, share)
+    """Returns each step's share of the learning rate; see `learning.rates`."""
+    return learning.rates(recipe.schedule, recipe.warmup, steps)
 
 
 def batches(
