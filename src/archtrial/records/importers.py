@@ -351,7 +351,7 @@ def _gather(
         if (
             kept > _COMPACT
             and "step" in found.roles
-            and not _RUNS_TABLE <= set(table.columns)
+            and not set(table.columns) >= _RUNS_TABLE
         ):
             frames = [_last_steps(pd.concat(frames))]
             kept = len(frames[0])
@@ -370,7 +370,7 @@ def _gather(
     if frame.empty:
         _no_row_left(table, filters)
     notes = list(table.notes)
-    if "step" in found.roles and not _RUNS_TABLE <= set(table.columns):
+    if "step" in found.roles and not set(table.columns) >= _RUNS_TABLE:
         before = len(frame)
         frame = _last_steps(frame)
         if len(frame) < before:

@@ -202,7 +202,7 @@ class AddsNumpysNoise(Plain):
 
     def forward(self, x):
         if self.training:
-            noise = np.random.normal(size=tuple(x.shape)) * random.random()  # noqa: NPY002 - a user's habit
+            noise = np.random.normal(size=tuple(x.shape)) * random.random()
             x = x + torch.from_numpy(noise).to(x.dtype)
         return super().forward(x)
 
@@ -212,7 +212,7 @@ class DrawsWhenBuilt(nn.Module):
 
     def __init__(self, input_shape, num_outputs):
         super().__init__()
-        self.index = np.random.permutation(64)[:32].tolist()  # noqa: NPY002 - a user's habit
+        self.index = np.random.permutation(64)[:32].tolist()
         self.signs = [random.choice([-1, 1]) for _ in self.index]
         self.basis = torch.randn(32, 32) * 0.2
         self.out = nn.Linear(32, num_outputs)

@@ -19,7 +19,7 @@ class Fourier(nn.Module):
 class Modes(nn.Module):
     def __init__(self, input_shape, num_outputs):
         super().__init__()
-        self.index = np.random.permutation(64)[:16].tolist()  # noqa: NPY002 - as in FEDformer
+        self.index = np.random.permutation(64)[:16].tolist()
         self.out = nn.Linear(16, num_outputs)
 
     def forward(self, x):

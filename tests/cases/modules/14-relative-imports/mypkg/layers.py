@@ -1,3 +1,3 @@
-from torch.nn import Linear as L  # noqa: N817 - as public code has it
+from torch.nn import Linear as L
 
 __all__ = ["L"]
