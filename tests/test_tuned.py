@@ -116,8 +116,8 @@ def test_a_model_that_does_not_predict_what_it_did_is_not_handed_out(tmp_path):
     """What was read from a file when it was built is another thing now."""
     place = tmp_path / "constants.json"
     place.write_text(json.dumps(list(range(20, 36))))
-    drawn = f"json.load(open('{place}'))"
-    (tmp_path / "net.py").write_text(NET.format(module="json", drawn=drawn))
+    drawn = f"json.loads(pathlib.Path('{place}').read_text())"
+    (tmp_path / "net.py").write_text(NET.format(module="json, pathlib", drawn=drawn))
     made = study(tmp_path / "s", "digits", f"n={tmp_path}/net.py:Net", seed=3)
     assert archtrial.load_tuned(made.folder, "n").classes
     place.write_text(json.dumps(list(range(36, 52))))
