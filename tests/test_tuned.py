@@ -30,9 +30,9 @@ class Net(nn.Module):
 """
 
 
-def study(folder, source, challenger, **changes):
+def study(folder, source, *challengers, **changes):
     protocol = archtrial.Protocol(
-        data=str(source), baseline="linear", challengers=[challenger], **TINY, **changes
+        data=str(source), baseline="linear", challengers=challengers, **TINY, **changes
     )
     made = archtrial.Study(protocol, folder)
     made.run()
@@ -43,12 +43,13 @@ def study(folder, source, challenger, **changes):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned")
     shutil.copy(CASE / "net.py", folder / "net.py")
-    return study(folder / "study", "digits", f"f={folder}/net.py:Fourier")
+    arms = [f"f={folder}/net.py:Fourier", f"m={folder}/net.py:Modes"]
+    return study(folder / "study", "digits", *arms)
 
 
 def test_constants_drawn_while_building_come_back(finished):
     """They are neither parameters nor buffers: the run's own seed draws them again."""
-    for arm in ("f", "linear"):
+    for arm in ("f", "m", "linear"):
         model = archtrial.load_tuned(finished.folder, arm)
         split = finished.trial.split
         outputs = model.module(torch.from_numpy(split.x_validation))

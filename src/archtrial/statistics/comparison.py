@@ -131,7 +131,7 @@ def expectations(
         # A stand-in says nothing of single examples, so it counts as the same on all.
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
-        )
+        ).T
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
@@ -146,7 +146,7 @@ def expectations(
                 resampled=found.T,
                 examples=None
                 if filled is None
-                else product(filled, ranking.weights(efforts)),
+                else product(ranking.weights(efforts).T, filled).T,
                 fall=_divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
