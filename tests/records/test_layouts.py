@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from archtrial.errors import RecordsError
-from archtrial.records import importers, packed, sources, tensorboard_events, trackers
+from archtrial.records import (
+    importers,
+    json_layouts,
+    packed,
+    rows,
+    sources,
+    tensorboard_events,
+    trackers,
+)  # fmt: skip
 from archtrial.records.formats import open_file
 from archtrial.records.sources import open_source
 from tests.records import test_fuzz_readers as made
@@ -249,6 +257,10 @@ def test_tensors_and_unknown_fields_of_event_files(tmp_path):
     assert events(path, scalar("a", field(8, b"\x08\x02" + field(6, double))))[0] == [
         {"step": 5, "a": 0.25}
     ]
+    # Fields of a value that are none of these are passed over.
+    assert events(path, scalar("a", field(7, b"node") + b"\x15" + single))[0] == [
+        {"step": 5, "a": 0.5}
+    ]
     # Texts, several numbers and bytes of no number are no scalars.
     for tensor in (b"\x08\x07" + field(8, b"words"), b"\x08\x01" + field(5, single * 2),
                    b"\x08\x01" + field(9, b"x")):  # fmt: skip
@@ -475,3 +487,122 @@ def test_ray_tunes_table_does_not_say_which_searcher_chose(tmp_path):
     assert set(found.spaces["mlp"]) == {"lr"}
     # W&B and others write "config/" as well, of runs and not of trials.
     assert read(written(tmp_path, frame)).paired
+
+
+# Bytes, lines and layouts of files.
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (",,\n1,2,3\n", "is empty"),
+        ("mlp,2026-01-01 10:00\ncnn,2026-01-02 10:00\n", "looks like a run"),
+        ("mlp,0.1,.9\n", "looks like a run"),
+        ("mlp,1,9\n", "looks like a run"),
+        ("model,lr,val_acc,lr\n", "'lr' twice"),
+        ('model,lr,val_acc\nmlp,1,".5\n', "a quote is left open"),
+    ],
+)
+def test_first_lines_that_hold_no_names(tmp_path, text, says):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(RecordsError, match=says):
+        open_file(tmp_path / "a.csv")
+
+
+def test_blank_lines_above_the_names_and_what_is_no_file(tmp_path):
+    (tmp_path / "a.csv").write_text("# by hand, in a hurry\n\n\nmodel,lr\nmlp,1\n")
+    assert open_file(tmp_path / "a.csv").columns == ("model", "lr")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(RecordsError, match="is a device"):
+        open_file(tmp_path / "pipe.csv")
+    with pytest.raises(RecordsError, match="is a folder"):
+        open_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data", [b'\xff{"a": 1}\n', b'{"a": 1}\n{"a": "\xff"}\n', b'[{"a": "\xff"}]']
+)
+def test_json_that_is_not_utf_8(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    assert "JSON is UTF-8" in refusal(tmp_path / "a.json")
+
+
+def test_json_lines_whose_second_half_is_not_utf_8(tmp_path):
+    # Beyond what is looked at to tell the layout.
+    lines = b'{"a": 1}\n' * 100_000
+    (tmp_path / "a.jsonl").write_bytes(lines + b'{"a": "\xff"}\n')
+    assert "JSON is UTF-8" in refusal(tmp_path / "a.jsonl")
+
+
+def test_objects_that_are_parts_of_one_run_or_runs():
+    run = {"model": "mlp", "lr": 0.1}
+    # Objects with other names in them are no columns of a table.
+    ragged = {"x": {"p": 1, "q": 2}, "y": {"p": 3, "r": 4}}
+    assert rows_from(ragged) == [ragged]
+    # Nor are names beside which there is anything else.
+    beside = {"x": {"p": 1}, "y": {"p": 3}, "seed": 4}
+    assert rows_from(beside) == [beside]
+    assert len(rows_from({"x": run, "y": run, "seed": 4})) == 2
+
+
+def rows_from(value):
+    return list(json_layouts.rows_of(value, "x"))
+
+
+def test_more_columns_and_more_rows_than_at_once(tmp_path, monkeypatch):
+    pd.DataFrame(made.rows()).drop(columns="curve").to_json(
+        tmp_path / "a.json", orient="records"
+    )
+    monkeypatch.setattr(rows, "BATCH", 3)
+    table = open_source(str(tmp_path / "a.json"))
+    batches = list(table.batches(["val_acc"]))
+    assert [len(batch) for batch in batches] == [3, 3, 2]
+    # Rows are numbered on from batch to batch, for messages.
+    assert list(batches[2].index) == [7, 8]
+    assert scores(read(tmp_path / "a.json")) == pytest.approx(expected())
+    monkeypatch.setattr(rows, "MOST_COLUMNS", 2)
+    assert "up to 2 columns" in refusal(tmp_path / "a.json")
+
+
+def test_halves_of_characters_are_replaced_wherever_they_stand():
+    read_back = rows.loads('{"a\\ud800": [{"b": "\\udfff", "c": 1}]}')
+    assert json.dumps(read_back, ensure_ascii=False).encode()
+    assert list(read_back.values()) == [[{"b": "\ufffd", "c": 1}]]
+
+
+# Scores, failures and measurements.
+
+
+def plain(**columns):
+    return wandb()[["model", "lr"]].assign(
+        val_acc=wandb()["val/acc"], test_acc=wandb()["val/acc"] - 0.01, **columns
+    )
+
+
+def test_a_round_number_near_the_others_is_a_score(tmp_path):
+    frame = wandb()[["model", "lr"]].assign(val_loss=np.linspace(0, 0.9, 24))
+    found = read(written(tmp_path, frame))
+    assert not any(run.diverged for run in found.runs)
+    assert "failed" not in " ".join(found.understood.notes)
+
+
+def test_what_tells_configurations_is_kept_beside_what_was_measured(tmp_path):
+    frame = pd.concat([plain(seed=seed) for seed in range(3)], ignore_index=True)
+    # "segments" is one number for each draw; "kurtosis" differs between its seeds.
+    frame["segments"] = frame.groupby("lr").ngroup() * 3 % 7
+    generator = np.random.default_rng(0)
+    frame["val_acc"] += generator.normal(scale=0.001, size=len(frame))
+    frame["kurtosis"] = generator.normal(size=len(frame))
+    found = read(written(tmp_path, frame))
+    assert set(found.spaces["mlp"]) == {"lr", "segments"}
+    assert [arm["fresh_seeds"] for arm in found.understood.arms] == [24, 24]
+    assert "'kurtosis' differs between runs" in " ".join(found.understood.notes)
+
+
+def test_percent_in_the_name_and_declared_is_percent(tmp_path):
+    frame = plain().rename(columns={"val_acc": "val_acc_pct"}).drop(columns="test_acc")
+    path = written(tmp_path, frame)
+    assert "--percent" in refusal(path)
+    assert read(path, percent=True).scale == 100
+    # Where nothing else says so, fractions are none.
+    assert "Leave --percent out" in refusal(written(tmp_path, plain()), percent=True)
