@@ -174,7 +174,8 @@ def scaled(
     inside = (known >= 0) & (known <= 1)
     if percent:
         _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
-        if inside.all() and (known > 0).any():
+        # Where the column's name says percent as well, .5 may be half a percent.
+        if inside.all() and (known > 0).any() and not measure.percent:
             raise RecordsError(
                 "percentages go up to 100",
                 f"--percent, and the largest score is {known.max():g}",
