@@ -313,7 +313,7 @@ def test_a_method_without_randomness_is_declared(tmp_path):
 
 
 def test_only_arms_of_the_trial_are_deterministic():
-    with pytest.raises(ProtocolError, match="deterministic = .*plane"):
+    with pytest.raises(ProtocolError, match=r"deterministic = .*plane"):
         Protocol(
             data="mine", baseline="plain", challengers="tweak", deterministic="plane"
         )
