@@ -18,7 +18,7 @@ from archtrial.records import columns as naming
 from archtrial.records import scores
 from archtrial.records.configurations import HYPER
 
-__all__ = ["check_repeated", "noticed"]
+__all__ = ["check_repeated", "noticed", "swept"]
 
 _MOST_LEVELS = 12
 """Draws from a range have more values than that; a grid has fewer."""
@@ -142,6 +142,41 @@ def check_repeated(
 def _tuned_were(names: Sequence[str] | Mapping[str, Any]) -> str:
     """Returns the option that names what was tuned, as a shell takes it."""
     return shlex.join(["--hyperparameters", ",".join(names)])
+
+
+def swept(frame: pd.DataFrame, paired: bool, place: str) -> list[str]:
+    """Returns a sentence where one sweep of W&B's drew the same for all arms.
+
+    W&B's table of runs names the sweep and not its method, which may be "bayes". Of
+    one sweep over all arms such a method hardly repeats its draws arm by arm.
+
+    Args:
+        frame: Runs, with their "sweep" where the table has it; "" means none.
+        paired: Whether the arms have the same draws.
+        place: The table, for messages.
+
+    Raises:
+        RecordsError: The draws do not tell that the method is none that adapts.
+    """
+    if "sweep" not in frame:
+        return []
+    sweeps = list(dict.fromkeys(frame["sweep"].fillna("")))
+    if sweeps == [""]:
+        return []
+    if len(sweeps) == 1 and paired:
+        return [
+            f"The method of the sweep {sweeps[0]} is not in the table. It gave all arms"
+            " the same draws, which an adaptive one would not: they are taken for"
+            " random draws or a grid."
+        ]
+    shown = ", ".join(sweep or "(none)" for sweep in sweeps[:6])
+    raise RecordsError(
+        "runs are independent random draws",
+        f"{place} has runs of W&B's sweeps ({shown}), and does not say by which method"
+        " they drew",
+        "If it was random or grid, say so: --tuner random; if bayes, give whole repeats"
+        " of it: --repeat-column COLUMN.",
+    )
 
 
 def _grid(varied: Mapping[str, pd.Series]) -> dict[str, int] | None:

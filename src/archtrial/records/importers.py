@@ -200,6 +200,7 @@ def read(
     }
     notes += said
     if wanted.repeat is None and tuner is None:
+        notes += draws.swept(frame, paired, place)
         notes += draws.noticed(frame, names, hyperparameters, place)
     spaces = {
         arm: configurations.space(frame[frame["arm"] == arm], hyperparameters)
@@ -300,6 +301,15 @@ def _gather(
             or f"{table.place} is a table of Optuna's, which does not say which sampler"
             " chose",
         )
+    if "trial_id" in table.columns and any(
+        n.startswith("config/") for n in table.columns
+    ):
+        table = dataclasses.replace(
+            table,
+            kind=f"{table.kind}, Ray Tune's trials",
+            not_random=f"{table.place} is a table of Ray Tune's, which does not say"
+            " which searcher chose",
+        )
     if name is None and "arm" not in found.roles:
         if count == 1:
             raise RecordsError(
@@ -328,7 +338,8 @@ def _gather(
     unread = collections.Counter[tuple[str, str]]()
     beside = [n for n in found.unused if "[" not in n and not naming.counting(n)]
     beside = sorted(beside)[:_MOST_BESIDE]
-    read = list(dict.fromkeys([*needed, *found.flags, *beside]))
+    swept = ["Sweep"] if {"Name", "Sweep"} <= set(table.columns) else []
+    read = list(dict.fromkeys([*needed, *found.flags, *beside, *swept]))
     for batch in table.batches(read):
         rows += len(batch)
         chosen = _chosen(batch, filters)
@@ -336,6 +347,8 @@ def _gather(
         frame["beside"] = _hashed(chosen, beside)
         for column in found.hyperparameters:
             frame[configurations.HYPER + naming.short(column)] = chosen[column]
+        for column in swept:
+            frame["sweep"] = scores.texts(chosen[column])
         for column in found.flags:
             cells = scores.texts(chosen[column])
             ended = endings.flagged(naming.short(column), cells)

@@ -174,6 +174,7 @@ def scaled(
     inside = (known >= 0) & (known <= 1)
     if percent:
         _check_range(frame, roles, 0, 100, "a percentage lies between 0 and 100")
+        # Where the column's name says percent as well, .5 may be half a percent.
         if inside.all() and (known > 0).any() and not measure.percent:
             raise RecordsError(
                 "percentages go up to 100",

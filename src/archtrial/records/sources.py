@@ -44,6 +44,7 @@ def open_source(place: str) -> Table:
     Raises:
         RecordsError: Nothing there can be read, with what lies there.
     """
+    _check_name(place)
     file, mark, study = place.rpartition("#")
     try:
         if (
@@ -65,6 +66,16 @@ def open_source(place: str) -> Table:
         # A name that no file can have, a folder that may not be read.
         raise RecordsError(
             "runs lie where they can be read", f"{place!a}: {error}"
+        ) from None
+
+
+def _check_name(place: str) -> None:
+    """Refuses a name that is not UTF-8, which readers of tables cannot write down."""
+    try:
+        place.encode()
+    except UnicodeError:
+        raise RecordsError(
+            "a file's name is UTF-8", ascii(place), "Rename it."
         ) from None
 
 
@@ -130,6 +141,7 @@ def _files(folder: Path) -> list[Path]:
             for part in path.relative_to(folder).parts
         )
         if not hidden and "__MACOSX" not in path.parts and path.is_file():
+            _check_name(str(path))
             found.append(path)
         if len(found) > MOST_FILES:
             raise RecordsError(

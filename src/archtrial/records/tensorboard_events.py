@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
         for record in _records(path):
             if record is None:
                 cut = True
-                break
+                continue
             step, values = 0, []
             for number, value in _fields(record):
                 if number == 2 and isinstance(value, int):

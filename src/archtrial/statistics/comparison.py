@@ -131,7 +131,7 @@ def expectations(
         # A stand-in says nothing of single examples, so it counts as the same on all.
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
-        )
+        ).T
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
