@@ -230,7 +230,7 @@ def test_a_changed_file_or_neighbour_does_not_run(stranger, tmp_path):
         archtrial.load_tuned(folder, "f")
 
 
-@pytest.mark.parametrize("changes", [{"architecture": 3}, {"options": 3}, {"input_shape": [None]}, {"preparation": {"x": 1}}])  # fmt: skip
+@pytest.mark.parametrize("changes", [{"architecture": 3}, {"options": 3}, {"input_shape": [None]}, {"preparation": {"x": 1}}, {"initial_seed": "x"}, {"initial_seed": -5}, {"classes": 5}, {"classes": ["a"]}, {"scale": float("inf")}, {"predictions": "abc"}, {"predictions": [10**6]}, {"predictions": [[1], [2, 3]]}, {"examples": None}])  # fmt: skip
 def test_a_damaged_description_is_one_message(stranger, changes):
     with pytest.raises(RecordsError, match="damaged"):
         archtrial.load_tuned(stranger(**changes), "f")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 import shutil
 import warnings
@@ -336,6 +337,7 @@ class _Kept:
             )
             if not isinstance(found.architecture, str):
                 raise TypeError("architecture is no text")
+            found._check()
         except (
             ValueError,
             KeyError,
@@ -349,6 +351,31 @@ class _Kept:
                 "Run the study's command again: it writes the file anew.",
             ) from None
         return found
+
+    def _check(self) -> None:
+        """Raises a ValueError where parts contradict one another."""
+        seed, classes, outputs = self.initial_seed, self.classes, self.num_outputs
+        if seed is not None and not (type(seed) is int and seed >= 0):
+            raise ValueError(f"initial_seed is {seed!r}")
+        if classes is not None and (
+            not isinstance(classes, list) or len(classes) != outputs
+        ):
+            raise ValueError(f"classes are no list of {outputs}")
+        if not (math.isfinite(self.center) and math.isfinite(self.scale)):
+            raise ValueError("center or scale is no number")
+        if self.predictions is None or self.preparation is None:
+            return
+        predictions = np.asarray(self.predictions)
+        if predictions.dtype.kind not in "iuf" or predictions.ndim not in (1, 2):
+            raise ValueError("predictions are no numbers")
+        if not isinstance(self.examples, list | dict):
+            raise ValueError("there are predictions, and no examples")
+        if (
+            classes is not None
+            and predictions.dtype.kind in "iu"
+            and not ((predictions >= 0) & (predictions < outputs)).all()
+        ):
+            raise ValueError("predictions are no classes")
 
     def raw(self) -> Any:
         """Returns the raw examples."""
