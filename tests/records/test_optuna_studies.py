@@ -146,7 +146,7 @@ def test_studies_that_cannot_be_read(sqlite, tmp_path, monkeypatch):
     )
     for source, says in (
         (f"{sqlite}#B", "has A, empty, two"),
-        (sqlite, f"A={sqlite}#A empty={sqlite}#empty"),
+        (sqlite, f"'A={sqlite}#A' 'empty={sqlite}#empty'"),
         (f"{sqlite}#empty", "has trials"),
         (f"{sqlite}#two", "one objective"),
         (f"sqlite:///{tmp_path / 'nope.db'}#A", "no such file"),
