@@ -489,6 +489,33 @@ def test_ray_tunes_table_does_not_say_which_searcher_chose(tmp_path):
     assert read(written(tmp_path, frame)).paired
 
 
+@pytest.mark.parametrize(
+    ("left", "says"),
+    [
+        ("searcher-state-2026-01-01.pkl", "of a searcher of Ray Tune's"),
+        ("search_gen_state-2026-01-01.json", "of a searcher of Ray Tune's"),
+        ("wandb/sweep-x1y2/config-abc.yaml", "a sweep of W&B's"),
+    ],
+)
+def test_what_a_tuner_left_in_a_folder_is_a_question(tmp_path, left, says):
+    for i, row in enumerate(made.rows()):
+        (tmp_path / str(i)).mkdir()
+        config = {name: row[name] for name in ("model", "lr")}
+        (tmp_path / str(i) / "params.json").write_text(json.dumps(config))
+        (tmp_path / str(i) / "result.json").write_text(
+            json.dumps({"val_acc": row["val_acc"]})
+        )
+    # Ray's own generator of variants draws at random or from a grid.
+    (tmp_path / "basic-variant-state-2026-01-01.json").write_text("{}")
+    assert counts(read(tmp_path)) == {"mlp": 4, "cnn": 4}
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).write_text('{"a": 1}')
+    said = refusal(tmp_path)
+    assert says in said
+    assert "--tuner random" in said
+    assert scores(read(tmp_path, tuner="random")) == expected()
+
+
 # Bytes, lines and layouts of files.
 
 
@@ -532,6 +559,12 @@ def test_json_lines_whose_second_half_is_not_utf_8(tmp_path):
     lines = b'{"a": 1}\n' * 100_000
     (tmp_path / "a.jsonl").write_bytes(lines + b'{"a": "\xff"}\n')
     assert "JSON is UTF-8" in refusal(tmp_path / "a.jsonl")
+
+
+def test_a_json_document_whose_second_half_is_not_utf_8(tmp_path):
+    runs = b'{"a": 1},\n' * 100_000
+    (tmp_path / "a.json").write_bytes(b"[\n" + runs + b'{"a": "\xff"}]\n')
+    assert "JSON is UTF-8" in refusal(tmp_path / "a.json")
 
 
 def test_objects_that_are_parts_of_one_run_or_runs():
