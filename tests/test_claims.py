@@ -274,3 +274,46 @@ def test_a_margin_in_percent_is_refused(tmp_path):
     with pytest.raises(ProtocolError, match=r"1 points are 0\.01"):
         study(tmp_path / "study", margin=1)
     assert not (tmp_path / "study").exists()
+
+
+def closed_form(arm, configuration, seed, steps):
+    """A method without randomness beside one with it."""
+    distance = math.log10(configuration["learning_rate"]) + 2.5
+    score = 0.8 - 0.05 * distance**2
+    if arm.name == "tweak":
+        score += 0.05 + 0.005 * np.random.default_rng(seed).normal()
+    return {"validation": score, "test": score}
+
+
+def test_a_method_without_randomness_is_declared(tmp_path):
+    declared = Protocol(
+        data="mine", baseline="plain", challengers=["tweak"], steps=10,
+        space={"learning_rate": Real(1e-4, 1e-1, log=True)},
+        configurations=16,
+    )  # fmt: skip
+    asked = Study(declared, tmp_path / "asked", trainer=closed_form)
+    asked.run()
+    (found,) = asked.verdict.comparisons
+    assert found["verdict"] == "not_assessable"
+    assert "--deterministic plain" in found["reason"]
+    # What was declared otherwise afterwards is exploratory, and counts the same.
+    later = judge_study(tmp_path / "asked", deterministic=["plain"])
+    (other,) = later.verdict.comparisons
+    assert other["verdict"] == "architecture"
+    assert any("deterministic differ" in note for note in later.evidence.notes)
+    settled = Study(
+        declared.replace(deterministic=["plain"]),
+        tmp_path / "settled",
+        trainer=closed_form,
+    )
+    settled.run()
+    (found,) = settled.verdict.comparisons
+    assert found["verdict"] == "architecture"
+    assert found["effect"] == other["effect"]
+
+
+def test_only_arms_of_the_trial_are_deterministic():
+    with pytest.raises(ProtocolError, match=r"deterministic = .*plane"):
+        Protocol(
+            data="mine", baseline="plain", challengers="tweak", deterministic="plane"
+        )

@@ -167,6 +167,13 @@ TestRegex = Annotated[
     str | None,
     typer.Option("--test-regex", help="The same of the test score."),
 ]
+Deterministic = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The name of an arm whose training uses no randomness: its scores may be"
+        " equal over seeds; several are allowed."
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(
@@ -203,6 +210,7 @@ def run(
     ladder: Ladder = None,
     looks: Looks = None,
     probes: Probes = None,
+    deterministic: Deterministic = None,
     price: Price = None,
     budget: Annotated[
         str | None,
@@ -247,6 +255,7 @@ def run(
         "ladder": _numbers("ladder", ladder),
         "looks": _numbers("looks", looks),
         "probes": probes,
+        "deterministic": deterministic,
         "seed": seed,
         "device": device,
     }
@@ -481,6 +490,7 @@ def judge(
     seed: Annotated[
         int | None, typer.Option(help="Of the permutations and resamples.")
     ] = None,
+    deterministic: Deterministic = None,
     ceiling: Annotated[
         bool,
         typer.Option(
@@ -510,6 +520,7 @@ def judge(
         "effort": effort,
         "alpha": alpha,
         "seed": seed,
+        "deterministic": deterministic,
     }
     named: dict[str, Any] = {
         "arm": arm,

@@ -141,9 +141,9 @@ def judge_study(
         folder: The study's folder.
         ceilings: Whether a model is asked how good each arm can get at all; that
             takes seconds, and the extra `archtrial[ceiling]`.
-        **changes: Any of `margin`, `effort`, `alpha`, `seed`, `baseline` and
-            `challengers` (names) that are to differ from what was declared. The
-            verdict is then exploratory, and says so.
+        **changes: Any of `margin`, `effort`, `alpha`, `seed`, `baseline`,
+            `challengers` and `deterministic` (names) that are to differ from what was
+            declared. The verdict is then exploratory, and says so.
 
     Raises:
         RecordsError: There is no store, it is damaged, or its test set is sealed
@@ -213,7 +213,7 @@ def _exploratory(
     other = {
         name: value
         for name, value in changed.items()
-        if name != "notes" and value != resolved[name]
+        if name != "notes" and value != resolved.get(name)
     }
     said = []
     if other:
@@ -251,6 +251,8 @@ def _changed(
             changed["baseline"] = arm(value)
         elif name == "challengers":
             changed["challengers"] = [arm(challenger) for challenger in value]
+        elif name == "deterministic":
+            changed[name] = [_known(each, list(arms), "the study") for each in value]
         elif name in ("margin", "effort", "alpha", "seed"):
             changed[name] = value
         else:
@@ -260,7 +262,7 @@ def _changed(
         changed["challengers"] = [a for name, a in arms.items() if name != first]
     names = [a["name"] for a in (changed["baseline"], *changed["challengers"])]
     _check_apart(names, "the study")
-    different = [name for name in changed if changed[name] != resolved[name]]
+    different = [name for name in changed if changed[name] != resolved.get(name)]
     if different:
         changed["notes"] = [
             *resolved["notes"],
@@ -321,7 +323,7 @@ def judge_sources(
         status: `WORD=failed` and the like: what a status means that is in no list.
         failed_score: The score that stands for a run that failed, or "none".
         **declared: What `judge_imported` takes besides: `margin`, `effort`,
-            `alpha`, `seed`, `test_size` and `published`.
+            `alpha`, `seed`, `deterministic`, `test_size` and `published`.
 
     Raises:
         RecordsError: The sources cannot be read, or no verdict can rest on them.
@@ -352,6 +354,7 @@ def judge_imported(
     effort: int | None = None,
     alpha: float | None = None,
     seed: int | None = None,
+    deterministic: Sequence[str] | None = None,
     test_size: int | None = None,
     published: Mapping[str, float] | None = None,
     ceilings: bool = False,
@@ -365,6 +368,7 @@ def judge_imported(
             tuner always 1.
         alpha: Intervals hold at 1 - alpha; by default .05.
         seed: Of the permutations and resamples.
+        deterministic: The arms whose training uses no randomness.
         test_size: How many examples the test set has, where their scores are
             unknown: adds a bound on the error of the test set itself.
         published: Published scores by arm, the baseline's among them.
@@ -427,6 +431,16 @@ def judge_imported(
             "test_size": test_size,
             "published": _published(imported, published),
             "notes": notes,
+            **(
+                {
+                    "deterministic": [
+                        _known(name, imported.arms, imported.name)
+                        for name in deterministic
+                    ]
+                }
+                if deterministic
+                else {}
+            ),
         },
         constant=None,
         paired=imported.paired,
@@ -918,7 +932,11 @@ def _unsound_by(
     """Says of each challenger why nothing can be told of it and the baseline."""
     first = protocol["baseline"]["name"]
     names = [first, *(arm["name"] for arm in protocol["challengers"])]
-    dead = {name: searches.dead(runs, name) for name in names}
+    without_seeds = protocol.get("deterministic", ())
+    dead = {
+        name: searches.dead(runs, name, deterministic=name in without_seeds)
+        for name in names
+    }
     found = {}
     for name in names[1:]:
         clauses = [dead[arm] for arm in (first, name) if dead[arm]]

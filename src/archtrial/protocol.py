@@ -482,6 +482,9 @@ class Protocol(OnData):
     looks: tuple[Count, ...] = ()
     """Numbers of configurations at which the study is judged and may stop early; the
     last is `configurations`. Empty: one look, at the end."""
+    deterministic: tuple[str, ...] = ()
+    """The names of arms whose training uses no randomness. Of the others, scores that
+    are equal over all seeds tell that a seed is ignored, and nothing of the arm."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -495,7 +498,9 @@ class Protocol(OnData):
         if declared.get("factors"):
             declared["factors"] = _levels(declared["factors"])
             declared.update(_crossed(declared))
-        for name in ("ladder", "looks"):
+        if isinstance(declared.get("deterministic"), str):
+            declared["deterministic"] = (declared["deterministic"],)
+        for name in ("ladder", "looks", "deterministic"):
             if isinstance(declared.get(name), list):
                 declared[name] = tuple(declared[name])
         match declared.get("looks"):
@@ -528,6 +533,13 @@ class Protocol(OnData):
                 f"{twice[0]!r} twice",
                 f"Name them apart, as in first={same} and second={same}.",
             )
+        for name in self.deterministic:
+            if name not in names:
+                raise ProtocolError(
+                    "an arm that is declared deterministic is one of the trial's",
+                    f"deterministic = {list(self.deterministic)}, and the arms are"
+                    f" {', '.join(names)}",
+                )
         if self.effort * 4 > self.configurations:
             raise ProtocolError(
                 "effort is at most a quarter of the configurations (k <= n / 4);"

@@ -6,6 +6,7 @@ the lowest score that is known.
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -256,10 +257,15 @@ def check_sizes(runs: Sequence[Run]) -> None:
         )
 
 
-def dead(runs: Sequence[Run], arm: str) -> str:
+def dead(runs: Sequence[Run], arm: str, *, deterministic: bool = False) -> str:
     """Says why nothing can be learnt from an arm's runs; "" where something can.
 
     Either all of them failed, or their scores hang on neither seed nor configuration.
+
+    Args:
+        runs: Of all arms.
+        arm: The arm's name.
+        deterministic: Whether its scores hang on no seed by declaration.
     """
     searched = list(trials(runs, arm).values())
     if searched and all(run.diverged for run in searched):
@@ -285,10 +291,11 @@ def dead(runs: Sequence[Run], arm: str) -> str:
             " hyperparameters and its seed, as where training changes nothing, a trainer"
             " ignores what it is given, or any model solves the task"
         )
-    if equal == "over seeds":
+    if equal == "over seeds" and not deterministic:
         return (
             f"the scores of {arm} are the same for every seed, as where its trainer"
-            " ignores the seed that it is given"
+            " ignores the seed that it is given; where its training uses no randomness,"
+            f" declare that: --deterministic {shlex.quote(arm)}"
         )
     return ""
 

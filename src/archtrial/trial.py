@@ -760,6 +760,8 @@ def _beyond(declared: Declared) -> dict[str, Any]:
         beyond["probes"] = declared.probes
     if declared.looks:
         beyond["looks"] = list(declared.looks)
+    if declared.deterministic:
+        beyond["deterministic"] = list(declared.deterministic)
     if declared.factors:
         beyond["factors"] = {name: list(v) for name, v in declared.factors.items()}
     return beyond

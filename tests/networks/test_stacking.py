@@ -12,7 +12,8 @@ from torch.nn.utils import parametrizations
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, recipe, run
+from archtrial.training import fleet, run
+from tests import plain_pytorch
 
 
 def problem(steps=10, batch_size=12, shape=(64,), tokens=False):
@@ -260,17 +261,7 @@ def test_the_loop_trains_as_plain_pytorch(build):
     given = problem()
     own = job(build, 1, learning_rate=3e-3, weight_decay=0.0)
     trained = run.train(given, own)
-    torch.manual_seed(1)
-    module = build().train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3, weight_decay=0)
-    batches = run.Batches(given, run.Data(given), [own])
-    for rate in recipe.rates(given.recipe, given.steps):
-        (x,), (y,) = next(batches)
-        optimizer.param_groups[0]["lr"] = 3e-3 * rate
-        optimizer.zero_grad()
-        F.cross_entropy(module(x), y).backward()
-        nn.utils.clip_grad_norm_(module.parameters(), given.recipe.gradient_clip)
-        optimizer.step()
+    module, *_ = plain_pytorch.trained(given, own)
     for name, weight in module.state_dict().items():
         torch.testing.assert_close(
             trained.weights[name], weight, rtol=1e-3, atol=1e-4, msg=name

@@ -22,8 +22,9 @@ from archtrial.errors import ArmError
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study as RelaxStudy
 from archtrial.protocol import Protocol, Recipe
-from archtrial.training import cost, fleet, recipe, rehearsal, run
+from archtrial.training import cost, fleet, rehearsal, run
 from archtrial.zoo import arms
+from tests import plain_pytorch
 
 CASES = Path(__file__).parents[1] / "cases" / "modules"
 SHAPE = (1, 8, 8)
@@ -98,41 +99,14 @@ def tensor_of(returned):
     return getattr(returned, "logits", returned).float()
 
 
-def trained_plainly(given, one):
-    """The same training in plain PyTorch: its optimiser and its clipping."""
-    with run.own_noise(one.initial_seed, "cpu"):
-        module = one.build()
-        if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
-            module(torch.from_numpy(given.x_train[:2].copy()))
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2, weight_decay=0.1)
-    orders = recipe.batches(given.recipe, len(given.x_train), 20, one.order_seed)
-    with run.own_noise(one.noise_seed, "cpu"):
-        for step, rate in enumerate(recipe.rates(given.recipe, given.steps), 1):
-            rows = next(orders)
-            for group in optimizer.param_groups:
-                group["lr"] = 1e-2 * rate
-            optimizer.zero_grad()
-            module.train()
-            outputs = tensor_of(module(torch.from_numpy(given.x_train[rows])))
-            y = torch.from_numpy(given.y_train[rows])
-            nn.functional.cross_entropy(outputs, y).backward()
-            nn.utils.clip_grad_norm_(module.parameters(), given.recipe.gradient_clip)
-            optimizer.step()
-            if step % 5 == 0:  # evaluation may change buffers and weights, too
-                with torch.no_grad():
-                    module.eval()(torch.from_numpy(given.x_validation.copy()))
-        with torch.no_grad():
-            outputs = tensor_of(module.eval()(torch.from_numpy(given.x_test.copy())))
-    return module.state_dict(), outputs.softmax(-1).numpy()
-
-
 @pytest.mark.parametrize("name", classes("sound.py"))
 def test_ten_steps_are_those_of_plain_pytorch(name):
     given = problem()
     one = job(build_of(found(name, "sound.py"), given))
     outcome = run.train(given, one)
     assert outcome.error is None
-    weights, probabilities = trained_plainly(given, one)
+    module, outputs, *_ = plain_pytorch.trained(given, one, tensor_of)
+    weights, probabilities = module.state_dict(), outputs.softmax(-1).numpy()
     assert outcome.weights.keys() == weights.keys()
     for key, expected in weights.items():
         tolerance = 2e-2 if name == "Half" else 2e-5

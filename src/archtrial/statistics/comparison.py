@@ -146,7 +146,7 @@ def expectations(
                 resampled=found.T,
                 examples=None
                 if filled is None
-                else product(ranking.weights(efforts).T, filled).T,
+                else product(filled, ranking.weights(efforts)),
                 fall=_divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
