@@ -20,7 +20,9 @@ from archtrial.records import (
     tensorboard_events,
     trackers,
 )  # fmt: skip
+from archtrial.records.columns import names_a_score
 from archtrial.records.formats import open_file
+from archtrial.records.measures import measure
 from archtrial.records.sources import open_source
 from tests.records import test_fuzz_readers as made
 
@@ -630,6 +632,26 @@ def test_what_tells_configurations_is_kept_beside_what_was_measured(tmp_path):
     assert set(found.spaces["mlp"]) == {"lr", "segments"}
     assert [arm["fresh_seeds"] for arm in found.understood.arms] == [24, 24]
     assert "'kurtosis' differs between runs" in " ".join(found.understood.notes)
+
+
+def test_seeds_of_two_runs_that_are_alike_do_not_tell_what_was_measured(tmp_path):
+    # Each draw has two seeds, and each seed two values of a column of no known name.
+    frames = [plain(seed=seed, segments=part) for seed in (1, 2) for part in (3.5, 4.5)]
+    frame = pd.concat(frames, ignore_index=True)
+    frame["val_acc"] += np.random.default_rng(0).normal(scale=0.001, size=len(frame))
+    found = read(written(tmp_path, frame))
+    assert set(found.spaces["mlp"]) == {"lr", "segments"}
+    assert [arm["configurations"] for arm in found.understood.arms] == [24, 24]
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [("val_acc_std", None), ("-val_loss", False), ("one_minus_acc", True),
+     ("1-acc", True), ("rank_test_score", None)],
+)  # fmt: skip
+def test_signs_complements_and_ranks(name, lower):
+    assert measure(name).lower_is_better is lower
+    assert names_a_score("rank_test_score")
 
 
 def test_percent_in_the_name_and_declared_is_percent(tmp_path):
