@@ -28,7 +28,7 @@ _SETTINGS = (
 _ASIDE = {
     "wandb-metadata.json", "package.json", "requirements.txt", "overrides.yaml",
     "basic-variant-state", "experiment_state", "output.log", "readme.txt",
-    "searcher-state", "diff.patch", "conda-environment.yaml", "error.txt",
+    "searcher-state", "search_gen_state", "diff.patch", "conda-environment.yaml", "error.txt",
     "wandb-events.jsonl", "tuner.pkl", "notes.txt", "log.txt", "env.txt",
 }  # fmt: skip
 """Files, or beginnings of their names, that hold no scores."""
@@ -130,7 +130,25 @@ def _open_folder(folder: Path) -> Table:
             f"Cut off, and read up to there: {len(set(cut))} event files, such as"
             f" {cut[0]}."
         )
-    return dataclasses.replace(table, notes=(*table.notes, *notes))
+    return dataclasses.replace(
+        table, notes=(*table.notes, *notes), not_random=_tuned_by(folder, files)
+    )
+
+
+def _tuned_by(folder: Path, files: Sequence[Path]) -> str | None:
+    """Returns what a tuner that may adapt left beside its runs; None without any."""
+    for file in files:
+        if file.name.startswith(("searcher-state", "search_gen_state")):
+            return (
+                f"{folder} has {file.name} of a searcher of Ray Tune's, and does not say"
+                " of which"
+            )
+        if file.parent.name.startswith("sweep-") and file.name.startswith("config-"):
+            return (
+                f"{folder} has {file.parent.name}, a sweep of W&B's, and does not say by"
+                " which method it drew"
+            )
+    return None
 
 
 def _files(folder: Path) -> list[Path]:
