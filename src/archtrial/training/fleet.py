@@ -239,7 +239,9 @@ def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
                 pairs += [
                     (f"the gradient of {name}", mine, theirs, least)
                     for (name, mine), (_, theirs) in zip(
-                        stack.named(momenta[index]), stack.named(momentum), strict=True
+                        stack.named(momenta[index].clone()),
+                        stack.named(momentum),
+                        strict=True,
                     )
                 ]
                 pairs += [
@@ -325,7 +327,10 @@ class Stack:
         self._modules = modules
         self._module = modules[0]
         rows = [run.flatten(module)[0] for module in modules]
-        self.values = torch.cat(rows)
+        # A row begins at an even place, so that it can be viewed as complex numbers.
+        width = rows[0].shape[1]
+        self.values = rows[0].new_empty(len(rows), width + width % 2)[:, :width]
+        torch.cat(rows, out=self.values)
         # In the order of `run.flatten`, where complex parameters come first.
         self._shapes = dict(
             sorted(
@@ -833,6 +838,7 @@ def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.linear: stacked.linear,
+    functional.embedding: stacked.embedding,
     functional.conv1d: _convolution,
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,
