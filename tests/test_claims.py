@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_judged(tmp_path):
 
 
 def test_a_margin_in_percent_is_refused(tmp_path):
-    with pytest.raises(ProtocolError, match=r"1 points are 0\.01"):
+    with pytest.raises(ProtocolError, match=r"1 in percent is 0\.01"):
         study(tmp_path / "study", margin=1)
     assert not (tmp_path / "study").exists()
 

@@ -274,8 +274,8 @@ def _changed(
 def _check_apart(names: Sequence[str], place: str) -> None:
     if len(set(names)) < len(names):
         raise RecordsError(
-            f"an arm of {place} is compared with others",
-            f"{', '.join(names)} has one twice",
+            f"no arm of {place} is compared with itself",
+            f"{max(names, key=names.count)!r} is named twice",
         )
 
 
@@ -284,7 +284,7 @@ def _known(name: str, names: Sequence[str], place: str) -> str:
         return name
     near = get_close_matches(name, names, 1)
     raise RecordsError(
-        f"{place} has an arm {name!r}",
+        f"{place} has no arm {name!r}",
         f"it has {', '.join(names)}",
         f"Did you mean {near[0]!r}?" if near else "",
     )

@@ -6,6 +6,7 @@ JSON or CSV files. Of any other folder it is said what lies in it.
 """
 
 import dataclasses
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,7 @@ def _check_name(place: str) -> None:
 def _open_folder(folder: Path) -> Table:
     for mlflow in (folder, folder / "mlruns"):
         if mlflow.is_dir() and trackers.is_mlflow(mlflow):
+            _check_alone(folder, mlflow)
             return trackers.open_mlflow(mlflow)
     files = _files(folder)
     bases = [
@@ -149,6 +151,23 @@ def _tuned_by(folder: Path, files: Sequence[Path]) -> str | None:
                 " which method it drew"
             )
     return None
+
+
+def _check_alone(folder: Path, mlflow: Path) -> None:
+    """Refuses to choose MLflow's folder where tables of runs may lie beside it."""
+    beside = [
+        file
+        for file in (sorted(folder.iterdir()) if mlflow != folder else [])
+        if file.is_file() and not file.name.startswith(".")
+    ]
+    tables = [file.name for file in _scored(beside)]
+    if tables:
+        raise RecordsError(
+            "a source is one table of runs",
+            f"{folder} has mlruns, {', '.join(tables[:6])}",
+            f"Give one: {shlex.quote(str(mlflow))}"
+            f" or {shlex.quote(str(folder / tables[0]))}.",
+        )
 
 
 def _files(folder: Path) -> list[Path]:
