@@ -596,3 +596,91 @@ def test_a_workload_and_its_variant_are_judged_in_one_command(
     assert found["paired"]
     if effect is not None:
         assert found["effect"]["estimate"] == pytest.approx(effect, abs=2e-4)
+
+
+# What may number repeats, and endings in words.
+
+
+def repeated(name, values=(0, 1, 2)):
+    table = pd.read_csv(case("05_measured_columns.csv"))
+    table = table[["model", "lr", "weight_decay", "val_acc"]]
+    return pd.concat(
+        [
+            table.assign(**{name: value, "val_acc": table["val_acc"] + 0.001 * i})
+            for i, value in enumerate(values)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["replicate", "fold", "init", "cc", "variant", "rep_no", "k"]
+)
+def test_what_comes_at_every_draw_may_number_repeats(tmp_path, name):
+    repeated(name).to_csv(tmp_path / "t.csv", index=False)
+    message = said(tmp_path / "t.csv")
+    assert f"--seed-column {name}" in message
+    assert f"--where {name}=0" in message
+    assert f"--hyperparameters lr,weight_decay,{name}" in message
+    once = read([tmp_path / "t.csv"], wanted=Wanted(seed=name))
+    assert [arm["configurations"] for arm in once.understood.arms] == [24, 24]
+    assert read([tmp_path / "t.csv"], where=[f"{name}=0"]).paired
+    every = ("lr", "weight_decay", name)
+    tuned = read([tmp_path / "t.csv"], wanted=Wanted(hyperparameters=every))
+    assert [arm["configurations"] for arm in tuned.understood.arms] == [72, 72]
+
+
+def test_folds_beside_seeds_are_asked_about(tmp_path):
+    table = repeated("seed")
+    other = table.assign(fold=1, val_acc=table["val_acc"] + 0.003)
+    pd.concat([table.assign(fold=0), other]).to_csv(tmp_path / "t.csv", index=False)
+    message = said(tmp_path / "t.csv")
+    assert "--where fold=0" in message
+    assert "--seed-column" not in message
+    assert read([tmp_path / "t.csv"], where=["fold=0"]).paired
+
+
+def test_an_unknown_measurement_of_repeats_is_asked_about(tmp_path):
+    table = repeated("seed").drop(columns="seed")
+    table["zeta"] = np.random.default_rng(0).normal(size=len(table))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    message = said(tmp_path / "t.csv")
+    assert "If it was measured: --hyperparameters lr,weight_decay;" in message
+    own = Wanted(hyperparameters=("lr", "weight_decay"))
+    found = read([tmp_path / "t.csv"], wanted=own)
+    assert [arm["configurations"] for arm in found.understood.arms] == [24, 24]
+
+
+def test_a_grid_of_tuned_names_is_no_question(tmp_path):
+    read([case("11_complete_grid.csv")])
+    repeated("kernel", (3, 5, 7)).to_csv(tmp_path / "t.csv", index=False)
+    assert read([tmp_path / "t.csv"]).paired
+
+
+def test_a_flag_may_say_what_a_run_failed_of(tmp_path):
+    table = pd.read_csv(case("05_measured_columns.csv"))
+    table["crashed"] = ""
+    table.loc[30:38, "crashed"] = "oom"
+    table.loc[39, "crashed"] = "strange"
+    table["outcome"] = "fine"
+    table["status"] = "finished"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = read([tmp_path / "t.csv"])
+    assert [arm["diverged"] for arm in found.understood.arms] == [0, 9]
+    assert "crashed is 'strange' in 1 rows" in notes(found)
+    assert "outcome is 'fine' in 48 rows" in notes(found)
+    assert "--status-column outcome" in notes(found)
+
+
+def test_a_limit_of_time_is_no_failure(tmp_path):
+    table = pd.read_csv(case("05_measured_columns.csv"))
+    table.assign(timeout=3600).to_csv(tmp_path / "t.csv", index=False)
+    found = read([tmp_path / "t.csv"])
+    assert [arm["diverged"] for arm in found.understood.arms] == [0, 0]
+
+
+def test_a_budget_that_follows_from_the_arm_is_said_to_count(tmp_path):
+    table = pd.read_csv(case("05_measured_columns.csv"))
+    table["epochs"] = table["model"].map({"mlp": 20, "cnn": 100})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert "'epochs' follows from the arm" in notes(read([tmp_path / "t.csv"]))
+    assert "what it changes counts as the arm's" in notes(read([tmp_path / "t.csv"]))

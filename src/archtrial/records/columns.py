@@ -342,6 +342,11 @@ def tuned(name: str) -> bool:
     return bool(_PREFIX.match(name) or _TUNED & set(words(name)))
 
 
+def marked(name: str) -> bool:
+    """Says whether a tracker's prefix says that a column is a hyperparameter."""
+    return bool(_PREFIX.match(name))
+
+
 def counting(name: str) -> bool:
     """Says whether a name is one of a counter of rows, or of nothing."""
     said = set(words(name))

@@ -138,7 +138,10 @@ def told_apart(
     for name in list(kept):
         if kept[name].groupby(frame["arm"]).nunique().max() < 2:
             kept.pop(name)
-            left[name] = f"{_shown(name)} follows from the arm: no hyperparameter."
+            left[name] = (
+                f"{_shown(name)} follows from the arm: no hyperparameter, and what it"
+                " changes counts as the arm's."
+            )
         elif _counts_rows(name, kept[name], frame["arm"]):
             kept.pop(name)
             left[name] = f"{_shown(name)} counts the rows, and is left out." + _else(

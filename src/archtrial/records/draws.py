@@ -1,7 +1,12 @@
-"""Whether configurations are independent draws: those of a grid, or a tuner, are not."""
+"""Whether configurations look like independent draws.
+
+A grid does not, nor what a tuner chose, nor the repeats of one draw.
+"""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +14,19 @@ from pandas.api.types import is_numeric_dtype
 from scipy import stats
 
 from archtrial.errors import RecordsError
+from archtrial.records import columns as naming
+from archtrial.records import scores
+from archtrial.records.configurations import HYPER
 
-__all__ = ["noticed", "swept"]
+__all__ = ["check_repeated", "noticed", "swept"]
 
 _MOST_LEVELS = 12
+"""Draws from a range have more values than that; a grid has fewer."""
+_MOST_NUMBERS = 20
+"""Repeats that are numbered have fewer numbers; what was measured has more."""
+_AGAIN = {"fold", "split", "replicate", "rep", "reps", "repetition", "init", "restart"}
+"""Words of what was repeated; nobody tunes it."""
+_MOSTLY = 0.75
 _WHOLE = 0.8
 """A product of levels of which so much was tried is a grid."""
 _LEVEL = 1e-4
@@ -78,6 +92,56 @@ def noticed(
         " verdict is about trials drawn from these very values, and the interval does"
         " not know what lies between them."
     ]
+
+
+def check_repeated(
+    kept: Mapping[str, pd.Series], frame: pd.DataFrame, place: str
+) -> None:
+    """Asks about a column that comes with all its values at each draw of all else.
+
+    Draws from a range do not come twice, so it numbers repeats, folds or starts, or
+    else was tried on purpose at each draw: as a part of the configuration it would
+    multiply the trials that the verdict counts.
+
+    Raises:
+        RecordsError: There is such a column.
+    """
+    tuned = [name for name in kept if naming.tuned(name)]
+    for name in [n for n in kept if n not in tuned and not naming.marked(n)]:
+        again = bool(_AGAIN & set(naming.words(name)))
+        rest = [other for other in kept if other != name]
+        for told in (rest, tuned):
+            values = [kept[n].groupby(frame["arm"]).nunique().max() for n in told]
+            if not told or not (again or max(values) > _MOST_LEVELS):
+                continue
+            keys = pd.DataFrame({"arm": frame["arm"], **{n: kept[n] for n in told}})
+            draws = keys.groupby(list(keys), dropna=False, sort=False).ngroup()
+            varied = kept[name].groupby(draws).nunique()
+            usual = varied.mode().max()
+            if usual < 2 or len(varied) < 4 or (varied == usual).mean() < _MOSTLY:
+                continue
+            first = scores.texts(frame[HYPER + name]).iloc[0]
+            where = shlex.join(["--where", f"{name}={first}"])
+            ways = [f"if one of its values is enough: {where}"]
+            if kept[name].nunique() > _MOST_NUMBERS:
+                ways = [f"if it was measured: {_tuned_were(rest)}"]
+            elif "seed" not in frame:
+                seeds = shlex.join(["--seed-column", name])
+                ways.insert(0, f"if it numbers repeats: {seeds}")
+            ways.append(f"if it was tuned: {_tuned_were(kept)}")
+            way = "; ".join(ways)
+            raise RecordsError(
+                "what a configuration is made of is told by the table",
+                f"{place}: {name} takes {usual} values at each draw of"
+                f" {', '.join(told[:4])}, so that it may number repeats of one"
+                " configuration",
+                f"{way[0].upper()}{way[1:]}.",
+            )
+
+
+def _tuned_were(names: Sequence[str] | Mapping[str, Any]) -> str:
+    """Returns the option that names what was tuned, as a shell takes it."""
+    return shlex.join(["--hyperparameters", ",".join(names)])
 
 
 def swept(frame: pd.DataFrame, paired: bool, place: str) -> list[str]:

@@ -13,7 +13,16 @@ import pandas as pd
 
 from archtrial.errors import RecordsError
 
-__all__ = ["ENDINGS", "check_stand_ins", "declared", "ended", "says_failed"]
+__all__ = [
+    "ENDINGS",
+    "check_stand_ins",
+    "declared",
+    "ended",
+    "flag",
+    "flagged",
+    "says_failed",
+    "unread",
+]
 
 ENDINGS = ("finished", "failed", "unfinished")
 """What a status may mean."""
@@ -188,8 +197,6 @@ def flagged(name: str, cells: pd.Series) -> pd.Series:
         name: The column's, of which `flag` knows something.
         cells: Its texts; "" where they are missing.
 
-    Raises:
-        RecordsError: A cell is neither yes nor no.
     """
     kind = flag(name)
     if kind == "message":
@@ -202,12 +209,40 @@ def flagged(name: str, cells: pd.Series) -> pd.Series:
         zero = cells.map(lambda text: text in ("0", "0.0", "0:0") or not text)
         return zero.map({True: "", False: "failed"})
     lower = cells.str.lower()
+    if kind == "failed" and _texts(lower):
+        # What a run failed of, in place of yes.
+        return lower.map(lambda t: "failed" if t in _YES or says_failed(t) else "")
     if not lower.isin([*_YES, *_NO, ""]).all():
-        return pd.Series("", index=cells.index)  # a loss named "error", a time, a text
+        return pd.Series("", index=cells.index)  # a time, a number of failures
     if kind == "failed":
         return lower.isin(_YES).map({True: "failed", False: ""})
     ending = "failed" if "succe" in name.lower() else "unfinished"
     return lower.isin(_NO).map({True: ending, False: ""})
+
+
+def _texts(lower: pd.Series) -> bool:
+    """Says whether cells hold words other than yes and no."""
+    other = lower[~lower.isin([*_YES, *_NOTHING, *_NO])]
+    return bool(len(other)) and bool(pd.to_numeric(other, errors="coerce").isna().all())
+
+
+def unread(name: str, cells: pd.Series) -> pd.Series:
+    """Returns the cells of a column of endings in which nothing known stands.
+
+    Args:
+        name: The column's, of which `flag` knows something.
+        cells: Its texts.
+    """
+    lower = cells.str.lower()
+    kind = flag(name)
+    if kind not in ("word", "failed") or (kind == "failed" and not _texts(lower)):
+        return cells[:0]
+    plain = {*_NOTHING, *(() if kind == "word" else (*_YES, *_NO))}
+    known = {
+        text: text.lower() in plain or _meaning(_plain(text), {}) is not None
+        for text in dict.fromkeys(cells)
+    }
+    return cells[~cells.map(known)]
 
 
 def says_failed(word: str) -> bool:

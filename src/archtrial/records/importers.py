@@ -8,10 +8,12 @@ configurations of two arms have the same draw. All of that is said in `Understoo
 for whoever paid for the runs to check before believing a verdict.
 """
 
+import collections
 import dataclasses
 import hashlib
 import itertools
 import json
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -182,6 +184,8 @@ def read(
         )
         unvarying += [name for name in left_away if name not in unvarying]
         notes += left_away.values()
+        if not {"configuration", "pair", "repeat"} & set(frame):
+            draws.check_repeated(hyperparameters, frame, place)
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
@@ -331,6 +335,7 @@ def _gather(
     )
     rows = kept = 0
     frames: list[pd.DataFrame] = []
+    unread = collections.Counter[tuple[str, str]]()
     beside = [n for n in found.unused if "[" not in n and not naming.counting(n)]
     beside = sorted(beside)[:_MOST_BESIDE]
     swept = ["Sweep"] if {"Name", "Sweep"} <= set(table.columns) else []
@@ -345,7 +350,10 @@ def _gather(
         for column in swept:
             frame["sweep"] = scores.texts(chosen[column])
         for column in found.flags:
-            ended = endings.flagged(naming.short(column), scores.texts(chosen[column]))
+            cells = scores.texts(chosen[column])
+            ended = endings.flagged(naming.short(column), cells)
+            odd = endings.unread(naming.short(column), cells)
+            unread.update((column, word) for word in odd)
             before = frame.get("flagged", "")
             # One that failed failed, whatever another column says.
             frame["flagged"] = np.where(ended == "failed", ended, before)
@@ -383,6 +391,11 @@ def _gather(
     if frame.empty:
         _no_row_left(table, filters)
     notes = list(table.notes)
+    notes += [
+        f"{column} is {word!r} in {count} rows, which says nothing of how a run ended,"
+        f" and is passed over. If it does: {shlex.join(['--status-column', column])}."
+        for (column, word), count in unread.most_common(3)
+    ]
     if "step" in found.roles and not set(table.columns) >= _RUNS_TABLE:
         before = len(frame)
         frame = _last_steps(frame)
