@@ -453,8 +453,9 @@ def build(problem: Problem, job: Job) -> nn.Module:
 
 
 def prepared(module: nn.Module, num_outputs: int) -> nn.Module:
-    """Returns a module as it is trained: in single precision, with a batch of its own
-    in each call, and of what it returns the (batch, num_outputs) float32 outputs.
+    """Returns a module in single precision that each call gives a batch of its own.
+
+    It returns (batch, num_outputs) float32, taken from whatever it returned before.
     """
     module = _in_single_precision(module)
     module.register_forward_pre_hook(_own_inputs, prepend=True)
