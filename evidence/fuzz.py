@@ -119,7 +119,9 @@ def chunk(task: tuple[str, int, int]) -> tuple[str, dict[str, int], list[list[An
             signal.alarm(LONGEST)
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # those of libraries, about nonsense
+                    warnings.simplefilter(
+                        "ignore"
+                    )  # those of libraries, about nonsense
                     reads(number)
                 outcomes["read"] += 1
             except (UserError, pydantic.ValidationError):
@@ -155,7 +157,9 @@ def main() -> None:
         for name in names
     )
     began = time.monotonic()
-    found: dict[str, collections.Counter[str]] = {n: collections.Counter() for n in names}
+    found: dict[str, collections.Counter[str]] = {
+        n: collections.Counter() for n in names
+    }
     faults: list[list[Any]] = []
     with multiprocessing.Pool(arguments.processes, maxtasksperchild=50) as pool:
         for name, outcomes, wrong in pool.imap_unordered(chunk, tasks):

@@ -7,6 +7,9 @@ from torch import nn
 
 from archtrial.training import recipe, run
 
+# As a share of the whole gradient's norm: sums of float32 are known to about 1e-6 of it.
+ROUNDING = 1e-5
+
 
 def rate(step, steps, warmup=0.05):
     """The share of the learning rate in a step from 0: up in a line, down in a cosine."""
@@ -23,7 +26,7 @@ def only(returned):
 def trained(given, one, outputs_of=only, evaluate_every=5):
     """Trains one run's module with torch's own AdamW, clipping and losses.
 
-    The order of examples is the run's own; of masks of dropout there may be none.
+    The order of examples is the run's own, masks of dropout are torch's own.
 
     Args:
         given: The problem, with a recipe of AdamW and a cosine.
@@ -33,7 +36,7 @@ def trained(given, one, outputs_of=only, evaluate_every=5):
 
     Returns:
         The module, its outputs for the test inputs, its state_dict before training, and
-        the names of the parameters whose gradient was nothing but rounding all along.
+        by parameter which of its values ever had a gradient that was more than rounding.
     """
     wanted = recipe.settled(given.recipe, one.hyperparameters)
     x_train = torch.from_numpy(given.x_train)
@@ -45,6 +48,9 @@ def trained(given, one, outputs_of=only, evaluate_every=5):
         module = one.build()
         if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             module(x_train[:2].clone())
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout) and "dropout" in one.hyperparameters:
+            layer.p = one.hyperparameters["dropout"]
     before = {name: value.clone() for name, value in module.state_dict().items()}
     optimizer = torch.optim.AdamW(
         module.parameters(),
@@ -55,7 +61,10 @@ def trained(given, one, outputs_of=only, evaluate_every=5):
     orders = recipe.batches(
         given.recipe, len(x_train), given.batch_size, one.order_seed
     )
-    idle = {name for name, _ in module.named_parameters()}
+    driven = {
+        name: torch.zeros_like(parameter, dtype=torch.bool)
+        for name, parameter in module.named_parameters()
+    }
     with run.own_noise(one.noise_seed, "cpu"):
         for step in range(given.steps):
             rows = next(orders)
@@ -73,16 +82,14 @@ def trained(given, one, outputs_of=only, evaluate_every=5):
             norm = nn.utils.clip_grad_norm_(
                 module.parameters(), given.recipe.gradient_clip
             )
-            idle -= {
-                name
-                for name, parameter in module.named_parameters()
-                if parameter.grad is not None
-                and parameter.grad.norm() > 1e-6 * min(norm, given.recipe.gradient_clip)
-            }
+            least = ROUNDING * min(float(norm), given.recipe.gradient_clip)
+            for name, parameter in module.named_parameters():
+                if parameter.grad is not None:
+                    driven[name] |= parameter.grad.abs() > least
             optimizer.step()
             if (step + 1) % evaluate_every == 0:
                 with torch.no_grad():
                     module.eval()(torch.from_numpy(given.x_validation.copy()))
         with torch.no_grad():
             outputs = outputs_of(module.eval()(torch.from_numpy(given.x_test.copy())))
-    return module, outputs, before, idle
+    return module, outputs, before, driven

@@ -2,14 +2,17 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from importlib import resources
 
 import jsonschema
 import numpy as np
 import pytest
 
-from archtrial import Protocol, Study, judge, judge_study
-from archtrial.errors import ProtocolError, RecordsError
+from archtrial import Protocol, Study, cli, judge, judge_study
+from archtrial.errors import ProtocolError, RecordsError, StudyError
 from archtrial.records.store import Store
 from archtrial.records.table import CurvePoint, Run
 from archtrial.space import Real
@@ -271,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_judged(tmp_path):
 
 
 def test_a_margin_in_percent_is_refused(tmp_path):
-    with pytest.raises(ProtocolError, match=r"1 points are 0\.01"):
+    with pytest.raises(ProtocolError, match=r"1 in percent is 0\.01"):
         study(tmp_path / "study", margin=1)
     assert not (tmp_path / "study").exists()
 
@@ -317,3 +320,281 @@ def test_only_arms_of_the_trial_are_deterministic():
         Protocol(
             data="mine", baseline="plain", challengers="tweak", deterministic="plane"
         )
+
+
+NETS = '''
+from torch import nn
+
+
+class Slow(nn.Module):
+    """Its inputs are scaled down: it learns little in few steps."""
+
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(num_inputs, 32), nn.ReLU(), nn.Linear(32, num_outputs)
+        )
+
+    def forward(self, x):
+        return self.layers(0.05 * x)
+
+
+class Still(Slow):
+    def forward(self, x):
+        return self.layers(0.001 * x)
+
+
+class Fast(Slow):
+    def forward(self, x):
+        return self.layers(x)
+'''
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder of one's own with two architectures and a data set of four classes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NETS)
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(600, 8)).astype(np.float32)
+    y = 2 * (x[:, 0] > 0) + (x[:, 1] > 0)
+    np.savez(tmp_path / "four.npz", x=x, y=y)
+    return tmp_path
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Runs a command line; returns its exit status and what it printed."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["archtrial", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        printed = capsys.readouterr()
+        return left.value.code, printed.out, printed.err
+
+    return call
+
+
+SMALL = ("--configurations", "8", "--effort", "2", "--workers", "1")
+ARMS = ("--baseline", "nets.py:Slow", "--challenger", "nets.py:Fast")
+
+
+def lines(text):
+    return " ".join(text.split())
+
+
+def test_a_study_too_short_says_what_settles_it_and_that_works(here, typed):
+    short = ("run", "--data", "four.npz", *ARMS, "--steps", "15", *SMALL)
+    status, printed, _ = typed(*short, "--study", "short")
+    assert status == 0
+    first = lines(printed)
+    assert first.startswith("warning: Slow was still learning")
+    said = first.index("--ladder 1,4, with the same command and another --study")
+    assert said < first.index("Fast beats Slow by")
+    assert "(strong)" not in first
+    page = (here / "short" / "report.html").read_text()
+    assert "levelled off" not in page
+    assert page.index("--ladder 1,4") < page.index("<figure")
+    # What it says to type is typed.
+    status, printed, _ = typed(*short, "--ladder", "1,4", "--study", "longer")
+    assert status == 0
+    (found,) = json.loads((here / "longer" / "verdict.json").read_text())["comparisons"]
+    assert [rung["rung"] for rung in found["ladder"]["rungs"]] == [1, 4]
+    # So few configurations leave it open: it is no strong finding still.
+    assert found["ladder"]["reaches"] == "unknown"
+    assert not found["strong"]
+    first = lines(printed)
+    assert first.startswith("warning: Slow was still learning")
+    assert "--ladder 1,16, with the same command and another --study" in first
+
+
+def test_a_baseline_that_learned_nothing_is_not_compared(here, typed):
+    status, printed, _ = typed(
+        "run", "--data", "four.npz", "--baseline", "nets.py:Still", "--challenger",
+        "nets.py:Fast", "--steps", "15", *SMALL, "--study", "still",
+    )  # fmt: skip
+    assert status == 0
+    first = lines(printed)
+    assert first.startswith(
+        "not assessable Fast and Still cannot be compared: Still had"
+    )
+    assert "--ladder 1,4, with the same command and another --study" in first
+    page = (here / "still" / "report.html").read_text()
+    assert "levelled off" not in page
+    assert "the answer is the same" not in page
+    assert page.index("--ladder 1,4") < page.index("<figure")
+
+
+def test_enough_steps_need_no_such_warning(here, typed):
+    status, printed, _ = typed(
+        "run", "--data", "four.npz", *ARMS, "--steps", "400", *SMALL, "--study", "long"
+    )
+    assert status == 0
+    assert "learned nothing" not in printed
+    assert "only begun" not in printed
+    assert "--ladder" not in printed
+
+
+def leaking(place, *, copies, tests, learnable=False):
+    """Writes a data set of which some test rows are rows of training."""
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(600 + tests, 8)).astype(np.float32)
+    y = (x[:, 0] > 0 if learnable else generator.random(len(x)) > 0.5).astype(int)
+    x[600 : 600 + copies], y[600 : 600 + copies] = x[:copies], y[:copies]
+    np.savez(
+        place, x_train=x[:500], y_train=y[:500], x_validation=x[500:600],
+        y_validation=y[500:600], x_test=x[600:], y_test=y[600:],
+    )  # fmt: skip
+
+
+def of_arrays(place, folder):
+    declared = Protocol(
+        data=str(place), baseline="linear", challengers=["mlp(width=64)"], steps=80,
+        configurations=8, effort=2,
+    )  # fmt: skip
+    made = Study(declared, folder)
+    made.run()
+    return made
+
+
+def test_a_test_set_of_copies_is_no_test_set(tmp_path):
+    leaking(tmp_path / "leak.npz", copies=48, tests=48)
+    (found,) = of_arrays(tmp_path / "leak.npz", tmp_path / "leak").verdict.comparisons
+    assert found["verdict"] == "not_assessable"
+    assert "48 of 48 test examples are copies" in found["reason"]
+    assert "48 of 48 test examples are copies" in found["sentence"]
+
+
+def test_a_single_copy_is_a_warning(tmp_path):
+    leaking(tmp_path / "one.npz", copies=1, tests=500, learnable=True)
+    (found,) = of_arrays(tmp_path / "one.npz", tmp_path / "one").verdict.comparisons
+    assert "copies" not in (found["reason"] or "")
+    assert any("1 of 500 test examples" in warning for warning in found["warnings"])
+
+
+def test_shares_in_percent_are_refused_wherever_they_are_typed(here, typed):
+    status, _, said = typed("run", "--data", "four.npz", *ARMS, "--margin", "1")
+    assert (status, "0.01" in said) == (2, True)
+    assert not (here / "studies").exists()
+    rows = ["arm,seed,learning_rate,val_acc,test_acc"]
+    for arm, gain in (("a", 0.0), ("b", 0.1)):
+        rows += [
+            f"{arm},{i},{0.001 * (i + 1)},{0.5 + gain + i / 100},{0.5 + gain + i / 99}"
+            for i in range(16)
+        ]
+    (here / "runs.csv").write_text("\n".join(rows))
+    judged = ("judge", "runs.csv", "--baseline", "a", "--tuner", "random")
+    status, _, said = typed(*judged, "--margin", "1")
+    assert (status, "0.01" in said) == (2, True)
+    status, _, said = typed(*judged, "--percent")
+    assert status == 2
+    assert "percent" in said
+    status, _, said = typed(*judged, "--margin", "0.01")
+    assert (status, said) == (0, "")
+
+
+def test_the_baseline_that_was_taken_is_said(tmp_path, typed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, said = typed("run", "--challenger", "cnn", "--steps", "2", *SMALL)
+    assert status == 0
+    assert said.startswith("baseline: mlp, since none was named (--baseline)")
+
+
+@pytest.mark.parametrize(
+    ("score", "says"),
+    [
+        (lambda arm, seed: math.nan, "diverged"),
+        (lambda arm, seed: 0.5, "the same"),
+        (
+            lambda arm, seed: math.nan if arm == "plain" else 0.5 + seed % 97 / 1e3,
+            "plain",
+        ),
+    ],
+)
+def test_nothing_to_tell_is_told_twice(tmp_path, score, says):
+    def trainer(arm, configuration, seed, steps):
+        return {"validation": score(arm.name, seed), "test": score(arm.name, seed)}
+
+    declared = Protocol(
+        data="mine", baseline="plain", challengers=["tweak"], steps=10, effort=2,
+        configurations=8,
+    )  # fmt: skip
+    for _ in range(2):
+        made = Study(declared, tmp_path / "study", trainer=trainer)
+        made.run()
+        (found,) = made.verdict.comparisons
+        assert found["verdict"] == "not_assessable"
+        assert says in found["reason"]
+        assert says in made.report(tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("size", "works"), [(1e99, True), (1e155, False), (1e300, False)]
+)
+def test_values_of_any_size_are_judged_or_refused(tmp_path, size, works):
+    def trainer(arm, configuration, seed, steps):
+        level = 1.0 if arm.name == "tweak" else 2.0
+        noise = np.random.default_rng(seed).normal()
+        return {"validation": size * (level + noise / 99), "test": size * level + noise}
+
+    declared = Protocol(
+        data="mine", baseline="plain", challengers=["tweak"], steps=10, effort=2,
+        configurations=8, metric="mae",
+    )  # fmt: skip
+    made = Study(declared, tmp_path / "study", trainer=trainer)
+    if not works:
+        with pytest.raises((RecordsError, StudyError), match=r"size|squares"):
+            made.run()
+        return
+    made.run()
+    assert made.verdict.effect["estimate"] > 0.1 * size
+
+
+def test_parts_of_the_space_with_four_pairs_are_too_few(tmp_path):
+    trainer = KnownTruth({"plain": Surface(peak=0.80), "tweak": Surface(peak=0.85)})
+    declared = Protocol(
+        data="known truth", baseline="plain", challengers=["tweak"],
+        space=dict(trainer.space), configurations=8, effort=2, steps=100,
+    )  # fmt: skip
+    made = Study(declared, tmp_path / "study", trainer=trainer)
+    made.run()
+    (found,) = made.verdict.comparisons
+    assert found["verdict"] == "architecture"
+    few = [row for row in found["robustness"]["rows"] if row["kind"] == "half"]
+    assert few
+    assert all(row["p_value"] > 0.05 for row in few)
+    assert all(row["standing"] == "too few" for row in few)
+    assert found["robustness"]["lost"] == []
+    page = made.report(tmp_path / "page.html").read_text()
+    assert "the gain is lost" not in page
+    assert "loses the gain" not in page
+    assert "too few configurations" in page
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
+def test_a_folder_of_another_user_is_judged_though_it_cannot_be_recorded(tmp_path):
+    study(tmp_path / "study")
+    for place in (tmp_path, *tmp_path.parents):
+        if place != place.parent:
+            place.chmod(place.stat().st_mode | 0o055)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "study").glob("*.*")}
+    script = (
+        "import os, sys\n"
+        "from archtrial import judge_study\n"
+        "judge_study(sys.argv[1])\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "found = judge_study(sys.argv[1], margin=0.02)\n"
+        "print(*found.evidence.notes, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "study"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "not recorded in the study" in done.stdout
+    assert "was judged once with other settings" in done.stdout
+    after = {path.name: path.read_bytes() for path in (tmp_path / "study").glob("*.*")}
+    assert after == before

@@ -785,3 +785,13 @@ def test_told_to_end_it_leaves_nothing_running(tmp_path, number, status, says, w
         time.sleep(0.05)
     else:
         pytest.fail("the command lives on")
+
+
+def test_python_runs_the_package_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "archtrial", "judge", "nowhere.csv"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no such file: nowhere.csv" in done.stderr

@@ -32,7 +32,7 @@ def rooms():
     return sorted(
         path.stem if path.is_file() else path.name
         for path in ROOT.iterdir()
-        if (path.suffix == ".py" and path.stem != "__init__")
+        if (path.suffix == ".py" and path.stem not in ("__init__", "__main__"))
         or (path / "__init__.py").exists()
     )
 

@@ -131,7 +131,7 @@ def test_percentages_reach_the_margin_and_the_published_scores_as_fractions(tmp_
     (compared,) = fractions.verdict.comparisons
     assert compared["published"]["gap"] == pytest.approx(0.04)
     assert 0.03 < compared["effect"]["estimate"] < 0.05
-    with pytest.raises(ProtocolError, match=r"1 points are 0\.01"):
+    with pytest.raises(ProtocolError, match=r"1 in percent is 0\.01"):
         judge.judge_sources([path], baseline="A", margin=1)
 
 

@@ -68,6 +68,11 @@ def test_a_protocol_is_frozen():
         Protocol(**LEAST).effort = 2
 
 
+def test_arms_of_the_trial_may_be_declared_deterministic():
+    names = [arm.name for arm in Protocol(**LEAST).arms]
+    assert Protocol(**LEAST, deterministic=names).deterministic == tuple(names)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -119,6 +124,10 @@ def test_a_protocol_is_frozen():
             ["20 outside 16 to 16", "first look"],
         ),
         ({"probes": -1}, ["probes"]),
+        (
+            {"deterministic": ["mlp2"]},
+            ["declared deterministic", "deterministic = ['mlp2']", "the arms are"],
+        ),
         ({"looks": [32, 16]}, ["larger than the one before"]),
         ({"looks": [16, 16, 32]}, ["larger than the one before"]),
         ({"looks": [32]}, ["two or more", "Leave looks out"]),

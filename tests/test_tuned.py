@@ -65,6 +65,31 @@ def test_constants_drawn_while_building_come_back(finished):
         assert [right] == pytest.approx(scores)
 
 
+@pytest.mark.parametrize(
+    "returned",
+    ["(x.real, x)", "{'hidden': x, 'logits': x.real}", "x.real.bfloat16()"],
+    ids=["a tuple", "a dictionary", "in half precision"],
+)
+def test_what_trains_is_loaded(tmp_path, returned):
+    """Whatever form its outputs have, and with complex weights."""
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, input_shape, num_outputs):\n"
+        "        super().__init__()\n"
+        "        weight = torch.randn(64, num_outputs, dtype=torch.cfloat)\n"
+        "        self.weight = torch.nn.Parameter(weight / 8)\n"
+        "    def forward(self, x):\n"
+        "        x = x.flatten(1).to(torch.cfloat) @ self.weight\n"
+        f"        return {returned}\n"
+    )
+    made = study(tmp_path / "study", "digits", f"n={tmp_path}/net.py:Net")
+    model = archtrial.load_tuned(made.folder, "n")
+    assert model.module.weight.is_complex()
+    logits = model(data.load("digits").inputs[:3])
+    assert (logits.shape, logits.dtype) == ((3, 10), torch.float32)
+
+
 def test_it_takes_raw_inputs_and_names_classes(finished):
     raw = data.load("digits")
     model = archtrial.load_tuned(finished.folder, "linear")

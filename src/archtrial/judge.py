@@ -274,8 +274,8 @@ def _changed(
 def _check_apart(names: Sequence[str], place: str) -> None:
     if len(set(names)) < len(names):
         raise RecordsError(
-            f"an arm of {place} is compared with others",
-            f"{', '.join(names)} has one twice",
+            f"no arm of {place} is compared with itself",
+            f"{max(names, key=names.count)!r} is named twice",
         )
 
 
@@ -284,7 +284,7 @@ def _known(name: str, names: Sequence[str], place: str) -> str:
         return name
     near = get_close_matches(name, names, 1)
     raise RecordsError(
-        f"{place} has an arm {name!r}",
+        f"{place} has no arm {name!r}",
         f"it has {', '.join(names)}",
         f"Did you mean {near[0]!r}?" if near else "",
     )
@@ -1024,10 +1024,15 @@ def _beware_of_training(
 
     The arm behind could make up for the gap, if its curve goes on as it rose before
     the learning rate fell; or, where none is ahead, one of them has hardly begun. A
-    ladder, where there is one, answers that better than any curve.
+    ladder answers that better than any curve, unless it leaves it open.
     """
-    if found.effect is None or found.ladder is not None:
+    if found.effect is None:
         return found
+    rung = 1
+    if found.ladder is not None:
+        if found.ladder["reaches"] != "unknown":
+            return found
+        rung = found.ladder["longest"]
     if found.verdict in ("architecture", "baseline", "tuning"):
         gap = abs(found.effect.estimate) - found.margin
         behind = [found.baseline if found.effect.estimate > 0 else found.challenger]
@@ -1046,7 +1051,7 @@ def _beware_of_training(
     warnings = [
         f"{arm} was still learning: while the learning rate was high, the last doubling"
         f" of its training brought {units.size(rises[arm].last)} of validation score."
-        f" A flat end of its curve comes from the schedule. {_longer(protocol)}."
+        f" A flat end of its curve comes from the schedule. {_longer(protocol, rung)}."
         for arm in unfinished
     ]
     steps = protocol.get("steps")

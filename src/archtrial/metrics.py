@@ -129,7 +129,7 @@ def check_margin(margin: float | None, fractions: bool) -> None:
         raise ProtocolError(
             "a margin is a fraction, also where scores are percentages, and at most .2",
             f"margin = {margin:g}",
-            f"Half a point is .005; {margin:g} points are {margin / 100:g}.",
+            f"Half a point is .005; {margin:g} in percent is {margin / 100:g}.",
         )
 
 

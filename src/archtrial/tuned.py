@@ -132,7 +132,7 @@ class Model(torch.nn.Module):
         else:
             prepared = self.preparation(inputs)
         place = next(self.module.parameters()).device
-        outputs = _outputs(self.module(prepared.to(place)))
+        outputs: torch.Tensor = self.module(prepared.to(place))
         if self.classes is not None:
             return outputs
         return outputs.reshape(len(outputs), 1).double() * self._scale + self._center
@@ -146,11 +146,6 @@ class Model(torch.nn.Module):
             return values
         named: np.ndarray = np.array(self.classes)[outputs.argmax(1)]
         return named
-
-
-def _outputs(returned: Any) -> torch.Tensor:
-    outputs: torch.Tensor = returned
-    return outputs.float()
 
 
 def load_tuned(
@@ -211,7 +206,7 @@ def load_tuned(
         found.build, tuple(kept.input_shape), kept.num_outputs, kept.configuration
     )
     with run.own_noise(kept.initial_seed or 0, "cpu"):
-        module = build().to(torch.float32)
+        module = run.prepared(build(), kept.num_outputs)
         inputs = kept.inputs()
         if any(
             isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()

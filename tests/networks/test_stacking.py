@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as users write it
 from torch.nn.utils import parametrizations
+from torch.utils import checkpoint
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
@@ -227,6 +228,51 @@ class DropsPaths(nn.Module):
         return self.out(x + h) + self.last(self.gru(h.view(-1, 8, 8))[0][:, -1])
 
 
+class Masks(nn.Module):
+    """Writes through masks, which are other ones in each run."""
+
+    def __init__(self):
+        super().__init__()
+        self.inp, self.out = nn.Linear(64, 16), nn.Linear(16, 2)
+
+    def forward(self, x):
+        h = self.inp(x).clone()
+        h[h < -1] = 0
+        h[h > 1] = self.out.bias[0]
+        h[:, :8][h[:, :8] > 0.5] = 0.1
+        return self.out(h)
+
+
+class OddComplex(nn.Module):
+    """Complex weights in a row of odd width."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(8, 3, 3, dtype=torch.cfloat)
+        self.scale, self.out = nn.Parameter(torch.ones(1)), nn.Linear(18, 2)
+
+    def forward(self, x):
+        h = self.conv(x.view(-1, 8, 8).to(torch.cfloat)).abs()
+        return self.out(self.scale * h.flatten(1))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inp, self.out = nn.Linear(64, 16), nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.out(checkpoint.checkpoint(self.inp, x, use_reentrant=False))
+
+
+def test_what_a_fleet_cannot_compute_twice_is_named():
+    found = fleet.obstacle(problem(), Checkpointed)
+    assert found == (
+        "it takes up a tensor again when its forward is over, as torch.utils.checkpoint"
+        " does"
+    )
+
+
 def spectral_norm():
     return nn.Sequential(
         parametrizations.spectral_norm(nn.Linear(64, 8)), nn.ReLU(), nn.Linear(8, 2)
@@ -241,7 +287,7 @@ def orthogonal():
 @pytest.mark.parametrize(
     "build",
     [Scalar, Spectral, Encoder, Causal, Residual, Temporal, Scan, DropsPaths,
-     spectral_norm, orthogonal],
+     spectral_norm, orthogonal, Masks, OddComplex],
 )  # fmt: skip
 def test_a_fleet_trains_as_the_loop(build, batch_size, caplog):
     given = problem(

@@ -534,8 +534,9 @@ def test_columns_that_were_named_wrongly(tmp_path, wanted, says):
     ("options", "says"),
     [
         ({"baseline": "C"}, "an arm 'C'"),
+        ({"baseline": "AA"}, "has no arm 'AA'"),
         ({"baseline": "AA"}, "Did you mean 'A'?"),
-        ({"baseline": "A", "challengers": ["A"]}, "twice"),
+        ({"baseline": "A", "challengers": ["A"]}, "'A' is named twice"),
         ({"where": ["lr"]}, "COLUMN=VALUE"),
         ({"where": ["=3"]}, "COLUMN=VALUE"),
         ({"where": ["modell=A"]}, "Did you mean 'model'?"),

@@ -20,7 +20,9 @@ from archtrial.records import (
     tensorboard_events,
     trackers,
 )  # fmt: skip
+from archtrial.records.columns import names_a_score
 from archtrial.records.formats import open_file
+from archtrial.records.measures import measure
 from archtrial.records.sources import open_source
 from tests.records import test_fuzz_readers as made
 
@@ -489,6 +491,33 @@ def test_ray_tunes_table_does_not_say_which_searcher_chose(tmp_path):
     assert read(written(tmp_path, frame)).paired
 
 
+@pytest.mark.parametrize(
+    ("left", "says"),
+    [
+        ("searcher-state-2026-01-01.pkl", "of a searcher of Ray Tune's"),
+        ("search_gen_state-2026-01-01.json", "of a searcher of Ray Tune's"),
+        ("wandb/sweep-x1y2/config-abc.yaml", "a sweep of W&B's"),
+    ],
+)
+def test_what_a_tuner_left_in_a_folder_is_a_question(tmp_path, left, says):
+    for i, row in enumerate(made.rows()):
+        (tmp_path / str(i)).mkdir()
+        config = {name: row[name] for name in ("model", "lr")}
+        (tmp_path / str(i) / "params.json").write_text(json.dumps(config))
+        (tmp_path / str(i) / "result.json").write_text(
+            json.dumps({"val_acc": row["val_acc"]})
+        )
+    # Ray's own generator of variants draws at random or from a grid.
+    (tmp_path / "basic-variant-state-2026-01-01.json").write_text("{}")
+    assert counts(read(tmp_path)) == {"mlp": 4, "cnn": 4}
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).write_text('{"a": 1}')
+    said = refusal(tmp_path)
+    assert says in said
+    assert "--tuner random" in said
+    assert scores(read(tmp_path, tuner="random")) == expected()
+
+
 # Bytes, lines and layouts of files.
 
 
@@ -532,6 +561,12 @@ def test_json_lines_whose_second_half_is_not_utf_8(tmp_path):
     lines = b'{"a": 1}\n' * 100_000
     (tmp_path / "a.jsonl").write_bytes(lines + b'{"a": "\xff"}\n')
     assert "JSON is UTF-8" in refusal(tmp_path / "a.jsonl")
+
+
+def test_a_json_document_whose_second_half_is_not_utf_8(tmp_path):
+    runs = b'{"a": 1},\n' * 100_000
+    (tmp_path / "a.json").write_bytes(b"[\n" + runs + b'{"a": "\xff"}]\n')
+    assert "JSON is UTF-8" in refusal(tmp_path / "a.json")
 
 
 def test_objects_that_are_parts_of_one_run_or_runs():
@@ -597,6 +632,26 @@ def test_what_tells_configurations_is_kept_beside_what_was_measured(tmp_path):
     assert set(found.spaces["mlp"]) == {"lr", "segments"}
     assert [arm["fresh_seeds"] for arm in found.understood.arms] == [24, 24]
     assert "'kurtosis' differs between runs" in " ".join(found.understood.notes)
+
+
+def test_seeds_of_two_runs_that_are_alike_do_not_tell_what_was_measured(tmp_path):
+    # Each draw has two seeds, and each seed two values of a column of no known name.
+    frames = [plain(seed=seed, segments=part) for seed in (1, 2) for part in (3.5, 4.5)]
+    frame = pd.concat(frames, ignore_index=True)
+    frame["val_acc"] += np.random.default_rng(0).normal(scale=0.001, size=len(frame))
+    found = read(written(tmp_path, frame))
+    assert set(found.spaces["mlp"]) == {"lr", "segments"}
+    assert [arm["configurations"] for arm in found.understood.arms] == [24, 24]
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [("val_acc_std", None), ("-val_loss", False), ("one_minus_acc", True),
+     ("1-acc", True), ("rank_test_score", None)],
+)  # fmt: skip
+def test_signs_complements_and_ranks(name, lower):
+    assert measure(name).lower_is_better is lower
+    assert names_a_score("rank_test_score")
 
 
 def test_percent_in_the_name_and_declared_is_percent(tmp_path):

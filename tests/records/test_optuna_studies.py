@@ -1,5 +1,7 @@
 """Studies that Optuna tuned: which are random search, and what is read of them."""
 
+import contextlib
+import sqlite3
 import sys
 import warnings
 
@@ -146,7 +148,7 @@ def test_studies_that_cannot_be_read(sqlite, tmp_path, monkeypatch):
     )
     for source, says in (
         (f"{sqlite}#B", "has A, empty, two"),
-        (sqlite, f"A={sqlite}#A empty={sqlite}#empty"),
+        (sqlite, f"'A={sqlite}#A' 'empty={sqlite}#empty'"),
         (f"{sqlite}#empty", "has trials"),
         (f"{sqlite}#two", "one objective"),
         (f"sqlite:///{tmp_path / 'nope.db'}#A", "no such file"),
@@ -164,6 +166,24 @@ def test_studies_that_cannot_be_read(sqlite, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(RecordsError, match="not installed"):
         open_study(f"{sqlite}#A")
+
+
+def test_storages_that_are_damaged_or_empty(sqlite, tmp_path):
+    tune(sqlite, "A", random())
+    path = tmp_path / "studies.db"
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute("UPDATE trials SET state = 'ZONK'")
+    with pytest.raises(RecordsError, match="Optuna's is whole") as caught:
+        open_study(f"{sqlite}#A")
+    assert "may be damaged" in caught.value.way_out
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute("DELETE FROM studies")
+    with pytest.raises(RecordsError, match="has no study") as caught:
+        open_study(sqlite)
+    assert not caught.value.way_out
+    (tmp_path / "a.log").write_text("[1]\n")
+    with pytest.raises(RecordsError, match="line 1: it is no object"):
+        open_study(str(tmp_path / "a.log"))
 
 
 def test_what_is_a_study():

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_mlflows_folder_its_parent_and_one_experiment(tmp_path):
     assert "line 2" in refusal(tmp_path)
     (runs[1] / "metrics/val_acc").write_bytes(b"\xff\xff")
     assert "UTF-8" in refusal(tmp_path)
+
+
+def test_mlruns_beside_a_table_is_a_question(tmp_path):
+    shutil.copytree(CASES / "14_mlruns", tmp_path / "mlruns")
+    (tmp_path / "notes.txt").write_text("no table")
+    assert "MLflow" in open_source(str(tmp_path)).kind
+    (tmp_path / "runs.csv").write_text("arm,val_acc\nA,.5\n")
+    with pytest.raises(RecordsError, match=r"has mlruns, runs\.csv") as refused:
+        open_source(str(tmp_path))
+    named = shlex.split(refused.value.way_out.rstrip(".").removeprefix("Give one: "))
+    assert [open_source(place).kind for place in named if place != "or"] == [
+        "MLflow's folder",
+        "CSV",
+    ]
 
 
 def test_trackers_databases(tmp_path):

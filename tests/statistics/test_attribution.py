@@ -365,3 +365,15 @@ def test_importance_takes_some_trials():
         importance(drawn(0, 7, score), seed=0)
     with pytest.raises(ProtocolError, match="16 trials"):
         importance(drawn(0, 15, score), seed=0, best_half=True)
+
+
+def test_unpaired_arms_whose_bad_configurations_nobody_trained_again():
+    table = runs(0, variances=VARIANCES, paired=False, confirmed=10)
+    found = shares(*table, seed=0, paired=False, resamples=300)
+    assert found.interaction is None
+    low, high = found.seed_range
+    # At most all that the configurations of an arm differ by may come from seeds.
+    arm, _, score, fresh = table
+    within = [score[(arm == x) & ~fresh].var(ddof=1) for x in (0, 1)]
+    assert high == pytest.approx(min(np.mean(within) / found.deviation**2, 1))
+    assert low < found.seed.estimate < high

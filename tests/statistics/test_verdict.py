@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.statistics import Estimate, Search, compare, decide, holm, verdict
 from archtrial.statistics.planning import least_p
+from archtrial.statistics.verdict import Copies
 
 SCHEMA = json.loads(
     (
@@ -865,3 +866,42 @@ def test_a_baseline_may_climb_alone(make_search):
     assert first["challenger_score"] is not None
     assert second["challenger_score"] is second["effect"] is None
     assert second["baseline_score"]["estimate"] > first["baseline_score"]["estimate"]
+
+
+def test_a_baseline_that_gets_there_by_longer_training_was_not_beaten(make_search):
+    alike = {4: make_search("a", 1, gain=0.21)}
+    (found,) = judged(
+        make_search("a", 1, rungs=alike), make_search("b", 2, gain=0.2), margin=0.05
+    )
+    assert (found.verdict, found.catch_up) == ("tuning", "yes")
+    assert "when it is trained 4 times as long" in found.sentence
+    checked(found)
+
+
+# --- test examples that were trained on ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moves", "verdict", "says"),
+    [
+        (0.01, "architecture", "too few to turn this verdict"),
+        (0.4, "not_assessable", "which can move the gain by up to 40 points"),
+        (np.inf, "not_assessable", "how much of the gain they make cannot be told"),
+    ],
+)
+def test_copies_undo_what_they_may_have_made(make_search, moves, verdict, says):
+    a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
+    (found,) = judged(a, b, copies=Copies(3, 200, {"b": moves}))
+    assert found.verdict == verdict
+    assert sum("3 of 200" in warning for warning in found.warnings) == (moves < 0.1)
+    said = (found.reason, *found.warnings)
+    assert any(says in clause for clause in said if clause is not None)
+    checked(found)
+
+
+def test_a_gain_is_undone_by_what_reaches_the_margin():
+    copies = Copies(3, 200, {"b": 0.02})
+    # Gains of either sign, and those that are too small to be worth having.
+    for gained, decides in [(0.1, False), (0.06, True), (-0.06, True), (0.04, True)]:
+        assert copies.decides("b", gained, 0.05) is decides
+    assert not copies.decides("b", 0.0, 0.05)

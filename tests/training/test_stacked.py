@@ -46,6 +46,33 @@ def test_linear(shape, biased):
     agree([mine], [theirs], [x, weight, *([bias] if biased else [])])
 
 
+@pytest.mark.parametrize("shape", [(5,), (5, 4), ()])
+@pytest.mark.parametrize("padding", [None, 0, 2, -1])
+def test_embedding(shape, padding):
+    weight = random(RUNS, 6, 4)
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randint(6, (RUNS, *shape), generator=generator)
+    rows[0] = 5 if padding == -1 else padding or 0
+    mine = stacked.embedding(rows, weight, padding)
+    theirs = torch.stack(
+        [functional.embedding(rows[r], weight[r], padding) for r in range(RUNS)]
+    )
+    agree([mine], [theirs], [weight])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolution_of_complex_numbers(groups):
+    x, weight = (
+        torch.complex(random(*shape), random(*shape, seed=1)).detach().requires_grad_()
+        for shape in ((RUNS, 5, 4, 7), (RUNS, 6, 4 // groups, 3))
+    )
+    mine = stacked.convolution(x, weight, None, 2, 1, 1, groups)
+    theirs = torch.stack(
+        [functional.conv1d(x[r], weight[r], None, 2, 1, 1, groups) for r in range(RUNS)]
+    )
+    agree([torch.view_as_real(mine)], [torch.view_as_real(theirs)], [x, weight])
+
+
 @pytest.mark.parametrize(
     ("dims", "options"),
     [

@@ -693,14 +693,14 @@ def _arms(
         if name not in there:
             near = get_close_matches(name, there, 1)
             raise RecordsError(
-                f"{place} has an arm {name!r}",
+                f"{place} has no arm {name!r}",
                 f"it has {', '.join(there[:20])}",
                 f"Did you mean {near[0]!r}?" if near else "",
             )
     if len(set(named)) < len(named):
         raise RecordsError(
-            f"an arm of {place} is compared with others",
-            f"{', '.join(named)} has one twice",
+            f"no arm of {place} is compared with itself",
+            f"{max(named, key=named.count)!r} is named twice",
         )
     if challengers:
         return named

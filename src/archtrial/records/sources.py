@@ -6,6 +6,7 @@ JSON or CSV files. Of any other folder it is said what lies in it.
 """
 
 import dataclasses
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ _SETTINGS = (
 _ASIDE = {
     "wandb-metadata.json", "package.json", "requirements.txt", "overrides.yaml",
     "basic-variant-state", "experiment_state", "output.log", "readme.txt",
-    "searcher-state", "diff.patch", "conda-environment.yaml", "error.txt",
+    "searcher-state", "search_gen_state", "diff.patch", "conda-environment.yaml", "error.txt",
     "wandb-events.jsonl", "tuner.pkl", "notes.txt", "log.txt", "env.txt",
 }  # fmt: skip
 """Files, or beginnings of their names, that hold no scores."""
@@ -85,6 +86,7 @@ def _check_name(place: str) -> None:
 def _open_folder(folder: Path) -> Table:
     for mlflow in (folder, folder / "mlruns"):
         if mlflow.is_dir() and trackers.is_mlflow(mlflow):
+            _check_alone(folder, mlflow)
             return trackers.open_mlflow(mlflow)
     files = _files(folder)
     bases = [
@@ -130,7 +132,42 @@ def _open_folder(folder: Path) -> Table:
             f"Cut off, and read up to there: {len(set(cut))} event files, such as"
             f" {cut[0]}."
         )
-    return dataclasses.replace(table, notes=(*table.notes, *notes))
+    return dataclasses.replace(
+        table, notes=(*table.notes, *notes), not_random=_tuned_by(folder, files)
+    )
+
+
+def _tuned_by(folder: Path, files: Sequence[Path]) -> str | None:
+    """Returns what a tuner that may adapt left beside its runs; None without any."""
+    for file in files:
+        if file.name.startswith(("searcher-state", "search_gen_state")):
+            return (
+                f"{folder} has {file.name} of a searcher of Ray Tune's, and does not say"
+                " of which"
+            )
+        if file.parent.name.startswith("sweep-") and file.name.startswith("config-"):
+            return (
+                f"{folder} has {file.parent.name}, a sweep of W&B's, and does not say by"
+                " which method it drew"
+            )
+    return None
+
+
+def _check_alone(folder: Path, mlflow: Path) -> None:
+    """Refuses to choose MLflow's folder where tables of runs may lie beside it."""
+    beside = [
+        file
+        for file in (sorted(folder.iterdir()) if mlflow != folder else [])
+        if file.is_file() and not file.name.startswith(".")
+    ]
+    tables = [file.name for file in _scored(beside)]
+    if tables:
+        raise RecordsError(
+            "a source is one table of runs",
+            f"{folder} has mlruns, {', '.join(tables[:6])}",
+            f"Give one: {shlex.quote(str(mlflow))}"
+            f" or {shlex.quote(str(folder / tables[0]))}.",
+        )
 
 
 def _files(folder: Path) -> list[Path]:

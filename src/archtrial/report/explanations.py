@@ -445,6 +445,8 @@ def _ladder_message(climbed: Sequence[Mapping[str, Any]]) -> str:
 
 def _robustness_message(checked: Sequence[Mapping[str, Any]]) -> str:
     rows = [row for c in checked for row in c["robustness"]["rows"]]
+    if all(c["verdict"] == "not_assessable" for c in checked):
+        return "The gain from other sides, which cannot be judged either"
     opposite = [row["part"] for row in rows if row["standing"] == "opposite"]
     lost = [row["part"] for row in rows if row["standing"] == "lost"]
     if opposite:
@@ -457,8 +459,9 @@ def _robustness_message(checked: Sequence[Mapping[str, Any]]) -> str:
     told = sum(row["standing"] != "too few" for row in rows)
     if told < len(rows):
         return (
-            f"From {told} other sides the answer is the same; {len(rows) - told} have"
-            " too few configurations to tell"
+            f"From {told} other side{'' if told == 1 else 's'} the answer is the same;"
+            f" {len(rows) - told} {'has' if len(rows) - told == 1 else 'have'} too few"
+            " configurations to tell"
         )
     return f"From all {len(rows)} other sides the answer is the same"
 

@@ -171,6 +171,11 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
             f"No: in {_quoted(found['opposite'])} the sign of the gain turns, so the"
             " verdict depends on the search space."
         )
+    elif comparison["verdict"] == "not_assessable":
+        answer = (
+            "That cannot be judged either: what is wrong with the comparison is wrong"
+            " in every part of the space."
+        )
     elif found["lost"]:
         answer = (
             f"Not everywhere: of {count} other sides, {_quoted(found['lost'])}"
@@ -178,7 +183,8 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
             " its sign turn."
         )
     else:
-        answer = f"Yes: seen from {count} other sides, the answer is the same."
+        sides = "1 other side" if count == 1 else f"{count} other sides"
+        answer = f"Yes: seen from {sides}, the answer is the same."
     others = [
         row["part"]
         for row in found["rows"]

@@ -51,7 +51,7 @@ def training(module: nn.Module, batch: torch.Tensor, steps: int) -> float:
 
 def _count(module: nn.Module, batch: torch.Tensor) -> int:
     # Outside of `try`: where there is no memory for it, nothing else is counted.
-    aside = copy.deepcopy(module)
+    aside = _copied(module)
     with (
         torch.random.fork_rng([batch.device] if batch.is_cuda else []),
         randomness.global_generators(0),
@@ -59,7 +59,21 @@ def _count(module: nn.Module, batch: torch.Tensor) -> int:
         try:
             return _step(aside.to("meta"), batch.to("meta"))
         except Exception:  # what a user's module raises on meta tensors is anything
-            return _step(copy.deepcopy(module), batch)
+            return _step(_copied(module), batch)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """Returns a deep copy, also where layers keep what was computed from parameters.
+
+    So does torch's earlier weight_norm, and torch itself copies no such tensor.
+    """
+    computed = {
+        id(value): value.detach().clone()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, computed)
 
 
 def _step(module: nn.Module, batch: torch.Tensor) -> int:

@@ -186,6 +186,11 @@ def obstacle(
         run.pass_on(error)
         # Where torch itself was compiled, which its warnings end with, is no reason.
         said = str(error).partition("\n")[0].partition(" (Triggered internally")[0]
+        if "escaped from inside a function being vmapped" in said:
+            return (
+                "it takes up a tensor again when its forward is over, as"
+                " torch.utils.checkpoint does"
+            )
         place = _place(traceback.walk_tb(error.__traceback__))
         return f"{type(error).__name__}: {said}{place and f' ({place})'}"
 
@@ -239,7 +244,9 @@ def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
                 pairs += [
                     (f"the gradient of {name}", mine, theirs, least)
                     for (name, mine), (_, theirs) in zip(
-                        stack.named(momenta[index]), stack.named(momentum), strict=True
+                        stack.named(momenta[index].clone()),
+                        stack.named(momentum),
+                        strict=True,
                     )
                 ]
                 pairs += [
@@ -325,7 +332,10 @@ class Stack:
         self._modules = modules
         self._module = modules[0]
         rows = [run.flatten(module)[0] for module in modules]
-        self.values = torch.cat(rows)
+        # A row begins at an even place, so that it can be viewed as complex numbers.
+        width = rows[0].shape[1]
+        self.values = rows[0].new_empty(len(rows), width + width % 2)[:, :width]
+        torch.cat(rows, out=self.values)
         # In the order of `run.flatten`, where complex parameters come first.
         self._shapes = dict(
             sorted(
@@ -574,6 +584,8 @@ class _Redirected(TorchFunctionMode):
                 return self._outside(_RULES[func], args, kwargs)
             except NotImplementedError:
                 return self._each_alone(func, args, kwargs)
+        if func is torch.Tensor.__setitem__ and _masks(args[1]):
+            return self._each_alone(func, args, kwargs)
         if func in _MADE:
             return self._outside(self._made, (func, *args), kwargs)
         if func in _DRAWN or (func in _DROPPING and _drops(func, args, kwargs)):
@@ -606,7 +618,9 @@ class _Redirected(TorchFunctionMode):
                 f"{name} ({_here()}) draws from a generator of the module's own, of"
                 " which there is one for all runs"
             )
-        changes = name.endswith("_") and not name.endswith("__")
+        changes = name == "__setitem__" or (
+            name.endswith("_") and not name.endswith("__")
+        )
         if changes and not _functorch.is_batchedtensor(args[0]):
             raise _UnstackableError(
                 f"{name} ({_here()}) writes other values for each run into a tensor of"
@@ -791,6 +805,20 @@ class _States:
             torch.cuda.set_rng_state(states[1], self._device)
 
 
+def _masks(index: Any) -> bool:
+    """Says whether an index chooses other places in each run, by a mask.
+
+    What `vmap` writes there is not what a run writes by itself.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(
+        isinstance(part, torch.Tensor)
+        and part.dtype in (torch.bool, torch.uint8)
+        and _functorch.is_batchedtensor(part)
+        for part in parts
+    )
+
+
 def _drops(
     func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> bool:
@@ -833,6 +861,7 @@ def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.linear: stacked.linear,
+    functional.embedding: stacked.embedding,
     functional.conv1d: _convolution,
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,

@@ -433,9 +433,7 @@ def build(problem: Problem, job: Job) -> nn.Module:
     scale = recipe.settled(problem.recipe, job.hyperparameters)["initial_scale"]
     # torch initialises from its global generator only: seed it and put it back.
     with own_noise(job.initial_seed, problem.device):
-        module = _in_single_precision(job.build())
-        module.register_forward_pre_hook(_own_inputs, prepend=True)
-        module.register_forward_hook(functools.partial(_taken, problem.num_outputs))
+        module = prepared(job.build(), problem.num_outputs)
         if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():
                 module.eval()(torch.from_numpy(problem.x_train[:2]))
@@ -452,6 +450,17 @@ def build(problem: Problem, job: Job) -> nn.Module:
     if "dropout" in job.hyperparameters:
         _set_dropout(module, float(job.hyperparameters["dropout"]))
     return module.to(problem.device).train()
+
+
+def prepared(module: nn.Module, num_outputs: int) -> nn.Module:
+    """Returns a module in single precision that each call gives a batch of its own.
+
+    It returns (batch, num_outputs) float32, taken from whatever it returned before.
+    """
+    module = _in_single_precision(module)
+    module.register_forward_pre_hook(_own_inputs, prepend=True)
+    module.register_forward_hook(functools.partial(_taken, num_outputs))
+    return module
 
 
 def _in_single_precision(module: nn.Module) -> nn.Module:

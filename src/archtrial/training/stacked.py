@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-__all__ = ["CELLS", "batch_norm", "convolution", "linear", "pooling", "recurrent"]
+__all__ = [
+    *("CELLS", "batch_norm", "convolution", "embedding", "linear", "pooling"),
+    "recurrent",
+]
 
 
 def linear(
@@ -33,6 +36,41 @@ def linear(
     else:
         product = torch.baddbmm(bias.unsqueeze(2), weight, rows)
     return product.mT.reshape(*x.shape[:-1], weight.shape[1])
+
+
+def embedding(
+    rows: torch.Tensor,
+    weight: torch.Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> torch.Tensor:
+    """Applies `torch.nn.functional.embedding`.
+
+    Args:
+        rows: (runs, ...), whole numbers.
+        weight: (runs, words, values).
+        padding_idx: The word that no gradient reaches.
+        max_norm: As in torch, like the rest.
+        norm_type: Of `max_norm`.
+        scale_grad_by_freq: By how often a word occurs.
+        sparse: The gradient.
+
+    Raises:
+        NotImplementedError: Whatever is more than to look up rows.
+    """
+    if max_norm is not None or scale_grad_by_freq or sparse:
+        raise NotImplementedError("an embedding that changes weights or gradients")
+    runs, words, values = weight.shape
+    if padding_idx is not None:
+        # One table for all runs has as many rows of padding as there are runs.
+        padding = torch.arange(words, device=weight.device) == padding_idx % words
+        weight = torch.where(padding.unsqueeze(1), weight.detach(), weight)
+    table = weight.reshape(runs * words, values)
+    starts = torch.arange(runs, device=rows.device) * words
+    return functional.embedding(rows + starts.view(-1, *[1] * (rows.dim() - 1)), table)
 
 
 def batch_norm(
@@ -215,7 +253,7 @@ class _Convolution(torch.autograd.Function):
         rows = gradients[0]
         for_x = for_weight = for_bias = None
         if ctx.needs_input_grad[0]:
-            spread = torch.bmm(kernels.mT, rows)  # (R g, C K, N)
+            spread = torch.bmm(kernels.mH, rows)  # (R g, C K, N)
             spread = spread.view(R, groups, -1, *kernel, *outputs, B)
             room = rows.new_zeros(R, channels, *padded, B)
             windows = _windows(room, *ctx.windows)
@@ -226,7 +264,7 @@ class _Convolution(torch.autograd.Function):
                 windows[at] += spread[at]
             for_x = room[_inside(pads, sides)].movedim(-1, 1)
         if ctx.needs_input_grad[1]:
-            for_weight = torch.bmm(rows, columns.mT).view(weight_shape)
+            for_weight = torch.bmm(rows, columns.mH).view(weight_shape)
         if ctx.needs_input_grad[2]:
             for_bias = rows.sum(2).view(R, -1)
         return for_x, for_weight, for_bias, None, None, None, None, None

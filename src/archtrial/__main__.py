@@ -1,0 +1,5 @@
+"""`python -m archtrial` is `archtrial`, also where no script is on the path."""
+
+from archtrial.cli import main
+
+main()
