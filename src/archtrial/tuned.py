@@ -185,8 +185,10 @@ def load_tuned(
         text = place.with_name(f"{place.name}.json").read_text(encoding="utf-8")
         weights = place.with_name(f"{place.name}.safetensors").read_bytes()
     except (OSError, ValueError) as error:
+        there = sorted(f.stem for f in (folder / "tuned").glob("*.safetensors"))
         raise RecordsError(
-            f"the study keeps no tuned model of {arm!r}", f"{error}"
+            f"the study keeps no tuned model of {arm!r}",
+            f"it has {', '.join(there)}" if there else str(error),
         ) from None
     kept = _Kept.read(text, place.with_name(f"{place.name}.json"))
     if architecture is None:

@@ -738,3 +738,11 @@ def test_whole_numbers_of_a_column_with_gaps_are_written_as_such():
     from archtrial.records import scores
 
     assert [scores._as_text(value) for value in (3.0, 3.5, " a ")] == ["3", "3.5", "a"]
+
+
+def test_a_training_score_that_was_named_is_told(tmp_path):
+    frame = searched().rename(columns={"val_acc": "train/acc"})
+    found = read([csv(tmp_path, frame)], Wanted(validation="train/acc"))
+    assert any("training score" in note for note in found.understood.notes)
+    plain = read([csv(tmp_path, searched(), "other.csv")])
+    assert not any("training score" in note for note in plain.understood.notes)

@@ -44,6 +44,7 @@ __all__ = [
     "find",
     "known",
     "measure",
+    "of_training",
     "names_a_score",
     "short",
     "tuned",
@@ -335,6 +336,11 @@ def cross_validated(names: Sequence[str]) -> tuple[str, ...]:
     found = tuple(n for n in names if n.startswith("mean_test_"))
     ranked = any(n.startswith(("rank_test_", "split0_test_")) for n in names)
     return found if ranked else ()
+
+
+def of_training(name: str) -> bool:
+    """Says whether a name is of a score on what was trained on."""
+    return bool(_TRAIN & set(words(name))) and not _VALIDATION & set(words(name))
 
 
 def tuned(name: str) -> bool:

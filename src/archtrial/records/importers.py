@@ -157,6 +157,11 @@ def read(
     _check_independent(gathered, tuner, wanted)
     frame = pd.concat([each.frame for each in gathered], ignore_index=True)
     notes = [note for each in gathered for note in each.notes]
+    notes += [
+        f"{column} is a training score by its name: it tells how well an arm remembers."
+        for column in dict.fromkeys(e.columns.roles["validation"] for e in gathered)
+        if naming.of_training(column)
+    ]
     place = ", ".join(each.table.place for each in gathered)
 
     names = _arms(frame, baseline, challengers, place)
