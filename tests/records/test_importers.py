@@ -746,3 +746,15 @@ def test_a_training_score_that_was_named_is_told(tmp_path):
     assert any("training score" in note for note in found.understood.notes)
     plain = read([csv(tmp_path, searched(), "other.csv")])
     assert not any("training score" in note for note in plain.understood.notes)
+
+
+def test_arms_that_were_not_trained_for_as_long_are_told(tmp_path):
+    rows = [
+        {"model": arm, "run": f"{arm}{i}", "lr": i / 10, "epoch": epoch, "val_acc": 0.5 + i / 50}
+        for arm, last in (("A", 10), ("B", 3)) for i in range(8) for epoch in range(1, last + 1)
+    ]  # fmt: skip
+    told = read([csv(tmp_path, pd.DataFrame(rows))]).understood.notes
+    assert any("A 10, B 3" in note for note in told)
+    alike = [row for row in rows if row["epoch"] <= 3]
+    told = read([csv(tmp_path, pd.DataFrame(alike), "other.csv")]).understood.notes
+    assert not any("as long" in note for note in told)

@@ -44,8 +44,8 @@ __all__ = [
     "find",
     "known",
     "measure",
-    "of_training",
     "names_a_score",
+    "of_training",
     "short",
     "tuned",
     "words",
@@ -340,7 +340,7 @@ def cross_validated(names: Sequence[str]) -> tuple[str, ...]:
 
 def of_training(name: str) -> bool:
     """Says whether a name is of a score on what was trained on."""
-    return bool(_TRAIN & set(words(name))) and not _VALIDATION & set(words(name))
+    return bool(TRAIN & set(words(name))) and not VALIDATION & set(words(name))
 
 
 def tuned(name: str) -> bool:

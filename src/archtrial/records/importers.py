@@ -38,6 +38,7 @@ MOST_RUNS = 1_000_000
 """More are not one comparison's, and would not fit into memory as runs."""
 _MOST_BESIDE = 64
 """Columns that nobody asked for are read, so many, to tell copies of a row."""
+_LONGER = 1.25
 _COMPACT = 500_000
 """Rows of learning curves at a time, before all but the last step are let go."""
 
@@ -166,6 +167,7 @@ def read(
 
     names = _arms(frame, baseline, challengers, place)
     frame = frame[frame["arm"].isin(names).to_numpy()].reset_index(drop=True)
+    notes += _unequally_long(frame, gathered)
     frame, left_out = endings.ended(frame, endings.declared(status), place)
     notes += left_out
     _check_somewhere(frame, gathered)
@@ -710,6 +712,21 @@ def _arms(
     if challengers:
         return named
     return [*named, *(name for name in there if name not in named)]
+
+
+def _unequally_long(frame: pd.DataFrame, gathered: Sequence[_Gathered]) -> list[str]:
+    """Returns a sentence where the arms' learning curves end at other steps."""
+    if "step" not in frame:
+        return []
+    ends = pd.to_numeric(frame["step"], errors="coerce").groupby(frame["arm"]).median()
+    if not ends.max() > _LONGER * ends.min():
+        return []
+    name = next(e.columns.roles["step"] for e in gathered if "step" in e.columns.roles)
+    said = ", ".join(f"{arm} {end:g}" for arm, end in ends.items())
+    return [
+        f"The arms were not trained for as long (median of the last {name}: {said}): what"
+        " that changes counts as the arm's."
+    ]
 
 
 def _check_somewhere(frame: pd.DataFrame, gathered: Sequence[_Gathered]) -> None:
