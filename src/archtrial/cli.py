@@ -1137,7 +1137,7 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
 def _say_baseline(given: "Mapping[str, Any]", taken: str) -> None:
     """Says which baseline is taken where only challengers were named."""
     if "challengers" in given and "baseline" not in given:
-        print(f"baseline: {taken}, since none was named (--baseline)", file=sys.stderr)
+        _say(f"baseline: {taken}, since none was named (--baseline)")
 
 
 def _factors(given: Sequence[str] | None) -> "dict[str, list[Value]] | None":
