@@ -207,7 +207,7 @@ def test_the_verdict_can_be_reached_again_from_the_store_alone(tmp_path):
     assert turned.verdict.effect["estimate"] == -verdict.effect["estimate"]
     with pytest.raises(archtrial.UserError, match="Did you mean 'tweak'"):
         judge.judge_study(tmp_path / "b", baseline="tweek")
-    with pytest.raises(archtrial.UserError, match="one twice"):
+    with pytest.raises(archtrial.UserError, match="named twice"):
         judge.judge_study(tmp_path / "b", challengers=["tweak", "tweak"])
     with pytest.raises(archtrial.UserError, match="effort is at least 1"):
         judge.judge_study(tmp_path / "b", effort=0)

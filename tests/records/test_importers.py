@@ -533,7 +533,7 @@ def test_columns_that_were_named_wrongly(tmp_path, wanted, says):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"baseline": "C"}, "an arm 'C'"),
+        ({"baseline": "C"}, "no arm 'C': it has A, B"),
         ({"baseline": "AA"}, "has no arm 'AA'"),
         ({"baseline": "AA"}, "Did you mean 'A'?"),
         ({"baseline": "A", "challengers": ["A"]}, "'A' is named twice"),
