@@ -71,6 +71,7 @@ def test_a_protocol_is_frozen():
 def test_arms_of_the_trial_may_be_declared_deterministic():
     names = [arm.name for arm in Protocol(**LEAST).arms]
     assert Protocol(**LEAST, deterministic=names).deterministic == tuple(names)
+    assert Protocol(**LEAST, deterministic=names[0]).deterministic == (names[0],)
 
 
 @pytest.mark.parametrize(
