@@ -220,7 +220,7 @@ def refused(call, *arguments, says):
     [
         (["--architecture", "gru"], ("cell (GRU) has none", "in its place")),
         (["--architecture", "cn"], ("'cn'", "Did you mean")),
-        (["--architecture", "nowhere.py:Net"], ("file exists", "nowhere.py")),
+        (["--architecture", "nowhere.py:Net"], ("there is no file", "nowhere.py")),
         (["--architecture", "cnn(widht=3)"], ("widht", "width")),
         (["--form", "fnc"], ("'fcn' or 'lcn'", "fnc")),
         (["--reading", "first"], ("'best' or 'last'", "first")),
@@ -273,7 +273,7 @@ class Fixed(nn.Sequential):
     [
         ("Branching", ("the same for all inputs", "__init__")),
         ("Fixed", ("shape",)),
-        ("Nothing", ("defines 'Nothing'",)),
+        ("Nothing", ("has no 'Nothing'; it has",)),
     ],
 )
 def test_a_network_of_ones_own_that_cannot_be_mapped(archtrial, tmp_path, name, says):
