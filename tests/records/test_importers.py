@@ -758,3 +758,26 @@ def test_arms_that_were_not_trained_for_as_long_are_told(tmp_path):
     alike = [row for row in rows if row["epoch"] <= 3]
     told = read([csv(tmp_path, pd.DataFrame(alike), "other.csv")]).understood.notes
     assert not any("as long" in note for note in told)
+
+
+def test_arms_that_differ_in_how_they_are_written_are_asked_about(tmp_path):
+    frame = searched(16)
+    frame.loc[frame["model"] == "B", "model"] = "a"
+    path = csv(tmp_path, frame)
+    assert "--baseline A --challenger a" in refusal([path])
+    assert read([path], baseline="A", challengers=["a"]).arms == ("A", "a")
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("81.5 %", "--percent"),
+        ("0.80 ± 0.01", "the score alone"),
+        ("0.80 +/- 0.01", "the score alone"),
+        ("good", "Leave it empty"),
+    ],
+)
+def test_a_score_that_is_no_number_is_told_how_to_be_one(tmp_path, cell, says):
+    frame = searched().astype({"val_acc": object})
+    frame.loc[2, "val_acc"] = cell
+    assert says in refusal([csv(tmp_path, frame)])

@@ -711,6 +711,17 @@ def _arms(
         )
     if challengers:
         return named
+    spelled: dict[str, str] = {}
+    for name in there:
+        alike = spelled.setdefault(name.lower(), name)
+        if alike != name:
+            raise RecordsError(
+                "arms differ in more than how they are written",
+                f"{place} has {alike!r} and {name!r}",
+                "Write one arm alike in all rows; or, if they are two, name what is"
+                f" compared: --baseline {shlex.quote(alike)} --challenger"
+                f" {shlex.quote(name)}.",
+            )
     return [*named, *(name for name in there if name not in named)]
 
 

@@ -90,13 +90,22 @@ def numbers(frame: pd.DataFrame, role: str) -> np.ndarray:
         raise RecordsError(
             f"a {'score' if score else role} is a number",
             f"{first['source']}, row {first['row']}, {role}: {shown!r}",
-            "Write numbers with a point."
-            if re.fullmatch(r"\s*\d+,\d+\s*", shown)
-            else "Leave it empty where the run diverged."
-            if score
-            else "",
+            _advice(shown, score),
         )
     return np.where(np.isfinite(read), read, np.nan)
+
+
+def _advice(shown: str, score: bool) -> str:
+    """Returns what to do about a cell that is no number."""
+    ways = (
+        (r"\s*\d+,\d+\s*", "Write numbers with a point."),
+        (r".*\d\s*%\s*", "Leave the percent sign away, and add --percent."),
+        (r".*\d.*(±|\+/?-).*\d.*", "Write the score alone, its spread into a column."),
+    )
+    for pattern, way in ways:
+        if re.fullmatch(pattern, shown):
+            return way
+    return "Leave it empty where the run diverged." if score else ""
 
 
 def at_best_step(frame: pd.DataFrame, lower_is_better: bool) -> pd.DataFrame:
