@@ -281,3 +281,10 @@ def test_words_among_the_numbers_of_a_target_are_asked_for(tmp_path):
     assert len(load(tmp_path / "t.csv", task="regression").targets) == 40
     classes = load(tmp_path / "t.csv", task="classification").classes
     assert classes == ("1", "2", "3", "4", "?", "none")
+
+
+def test_a_first_row_of_values_that_is_shorter_is_one_message(tmp_path):
+    path = tmp_path / "short.csv"
+    path.write_text("\n".join(["1.5,2", *(f"{i}.5,{i},p" for i in range(30))]) + "\n")
+    with pytest.raises(DataError, match="row 2 has 3 and not 2"):
+        load(str(path))

@@ -78,6 +78,12 @@ def parse(text: str, name: str) -> tuple[dict[str, list[str]], str, list[str]]:
             repeated += 1
         body.append(row)
     headed = _is_header(first, body)
+    if not headed and len(first) != width:
+        raise DataError(
+            f"every row of {name} has as many fields as its first",
+            f"row 2 has {width} and not {len(first)}",
+            "Its first row holds values: write the names of the columns above it.",
+        )
     if not headed:
         body.insert(0, first)
         above = _names_in(comments, separator, width)
