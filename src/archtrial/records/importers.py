@@ -140,17 +140,20 @@ def read(
     wanted = wanted or Wanted()
     if wanted.repeat == naming.NONE:
         wanted = dataclasses.replace(wanted, repeat=None)
-    opened = [_opened(str(source)) for source in sources]
+    split = [_split(str(source)) for source in sources]
+    tables = [open_source(place) for _, place in split]
+    conditions = _condition_list(where)
     gathered = [
         _gather(
-            source,
+            name,
+            place,
             table,
             wanted,
-            _condition_list(where),
-            len(opened),
-            _elsewhere(wanted, table, [t for _, t in opened]),
+            conditions,
+            len(tables),
+            _elsewhere(wanted, table, tables),
         )
-        for source, (_, table) in zip(sources, opened, strict=True)
+        for (name, place), table in zip(split, tables, strict=True)
     ]
     _check_same_question(gathered)
     measure, told = _measured(gathered, metric, lower_is_better, tuner)
@@ -265,11 +268,6 @@ _RUNS_TABLE = {"Name", "State", "Created", "Runtime"}
 """W&B's table of runs: a row is a run, whose name need not be its alone."""
 
 
-def _opened(source: str) -> tuple[str | None, Table]:
-    name, place = _split(source)
-    return name, open_source(place)
-
-
 def _elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
     """Returns hyperparameters that were named, and that only other sources have."""
     return {
@@ -280,43 +278,23 @@ def _elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str
 
 
 def _gather(
-    source: str | Path,
+    name: str | None,
+    place: str,
     table: Table,
     wanted: Wanted,
     conditions: Sequence[tuple[str, str]],
     count: int,
     elsewhere: Collection[str],
 ) -> _Gathered:
-    name, place = _split(str(source))
     if name is not None and wanted.arm is not None:
         raise RecordsError(
             "an arm is a source's name or a column's value",
-            f"{source} and --arm {wanted.arm}",
+            f"{name}={place} and --arm {wanted.arm}",
             "Give one of the two.",
         )
     found = naming.find(
         table.columns, wanted, place=table.place, arm=name is None, elsewhere=elsewhere
     )
-    if {"number", "value", "state"} <= {n.lower() for n in table.columns} and any(
-        n.startswith("params_") for n in table.columns
-    ):
-        # What Optuna's `trials_dataframe` leaves out.
-        table = dataclasses.replace(
-            table,
-            kind=f"{table.kind}, Optuna's trials",
-            not_random=table.not_random
-            or f"{table.place} is a table of Optuna's, which does not say which sampler"
-            " chose",
-        )
-    if "trial_id" in table.columns and any(
-        n.startswith("config/") for n in table.columns
-    ):
-        table = dataclasses.replace(
-            table,
-            kind=f"{table.kind}, Ray Tune's trials",
-            not_random=f"{table.place} is a table of Ray Tune's, which does not say"
-            " which searcher chose",
-        )
     if name is None and "arm" not in found.roles:
         if count == 1:
             raise RecordsError(

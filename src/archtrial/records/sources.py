@@ -45,6 +45,10 @@ def open_source(place: str) -> Table:
     Raises:
         RecordsError: Nothing there can be read, with what lies there.
     """
+    return _as_exported(_open(place))
+
+
+def _open(place: str) -> Table:
     _check_name(place)
     file, mark, study = place.rpartition("#")
     try:
@@ -70,6 +74,30 @@ def open_source(place: str) -> Table:
         ) from None
 
 
+def _as_exported(table: Table) -> Table:
+    """Adds what the table that a tuner exports does not say: who chose its trials."""
+    names = table.columns
+    if {"number", "value", "state"} <= {name.lower() for name in names} and any(
+        name.startswith("params_") for name in names
+    ):
+        # What Optuna's `trials_dataframe` leaves out.
+        table = dataclasses.replace(
+            table,
+            kind=f"{table.kind}, Optuna's trials",
+            not_random=table.not_random
+            or f"{table.place} is a table of Optuna's, which does not say which sampler"
+            " chose",
+        )
+    if "trial_id" in names and any(name.startswith("config/") for name in names):
+        table = dataclasses.replace(
+            table,
+            kind=f"{table.kind}, Ray Tune's trials",
+            not_random=f"{table.place} is a table of Ray Tune's, which does not say"
+            " which searcher chose",
+        )
+    return table
+
+
 def _check_name(place: str) -> None:
     """Refuses a name that is not UTF-8, which readers of tables cannot write down."""
     try:
@@ -93,7 +121,7 @@ def _open_folder(folder: Path) -> Table:
         f for f in files if f.suffix in (".db", ".sqlite") and trackers.is_database(f)
     ]
     if len(bases) == 1:
-        return open_source(str(bases[0]))
+        return _open(str(bases[0]))
     if bases:
         raise RecordsError(
             "a source is one table of runs",

@@ -37,6 +37,7 @@ from archtrial.zoo.userfile import (
     UserFile,
     find_module,
     is_library,
+    line_of,
     prints_to_errors,
 )
 
@@ -497,20 +498,16 @@ def source_of(builder: Builder) -> str:
 def _explained(error: BaseException, builder: Builder | None = None) -> str:
     """Returns an exception's type and message, and the user's line that it is about."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    own = [
-        (frame.filename, frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not is_library(frame.filename)
-    ]
-    if not own and builder is not None:
+    line = line_of(traceback.extract_tb(error.__traceback__))
+    if line is None and builder is not None:
         # Made of torch's modules alone, so none of its lines was running.
         with contextlib.suppress(OSError, TypeError):
             inner = inspect.unwrap(builder)
-            lines = inspect.getsourcelines(inner)[1]
-            own = [(inspect.getsourcefile(inner) or "", lines)]
-    if isinstance(error, SyntaxError) or not own:  # the first says its own line
+            start = inspect.getsourcelines(inner)[1]
+            line = f"{inspect.getsourcefile(inner) or ''}, line {start}"
+    if isinstance(error, SyntaxError) or line is None:  # the first says its own line
         return said
-    return f"{said} ({own[-1][0]}, line {own[-1][1]})"
+    return f"{said} ({line})"
 
 
 def _described(value: Any) -> str:
