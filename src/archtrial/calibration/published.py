@@ -3,6 +3,7 @@
 Written by `python evidence/calibration.py`; docs/calibration.md has the whole of it.
 """
 
+import functools
 import importlib.resources
 import json
 import math
@@ -29,8 +30,6 @@ def published_error(
         larger of the two where it was largest. None where no size is near: n within
         a factor of 2, and k too.
     """
-    text = importlib.resources.files("archtrial.calibration") / "calibration.json"
-    sizes = json.loads(text.read_text(encoding="utf-8"))["null"]
 
     def doublings(size: Mapping[str, Any]) -> tuple[float, float]:
         return (
@@ -39,6 +38,16 @@ def published_error(
         )
 
     near = [
-        size for size in sizes if size["paired"] == paired and max(doublings(size)) <= 1
+        size
+        for size in _null_sizes()
+        if size["paired"] == paired and max(doublings(size)) <= 1
     ]
-    return min(near, key=lambda size: sum(doublings(size)), default=None)
+    found = min(near, key=lambda size: sum(doublings(size)), default=None)
+    return None if found is None else dict(found)
+
+
+@functools.cache
+def _null_sizes() -> list[dict[str, Any]]:
+    text = importlib.resources.files("archtrial.calibration") / "calibration.json"
+    sizes: list[dict[str, Any]] = json.loads(text.read_text(encoding="utf-8"))["null"]
+    return sizes
