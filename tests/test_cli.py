@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 
 import jsonschema
@@ -795,3 +796,16 @@ def test_python_runs_the_package_as_the_command():
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no such file: nowhere.csv" in done.stderr
+
+
+def test_the_version_is_that_of_the_package(archtrial):
+    assert archtrial("--version") == (0, f"archtrial {version('archtrial')}\n", "")
+
+
+@pytest.mark.parametrize("command", [("judge",), ("report",), ("run", "--study")])
+def test_a_name_that_no_file_can_have_is_one_message(archtrial, command):
+    status, out, said = archtrial(*command, "a" * 5000)
+    assert (status, out) == (2, "")
+    assert said.startswith("archtrial: ")
+    assert said.count("\n") <= 3
+    assert len(said) < 400

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,6 +183,27 @@ Trust = Annotated[
         " them.",
     ),
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _show(f"archtrial {metadata.version('archtrial')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the version.",
+            is_eager=True,
+            callback=_print_version,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -1370,6 +1392,7 @@ def main() -> None:
 
 
 _INTERRUPTED = 130
+_NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -1398,6 +1421,10 @@ def _called(arguments: list[str]) -> int:
     except BrokenPipeError as error:
         raise _ClosedPipeError from error
     except OSError as error:
+        if error.errno in _NO_NAME and error.filename is not None:
+            name = printable(str(error.filename)[:60])
+            _say(f"archtrial: a file can have the name: {name}...: {error.strerror}")
+            return 2
         # A file would have a name.
         if error.filename is not None or error.errno not in _NO_ROOM:
             raise
