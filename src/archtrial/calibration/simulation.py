@@ -141,6 +141,8 @@ class Setting:
     alpha: float = 0.05
     estimand: Estimand = "configuration"
     paired: bool = True
+    sampling: Literal["sobol", "random"] = "random"
+    """Whether configurations are points of a scrambled Sobol sequence, or independent."""
     confirm_seeds: int = 3
     top: int | None = None
     max_multiple: float = 4.0
@@ -318,8 +320,8 @@ def _studies(
     )
     n, seeds = setting.configurations, 1 + setting.confirm_seeds
     dimensions = max(len(arm.optimum) for arm in arms)
-    positions = stream.random((CHUNK, n, dimensions))
-    validations, scores, stopped = [], [], []
+    positions = _positions(setting, stream, dimensions)
+    validations, scores, stopped, places = [], [], [], []
     for arm in arms:
         quality, diverged = arm.quality(positions)
         shape = (CHUNK, n, seeds)
@@ -331,8 +333,9 @@ def _studies(
         validations.append(_validated(setting, arm, run[..., 0], noise, diverged))
         scores.append(run)
         stopped.append(diverged)
+        places.append(positions[..., : len(arm.optimum)])
         if not setting.paired:
-            positions = stream.random((CHUNK, n, dimensions))
+            positions = _positions(setting, stream, dimensions)
     published = {}
     if setting.published != "nothing":
         published = {
@@ -353,9 +356,15 @@ def _studies(
                 seen[i],
                 scores[i][s],
                 stopped[i][s],
-                statistics.confirm_indices(ranked[i], setting.effort, setting.top),
+                statistics.confirm_indices(
+                    ranked[i],
+                    setting.effort,
+                    setting.top,
+                    stratified=setting.sampling == "sobol",
+                ),
                 arms[i].floor,
                 examples[i],
+                places[i][s] if setting.sampling == "sobol" else None,
             )
             for i in (0, 1)
         ]
@@ -371,6 +380,7 @@ def _search(
     chosen: tuple[np.ndarray, np.ndarray],
     floor: float,
     examples: np.ndarray | None,
+    positions: np.ndarray | None,
 ) -> Search:
     """Returns what a study leaves of one arm.
 
@@ -382,6 +392,7 @@ def _search(
         chosen: The indices with all fresh seeds, and those with one.
         floor: The constant predictor's score.
         examples: (n, 1 + r, T) score of each test example; None if unknown.
+        positions: (n, D) where trials that fill the space evenly lie; else None.
     """
     fully, once = chosen
     known = scores if examples is None else examples.mean(axis=2)
@@ -404,7 +415,23 @@ def _search(
         worst=floor,
         examples=shares,
         examples_run=shares_run,
+        stratified=positions is not None,
+        positions={}
+        if positions is None
+        else {f"h{j}": column for j, column in enumerate(positions.T)},
     )
+
+
+def _positions(
+    setting: Setting, stream: np.random.Generator, dimensions: int
+) -> np.ndarray:
+    """Draws where the trials of a whole chunk lie, (S, n, D)."""
+    n = setting.configurations
+    if setting.sampling == "random":
+        return stream.random((CHUNK, n, dimensions))
+    sequences = [qmc.Sobol(dimensions, rng=each) for each in stream.spawn(CHUNK)]
+    size = math.ceil(math.log2(n))
+    return np.stack([sequence.random_base2(size)[:n] for sequence in sequences])
 
 
 def _examples(
@@ -539,6 +566,7 @@ def _inside(setting: Setting, arm: Search, true: tuple[float, ...]) -> bool:
         worst=arm.worst - reach,
         best=max(true[-1], float(arm.validation.max())) + reach,
         alpha=setting.alpha,
+        stratified=arm.stratified,
     )
     values = np.array(true)
     return bool(np.all((curve.low <= values) & (values <= curve.high)))

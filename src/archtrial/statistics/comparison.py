@@ -25,6 +25,7 @@ from scipy import special
 
 from archtrial.randomness import generator
 from archtrial.statistics.search import Reading
+from archtrial.statistics.stratified import influences
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
     MANY,
@@ -79,6 +80,13 @@ class Expectation:
     """(K,) degrees of freedom of the jackknife: 2 n / k - 1."""
     test_size: int | None = None
     """T, where it is all that is known of the test examples."""
+    replaced: np.ndarray | None = None
+    """(n, K) the influence of each trial of an even design on D(k), as the change when
+    its prediction takes its place; None where no model of the space is fitted."""
+    design: np.ndarray | None = None
+    """(K,) how far the design as a whole is off, as a model of the space sees it."""
+    stratified: bool = False
+    """Whether the trials fill the space evenly."""
 
 
 def expectation(
@@ -116,8 +124,10 @@ def expectations(
     """
     n = len(reading.validation)
     lists = [np.asarray(efforts) for efforts in several]
-    ranking = Ranking(reading.validation, reading.score)
+    ranking = reading.ranking
     weights = [rank_weights_that_count(n, efforts) for efforts in lists]
+    if reading.stratified:
+        counts = counts[:0]  # no interval of an even design comes from resampling
     resampled = [np.empty((len(efforts), len(counts))) for efforts in lists]
     block = max(RESAMPLED // n, 16)
     for start in range(0, len(counts), block):
@@ -136,9 +146,21 @@ def expectations(
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
         influence = ranking.leave_one_out(reading.score, efforts)
+        # Leaving out has the mean of the unbiased form, whatever the weights.
+        centre = np.mean(influence, axis=0) if reading.stratified else estimate
         # In place: of many trials these are the largest arrays of all.
-        np.subtract(estimate, influence, out=influence)
+        np.subtract(centre, influence, out=influence)
         influence *= math.sqrt((n - 1) / n)
+        replaced, design = None, None
+        if reading.places is not None:
+            replaced, design = influences(
+                reading.places,
+                reading.validation,
+                reading.score,
+                reading.diverged,
+                reading.worst,
+                efforts,
+            )
         estimated.append(
             Expectation(
                 estimate=estimate,
@@ -147,9 +169,14 @@ def expectations(
                 examples=None
                 if filled is None
                 else product(filled, ranking.weights(efforts)),
-                fall=_divergence_allowance(reading, efforts),
+                fall=np.zeros(len(efforts))
+                if reading.stratified
+                else _divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
+                replaced=replaced,
+                design=design,
+                stratified=reading.stratified,
             )
         )
     return estimated
@@ -240,6 +267,9 @@ class Gain:
     test_variance: np.ndarray | None
     """From the draw of the test examples, or the most that it can be where their
     number alone is known; None if that is unknown as well."""
+    p_value: np.ndarray | None = None
+    """Of an even design: the smallest alpha whose interval leaves out 0. None for
+    independent trials, whose p comes from a permutation test (`gate`)."""
 
     def at(self, index: int) -> Estimate:
         """Returns one effort's number and interval."""
@@ -263,6 +293,10 @@ def gain(
     under heavy divergence, which the divergence allowance is for. Only for
     k <= n / 4: a bootstrap of the best of nearly all is invalid.
 
+    Where the trials fill the space evenly, the interval is Student's t with the
+    standard error of `stratified`, or the jackknife's, whichever is smaller. The test
+    examples enter as ever, and p is read off the same interval.
+
     Args:
         challenger: At K efforts.
         baseline: At K efforts; arrays broadcast. None for the challenger's own
@@ -282,6 +316,10 @@ def gain(
         freedom = np.minimum(challenger.freedom, baseline.freedom)
         fall, rise = challenger.fall, baseline.fall
 
+    if challenger.stratified:
+        return _even_gain(
+            challenger, baseline, estimate, variance, freedom, alpha, paired
+        )
     # Order statistics, not interpolated quantiles: they mirror exactly.
     ordered = np.sort(resampled, axis=0)
     tail = max(math.floor(alpha / 2 * (len(ordered) + 1)), 1)
@@ -302,6 +340,85 @@ def gain(
         standard_error=np.sqrt(variance),
         test_variance=test_variance,
     )
+
+
+def _even_gain(
+    challenger: Expectation,
+    baseline: Expectation | None,
+    estimate: np.ndarray,
+    variance: np.ndarray,
+    freedom: np.ndarray,
+    alpha: float,
+    paired: bool,
+) -> Gain:
+    """Estimates a gain, or a level, of arms whose trials fill the space evenly.
+
+    Args:
+        challenger: At K efforts.
+        baseline: The same; None for a level.
+        estimate: (K,).
+        variance: (K,) the jackknife's.
+        freedom: (K,) degrees of freedom.
+        alpha: The interval has level 1 - alpha.
+        paired: Whether trial i of one arm shares draws with trial i of the other.
+    """
+    parts = [challenger] if baseline is None else [challenger, baseline]
+    known = [(e.replaced, e.design) for e in parts if e.design is not None]
+    if len(known) == len(parts):
+        replaced, design = known[0]
+        modelled = np.sum(replaced**2, axis=0) + design**2
+        if baseline is not None:
+            of_baseline, design_of_baseline = known[1]
+            modelled = _variance(replaced, of_baseline, paired)
+            modelled = modelled + (design - design_of_baseline) ** 2
+        variance = np.minimum(variance, modelled)
+    test_variance = _test_variance(challenger, baseline)
+    examples = np.zeros_like(estimate) if test_variance is None else test_variance
+    quantile = special.stdtrit(freedom, 1 - alpha / 2)
+    normal = special.ndtri(1 - alpha / 2)
+    reach = np.sqrt(quantile**2 * variance + normal**2 * examples)
+    units = min(len(part.influence) for part in parts)
+    return Gain(
+        estimate=estimate,
+        low=estimate - reach,
+        high=estimate + reach,
+        standard_error=np.sqrt(variance),
+        test_variance=test_variance,
+        p_value=np.array(
+            [
+                _two_sided_of_both(float(d), float(v), float(f), float(e), units)
+                for d, v, f, e in np.broadcast(estimate, variance, freedom, examples)
+            ]
+        ),
+    )
+
+
+def _two_sided_of_both(
+    estimate: float, variance: float, freedom: float, examples: float, units: int
+) -> float:
+    """Returns the smallest alpha at which an interval of both errors leaves out 0.
+
+    Never less than 2^(1 - n), which is what all swaps of n pairs could tell.
+    """
+    least = 2.0 ** (1 - units)
+    if examples == 0:
+        p = _two_sided(estimate, variance, freedom)
+    else:
+        size = estimate**2
+
+        def leaves_out(tail: float) -> bool:
+            of_search = special.stdtrit(freedom, tail) ** 2 * variance
+            return bool(of_search + special.ndtri(tail) ** 2 * examples < size)
+
+        # Half of p lies between these two, bisected in ratios to twelve digits.
+        low, high = least / 2, 0.5
+        if leaves_out(low):
+            return least
+        for _ in range(48):
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if leaves_out(middle) else (middle, high)
+        p = 2 * high
+    return min(max(p, least), 1.0)
 
 
 def _test_variance(

@@ -27,7 +27,7 @@ from archtrial.statistics.comparison import (
     holm,
     resample_counts,
 )
-from archtrial.statistics.search import Estimand, Search, order_of_pairs
+from archtrial.statistics.search import Estimand, Search, aligned, order_of_pairs
 from archtrial.statistics.simultaneous import mean
 
 __all__ = ["Effect", "Winner", "effects", "winner"]
@@ -120,11 +120,15 @@ def effects(
     for name, involved, weights in contrasts:
         risen = _combined(cells, np.maximum(weights, 0), paired)
         fallen = _combined(cells, np.maximum(-weights, 0), paired)
-        p_value = gate_by_signs(
-            risen, fallen, paired=paired, permutations=permutations, seed=seed
+        gained = gain(risen, fallen, alpha=level, paired=paired)
+        p_value = (
+            gate_by_signs(
+                risen, fallen, paired=paired, permutations=permutations, seed=seed
+            )
+            if gained.p_value is None
+            else float(gained.p_value[0])
         )
-        effect = gain(risen, fallen, alpha=level, paired=paired).at(0)
-        found.append((name, involved, effect, p_value))
+        found.append((name, involved, gained.at(0), p_value))
     adjusted = holm([p_value for *_, p_value in found])
     return [
         Effect(
@@ -267,7 +271,7 @@ def _expectations(
             "effort is at least 1 and at most a quarter of every cell's trials",
             f"{effort}, with {fewest} trials",
         )
-    readings = [search.reading(estimand) for search in searches]
+    readings = [search.reading(estimand) for search in aligned(searches, {})]
     for search, reading in zip(searches, readings, strict=True):
         if not reading.tells([effort])[0]:
             raise ProtocolError(
@@ -309,6 +313,11 @@ def _combined(
     examples = None
     if all(cell.examples is not None for cell in cells):
         examples = np.sum([w * cell.examples for w, cell in chosen], axis=0)
+    replaced, design = None, None
+    if all(cell.replaced is not None for _, cell in chosen):
+        parts = [w * cell.replaced for w, cell in chosen]
+        replaced = np.sum(parts, axis=0) if paired else np.concatenate(parts)
+        design = np.sum([w * cell.design for w, cell in chosen], axis=0)
     return Expectation(
         estimate=np.sum([w * cell.estimate for w, cell in chosen], axis=0),
         influence=np.sum(scaled, axis=0) if paired else np.concatenate(scaled),
@@ -316,6 +325,9 @@ def _combined(
         examples=examples,
         fall=np.sum([w * cell.fall for w, cell in chosen], axis=0),
         freedom=np.min([cell.freedom for _, cell in chosen], axis=0),
+        replaced=replaced,
+        design=design,
+        stratified=all(cell.stratified for _, cell in chosen),
     )
 
 

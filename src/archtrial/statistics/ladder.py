@@ -347,6 +347,12 @@ def _combined(
     known = [part.examples for part in parts if part.examples is not None]
     if len(known) == len(parts):
         examples = weighted(weights, known)
+    replaced, design = None, None
+    if all(part.replaced is not None for part in parts):
+        replaced = np.zeros_like(influence)
+        for part, weight in zip(parts, weights, strict=True):
+            replaced[: len(part.replaced)] += weight * part.replaced
+        design = weighted(weights, [part.design for part in parts])
     falls = np.array([part.fall[0] for part in parts])
     # A sum of scores errs by their weights' sum at most, as if by fewer examples.
     stretch = float(np.sum(np.abs(weights))) ** 2
@@ -361,4 +367,7 @@ def _combined(
         test_size=max(int(min(sizes) / stretch), 2)
         if len(sizes) == len(parts)
         else None,
+        replaced=replaced,
+        design=design,
+        stratified=all(part.stratified for part in parts),
     ), float(np.sum(np.maximum(-weights, 0) * falls))

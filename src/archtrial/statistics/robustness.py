@@ -31,7 +31,13 @@ from archtrial.statistics.comparison import (
     resample_counts,
 )
 from archtrial.statistics.planning import least_p
-from archtrial.statistics.search import Estimand, Reading, Search, order_of_pairs
+from archtrial.statistics.search import (
+    Estimand,
+    Reading,
+    Search,
+    aligned,
+    order_of_pairs,
+)
 from archtrial.statistics.tuning import Ranking, subset_chance
 
 __all__ = ["Robustness", "Row", "robustness"]
@@ -157,6 +163,10 @@ def robustness(
     References:
         Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
+    baseline, challenger, *larger = aligned(
+        [baseline, challenger, *(() if matched is None else (matched,))], options or {}
+    )
+    matched = larger[0] if larger else None
     arms = (baseline, challenger)
     n = min(arm.n for arm in arms)
     if not 1 <= effort <= n // 4:
@@ -189,7 +199,7 @@ def robustness(
     for part in parts:
         fewest = min(len(trials) for trials in part.trials)
         k = min(effort, fewest // 4)
-        found = study.judge(baseline, challenger, part.trials, k) if k else None
+        found = study.judge(baseline, challenger, part.trials, k, part) if k else None
         if found is None:
             skipped.append(part.name)
         else:
@@ -277,6 +287,11 @@ class _Part:
     hyperparameter: str | None
     trials: tuple[np.ndarray, np.ndarray]
     """Indices of the baseline's and of the challenger's; the same if paired."""
+    low: float = 0.0
+    high: float = 1.0
+    """From where to where in the hyperparameter's range it reaches."""
+    arms: tuple[bool, bool] = (False, False)
+    """Whose hyperparameter it is."""
 
 
 def _parts(
@@ -335,6 +350,9 @@ def _parts(
                     "option" if name in options else "half",
                     name,
                     (trials[0], trials[1]),
+                    cell / len(labels),
+                    (cell + 1) / len(labels),
+                    (of_a is not None, of_b is not None),
                 )
 
 
@@ -376,6 +394,7 @@ class _Study:
         challenger: Search,
         trials: tuple[np.ndarray, np.ndarray],
         effort: int,
+        part: _Part | None = None,
     ) -> _Seen | None:
         """Returns the gain among some trials, or None where no reading tells of it."""
         other: Estimand = "run" if self.estimand == "configuration" else "configuration"
@@ -384,8 +403,9 @@ class _Study:
             if estimand == "run" and any(s.test_run is None for s in searches):
                 continue
             whole = [self.reading(search, estimand) for search in searches]
+            within = whole if part is None else _within(part, searches, whole)
             a, b = self._ordered(
-                *(r.take(t) for r, t in zip(whole, trials, strict=True))
+                *(r.take(t) for r, t in zip(within, trials, strict=True))
             )
             if all(reading.tells([effort])[0] for reading in (*whole, a, b)):
                 break
@@ -410,7 +430,9 @@ class _Study:
                 paired=self.paired,
                 permutations=self.permutations,
                 seed=self.seed,
-            ),
+            )
+            if of.p_value is None
+            else float(of.p_value[0]),
             whole=_expected(whole[1], effort) - _expected(whole[0], effort),
             of=of,
         )
@@ -478,9 +500,22 @@ class _Study:
         )
 
 
+def _within(
+    part: _Part, searches: Sequence[Search], readings: Sequence[Reading]
+) -> list[Reading]:
+    """Returns readings whose space is the part alone, for the arms that it is of."""
+    found = []
+    for search, reading, own in zip(searches, readings, part.arms, strict=True):
+        if own and reading.places is not None and part.hyperparameter is not None:
+            column = sorted(search.positions).index(part.hyperparameter)
+            places = reading.places.within(column, part.low, part.high)
+            reading = dataclasses.replace(reading, places=places)
+        found.append(reading)
+    return found
+
+
 def _expected(reading: Reading, effort: int) -> float:
-    ranking = Ranking(reading.validation, reading.score)
-    return float(ranking.expected(reading.score, [effort])[0])
+    return float(reading.ranking.expected(reading.score, [effort])[0])
 
 
 def _median(reading: Reading, effort: int, counts: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.statistics.stratified import MOST, Places
 from archtrial.statistics.tuning import Ranking
 
-__all__ = ["Estimand", "Reading", "Search", "order_of_pairs"]
+__all__ = ["Estimand", "Reading", "Search", "aligned", "order_of_pairs"]
 
 Estimand: TypeAlias = Literal["configuration", "run"]
 """What the score of a search is: of the configuration picked, on fresh seeds; or of
@@ -39,12 +40,21 @@ class Reading:
     test_size: int | None = None
     """T, where the score is known to be a mean over T test examples of scores from 0
     to 1, and no more is known of them."""
+    stratified: bool = False
+    """Whether the trials fill the space evenly."""
+    places: Places | None = None
+    """Where they lie, if they fill it evenly and a model of the space is fitted."""
+
+    @property
+    def ranking(self) -> Ranking:
+        """The trials in the order of their validation scores."""
+        return Ranking(self.validation, self.score, stratified=self.stratified)
 
     def unconfirmed(self, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns (K,) the share of D(k)'s weight on trials with a stand-in."""
         if self.stand_in is None:
             return np.zeros(len(efforts))
-        ranking, stand_in = Ranking(self.validation), self.stand_in
+        ranking, stand_in = self.ranking, self.stand_in
         return np.concatenate(
             [
                 ranking.weights(some)[stand_in].sum(axis=0)
@@ -72,6 +82,8 @@ class Reading:
             self.worst,
             None if self.stand_in is None else self.stand_in[trials],
             self.test_size,
+            self.stratified,
+            None if self.places is None else self.places.take(trials),
         )
 
 
@@ -137,6 +149,13 @@ class Search:
     rungs: Mapping[int, "Search"] = dataclasses.field(default_factory=dict)
     """By rung above 1 the same arm trained that many times as long, retuned: its
     trial i has the draw of trial i here, and there may be fewer of them."""
+    stratified: bool = False
+    """Whether its trials are the first points of a scrambled Sobol sequence
+    (`space.Design`)."""
+    coordinates: tuple[str, ...] = ()
+    """All hyperparameters of all arms (`aligned`); by default this arm's own."""
+    options: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """By hyperparameter that is a choice, what its options are called."""
 
     def seeds_fail(self, effort: int) -> bool:
         """Says whether some seed of a configuration ended far from its others.
@@ -242,4 +261,51 @@ class Search:
             np.asarray(self.diverged, dtype=bool),
             self.worst,
             stand_in,
+            stratified=self.stratified,
+            places=self._places(),
         )
+
+    def _places(self) -> Places | None:
+        """Returns where the trials lie, if a model of the space is to be fitted."""
+        names = sorted(self.positions)
+        if not (self.stratified and names and self.n <= MOST):
+            return None
+        coordinates = self.coordinates or tuple(names)
+        labels = [self.options.get(name, ()) for name in names]
+        return Places.of(
+            np.stack([self.positions[name] for name in names], axis=1),
+            [coordinates.index(name) for name in names],
+            len(coordinates),
+            [len(each) for each in labels],
+            [len(each) > 2 and not all(map(_is_number, each)) for each in labels],
+        )
+
+
+def aligned(
+    searches: Sequence[Search], options: Mapping[str, Sequence[str]]
+) -> list[Search]:
+    """Returns searches that know of each other's hyperparameters.
+
+    Args:
+        searches: Of all arms.
+        options: By hyperparameter that is a choice, what its options are called.
+    """
+    coordinates = tuple(sorted({name for each in searches for name in each.positions}))
+
+    def told(search: Search) -> Search:
+        return dataclasses.replace(
+            search,
+            coordinates=coordinates,
+            options=options,
+            rungs={rung: told(longer) for rung, longer in search.rungs.items()},
+        )
+
+    return [told(search) for search in searches]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -7,7 +7,7 @@ these functions; NumPy's own loops have one order.
 
 import numpy as np
 
-__all__ = ["product", "solve", "weighted"]
+__all__ = ["inverse", "product", "solve", "weighted"]
 
 
 def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -52,4 +52,23 @@ def solve(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
     for i in reversed(range(p)):
         found[:, i] /= left[:, i, i]
         found[:, :i] -= left[:, :i, i] * found[:, i, None]
+    return found
+
+
+def inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverts (B, p, p) symmetric positive definite matrices, by elimination.
+
+    Gauss and Jordan's, in place and without pivoting, which such matrices do not need.
+
+    Returns:
+        (B, p, p) float64.
+    """
+    found = matrices.astype(np.float64)
+    for i in range(found.shape[-1]):
+        pivot = 1 / found[:, i, i, None]
+        row, column = found[:, i] * pivot, found[:, :, i].copy()
+        found -= column[:, :, None] * row[:, None]
+        found[:, i] = row
+        found[:, :, i] = -column * pivot
+        found[:, i, i] = pivot[:, 0]
     return found

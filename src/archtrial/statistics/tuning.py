@@ -28,6 +28,7 @@ __all__ = [
     "TuningCurve",
     "confirm_indices",
     "edge_pileup",
+    "plug_in_weights",
     "rank_weights",
     "subset_chance",
     "tuning_curve",
@@ -90,6 +91,39 @@ def rank_weights(n: int, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         array([0., 1., 2., 3.])
     """
     return np.stack([np.diff(subset_chance(n, int(k))) for k in efforts], axis=1)
+
+
+def plug_in_weights(n: int, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns the chance that the best of k draws with replacement has each rank.
+
+    The distribution function of the scores is estimated by that of the n trials, and
+    put into that of the best of k. Independent draws have an unbiased form
+    (`tuning.rank_weights`), whose subsets of an even design are more even than chance
+    would have them: it is too high by up to half a point for a narrow optimum.
+
+    Args:
+        n: The number of trials.
+        efforts: (K,) efforts of at least 1.
+
+    Returns:
+        (n, K) float64, ranks ascending; every column sums to 1.
+
+    Examples:
+        >>> plug_in_weights(4, [2])[:, 0] * 16
+        array([1., 3., 5., 7.])
+    """
+    below = np.arange(n + 1) / n
+    return np.stack([np.diff(_power(below, int(k))) for k in efforts], axis=1)
+
+
+def _power(base: np.ndarray, exponent: int) -> np.ndarray:
+    """Returns a whole power by products alone: the last bit of `**` is the processor's."""
+    found, square = np.ones_like(base), base
+    while exponent:
+        if exponent % 2:
+            found = found * square
+        square, exponent = square * square, exponent // 2
+    return found
 
 
 def rank_weights_that_count(
@@ -182,11 +216,18 @@ class Ranking:
         tiebreak: (n,) scores that settle the order inside a group of ties. The
             order alters no result but the last bit of sums; with it given, not
             even that depends on the order in which trials are listed.
+        stratified: Whether the trials fill the space evenly, so that D(k) takes the
+            plug-in weights.
     """
 
     def __init__(
-        self, validation: np.ndarray, tiebreak: np.ndarray | None = None
+        self,
+        validation: np.ndarray,
+        tiebreak: np.ndarray | None = None,
+        *,
+        stratified: bool = False,
     ) -> None:
+        self._weights = plug_in_weights if stratified else rank_weights
         keys = (validation,) if tiebreak is None else (tiebreak, validation)
         self.order: np.ndarray = np.lexsort(keys)
         """(n,) trials, from the lowest validation score to the highest."""
@@ -213,7 +254,7 @@ class Ranking:
         Returns:
             (n, K) float64 in the order of the trials; columns sum to 1.
         """
-        ranked = rank_weights(self.n, efforts)
+        ranked = self._weights(self.n, efforts)
         shared = np.add.reduceat(ranked, self.first) / self.sizes[:, None]
         weights = np.empty_like(ranked)
         weights[self.order] = shared[self.group]
@@ -229,7 +270,8 @@ class Ranking:
             efforts: (K,) efforts from 1 to n.
 
         Returns:
-            (K,) float64. The estimate is unbiased.
+            (K,) float64. The estimate is unbiased for independent trials, and as good
+            as unbiased for stratified ones.
         """
         parts = self.in_parts(efforts)
         if len(parts) > 1:
@@ -309,7 +351,11 @@ class Ranking:
 
 
 def confirm_indices(
-    validations: Sequence[np.ndarray], effort: int, top: int | None = None
+    validations: Sequence[np.ndarray],
+    effort: int,
+    top: int | None = None,
+    *,
+    stratified: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Chooses the configurations that are trained again on fresh seeds.
 
@@ -322,6 +368,7 @@ def confirm_indices(
         effort: k.
         top: The number of best trials of each arm that are to be confirmed with
             all seeds, instead of m_.7.
+        stratified: Whether the trials fill the space evenly.
 
     Returns:
         The indices for all fresh seeds: in the top m_.7 (or `top`) of some arm;
@@ -332,7 +379,8 @@ def confirm_indices(
     def best(share: float, at_least: int) -> set[int]:
         chosen: set[int] = set()
         for validation in validations:
-            weights = Ranking(validation).weights([effort])[:, 0]
+            ranking = Ranking(validation, stratified=stratified)
+            weights = ranking.weights([effort])[:, 0]
             order = np.argsort(-validation, kind="stable")
             # The sums of weights are off by rounding; the share itself is not
             # so precious that a trial more would be worth training for it.
@@ -413,6 +461,7 @@ def tuning_curve(
     worst: float,
     best: float,
     alpha: float = 0.05,
+    stratified: bool = False,
 ) -> TuningCurve:
     """Estimates one arm's tuning curve up to the effort n / 4.
 
@@ -435,13 +484,15 @@ def tuning_curve(
         best: The highest score that the metric allows; infinite where it has no
             bound, and then so is the upper band.
         alpha: The error that two arms' bands share.
+        stratified: Whether the trials fill the space evenly. The band, made for
+            independent trials, is then wider than it need be.
 
     Returns:
         The curve at k = 1, ..., floor(n / 4), in the units of the scores.
     """
     n = len(validation)
     efforts = some_efforts(n // 4)
-    ranking = Ranking(validation)
+    ranking = Ranking(validation, stratified=stratified)
     lower, upper = _cdf_band(n, 1 - alpha / 2)
     ascending = np.sort(validation)
     worst, best = min(worst, ascending[0]), max(best, ascending[-1])

@@ -40,7 +40,7 @@ from archtrial.statistics.planning import (
     settlement,
 )
 from archtrial.statistics.robustness import Robustness, Row, robustness
-from archtrial.statistics.search import Estimand, Reading, Search
+from archtrial.statistics.search import Estimand, Reading, Search, aligned
 from archtrial.statistics.wording import Units, sentence
 
 __all__ = ["Comparison", "Copies", "Verdict", "compare", "decide"]
@@ -277,6 +277,7 @@ def compare(
             ", ".join(published),
             f"Add the published score of {baseline.name}.",
         )
+    baseline, *challengers = aligned([baseline, *challengers], options or {})
     units = Units(metric, fraction, scored_on)
     if test_size is not None:
         _check_test_size(test_size, units, (baseline, *challengers))
@@ -507,13 +508,17 @@ def _measure(
         paired=terms.paired,
     )
     effect = gain(of_b[0], of_a[0], alpha=terms.level, paired=terms.paired)
-    p_value = gate(
-        b,
-        a,
-        terms.effort,
-        paired=terms.paired,
-        permutations=terms.permutations,
-        seed=terms.seed,
+    p_value = (
+        gate(
+            b,
+            a,
+            terms.effort,
+            paired=terms.paired,
+            permutations=terms.permutations,
+            seed=terms.seed,
+        )
+        if effect.p_value is None
+        else float(effect.p_value[0])
     )
     equal_unconfirmed, equal_effect, equal_p_value = 0.0, None, None
     if equal is not None:
@@ -522,15 +527,18 @@ def _measure(
     if known and equal == same:
         equal_effect, equal_p_value = effect.at(0), p_value
     elif known:
-        equal_effect = gain(
-            of_b[1], of_a[1], alpha=terms.level, paired=terms.paired
-        ).at(0)
-        equal_p_value = gate_by_signs(
-            of_b[1],
-            of_a[1],
-            paired=terms.paired,
-            permutations=terms.permutations,
-            seed=terms.seed,
+        gained = gain(of_b[1], of_a[1], alpha=terms.level, paired=terms.paired)
+        equal_effect = gained.at(0)
+        equal_p_value = (
+            gate_by_signs(
+                of_b[1],
+                of_a[1],
+                paired=terms.paired,
+                permutations=terms.permutations,
+                seed=terms.seed,
+            )
+            if gained.p_value is None
+            else float(gained.p_value[0])
         )
     return _Measured(
         effect=effect,
@@ -654,7 +662,7 @@ def _report(
             "effect": dataclasses.asdict(other.effect.at(0)),
             "p_value": other.p_value,
         }
-        if elsewhere != verdict:
+        if elsewhere != verdict and terms.estimand == "run":
             failing = any(
                 arm.seeds_fail(terms.effort) for arm in (baseline, challenger)
             )

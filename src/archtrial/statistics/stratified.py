@@ -1,0 +1,339 @@
+"""A search whose configurations fill the space evenly: what it ends with, and its error.
+
+The points of a scrambled Sobol sequence are each uniform on the space, so a search
+over them has the same expectation as one over independent draws; but as a whole they
+leave no gaps, so that repeated studies agree far better. The plain jackknife does not
+see that: it asks what the estimate would be *without* a trial, as if its place had
+been drawn by chance. Two parts replace it.
+
+*Replacement.* Each trial's validation and test score are predicted from the arm's
+other trials by a linear smoother over their places in the space; the prediction is
+put in its place, and what that changes is the trial's influence. It holds what no
+neighbour knows: seeds, and roughness. A bad smoother makes it larger, never smaller.
+
+*The design's own error.* The same smoothers say what the space looks like. D(k) over
+a large even sample of the modelled space, less D(k) over the design's own points in
+it, is how far this very design is off. It moves no estimate; it widens the interval.
+
+Where the space is too hard for any smoother the plain jackknife, which holds for
+these draws as well, is the smaller of the two, and counts instead.
+
+Shapes: n trials, D hyperparameters, K efforts, N points of the modelled space, M
+smoothers.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+from scipy.stats import qmc
+
+from archtrial.randomness import generator
+from archtrial.statistics.sums import inverse, product
+from archtrial.statistics.tuning import plug_in_weights
+
+__all__ = ["MOST", "Places", "influences"]
+
+MOST = 256
+"""Trials of an arm up to which a model of the space is fitted: its work grows with the
+cube of their number, and above it the plain jackknife is narrow enough."""
+
+_POINTS = 10
+"""Log2 of N."""
+
+# Isotropic smoothers; smoothers that look along one hyperparameter, with the others
+# shrunk to a fifth; along one alone; and sums over all hyperparameters.
+_LENGTHS = (0.3, 0.6, 1.2, 2.4)
+_ALONG, _SHRUNK = (0.15, 0.4), 0.2
+_ALONE = 0.3
+_ADDED = (0.3, 1.0)
+_NOISES = (0.01, 0.1, 1.0)
+"""Variances of the noise, of which that of the smoothed surface is 1."""
+_LEVEL = 100.0
+"""The variance of the surface's level: so large that the data alone determine it."""
+_APART = 0.25
+"""The squared distance of two options that have no order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where the trials of one arm lie in its space, and points that fill it."""
+
+    trials: np.ndarray
+    """(n, D) from 0 to 1."""
+    points: np.ndarray
+    """(N, D) an even sample of the whole space, or of the part that is looked at."""
+    unordered: np.ndarray
+    """(D,) bool, whose values are options without an order."""
+
+    @classmethod
+    def of(
+        cls,
+        trials: np.ndarray,
+        columns: Sequence[int],
+        coordinates: int,
+        options: Sequence[int],
+        unordered: Sequence[bool],
+    ) -> "Places":
+        """Makes the places of an arm.
+
+        Args:
+            trials: (n, D) where each trial lies.
+            columns: (D,) which coordinate of the points each hyperparameter has. Arms
+                give those that they share the same, so that what the points miss is
+                the same in both, and cancels.
+            coordinates: How many there are over all arms.
+            options: (D,) how many options a choice has; 0 for a range.
+            unordered: (D,) whether they have no order.
+        """
+        points = _even(coordinates)[:, list(columns)]
+        for column, count in enumerate(options):
+            if count:
+                cell = np.minimum((points[:, column] * count).astype(int), count - 1)
+                points[:, column] = (cell + 0.5) / count
+        return cls(trials, points, np.asarray(unordered, dtype=bool))
+
+    def take(self, trials: np.ndarray) -> "Places":
+        """Returns the places of some trials, in the same space."""
+        return dataclasses.replace(self, trials=self.trials[trials])
+
+    def within(self, column: int, low: float, high: float) -> "Places":
+        """Returns the same trials in a part of the space: low <= position < high."""
+        inside = (self.points[:, column] >= low) & (self.points[:, column] < high)
+        return dataclasses.replace(self, points=self.points[inside])
+
+    def kernels(self) -> np.ndarray:
+        """Returns (M, n, n) how alike each smoother takes two trials to be."""
+        return np.stack(
+            [_kernel(self._apart(self.trials), *shape) for shape in self._shapes()]
+        )
+
+    def kernel_to_points(self, smoother: int) -> np.ndarray:
+        """Returns (N, n) the same of the space's points and the trials."""
+        return _kernel(self._apart(self.points), *self._shapes()[smoother])
+
+    def _apart(self, places: np.ndarray) -> np.ndarray:
+        """Returns (D, places, n) squared distances along each hyperparameter."""
+        apart = places.T[:, :, None] - self.trials.T[:, None, :]
+        apart *= apart
+        other = self.unordered
+        apart[other] = _APART * (apart[other] > 0)
+        return apart
+
+    def _shapes(self) -> list[tuple[np.ndarray, bool]]:
+        """Returns inverse squared lengths (D,), and whether the parts are added."""
+        size = self.trials.shape[1]
+        every = np.ones(size)
+        shapes = [(every / length**2, False) for length in _LENGTHS]
+        if size == 1:
+            return shapes
+        for each in np.eye(size):
+            along = np.where(each > 0, 1.0, _SHRUNK**2)
+            shapes += [(along / length**2, False) for length in _ALONG]
+            shapes.append((each / _ALONE**2, False))
+        return shapes + [(every / length**2, True) for length in _ADDED]
+
+
+@functools.lru_cache(maxsize=16)
+def _points(coordinates: int) -> np.ndarray:
+    stream = generator(0, "points of the space", coordinates)
+    found: np.ndarray = qmc.Sobol(coordinates, rng=stream).random_base2(_POINTS)
+    return found
+
+
+def _even(coordinates: int) -> np.ndarray:
+    return _points(coordinates).copy()
+
+
+def _kernel(apart: np.ndarray, scales: np.ndarray, added: bool) -> np.ndarray:
+    """Returns a rational quadratic kernel, or the mean of one for each hyperparameter.
+
+    (1 + r^2 / 4)^-2 is, beside a Matern kernel, made of sums and quotients alone, whose
+    last bit no processor changes (Rasmussen and Williams 2006, equation 4.19).
+    """
+    scaled = apart * scales[:, None, None] / 4
+    if added:
+        near = 1 + scaled
+        return np.asarray(np.sum(1 / (near * near), axis=0) / len(scales))
+    near = 1 + np.sum(scaled, axis=0)
+    return np.asarray(1 / (near * near))
+
+
+# --- smoothers --------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Surface:
+    """What the best of the smoothers makes of some values."""
+
+    without: np.ndarray
+    """(n,) at each trial, predicted from the others."""
+    trials: np.ndarray
+    """(n,) at each trial, predicted from all."""
+    points: np.ndarray
+    """(N,) at the points of the space."""
+    variance: float
+    """The mean square of what the prediction from the others is off."""
+
+
+class _Smoothers:
+    """All smoothers of an arm's space that learn from some of its trials.
+
+    Args:
+        places: Of all trials.
+        known: (n,) bool, which trials are learnt from.
+    """
+
+    def __init__(self, places: Places, known: np.ndarray) -> None:
+        self._places, self._known = places, known
+        self._rows = np.flatnonzero(known)
+        if len(self._rows) > 2:
+            self._kernels = places.kernels()
+            own = self._kernels[:, self._rows[:, None], self._rows] + _LEVEL
+            noise = np.eye(len(self._rows)) * np.array(_NOISES)[:, None, None]
+            self._inverses = inverse(
+                (own[:, None] + noise).reshape(-1, len(self._rows), len(self._rows))
+            )
+
+    def fit(self, values: np.ndarray) -> _Surface:
+        """Smooths values (n,) by the smoother with the least leave-one-out error."""
+        n, learnt = len(values), values[self._rows]
+        count = len(learnt)
+        level = float(np.mean(learnt)) if count else 0.0
+        without = np.full(n, level)
+        if count > 1:
+            without[self._rows] = (np.sum(learnt) - learnt) / (count - 1)
+        off = learnt - without[self._rows]
+        least = float(np.mean(off * off)) if count else 0.0
+        flat = _Surface(
+            without, np.full(n, level), np.full(len(self._places.points), level), least
+        )
+        if count < 3:
+            return flat
+        solved = product(self._inverses.reshape(-1, count), learnt).reshape(-1, count)
+        missed = solved / np.einsum("bii->bi", self._inverses)
+        errors = np.mean(missed * missed, axis=1)
+        best = int(np.argmin(errors))
+        if not errors[best] < least:
+            return flat
+        smoother, weights = best // len(_NOISES), solved[best]
+        level = _LEVEL * float(np.sum(weights))
+        trials = product(self._kernels[smoother][:, self._rows], weights) + level
+        without = trials.copy()
+        without[self._rows] = learnt - missed[best]
+        points = product(self._places.kernel_to_points(smoother), weights) + level
+        return _Surface(without, trials, points, float(errors[best]))
+
+
+# --- influences ---------------------------------------------------------------------
+
+
+def influences(
+    places: Places,
+    validation: np.ndarray,
+    score: np.ndarray,
+    diverged: np.ndarray,
+    worst: float,
+    efforts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what each trial does to D(k), and how far the design as a whole is off.
+
+    Divergence has a boundary that no smoother of scores follows, so it is predicted
+    apart, and scores from the trials that did not diverge.
+
+    Args:
+        places: Of the trials.
+        validation: (n,) higher is better.
+        score: (n,) the score that counts.
+        diverged: (n,) bool.
+        worst: What a diverged trial scores.
+        efforts: (K,).
+
+    Returns:
+        (n, K) D(k) less what it is with trial i replaced by its prediction; the squares
+        sum to the squared standard error of all that is not predictable. And (K,) D(k)
+        over the modelled space, less that over the design's own points of it.
+    """
+    n = len(validation)
+    smoothers = _Smoothers(places, ~diverged)
+    chosen, seen = smoothers.fit(validation), smoothers.fit(score)
+    failing = None
+    if diverged.any() and not diverged.all():
+        everyone = np.ones(n, dtype=bool)
+        failing = _Smoothers(places, everyone).fit(diverged.astype(np.float64))
+
+    def ends(surface: _Surface, part: str, fails: np.ndarray | None) -> np.ndarray:
+        values: np.ndarray = getattr(surface, part)
+        return values if fails is None else np.where(fails, worst, values)
+
+    fails = None if failing is None else failing.without > 0.5
+    picked, ended = ends(chosen, "without", fails), ends(seen, "without", fails)
+    weights = plug_in_weights(n, efforts)
+    replaced = np.repeat(validation[None], n, axis=0)
+    scores = np.repeat(score[None], n, axis=0)
+    np.fill_diagonal(replaced, picked)
+    np.fill_diagonal(scores, ended)
+    whole = _ranked(validation[None], score[None], weights)
+    return whole - _ranked(replaced, scores, weights), _design_error(
+        places, chosen, seen, diverged, failing, worst, efforts
+    )
+
+
+def _ranked(
+    validation: np.ndarray, score: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Returns (R, K) D(k) of R searches (R, n), tied trials at their mean."""
+    order = np.argsort(validation, axis=1, kind="stable")
+    chosen = np.take_along_axis(validation, order, axis=1)
+    scores = np.take_along_axis(score, order, axis=1)
+    starts = np.ones(chosen.shape, dtype=bool)
+    starts[:, 1:] = chosen[:, 1:] > chosen[:, :-1]
+    if not starts.all():
+        group = np.cumsum(starts.ravel()) - 1
+        sizes = np.bincount(group)
+        means = np.bincount(group, scores.ravel()) / sizes
+        scores = means[group].reshape(scores.shape)
+    return product(scores, weights)
+
+
+def _design_error(
+    places: Places,
+    chosen: _Surface,
+    seen: _Surface,
+    diverged: np.ndarray,
+    failing: _Surface | None,
+    worst: float,
+    efforts: np.ndarray,
+) -> np.ndarray:
+    """Returns (K,) D(k) over the modelled space, less that over the design in it.
+
+    A search picks by noisy validation, so the noise that the smoother left is put
+    back on both: on the space's points once, on each of the design's several times.
+    """
+    size, n = len(places.points), len(places.trials)
+    times = max(size // n, 1)
+    noise = np.sqrt(chosen.variance) * _normal(max(size, times * n))
+    picked, ended = chosen.points + noise[0, :size], seen.points
+    own = np.repeat(chosen.trials, times) + noise[1, : times * n]
+    own_ended = np.repeat(seen.trials, times)
+    if failing is not None:
+        # Below whatever the noise makes of the others.
+        lowest = min(worst, float(picked.min()), float(own.min())) - 1.0
+        out, own_out = failing.points > 0.5, np.repeat(diverged, times)
+        picked, ended = np.where(out, lowest, picked), np.where(out, worst, ended)
+        own = np.where(own_out, lowest, own)
+        own_ended = np.where(own_out, worst, own_ended)
+    of_space = _ranked(picked[None], ended[None], plug_in_weights(size, efforts))
+    of_design = _ranked(own[None], own_ended[None], plug_in_weights(len(own), efforts))
+    found: np.ndarray = (of_space - of_design)[0]
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _normal(size: int) -> np.ndarray:
+    """Returns (2, size) standard normal quantiles, in two orders of their own."""
+    stream = generator(0, "noise of the space", size)
+    quantiles = special.ndtri((np.arange(size) + 0.5) / size)
+    return np.stack([stream.permutation(quantiles), stream.permutation(quantiles)])
