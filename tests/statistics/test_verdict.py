@@ -408,7 +408,7 @@ def test_an_unsound_comparison_has_numbers_but_no_verdict(make_search):
     checked(found)
 
 
-def test_readings_that_disagree_are_inconclusive(make_search):
+def test_a_reading_by_run_that_fresh_seeds_contradict_is_inconclusive(make_search):
     a, b = make_search("a", 1), make_search("b", 2)
     # The runs that b's search picks are lucky; on fresh seeds it fails.
     b = dataclasses.replace(
@@ -418,18 +418,23 @@ def test_readings_that_disagree_are_inconclusive(make_search):
         test_run=b.test_run + 0.2,
         examples_run=b.examples_run + 0.2,
     )
-    (found,) = judged(a, b)
+    (found,) = judged(a, b, estimand="run")
+    assert found.effect.low > 0
     assert found.verdict == "inconclusive"
     assert found.reason == (
-        "depends on seed failure: by configuration the verdict is baseline, by run"
-        " architecture"
+        "depends on seed failure: by run the verdict is architecture, by configuration"
+        " baseline"
     )
     assert "the answer is open, since it depends on seed failure" in found.sentence
     assert found.would_settle is None
-    assert checked(found)["other_reading"]["estimand"] == "run"
-    (other,) = judged(a, b, estimand="run")
-    assert other.effect.low > 0
-    assert other.verdict == "inconclusive"
+    assert checked(found)["other_reading"]["estimand"] == "configuration"
+    # Fresh seeds need no run.
+    (fresh,) = judged(a, b)
+    assert (fresh.verdict, fresh.reason) == ("baseline", None)
+    assert fresh.warnings[0] == (
+        "By run, the seeds that were picked included, the verdict would be architecture,"
+        " which tells of seed failure; fresh seeds decide."
+    )
 
 
 def test_several_challengers_share_the_level(make_search):

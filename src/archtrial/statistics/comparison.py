@@ -25,7 +25,7 @@ from scipy import special
 
 from archtrial.randomness import generator
 from archtrial.statistics.search import Reading
-from archtrial.statistics.stratified import influences
+from archtrial.statistics.stratified import Influences, influences
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
     MANY,
@@ -80,11 +80,8 @@ class Expectation:
     """(K,) degrees of freedom of the jackknife: 2 n / k - 1."""
     test_size: int | None = None
     """T, where it is all that is known of the test examples."""
-    replaced: np.ndarray | None = None
-    """(n, K) the influence of each trial of an even design on D(k), as the change when
-    its prediction takes its place; None where no model of the space is fitted."""
-    design: np.ndarray | None = None
-    """(K,) how far the design as a whole is off, as a model of the space sees it."""
+    model: Influences | None = None
+    """How far it is off as a model of the space sees it; None where none is fitted."""
     stratified: bool = False
     """Whether the trials fill the space evenly."""
 
@@ -151,9 +148,9 @@ def expectations(
         # In place: of many trials these are the largest arrays of all.
         np.subtract(centre, influence, out=influence)
         influence *= math.sqrt((n - 1) / n)
-        replaced, design = None, None
+        model = None
         if reading.places is not None:
-            replaced, design = influences(
+            model = influences(
                 reading.places,
                 reading.validation,
                 reading.score,
@@ -174,8 +171,7 @@ def expectations(
                 else _divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
-                replaced=replaced,
-                design=design,
+                model=model,
                 stratified=reading.stratified,
             )
         )
@@ -363,15 +359,14 @@ def _even_gain(
         paired: Whether trial i of one arm shares draws with trial i of the other.
     """
     parts = [challenger] if baseline is None else [challenger, baseline]
-    known = [(e.replaced, e.design) for e in parts if e.design is not None]
-    if len(known) == len(parts):
-        replaced, design = known[0]
-        modelled = np.sum(replaced**2, axis=0) + design**2
-        if baseline is not None:
-            of_baseline, design_of_baseline = known[1]
-            modelled = _variance(replaced, of_baseline, paired)
-            modelled = modelled + (design - design_of_baseline) ** 2
-        variance = np.minimum(variance, modelled)
+    models = [part.model for part in parts if part.model is not None]
+    if len(models) == len(parts):
+        first, *others = models
+        modelled, design = np.sum(first.trials**2, axis=0), first.design
+        for other in others:
+            modelled = _variance(first.trials, other.trials, paired)
+            design = design - other.design
+        variance = np.minimum(variance, modelled + design**2)
     test_variance = _test_variance(challenger, baseline)
     examples = np.zeros_like(estimate) if test_variance is None else test_variance
     quantile = special.stdtrit(freedom, 1 - alpha / 2)

@@ -29,6 +29,7 @@ from archtrial.statistics.comparison import (
 )
 from archtrial.statistics.search import Estimand, Search, aligned, order_of_pairs
 from archtrial.statistics.simultaneous import mean
+from archtrial.statistics.stratified import Influences
 
 __all__ = ["Effect", "Winner", "effects", "winner"]
 
@@ -313,11 +314,14 @@ def _combined(
     examples = None
     if all(cell.examples is not None for cell in cells):
         examples = np.sum([w * cell.examples for w, cell in chosen], axis=0)
-    replaced, design = None, None
-    if all(cell.replaced is not None for _, cell in chosen):
-        parts = [w * cell.replaced for w, cell in chosen]
-        replaced = np.sum(parts, axis=0) if paired else np.concatenate(parts)
-        design = np.sum([w * cell.design for w, cell in chosen], axis=0)
+    model = None
+    models = [(w, cell.model) for w, cell in chosen if cell.model is not None]
+    if len(models) == len(chosen):
+        parts = [w * each.trials for w, each in models]
+        model = Influences(
+            np.sum(parts, axis=0) if paired else np.concatenate(parts),
+            np.sum([w * each.design for w, each in models], axis=0),
+        )
     return Expectation(
         estimate=np.sum([w * cell.estimate for w, cell in chosen], axis=0),
         influence=np.sum(scaled, axis=0) if paired else np.concatenate(scaled),
@@ -325,8 +329,7 @@ def _combined(
         examples=examples,
         fall=np.sum([w * cell.fall for w, cell in chosen], axis=0),
         freedom=np.min([cell.freedom for _, cell in chosen], axis=0),
-        replaced=replaced,
-        design=design,
+        model=model,
         stratified=all(cell.stratified for _, cell in chosen),
     )
 

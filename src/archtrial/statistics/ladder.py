@@ -23,6 +23,7 @@ from archtrial.statistics.comparison import (
 )
 from archtrial.statistics.matching import CatchUp
 from archtrial.statistics.search import Estimand, Reading, Search
+from archtrial.statistics.stratified import Influences
 from archtrial.statistics.sums import weighted
 
 __all__ = ["Climb", "Extrapolation", "Rung", "climb"]
@@ -347,12 +348,13 @@ def _combined(
     known = [part.examples for part in parts if part.examples is not None]
     if len(known) == len(parts):
         examples = weighted(weights, known)
-    replaced, design = None, None
-    if all(part.replaced is not None for part in parts):
-        replaced = np.zeros_like(influence)
-        for part, weight in zip(parts, weights, strict=True):
-            replaced[: len(part.replaced)] += weight * part.replaced
-        design = weighted(weights, [part.design for part in parts])
+    model = None
+    models = [part.model for part in parts if part.model is not None]
+    if len(models) == len(parts):
+        trials = np.zeros_like(influence)
+        for each, weight in zip(models, weights, strict=True):
+            trials[: len(each.trials)] += weight * each.trials
+        model = Influences(trials, weighted(weights, [m.design for m in models]))
     falls = np.array([part.fall[0] for part in parts])
     # A sum of scores errs by their weights' sum at most, as if by fewer examples.
     stretch = float(np.sum(np.abs(weights))) ** 2
@@ -367,7 +369,6 @@ def _combined(
         test_size=max(int(min(sizes) / stretch), 2)
         if len(sizes) == len(parts)
         else None,
-        replaced=replaced,
-        design=design,
+        model=model,
         stratified=all(part.stratified for part in parts),
     ), float(np.sum(np.maximum(-weights, 0) * falls))

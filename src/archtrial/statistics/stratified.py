@@ -34,7 +34,7 @@ from archtrial.randomness import generator
 from archtrial.statistics.sums import inverse, product
 from archtrial.statistics.tuning import plug_in_weights
 
-__all__ = ["MOST", "Places", "influences"]
+__all__ = ["MOST", "Influences", "Places", "influences"]
 
 MOST = 256
 """Trials of an arm up to which a model of the space is fitted: its work grows with the
@@ -116,7 +116,7 @@ class Places:
 
     def _apart(self, places: np.ndarray) -> np.ndarray:
         """Returns (D, places, n) squared distances along each hyperparameter."""
-        apart = places.T[:, :, None] - self.trials.T[:, None, :]
+        apart: np.ndarray = places.T[:, :, None] - self.trials.T[:, None, :]
         apart *= apart
         other = self.unordered
         apart[other] = _APART * (apart[other] > 0)
@@ -201,7 +201,7 @@ class _Smoothers:
         """Smooths values (n,) by the smoother with the least leave-one-out error."""
         n, learnt = len(values), values[self._rows]
         count = len(learnt)
-        level = float(np.mean(learnt)) if count else 0.0
+        level = float(np.mean(learnt if count else values))
         without = np.full(n, level)
         if count > 1:
             without[self._rows] = (np.sum(learnt) - learnt) / (count - 1)
@@ -223,11 +223,23 @@ class _Smoothers:
         trials = product(self._kernels[smoother][:, self._rows], weights) + level
         without = trials.copy()
         without[self._rows] = learnt - missed[best]
-        points = product(self._places.kernel_to_points(smoother), weights) + level
+        across = self._places.kernel_to_points(smoother)[:, self._rows]
+        points = product(across, weights) + level
         return _Surface(without, trials, points, float(errors[best]))
 
 
 # --- influences ---------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Influences:
+    """How far D(k) may be off, of an arm or of a weighted sum of arms."""
+
+    trials: np.ndarray
+    """(n, K) D(k) less what it is with trial i replaced by its prediction; the squares
+    sum to the squared standard error of all that is not predictable."""
+    design: np.ndarray
+    """(K,) D(k) over the modelled space, less that over the design's points in it."""
 
 
 def influences(
@@ -237,7 +249,7 @@ def influences(
     diverged: np.ndarray,
     worst: float,
     efforts: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Influences:
     """Returns what each trial does to D(k), and how far the design as a whole is off.
 
     Divergence has a boundary that no smoother of scores follows, so it is predicted
@@ -250,11 +262,6 @@ def influences(
         diverged: (n,) bool.
         worst: What a diverged trial scores.
         efforts: (K,).
-
-    Returns:
-        (n, K) D(k) less what it is with trial i replaced by its prediction; the squares
-        sum to the squared standard error of all that is not predictable. And (K,) D(k)
-        over the modelled space, less that over the design's own points of it.
     """
     n = len(validation)
     smoothers = _Smoothers(places, ~diverged)
@@ -276,8 +283,9 @@ def influences(
     np.fill_diagonal(replaced, picked)
     np.fill_diagonal(scores, ended)
     whole = _ranked(validation[None], score[None], weights)
-    return whole - _ranked(replaced, scores, weights), _design_error(
-        places, chosen, seen, diverged, failing, worst, efforts
+    return Influences(
+        whole - _ranked(replaced, scores, weights),
+        _design_error(places, chosen, seen, diverged, failing, worst, efforts),
     )
 
 

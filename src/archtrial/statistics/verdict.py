@@ -128,7 +128,8 @@ class Comparison:
     strong: bool
     """Whether, besides `architecture`, the whole interval lies above the margin."""
     reason: str | None
-    """Why nothing is claimed, for `not_assessable` and where the readings differ."""
+    """Why nothing is claimed: for `not_assessable`, and where the declared reading by
+    run and fresh seeds differ."""
     sentence: str
     baseline: str
     challenger: str
@@ -228,8 +229,9 @@ def compare(
         seed: The protocol's seed.
         alpha: Shared by all challengers.
         max_multiple: How much more tuning `catch_up` is about.
-        estimand: The reading that the verdict is about. Where the records allow
-            both and they lead to different verdicts, it is inconclusive.
+        estimand: The reading that the verdict is about. "configuration" decides
+            alone; where "run" would decide otherwise, that is a warning. "run" needs
+            the other: where they lead to different verdicts, it is inconclusive.
         paired: Whether trials are paired by index.
         higher_is_better: The metric's direction; searches are turned already.
         fraction: Whether a hundredth is called a point; by default, whether the
@@ -651,7 +653,7 @@ def _report(
 
     verdict = judged(effect, adjusted, measured.catch_up)
     reason = "; ".join(terms.unsound) or None
-    other_reading = None
+    other_reading, another = None, None
     for reading, (other, p) in found.items():
         if reading == terms.estimand:
             continue
@@ -662,16 +664,23 @@ def _report(
             "effect": dataclasses.asdict(other.effect.at(0)),
             "p_value": other.p_value,
         }
-        if elsewhere != verdict and terms.estimand == "run":
-            failing = any(
-                arm.seeds_fail(terms.effort) for arm in (baseline, challenger)
-            )
+        if elsewhere == verdict:
+            continue
+        failing = any(arm.seeds_fail(terms.effort) for arm in (baseline, challenger))
+        depends = "seed failure" if failing else "the luck of single seeds"
+        if terms.estimand == "run":
+            # The very runs that were picked are lucky ones: what they show must hold
+            # on fresh seeds, too.
             reason = (
-                f"depends on {'seed failure' if failing else 'the luck of single seeds'}"
-                f": by {terms.estimand} the verdict is"
-                f" {verdict}, by {reading} {elsewhere}"
+                f"depends on {depends}: by {terms.estimand} the verdict is {verdict},"
+                f" by {reading} {elsewhere}"
             )
             verdict = "inconclusive"
+        elif not terms.unsound:
+            another = (
+                f"By run, the seeds that were picked included, the verdict would be"
+                f" {elsewhere}, which tells of {depends}; fresh seeds decide."
+            )
     other_parts = _elsewhere(terms, baseline, challenger)
     if other_parts is not None and verdict not in ("inconclusive", "not_assessable"):
         # What is too small to be worth having contradicts no equivalence.
@@ -804,6 +813,7 @@ def _report(
             examples_known=baseline.knows_examples(terms.estimand)
             and challenger.knows_examples(terms.estimand),
             readings=len(found),
+            another=another,
         ),
     )
 
@@ -1011,9 +1021,10 @@ def _warnings(
     differs_at_equal_compute: bool,
     examples_known: bool,
     readings: int,
+    another: str | None,
 ) -> tuple[str, ...]:
     """Returns what a reader of the verdict must know beside it."""
-    found = []
+    found = [] if another is None else [another]
     copies = terms.copies
     if copies is not None and not any("copies" in clause for clause in terms.unsound):
         found.append(
