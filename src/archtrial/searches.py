@@ -177,6 +177,7 @@ def _at_rung(
         if shares
         else None,
         winner_seeds=np.array([seen(run) for run in winner]) if winner else None,
+        fresh=[np.array([seen(run) for run in seeds]) for seeds in fresh.values()],
         positions={
             name: np.array(
                 [

@@ -415,11 +415,24 @@ def _search(
         worst=floor,
         examples=shares,
         examples_run=shares_run,
+        fresh=_fresh(known, fully, once),
         stratified=positions is not None,
         positions={}
         if positions is None
         else {f"h{j}": column for j, column in enumerate(positions.T)},
     )
+
+
+def _fresh(
+    known: np.ndarray, fully: np.ndarray, once: np.ndarray
+) -> list[np.ndarray]:
+    """Returns the scores of each trial's fresh seeds, of (n, 1 + r) scores."""
+    found = [np.empty(0)] * len(known)
+    for i in fully:
+        found[i] = known[i, 1:]
+    for i in once:
+        found[i] = known[i, 1:2]
+    return found
 
 
 def _positions(

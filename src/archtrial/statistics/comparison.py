@@ -84,6 +84,8 @@ class Expectation:
     """How far it is off as a model of the space sees it; None where none is fitted."""
     stratified: bool = False
     """Whether the trials fill the space evenly."""
+    failing: np.ndarray | None = None
+    """(K,) the part of the variance that seeds which fail make; None if unknown."""
 
 
 def expectation(
@@ -173,6 +175,9 @@ def expectations(
                 test_size=reading.test_size,
                 model=model,
                 stratified=reading.stratified,
+                failing=None
+                if reading.failing is None
+                else product(reading.failing, ranking.weights(efforts) ** 2),
             )
         )
     return estimated
@@ -312,6 +317,7 @@ def gain(
         freedom = np.minimum(challenger.freedom, baseline.freedom)
         fall, rise = challenger.fall, baseline.fall
 
+    variance = np.maximum(variance, _failing(challenger, baseline))
     if challenger.stratified:
         return _even_gain(
             challenger, baseline, estimate, variance, freedom, alpha, paired
@@ -336,6 +342,16 @@ def gain(
         standard_error=np.sqrt(variance),
         test_variance=test_variance,
     )
+
+
+def _failing(challenger: Expectation, baseline: Expectation | None) -> np.ndarray:
+    """Returns (K,) the least that the variance is where seeds fail."""
+    parts = [challenger] if baseline is None else [challenger, baseline]
+    least = np.zeros(1)
+    for part in parts:
+        if part.failing is not None:
+            least = least + part.failing
+    return least
 
 
 def _even_gain(
@@ -366,7 +382,8 @@ def _even_gain(
         for other in others:
             modelled = _variance(first.trials, other.trials, paired)
             design = design - other.design
-        variance = np.minimum(variance, modelled + design**2)
+        modelled = np.maximum(modelled + design**2, _failing(challenger, baseline))
+        variance = np.minimum(variance, modelled)
     test_variance = _test_variance(challenger, baseline)
     examples = np.zeros_like(estimate) if test_variance is None else test_variance
     quantile = special.stdtrit(freedom, 1 - alpha / 2)

@@ -322,6 +322,7 @@ def _combined(
             np.sum(parts, axis=0) if paired else np.concatenate(parts),
             np.sum([w * each.design for w, each in models], axis=0),
         )
+    failing = [w**2 * cell.failing for w, cell in chosen if cell.failing is not None]
     return Expectation(
         estimate=np.sum([w * cell.estimate for w, cell in chosen], axis=0),
         influence=np.sum(scaled, axis=0) if paired else np.concatenate(scaled),
@@ -330,6 +331,7 @@ def _combined(
         fall=np.sum([w * cell.fall for w, cell in chosen], axis=0),
         freedom=np.min([cell.freedom for _, cell in chosen], axis=0),
         model=model,
+        failing=np.sum(failing, axis=0) if len(failing) == len(chosen) else None,
         stratified=all(cell.stratified for _, cell in chosen),
     )
 

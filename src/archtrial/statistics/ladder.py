@@ -355,6 +355,7 @@ def _combined(
         for each, weight in zip(models, weights, strict=True):
             trials[: len(each.trials)] += weight * each.trials
         model = Influences(trials, weighted(weights, [m.design for m in models]))
+    failing = [part.failing for part in parts if part.failing is not None]
     falls = np.array([part.fall[0] for part in parts])
     # A sum of scores errs by their weights' sum at most, as if by fewer examples.
     stretch = float(np.sum(np.abs(weights))) ** 2
@@ -370,5 +371,6 @@ def _combined(
         if len(sizes) == len(parts)
         else None,
         model=model,
+        failing=weighted(weights**2, failing) if len(failing) == len(parts) else None,
         stratified=all(part.stratified for part in parts),
     ), float(np.sum(np.maximum(-weights, 0) * falls))

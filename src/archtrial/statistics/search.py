@@ -42,6 +42,8 @@ class Reading:
     to 1, and no more is known of them."""
     stratified: bool = False
     """Whether the trials fill the space evenly."""
+    failing: np.ndarray | None = None
+    """(n,) variance of each score that stems from seeds that fail; None if unknown."""
     places: Places | None = None
     """Where they lie, if they fill it evenly and a model of the space is fitted."""
 
@@ -83,6 +85,7 @@ class Reading:
             None if self.stand_in is None else self.stand_in[trials],
             self.test_size,
             self.stratified,
+            None if self.failing is None else self.failing[trials],
             None if self.places is None else self.places.take(trials),
         )
 
@@ -143,6 +146,9 @@ class Search:
     winner_seeds: np.ndarray | None = None
     """(s,) test scores of the tuned configuration on more fresh seeds, paired
     between arms by position."""
+    fresh: Sequence[np.ndarray] = ()
+    """(n,) test scores of each trial's fresh seeds, whose means are `test`; empty if
+    they are unknown."""
     positions: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     """By hyperparameter (n,) where each trial lies in its range, from 0 to 1. Arms
     that share a dimension have it under the same name, with the same values."""
@@ -245,6 +251,7 @@ class Search:
                     "Choose the reading by configuration.",
                 )
             score, examples, stand_in = self.test_run, self.examples_run, None
+            failing = None
         else:
             # A configuration that ranks too low to be trained again stands in
             # with its validation score. At that rank it was not selected for
@@ -252,6 +259,7 @@ class Search:
             # search run would be as good here, but mixing search runs into this
             # reading is what biases it where seeds fail, so none ever enters.
             stand_in = np.isnan(self.test)
+            failing = self._failing()
             score = np.where(stand_in, self.validation, self.test)
             examples = self.examples
         return Reading(
@@ -262,8 +270,41 @@ class Search:
             self.worst,
             stand_in,
             stratified=self.stratified,
+            failing=failing,
             places=self._places(),
         )
+
+    def _failing(self) -> np.ndarray | None:
+        """Returns (n,) the variance of each mean over fresh seeds that failures make.
+
+        How often a seed fails is pooled over all fresh seeds of the arm: of three seeds
+        none fails by luck in a third of the configurations where 30 % do, and their
+        spread then tells nothing. A seed has failed where it ends nearer to the
+        constant predictor than to the best that is known.
+        """
+        if not self.fresh:
+            return None
+        known = [i for i, seeds in enumerate(self.fresh) if len(seeds)]
+        if not known:
+            return None
+        best = max(float(self.fresh[i].max()) for i in known)
+        half = (self.worst + best) / 2
+        ended = np.concatenate([self.fresh[i] for i in known if not self.diverged[i]])
+        variance = np.zeros(self.n)
+        if not len(ended) or half <= self.worst:
+            return variance
+        failed = ended < half
+        share = float(np.mean(failed))
+        if not 0 < share < 1:
+            return variance
+        usual = float(np.median(ended[~failed]))
+        for i in known:
+            if self.diverged[i]:
+                continue
+            worked = self.fresh[i][self.fresh[i] >= half]
+            height = (float(np.mean(worked)) if len(worked) else usual) - self.worst
+            variance[i] = share * (1 - share) * height**2 / len(self.fresh[i])
+        return variance
 
     def _places(self) -> Places | None:
         """Returns where the trials lie, if a model of the space is to be fitted."""
