@@ -137,6 +137,8 @@ class Search:
     rungs: Mapping[int, "Search"] = dataclasses.field(default_factory=dict)
     """By rung above 1 the same arm trained that many times as long, retuned: its
     trial i has the draw of trial i here, and there may be fewer of them."""
+    stratified: bool = False
+    """Whether its trials are the first points of a scrambled Sobol sequence (`space.Design`)."""
 
     def seeds_fail(self, effort: int) -> bool:
         """Says whether some seed of a configuration ended far from its others.
