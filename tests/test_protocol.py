@@ -613,3 +613,30 @@ def test_a_file_keeps_the_texts_of_its_options(tmp_path):
     )
     options = room.load(path).challengers[0].options
     assert options == {"act": "\u00e9\\", "skip": True, "sizes": [1, 2]}
+
+
+def test_new_protocols_draw_a_sobol_sequence():
+    declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"])
+    assert declared.sampling == "sobol"
+    assert "sampling" not in declared.describe()
+    random = declared.replace(sampling="random")
+    assert Protocol(**json.loads(json.dumps(random.describe()))) == random
+    with pytest.raises(ProtocolError) as caught:
+        declared.replace(sampling="halton")
+    assert "sampling" in str(caught.value)
+    assert "'sobol' or 'random'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unbalanced"),
+    [
+        ({"configurations": 16}, ()),
+        ({"configurations": 24}, (24,)),
+        ({"looks": (16, 32)}, ()),
+        ({"looks": (16, 24, 48)}, (24, 48)),
+        ({"configurations": 24, "sampling": "random"}, ()),
+    ],
+)
+def test_a_protocol_knows_where_its_draws_are_not_balanced(changes, unbalanced):
+    declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"], **changes)
+    assert declared.unbalanced == unbalanced

@@ -19,7 +19,7 @@ from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, frozen
 from archtrial.report.evidence import tuned_pair
-from archtrial.space import Real
+from archtrial.space import Design, Real, sample
 from archtrial.study import Study
 from archtrial.testing import KnownTruth, Surface
 
@@ -901,3 +901,75 @@ def test_what_longer_training_makes_up_for_is_tuning(tmp_path):
     (found,) = Study(protocol, tmp_path / "b", trainer=worse).run().comparisons
     assert found["ladder"]["reaches"] == "no"
     assert found["verdict"] == "architecture"
+
+
+# The design of the draws.
+
+
+def test_a_study_draws_one_sobol_sequence(tmp_path):
+    protocol = PROTOCOL.replace(
+        challengers=["tweak", {"architecture": "tweak2", "space": {"own": [1, 2]}}],
+        looks=(16, 32), configurations=32, ladder=(1, 2),
+    )  # fmt: skip
+    study = Study(protocol, tmp_path, trainer=trainer)
+    study.run()
+    assert study.trial.resolved["sampling"] == "sobol"
+    design = Design(study.trial.spaces, protocol.seed, "sobol")
+    with Store(tmp_path, read_only=True) as store:
+        runs = [run for run in store.runs() if run.stage != "default"]
+    stages = {"search", "confirm", "winner", "ladder", "ladder confirm"}
+    assert {run.stage for run in runs} == stages
+    for run in runs:
+        assert run.configuration == design.configuration(run.arm, run.pair)
+    owned = [r for r in runs if r.arm == "tweak2" and r.stage == "ladder"]
+    assert {run.configuration["own"] for run in owned} == {1, 2}
+
+
+def test_the_statistics_are_told_how_a_study_was_drawn(tmp_path, monkeypatch):
+    told = []
+    made = searches.search
+
+    def noting(*args, **options):
+        found = made(*args, **options)
+        told.extend(s.stratified for s in (found, *found.rungs.values()))
+        return found
+
+    monkeypatch.setattr(searches, "search", noting)
+    for sampling in ("sobol", "random"):
+        told.clear()
+        protocol = LADDER.replace(sampling=sampling)
+        Study(protocol, tmp_path / sampling, trainer=TRUTH).run()
+        assert len(told) >= 6
+        assert set(told) == {sampling == "sobol"}
+
+
+def test_a_study_of_independent_draws_goes_on_with_them(tmp_path):
+    """Before Sobol sequences no protocol said how it drew."""
+    old = PROTOCOL.replace(sampling="random")
+    begun = Study(old, tmp_path, trainer=trainer)
+    begun.run()
+    assert "sampling" not in begun.trial.resolved
+    with Store(tmp_path, read_only=True) as store:
+        for run in store.runs():
+            space = begun.trial.spaces[run.arm]
+            assert run.configuration == sample(space, 0, run.pair)
+    again = Study(PROTOCOL, tmp_path, trainer=trainer)
+    assert again.hash == begun.hash
+    assert again.run().to_json() == (tmp_path / "verdict.json").read_text()
+    with pytest.raises(StudyError, match='sampling: .absent. -> "sobol"'):
+        Study(PROTOCOL.replace(sampling="sobol"), tmp_path, trainer=trainer).run()
+    # Where nothing has begun, the sequence is drawn.
+    assert Study(PROTOCOL, tmp_path / "new", trainer=trainer).hash != begun.hash
+
+
+def test_a_study_says_where_its_draws_are_not_balanced(tmp_path):
+    def said(**changes):
+        study = Study(PROTOCOL.replace(**changes), tmp_path, trainer=trainer)
+        return [note for note in study.notes if "Sobol" in note]
+
+    assert said() == said(configurations=24, sampling="random") == []
+    (note,) = said(configurations=24)
+    assert "24 is none, 16 and 32 are" in note
+    (note,) = said(configurations=24, effort=6)
+    assert "24 is none, 32 is." in note
+    assert said(configurations=24, space={}) == []

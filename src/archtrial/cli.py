@@ -120,6 +120,13 @@ Effort = Annotated[
 Configurations = Annotated[
     int | None, typer.Option(help="Configurations searched in each arm (n >= 4 k).")
 ]
+Sampling = Annotated[
+    str | None,
+    typer.Option(
+        help="How configurations are drawn: sobol (one scrambled Sobol sequence,"
+        " balanced where n is 16, 32, 64 or 128) or random (independently)."
+    ),
+]
 Steps = Annotated[int | None, typer.Option(help="Training steps of every run.")]
 Ladder = Annotated[
     str | None,
@@ -228,6 +235,7 @@ def run(
     margin: Margin = None,
     effort: Effort = None,
     configurations: Configurations = None,
+    sampling: Sampling = None,
     steps: Steps = None,
     ladder: Ladder = None,
     looks: Looks = None,
@@ -273,6 +281,7 @@ def run(
         "margin": margin,
         "effort": effort,
         "configurations": configurations,
+        "sampling": sampling,
         "steps": steps,
         "ladder": _numbers("ladder", ladder),
         "looks": _numbers("looks", looks),
@@ -312,8 +321,9 @@ def run(
             )
         declared, study = pilot.fit(declared, _seconds(budget), study, workers=crew)
         _say(
-            f"The budget allows {declared.configurations} configurations of each arm, at"
-            f" effort {declared.effort} and with {declared.confirm_seeds} fresh seeds."
+            f"The budget allows {declared.configurations} configurations of each arm"
+            f"{_chosen_how(declared)}, at effort {declared.effort} and with"
+            f" {declared.confirm_seeds} fresh seeds."
         )
     trial = Study(declared, study, command=command, **patterns)
     for note in trial.notes:
@@ -325,6 +335,13 @@ def run(
     page = trial.folder / "report.html"
     write(page, judgement.page())
     _conclude(judgement, page, as_json)
+
+
+def _chosen_how(declared: "Protocol") -> str:
+    """Says why a budget gives a number of configurations and no larger one."""
+    if declared.sampling == "sobol" and not declared.unbalanced:
+        return " (the largest power of two that it pays for: there draws are balanced)"
+    return ""
 
 
 @app.command()
@@ -345,6 +362,7 @@ def plan(
     margin: Margin = None,
     effort: Effort = None,
     configurations: Configurations = None,
+    sampling: Sampling = None,
     steps: Steps = None,
     ladder: Ladder = None,
     looks: Looks = None,
@@ -380,6 +398,7 @@ def plan(
         margin=margin,
         effort=effort,
         configurations=configurations,
+        sampling=sampling,
         steps=steps,
         ladder=_numbers("ladder", ladder),
         looks=_numbers("looks", looks),
@@ -1091,6 +1110,8 @@ def _goes_on(
         for name in ("validation_regex", "test_regex")
         if name in declared
     }
+    # Releases before Sobol sequences did not say how they drew, nor does the hash.
+    declared["sampling"] = begun[1].get("sampling", "random")
     found = room.Protocol(**declared)
     described = [begun[1].get("baseline"), *(begun[1].get("challengers") or ())]
     sources = {

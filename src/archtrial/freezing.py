@@ -16,9 +16,28 @@ from typing import Any
 from archtrial import protocol
 from archtrial.errors import RecordsError, StudyError
 from archtrial.files import tidy, write
-from archtrial.records.store import Store
+from archtrial.records.store import Store, frozen
 
-__all__ = ["expect", "freeze"]
+__all__ = ["as_begun", "expect", "freeze"]
+
+
+def as_begun(
+    declared: protocol.Protocol, folder: str | Path | None
+) -> protocol.Protocol:
+    """Returns a protocol that goes on with the draws of a study begun long ago.
+
+    Before Sobol sequences all draws were independent, and no protocol said so.
+
+    Args:
+        declared: Where it says how configurations are drawn, it stays as it is.
+        folder: The study's, if it was named; there may be nothing in it.
+    """
+    if folder is None or "sampling" in declared.model_fields_set:
+        return declared
+    begun = frozen(folder)
+    if begun is None or "sampling" in begun[1]:
+        return declared
+    return declared.replace(sampling="random")
 
 
 def freeze(

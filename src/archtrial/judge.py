@@ -660,7 +660,9 @@ def _read(
     worst = searches.lowest(runs, sign) if constant is None else sign * constant
     declared = {arm["name"]: _space(arm) for arm in arms}
     arrays = [
-        searches.search(runs, name, sign, worst, space)
+        searches.search(
+            runs, name, sign, worst, space, stratified=_stratified(protocol)
+        )
         for name, space in declared.items()
     ]
     effort = protocol["effort"]
@@ -717,6 +719,11 @@ def _read(
     if inferred:
         comparisons = [_beware_of_edges(found, crowded) for found in comparisons]
     return _Reading(arrays, edges, estimand, comparisons, notes)
+
+
+def _stratified(protocol: Mapping[str, Any]) -> bool:
+    """Says whether a study drew a Sobol sequence; tables and older studies say nothing."""
+    return bool(protocol.get("sampling") == "sobol")
 
 
 def _space(arm: Mapping[str, Any]) -> dict[str, spaces.Dimension]:
@@ -1114,7 +1121,9 @@ def _matched(
     if larger is None:
         return {}
     space = {n: spaces.parse(n, d) for n, d in larger["space"].items()}
-    found = searches.search(runs, larger["name"], sign, worst, space)
+    found = searches.search(
+        runs, larger["name"], sign, worst, space, stratified=_stratified(protocol)
+    )
     return {larger["matches"]: found}
 
 

@@ -297,6 +297,9 @@ def fit(
 ) -> tuple[Protocol, Path]:
     """Chooses the largest n that a time pays for; k and r stay sound.
 
+    Of a Sobol sequence it is the largest power of two, where draws are balanced, unless
+    none that is paid for has an interval (n >= 4 k).
+
     The number is frozen with the study: the same command goes on with it, however
     long the machine takes on another day.
 
@@ -358,7 +361,11 @@ def fit(
         confirm_seeds=sound.confirm_seeds,
         winner_seeds=statistics.planning.WINNER_SEEDS + sound.confirm_seeds,
     )
-    return sound.replace(configurations=chosen.configurations), folder
+    n = chosen.configurations
+    if sound.sampling == "sobol":
+        below = 1 << (n.bit_length() - 1)
+        n = below if below >= 4 * sound.effort else n
+    return sound.replace(configurations=n), folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -432,7 +439,7 @@ def _pilot(
     flops: dict[str, float] = {}
     scores: dict[str, np.ndarray] = {}
     for arm in prepared.arms:
-        # Draws of their own: index 0 of the study is not among them.
+        # Independent draws of their own, which are none of the study's design.
         items = [
             Item(
                 arm.name,

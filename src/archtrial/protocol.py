@@ -461,6 +461,9 @@ class Protocol(OnData):
     """k: the trials that an experimenter spends before picking the best."""
     configurations: Count = 32
     """n: the configurations searched in each arm; at least 4 k."""
+    sampling: spaces.Sampling = "sobol"
+    """How configurations are drawn: "sobol", the points of one scrambled Sobol sequence,
+    balanced where n is a power of two; or "random", independent draws."""
     confirm_seeds: Count = 3
     """r: fresh seeds for each of the top configurations."""
     top: Count | None = None
@@ -622,6 +625,13 @@ class Protocol(OnData):
     def sizes(self) -> tuple[int, ...]:
         """The configurations of each arm at each look; without looks there is one."""
         return self.looks or (self.configurations,)
+
+    @property
+    def unbalanced(self) -> tuple[int, ...]:
+        """The sizes at which the draws of a Sobol sequence are not balanced."""
+        if self.sampling == "random":
+            return ()
+        return tuple(n for n in self.sizes if not spaces.balanced(n))
 
     @property
     def arms(self) -> tuple[Arm, ...]:

@@ -116,6 +116,8 @@ def search(
     sign: int,
     worst: float,
     space: spaces.Space | None = None,
+    *,
+    stratified: bool = False,
 ) -> statistics.Search:
     """Returns one arm's search, with what it reached when it was trained longer.
 
@@ -125,13 +127,15 @@ def search(
         sign: 1 where a higher score is better, else -1.
         worst: The constant predictor's score, turned.
         space: The arm's dimensions, if they are known.
+        stratified: Whether its trials are the first points of a Sobol sequence.
     """
-    found = _at_rung(runs, arm, sign, worst, space or {}, 1)
+    found = _at_rung(runs, arm, sign, worst, space or {}, 1, stratified)
     rungs = sorted({r.rung for r in runs if r.arm == arm and r.stage == "ladder"})
     return dataclasses.replace(
         found,
         rungs={
-            rung: _at_rung(runs, arm, sign, worst, space or {}, rung) for rung in rungs
+            rung: _at_rung(runs, arm, sign, worst, space or {}, rung, stratified)
+            for rung in rungs
         },
     )
 
@@ -143,6 +147,7 @@ def _at_rung(
     worst: float,
     space: spaces.Space,
     rung: int,
+    stratified: bool,
 ) -> statistics.Search:
     first, again = ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
     searched = trials(runs, arm, first, rung)
@@ -188,6 +193,7 @@ def _at_rung(
             for name, dimension in space.items()
             if all(name in run.configuration for run in searched.values())
         },
+        stratified=stratified,
     )
 
 

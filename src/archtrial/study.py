@@ -73,6 +73,7 @@ class Study:
         validation_regex: str | None = None,
         test_regex: str | None = None,
     ) -> None:
+        declared = freezing.as_begun(declared, folder)
         self.protocol = declared
         self.command = command
         given = {"validation_regex": validation_regex, "test_regex": test_regex}
@@ -81,6 +82,9 @@ class Study:
             probes.check()
         self.trial = trial.prepare(declared, trainer, command, self.patterns)
         self.hash = protocol.digest(self.trial.resolved)
+        self.design = spaces.Design(
+            self.trial.spaces, self.protocol.seed, self.protocol.sampling
+        )
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
         self._judgement: judge.Judgement | None = None
 
@@ -193,9 +197,8 @@ class Study:
         first = self.protocol.sizes[look - 2] if look > 1 else 0
         planned = []
         for arm in arms:
-            space = self.trial.spaces[arm.name]
             for index in range(first, self.protocol.sizes[look - 1]):
-                drawn = spaces.sample(space, self.protocol.seed, index)
+                drawn = self.design.configuration(arm.name, index)
                 planned.append(
                     trainers.Item(arm.name, index, 0, "search", drawn, look=look)
                 )
@@ -230,7 +233,6 @@ class Study:
         r = self.protocol.confirm_seeds
         planned = []
         for arm in arms:
-            space = self.trial.spaces[arm.name]
             winner = int(np.argmax(found[arm.name]))
             seeds = {
                 **dict.fromkeys(sorted(rest), 1),
@@ -238,7 +240,7 @@ class Study:
             }
             seeds[winner] = r
             for index in sorted(seeds):
-                drawn = spaces.sample(space, self.protocol.seed, index)
+                drawn = self.design.configuration(arm.name, index)
                 for seed in range(1, seeds[index] + 1):
                     planned.append(
                         trainers.Item(
@@ -246,7 +248,7 @@ class Study:
                             look=look,
                         )
                     )  # fmt: skip
-            drawn = spaces.sample(space, self.protocol.seed, winner)
+            drawn = self.design.configuration(arm.name, winner)
             for seed in range(r + 1, r + 1 + WINNER_SEEDS):
                 planned.append(
                     trainers.Item(arm.name, winner, seed, "winner", drawn, look=look)
@@ -265,7 +267,7 @@ class Study:
                 index,
                 0,
                 "ladder",
-                spaces.sample(self.trial.spaces[arm.name], declared.seed, index),
+                self.design.configuration(arm.name, index),
                 rung=rung,
             )
             for rung in declared.ladder[1:]
@@ -293,9 +295,8 @@ class Study:
                 **dict.fromkeys(top.tolist(), declared.confirm_seeds),
             }
             for arm in self.trial.arms:
-                space = self.trial.spaces[arm.name]
                 for index in sorted(seeds):
-                    drawn = spaces.sample(space, declared.seed, index)
+                    drawn = self.design.configuration(arm.name, index)
                     for seed in range(1, seeds[index] + 1):
                         planned.append(
                             trainers.Item(
@@ -488,9 +489,7 @@ class Study:
                 for run in runs
                 if (run.arm, run.pair, run.stage) == (arm.name, winner, "confirm")
             ]
-            drawn = spaces.sample(
-                self.trial.spaces[arm.name], self.protocol.seed, winner
-            )
+            drawn = self.design.configuration(arm.name, winner)
             chosen = tuned.best(confirmed, self.trial.sign)
             described = self.trial.tuned(arm, drawn, chosen)
             tuned.keep(self.folder, chosen, described)

@@ -142,6 +142,7 @@ class Zoo:
                 *self.split.notes,
                 *self._notes_on_parameters(),
                 *left_out,
+                *_notes_on_design(declared, self.spaces),
                 *_notes_on_recipes(declared, recipes, self.problem.steps),
                 *_notes_on_matching(declared, matched),
                 *self.seen,
@@ -189,6 +190,8 @@ class Zoo:
                 f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
                 "Leave augmentation out, or use --scale if they are amounts.",
             )
+        # Any configuration will do. This one hangs on the arm alone, so that what is
+        # found out about an arm is the same in every trial.
         first = sample(space, study_seed, 0)
         anybody.check_kind(architecture, kind)
         jobs = {}
@@ -413,6 +416,7 @@ class OwnTrainer:
             "notes": [
                 "The scores are those that the study's own trainer returned.",
                 *unnamed,
+                *_notes_on_design(declared, self.spaces),
             ],
         }
 
@@ -518,6 +522,21 @@ def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
 def _found(arm: Arm) -> anybody.Architecture:
     own_space = arm.space if "space" in arm.model_fields_set else None
     return anybody.find(arm.architecture, arm.options, own_space)
+
+
+def _notes_on_design(
+    declared: Declared, searched: Mapping[str, Space]
+) -> Iterator[str]:
+    if not declared.unbalanced or not any(searched.values()):
+        return
+    n = declared.unbalanced[-1]
+    below = 1 << (n.bit_length() - 1)
+    near = [m for m in (below, 2 * below) if m >= 4 * declared.effort]
+    yield (
+        f"The configurations are points of a Sobol sequence, which is balanced where"
+        f" their number is a power of two: {n} is none,"
+        f" {' and '.join(map(str, near))} {'are' if near[1:] else 'is'}."
+    )
 
 
 def _notes_on_recipes(
@@ -750,9 +769,12 @@ def _described(arm: Arm, searched: Space) -> dict[str, Any]:
 def _beyond(declared: Declared) -> dict[str, Any]:
     """What a study does beyond one search of each arm.
 
-    Left out where nothing is: such a protocol has the hash that it always had.
+    Left out where nothing is: such a protocol has the hash that it always had. Its
+    draws are independent.
     """
     beyond: dict[str, Any] = {}
+    if declared.sampling != "random":
+        beyond["sampling"] = declared.sampling
     if len(declared.ladder) > 1:
         beyond["ladder"] = list(declared.ladder)
         beyond["ladder_configurations"] = declared.retuned

@@ -1,10 +1,11 @@
 """The baseline at the size of a challenger, lest more parameters pass for a better idea.
 
-A size is the geometric mean of the numbers of parameters over the configurations
-that a study draws: it grows evenly with the width, where a median would leap from one
-depth that is searched to the next. The tuned configuration's own size would be nearer
-to the question, but it is known after the search only, and what is trained is declared
-before it.
+A size is the geometric mean of the numbers of parameters over as many configurations
+as a study searches. They are independent draws whatever the study's design, in which
+the matched baseline has its own part. The mean grows evenly with the width, where a
+median would leap from one depth that is searched to the next. The tuned
+configuration's own size would be nearer to the question, but it is known after the
+search only, and what is trained is declared before it.
 """
 
 import dataclasses
@@ -78,7 +79,7 @@ def match(
         input_shape: One example's shape.
         num_outputs: Classes, or 1 for regression.
         study_seed: The protocol's seed.
-        configurations: How many draws a size is over.
+        configurations: How many independent draws a size is over.
 
     Returns:
         None where the baseline is no smaller as it is.
