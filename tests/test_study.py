@@ -587,7 +587,7 @@ def test_each_rung_is_confirmed_by_its_own_scores(tmp_path):
             np.array([r.validation for r in retuned if (r.arm, r.rung) == (arm, rung)])
             for arm in ("plain", "tweak")
         ]
-        top, rest = statistics.confirm_indices(scores, 2)
+        top, rest = statistics.confirm_indices(scores, 2, stratified=True)
         tops.append(set(top))
         for arm in ("plain", "tweak"):
             seeds = {}

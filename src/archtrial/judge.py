@@ -1176,6 +1176,7 @@ def _curve(
         worst=min(search.worst, float(search.validation.min())),
         best=sign * metric.best,
         alpha=alpha,
+        stratified=search.stratified,
     )
     if sign == 1:
         return curve

@@ -360,6 +360,7 @@ def fit(
         effort=sound.effort,
         confirm_seeds=sound.confirm_seeds,
         winner_seeds=statistics.planning.WINNER_SEEDS + sound.confirm_seeds,
+        stratified=sound.sampling == "sobol",
     )
     n = chosen.configurations
     if sound.sampling == "sobol":
@@ -403,6 +404,7 @@ def _trainings(declared: Protocol) -> _Trainings:
             confirm_seeds=r,
             top=None if declared.top is None else min(declared.top, n),
             winner_seeds=winner_seeds,
+            stratified=declared.sampling == "sobol",
         )
         confirmed += at_look.confirm + at_look.winner
     longer = 0
@@ -414,6 +416,7 @@ def _trainings(declared: Protocol) -> _Trainings:
             confirm_seeds=r,
             top=None if declared.top is None else min(declared.top, declared.retuned),
             winner_seeds=0,
+            stratified=declared.sampling == "sobol",
         )
         longer = rung.runs
     return _Trainings(

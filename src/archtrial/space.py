@@ -340,6 +340,11 @@ class Design:
                 rng=randomness.generator(seed, "search", "sobol"),
             )
 
+    @property
+    def stratified(self) -> bool:
+        """Whether configurations fill the space evenly."""
+        return self.sampling == "sobol"
+
     def configuration(self, arm: str, index: int) -> dict[str, Value]:
         """Returns configuration `index` of an arm, by name, in the order of the names.
 

@@ -224,11 +224,16 @@ class Study:
         top, rest = (
             set(chosen.tolist())
             for chosen in statistics.confirm_indices(
-                scores, self.protocol.effort, self.protocol.top
+                scores,
+                self.protocol.effort,
+                self.protocol.top,
+                stratified=self.design.stratified,
             )
         )
         for effort in self._efforts_at_equal_compute(arms, runs, look):
-            for chosen in statistics.confirm_indices(scores, effort):
+            for chosen in statistics.confirm_indices(
+                scores, effort, stratified=self.design.stratified
+            ):
                 rest |= set(chosen.tolist()) - top
         r = self.protocol.confirm_seeds
         planned = []
@@ -289,6 +294,7 @@ class Study:
                 ],
                 declared.effort,
                 declared.top,
+                stratified=self.design.stratified,
             )
             seeds = {
                 **dict.fromkeys(rest.tolist(), 1),

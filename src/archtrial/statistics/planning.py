@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.tuning import rank_weights
+from archtrial.statistics.tuning import plug_in_weights, rank_weights
 
 __all__ = [
     "Plan",
@@ -218,6 +218,7 @@ def plan_runs(
     confirm_seeds: int = 3,
     top: int | None = None,
     winner_seeds: int = WINNER_SEEDS,
+    stratified: bool = False,
 ) -> Plan:
     """Counts the runs of a study, of each arm.
 
@@ -228,8 +229,10 @@ def plan_runs(
         confirm_seeds: r, fresh seeds of the top configurations.
         top: How many are the top of each arm, instead of m_.7.
         winner_seeds: More fresh seeds of the tuned configuration.
+        stratified: Whether configurations fill the space evenly.
     """
-    weights = rank_weights(configurations, [effort])[::-1, 0]
+    weigh = plug_in_weights if stratified else rank_weights
+    weights = weigh(configurations, [effort])[::-1, 0]
     cumulated = np.cumsum(weights)
     fully, weighty = (
         int(np.searchsorted(cumulated, share - 1e-9)) + 1 for share in (0.7, 0.99)
@@ -248,6 +251,7 @@ def largest_study(
     effort: int = SMALLEST_EFFORT,
     confirm_seeds: int = 3,
     winner_seeds: int = WINNER_SEEDS,
+    stratified: bool = False,
 ) -> Plan:
     """Finds the largest n that a budget pays for.
 
@@ -257,6 +261,7 @@ def largest_study(
         effort: k; n is never below 4 k.
         confirm_seeds: r.
         winner_seeds: More fresh seeds of the tuned configurations.
+        stratified: Whether configurations fill the space evenly.
 
     Raises:
         ProtocolError: Not even n = 4 k fits.
@@ -270,6 +275,7 @@ def largest_study(
             arms=len(run_costs),
             confirm_seeds=confirm_seeds,
             winner_seeds=winner_seeds,
+            stratified=stratified,
         )
 
     smallest = study(4 * effort)

@@ -280,30 +280,28 @@ class Search:
         How often a seed fails is pooled over all fresh seeds of the arm: of three seeds
         none fails by luck in a third of the configurations where 30 % do, and their
         spread then tells nothing. A seed has failed where it ends nearer to the
-        constant predictor than to the best that is known.
+        constant predictor than to the best run of the same configuration. Only
+        configurations whose best run lies in the upper half of all scores are asked:
+        of the others it cannot be told whether they fail or are merely bad.
         """
+        trials = [
+            i
+            for i, seeds in enumerate(self.fresh)
+            if len(seeds) and not self.diverged[i]
+        ]
         if not self.fresh:
             return None
-        known = [i for i, seeds in enumerate(self.fresh) if len(seeds)]
-        if not known:
-            return None
-        best = max(float(self.fresh[i].max()) for i in known)
-        half = (self.worst + best) / 2
-        ended = np.concatenate([self.fresh[i] for i in known if not self.diverged[i]])
+        best = {i: max(self.fresh[i].max(), self.validation[i]) for i in trials}
+        highest = max(best.values(), default=self.worst)
+        working = [i for i in trials if best[i] > (self.worst + highest) / 2]
+        failed = {i: self.fresh[i] < (self.worst + best[i]) / 2 for i in working}
         variance = np.zeros(self.n)
-        if not len(ended) or half <= self.worst:
-            return variance
-        failed = ended < half
-        share = float(np.mean(failed))
-        if not 0 < share < 1:
-            return variance
-        usual = float(np.median(ended[~failed]))
-        for i in known:
-            if self.diverged[i]:
-                continue
-            worked = self.fresh[i][self.fresh[i] >= half]
-            height = (float(np.mean(worked)) if len(worked) else usual) - self.worst
-            variance[i] = share * (1 - share) * height**2 / len(self.fresh[i])
+        if failed:
+            share = float(np.mean(np.concatenate(list(failed.values()))))
+            for i in working:
+                worked = self.fresh[i][~failed[i]]
+                height = (np.mean(worked) if len(worked) else best[i]) - self.worst
+                variance[i] = share * (1 - share) * height**2 / len(self.fresh[i])
         return variance
 
     def _places(self) -> Places | None:
