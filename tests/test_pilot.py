@@ -109,9 +109,10 @@ def test_a_budget_pays_for_longer_rungs_and_probes(tmp_path, monkeypatch):
         folder = tmp_path / "study"
         return pilot.fit(declared(**changes), budget, folder)[0]
 
-    plain = fitted(600.0)
+    # Every n is as good as the next where draws are independent.
+    plain = fitted(600.0, sampling="random")
     for changes in ({"ladder": (1, 2)}, {"probes": 20}):
-        chosen = fitted(600.0, **changes)
+        chosen = fitted(600.0, sampling="random", **changes)
         assert 16 <= chosen.configurations < plain.configurations
         # What is chosen fits, and a larger one would not.
         for n, fits in ((chosen.configurations, True), (plain.configurations, False)):
@@ -122,6 +123,30 @@ def test_a_budget_pays_for_longer_rungs_and_probes(tmp_path, monkeypatch):
         fitted(200.0, ladder=(1, 2, 4))
     with pytest.raises(ProtocolError, match="Leave one of the two out"):
         fitted(600.0, configurations=32, looks=(16, 32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "balanced"), [({}, True), ({"effort": 6}, True), ({"effort": 5}, False)]
+)
+def test_a_budget_buys_the_largest_balanced_study(
+    tmp_path, monkeypatch, changes, balanced
+):
+    monkeypatch.setattr(pilot, "_pilot", lambda *_: ({"linear": 1, "mlp": 1}, {}, {}))
+
+    def cost(n, chosen):
+        return 2 * pilot._trainings(chosen.replace(configurations=n)).runs
+
+    sizes = {}
+    for sampling in ("sobol", "random"):
+        whole = declared(
+            sampling=sampling, confirm_seeds=3, **{"configurations": 32, **changes}
+        )
+        budget = cost(24 if not balanced else 45, whole)
+        chosen = pilot.fit(whole, budget, tmp_path / sampling)[0]
+        sizes[sampling] = chosen.configurations
+    # Of effort 5 the least study has 20, and 32 are too many: 24 it is.
+    assert sizes["random"] >= (45 if balanced else 24)
+    assert sizes["sobol"] == (32 if balanced else sizes["random"])
 
 
 def test_judging_many_test_examples_is_counted(forecast, monkeypatch):
