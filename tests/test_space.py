@@ -125,3 +125,16 @@ def test_integer_positions_run_from_0_to_1():
 def test_a_range_too_wide_for_its_width_is_refused():
     with pytest.raises(ProtocolError, match="64 bits"):
         Real(-1e308, 1.7e308)
+
+
+@pytest.mark.parametrize("high", [2**53 + 1, 10**400], ids=["53 bits", "400 digits"])
+@pytest.mark.parametrize("integer", [True, False])
+def test_a_whole_number_beyond_64_bits_is_refused(high, integer):
+    with pytest.raises(ProtocolError, match="at most 2\\^53"):
+        spaces.parse("x", {"low": -high, "high": 3, "integer": integer})
+    with pytest.raises(ProtocolError, match="at most 2\\^53"):
+        Integer(0, high)
+
+
+def test_the_largest_whole_number_is_one_of_a_range():
+    assert spaces.parse("x", {"low": 0, "high": 2**53, "integer": True}).high == 2**53

@@ -687,7 +687,7 @@ def _arms(
             f"no arm of {place} is compared with itself",
             f"{max(named, key=named.count)!r} is named twice",
         )
-    if challengers:
+    if challengers and baseline is not None:
         return named
     spelled: dict[str, str] = {}
     for name in there:
@@ -700,7 +700,9 @@ def _arms(
                 f" compared: --baseline {shlex.quote(alike)} --challenger"
                 f" {shlex.quote(name)}.",
             )
-    return [*named, *(name for name in there if name not in named)]
+    others = [name for name in there if name not in named]
+    # A baseline that is still to be named is one of the others.
+    return [*others, *named] if baseline is None else [*named, *others]
 
 
 def _unequally_long(frame: pd.DataFrame, gathered: Sequence[_Gathered]) -> list[str]:
