@@ -304,7 +304,7 @@ def _known_arrays(
     members = {
         info.filename.removesuffix(".npy"): info
         for info in archive.infolist()
-        if not info.is_dir()
+        if not info.filename.endswith("/")
     }
     names = {}
     for name, aliases in _NPZ_NAMES.items():
@@ -571,7 +571,9 @@ def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], lis
     check_size(f"{about.num_rows} rows of {about.num_columns} columns", 8 * cells)
     check_size(f"the columns of {path.name}", stored)
     try:
-        frame = parquet.read_table(path).to_pandas()
+        table = parquet.read_table(path)
+        table.validate(full=True)  # such as texts that are no UTF-8
+        frame = table.to_pandas()
     except Exception as error:
         raise damaged(path, error) from error
     if frame.empty:
