@@ -195,7 +195,9 @@ def read(
         unvarying += [name for name in left_away if name not in unvarying]
         notes += left_away.values()
         if not {"configuration", "pair", "repeat"} & set(frame):
-            draws.check_repeated(hyperparameters, frame, place)
+            given, varied = _given(gathered)
+            draws.check_measured(hyperparameters, frame, place, given)
+            draws.check_repeated(hyperparameters, frame, place, varied)
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
@@ -494,6 +496,20 @@ def _check_one_row_each(frame: pd.DataFrame, column: str, place: str) -> None:
             f"{place}: {column} {one!r} in row {rows.iloc[0]} and in row {rows.iloc[1]}",
             "If these are the steps of a learning curve, name theirs: --step COLUMN.",
         )
+
+
+def _given(gathered: Sequence[_Gathered]) -> tuple[set[str], set[str]]:
+    """Returns what was given to runs as trackers say, and what a search varied."""
+    marked = [
+        (
+            naming.short(column),
+            each.table.kind.startswith("Optuna") or naming.searched(column),
+        )
+        for each in gathered
+        for column in each.columns.hyperparameters
+        if naming.marked(column)
+    ]
+    return {name for name, _ in marked}, {name for name, searched in marked if searched}
 
 
 # --- checks of the whole -------------------------------------------------------------
