@@ -179,6 +179,7 @@ def read(
     frame = scores.as_numbers(frame)
     frame, said = endings.check_stand_ins(frame, lower, failed_score)
     notes += said
+    notes += endings.went_on(frame)
     bounded, scale, said = scores.scaled(frame, measure, percent)
     notes += said
     frame = scores.with_examples(frame)
@@ -339,6 +340,9 @@ def _gather(
         for column in found.flags:
             cells = scores.texts(chosen[column])
             ended = endings.flagged(naming.short(column), cells)
+            bad = endings.events(naming.short(column), cells)
+            if bad is not None:
+                frame[endings.EVENTS + column] = bad
             odd = endings.unread(naming.short(column), cells)
             unread.update((column, word) for word in odd)
             before = frame.get("flagged", "")
@@ -354,6 +358,9 @@ def _gather(
         for role in _TEXTS:
             if role in frame:
                 frame[role] = scores.texts(frame[role])
+        if "status" in found.roles:
+            name_of = naming.short(found.roles["status"])
+            frame["status"] = endings.counted_status(name_of, frame["status"])
         frames.append(frame)
         kept += len(frame)
         if (
