@@ -593,6 +593,8 @@ def judge(
             challengers=challenger,
             **declared,
         )
+        for note in judgement.beforehand:
+            _say(f"note: {note}")
     else:
         from archtrial.records import columns, importers
 
