@@ -83,6 +83,13 @@ Decimal = Annotated[
 Dates = Annotated[
     str | None, typer.Option(help="day-first or month-first: the dates of a table.")
 ]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A table's column whose cells are categories, whatever they look like;"
+        " several are allowed."
+    ),
+]
 BaselineArm = Annotated[
     str | None,
     typer.Option(
@@ -198,6 +205,7 @@ def run(
     channels: Channels = None,
     decimal: Decimal = None,
     dates: Dates = None,
+    categorical: Categorical = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -243,6 +251,7 @@ def run(
         "channels": channels,
         "decimal": decimal,
         "dates": dates,
+        "categorical": categorical,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -315,6 +324,7 @@ def plan(
     channels: Channels = None,
     decimal: Decimal = None,
     dates: Dates = None,
+    categorical: Categorical = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -350,6 +360,7 @@ def plan(
         channels=channels,
         decimal=decimal,
         dates=dates,
+        categorical=categorical,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),
@@ -698,6 +709,12 @@ def relax(
         typer.Option(help="What it becomes: fcn, or lcn (locally connected)."),
     ] = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
+    categorical: Categorical = None,
     steps: Annotated[
         int | None, typer.Option(help="Training steps after each relax time.")
     ] = None,
@@ -749,6 +766,12 @@ def relax(
         "architecture": architecture,
         "form": form,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
+        "categorical": categorical,
         "steps": steps,
         "relax_times": _relax_times(relax_times),
         "seeds": seeds,
@@ -1472,3 +1495,7 @@ def _flushed(status: int) -> int:
                     _say(f"archtrial: the output can be written: {error.strerror}")
                 status = 2
     return status
+
+
+if __name__ == "__main__":
+    main()

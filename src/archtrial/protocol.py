@@ -387,6 +387,8 @@ class OnData(_Declaration):
     """The decimal sign of a table; by default what its cells say."""
     dates: Literal["day-first", "month-first"] | None = None
     """How a table's dates are written; by default what its cells say."""
+    categorical: tuple[str, ...] = ()
+    """A table's columns whose cells are categories, whatever they look like."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Of a training; without `epochs` as many as `default_steps`."""
@@ -414,9 +416,15 @@ class OnData(_Declaration):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _may_be_a_path(cls, declared: Any) -> Any:
+    def _in_other_types(cls, declared: Any) -> Any:
+        declared = dict(declared)
         if isinstance(declared.get("data"), Path):
-            return {**declared, "data": str(declared["data"])}
+            declared["data"] = str(declared["data"])
+        match declared.get("categorical"):
+            case str(name):
+                declared["categorical"] = (name,)
+            case list(names):
+                declared["categorical"] = tuple(names)
         return declared
 
     @pydantic.model_validator(mode="after")

@@ -354,7 +354,8 @@ class OwnTrainer:
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
-                  "matched_baseline", "scale", "channels", "decimal", "dates"]  # fmt: skip
+                  "matched_baseline", "scale", "channels", "decimal", "dates",
+                  "categorical"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -574,6 +575,7 @@ def load(
         channels=declared.channels,
         decimal=declared.decimal,
         dates=declared.dates,
+        categorical=declared.categorical,
         groups=declared.splits.groups,
     )
     dataset = read(task=declared.task)
