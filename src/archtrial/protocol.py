@@ -21,6 +21,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial import specs
 from archtrial.errors import ProtocolError
+from archtrial.files import name_of
 
 __all__ = [
     "DEFAULT_SPACE",
@@ -541,6 +542,17 @@ class Protocol(OnData):
                 f"{twice[0]!r} twice",
                 f"Name them apart, as in first={same} and second={same}.",
             )
+        files: dict[str, str] = {}
+        for name in names:
+            other = files.setdefault(name_of(name).lower(), name)
+            if other != name:
+                spec = self.arms[names.index(other)].describe()["architecture"]
+                raise ProtocolError(
+                    "names of arms differ in more than upper and lower case, since"
+                    " their files may not",
+                    f"{other!r} and {name!r}",
+                    f"Name them apart, as in first={spec}.",
+                )
         for name in self.deterministic:
             if name not in names:
                 raise ProtocolError(
