@@ -15,7 +15,7 @@ import numpy as np
 
 from archtrial.data.cells import Notation
 from archtrial.data.content import bytes_of, check_size, damaged, text_of
-from archtrial.data.dataset import Dataset, assemble
+from archtrial.data.dataset import Dataset, TargetError, assemble, repeats
 from archtrial.data.delimited import listing, parse, without_indices
 from archtrial.data.images import read_folder
 from archtrial.data.series import is_ucr, read_ts, read_ucr
@@ -554,12 +554,16 @@ def _as_target(goal: Column, task: str | None) -> Column:
         return dataclasses.replace(goal, values=goal.texts, texts=None)
     if goal.doubtful and task is None:
         word, count = next(iter(goal.doubtful.items()))
-        raise DataError(
+        raise TargetError(
             "the target holds numbers throughout or texts throughout",
             f"{sum(goal.doubtful.values())} texts among numbers in column {goal.name!r},"
             f" such as {word[:40]!r} ({count})",
-            "Empty those cells, or say what they are: --task regression drops their"
-            " rows, --task classification makes them classes.",
+            "Empty those cells, or say what they are: --task regression drops their rows"
+            + (
+                ", --task classification makes them classes"
+                if repeats(goal.texts[~goal.missing])
+                else ""
+            ),
         )
     distinct = {text for text in goal.texts.tolist() if text is not None}
     if not goal.doubtful and task is None and len(distinct) <= 20 and not goal.date:
