@@ -397,6 +397,13 @@ class OwnTrainer:
                     "validation_regex": function.validation_regex,
                     "test_regex": function.test_regex,
                 }
+        else:
+            searched = {name for space in self.spaces.values() for name in space}
+            unnamed = [
+                f"The trainer does not look up {name!r}: it is searched, and changes"
+                " nothing unless the trainer learns of it elsewhere."
+                for name in trainers.never_read(function, searched)
+            ]
         steps = declared.length(training_rows=1)
         self.trainer = trainers.Function(
             function,
