@@ -163,6 +163,20 @@ def test_a_protocol_declares_categories(tmp_path):
     assert trial.prepare(declared).resolved["data"]["input_shape"] == [3]
 
 
+def test_raw_rows_of_categories_are_taken_as_they_were(tmp_path):
+    pd = pytest.importorskip("pandas")
+    path = table(tmp_path, ["12 kg", "300 g", "none"], name="w")
+    split = load(path, categorical=["w", "b"]).split(
+        Protocol(data="x", baseline="a", challengers=["b"]).splits, 0
+    )
+    frame = pd.read_csv(path, keep_default_na=False).drop(columns="y")
+    prepared = split.preparation(frame).numpy()
+    # Each row has one of three texts, and one of seven numbers that are names.
+    assert (prepared.sum(1) == 2).all()
+    one = split.preparation(frame[frame["w"] == "none"])
+    assert (one.numpy().sum(1) == 2).all()
+
+
 # --- several questions -------------------------------------------------------------
 
 

@@ -67,6 +67,8 @@ class Dataset:
     """False where the inputs are on their final scale already."""
     task_guessed: bool = False
     """Whether the task was found from the target's values alone."""
+    pixels: str | None = None
+    """Of files of images, the mode in which they were read: "L", "RGB" or "F"."""
 
     @property
     def whole(self) -> bool:
@@ -161,9 +163,9 @@ class Dataset:
         moments = _moments(inputs, rows, self.kind) if self.standardise else None
         found = Preparation.of_array(inputs, prepared, self.kind, moments, rows.test)
         again = found(inputs[rows.test[:2]]).numpy()
-        if np.allclose(again, prepared[:2], atol=1e-6):
-            return found
-        return Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
+        if not np.allclose(again, prepared[:2], atol=1e-6):
+            found = Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
+        return dataclasses.replace(found, pixels=self.pixels)
 
     def _grouping(
         self, splits: Splits
@@ -238,6 +240,7 @@ def assemble(
     given: Array | None = None,
     groups: Array | None = None,
     standardise: bool = True,
+    pixels: str | None = None,
 ) -> Dataset:
     """Checks what a reader found and settles the task.
 
@@ -252,6 +255,7 @@ def assemble(
         given: (N,) of TRAIN, VALIDATION, TEST.
         groups: (N,) of any values.
         standardise: Whether inputs are scaled by the training rows.
+        pixels: Of files of images, the mode in which they were read.
 
     Raises:
         DataError: The data cannot be used.
@@ -292,6 +296,7 @@ def assemble(
         groups=groups,
         standardise=standardise,
         task_guessed=guessed,
+        pixels=pixels,
     )
 
 

@@ -124,15 +124,28 @@ def rehearse(
 def _shortened(problem: run.Problem) -> run.Problem:
     """Returns the problem with no more rows than two steps and a look need."""
     rows = _STEPS * min(problem.batch_size, len(problem.x_train))
+    train = np.arange(len(problem.x_train))[:rows]
+    evaluated = problem.x_validation[:_EVALUATED]
+    if np.issubdtype(problem.x_train.dtype, np.integer):
+        # The word that an embedding has no place for may stand in any row.
+        train[-2:] = _extremes(problem.x_train)[-len(train) :]
+        others = np.concatenate([problem.x_validation, problem.x_test])
+        evaluated = np.concatenate([others[_extremes(others)], evaluated])[:_EVALUATED]
     return dataclasses.replace(
         problem,
-        x_train=problem.x_train[:rows],
-        y_train=problem.y_train[:rows],
-        x_validation=problem.x_validation[:_EVALUATED],
+        x_train=problem.x_train[train],
+        y_train=problem.y_train[train],
+        x_validation=evaluated,
         y_validation=problem.y_validation[:_EVALUATED],
         x_test=problem.x_test[:_EVALUATED],
         read_at=(),
     )
+
+
+def _extremes(x: np.ndarray) -> list[int]:
+    """Returns the rows that hold the least and the largest number."""
+    flat = x.reshape(len(x), -1)
+    return [int(flat.min(1).argmin()), int(flat.max(1).argmax())]
 
 
 class _Rehearsal:
@@ -270,12 +283,20 @@ class _Rehearsal:
             ) from error
 
     def _way_out(self, error: Exception) -> str:
-        whole = not np.issubdtype(self._problem.x_train.dtype, np.floating)
+        problem = self._problem
+        whole = not np.issubdtype(problem.x_train.dtype, np.floating)
         if whole and re.search(r"dtype|type Float|Long|Float", str(error)):
             return (
                 "The inputs are whole numbers and reach the module as int64: let it begin"
                 " with nn.Embedding, or with x.float(), or use --scale if they are"
                 " amounts."
+            )
+        if whole and re.search(r"index out of range|out of bounds", str(error)):
+            parts = (problem.x_train, problem.x_validation, problem.x_test)
+            least, most = min(x.min() for x in parts), max(x.max() for x in parts)
+            return (
+                f"The inputs are whole numbers from {least} to {most}: an nn.Embedding of"
+                f" all of them has at least {most + 1} words, and none below 0."
             )
         return ""
 
