@@ -84,6 +84,13 @@ Decimal = Annotated[
 Dates = Annotated[
     str | None, typer.Option(help="day-first or month-first: the dates of a table.")
 ]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A table's column whose cells are categories, whatever they look like;"
+        " several are allowed."
+    ),
+]
 BaselineArm = Annotated[
     str | None,
     typer.Option(
@@ -220,6 +227,7 @@ def run(
     channels: Channels = None,
     decimal: Decimal = None,
     dates: Dates = None,
+    categorical: Categorical = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -265,6 +273,7 @@ def run(
         "channels": channels,
         "decimal": decimal,
         "dates": dates,
+        "categorical": categorical,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -337,6 +346,7 @@ def plan(
     channels: Channels = None,
     decimal: Decimal = None,
     dates: Dates = None,
+    categorical: Categorical = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -372,6 +382,7 @@ def plan(
         channels=channels,
         decimal=decimal,
         dates=dates,
+        categorical=categorical,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),
@@ -722,6 +733,12 @@ def relax(
         typer.Option(help="What it becomes: fcn, or lcn (locally connected)."),
     ] = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
+    categorical: Categorical = None,
     steps: Annotated[
         int | None, typer.Option(help="Training steps after each relax time.")
     ] = None,
@@ -773,6 +790,12 @@ def relax(
         "architecture": architecture,
         "form": form,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
+        "categorical": categorical,
         "steps": steps,
         "relax_times": _relax_times(relax_times),
         "seeds": seeds,
@@ -1501,3 +1524,7 @@ def _flushed(status: int) -> int:
                     _say(f"archtrial: the output can be written: {error.strerror}")
                 status = 2
     return status
+
+
+if __name__ == "__main__":
+    main()
