@@ -788,9 +788,10 @@ def test_told_to_end_it_leaves_nothing_running(tmp_path, number, status, says, w
         pytest.fail("the command lives on")
 
 
-def test_python_runs_the_package_as_the_command():
+@pytest.mark.parametrize("name", ["archtrial", "archtrial.cli"])
+def test_python_runs_the_package_as_the_command(name):
     done = subprocess.run(
-        [sys.executable, "-m", "archtrial", "judge", "nowhere.csv"],
+        [sys.executable, "-m", name, "judge", "nowhere.csv"],
         capture_output=True,
         text=True,
     )

@@ -1,5 +1,6 @@
 """A user's own trainer and command: what their answers may look like, and their end."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from archtrial import Protocol, Study
+from archtrial import Protocol, Study, trainers, trial
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.records.store import Store, frozen
 
@@ -181,3 +182,54 @@ def test_a_command_and_its_children_end_with_the_study(tmp_path, number, workers
                 break
             time.sleep(0.05)
         assert not alive(mark.name)
+
+
+# --- a function that does not look up what is searched -------------------------------
+
+
+def looks_up(arm, configuration, seed, steps):
+    rate = configuration["learning_rate"]
+    if "width" in configuration:
+        rate *= configuration.get("width", 1)
+    return {"validation": rate, "test": rate}
+
+
+def passes_on(arm, configuration, seed, steps):
+    return looks_up(arm, configuration, seed, steps)
+
+
+class Trainer:
+    def train(self, arm, values, seed, steps):
+        return {"validation": values["learning_rate"], "test": values["width"]}
+
+    def __call__(self, *given):
+        return self.train(*given)
+
+
+@pytest.mark.parametrize(
+    ("function", "unread"),
+    [
+        (looks_up, ["depth", "weight_decay"]),
+        (Trainer().train, ["depth", "weight_decay"]),
+        (passes_on, []),
+        (Trainer(), []),
+        (lambda arm, values, *_: {"validation": values["depth"], "test": 0},
+         ["learning_rate", "weight_decay", "width"]),
+        (lambda *given: {"validation": given[1]["depth"], "test": 0}, []),
+        (functools.partial(looks_up, steps=1), []),
+        (max, []),
+    ],
+)  # fmt: skip
+def test_what_a_function_never_looks_up(function, unread):
+    names = ["width", "learning_rate", "weight_decay", "depth"]
+    assert trainers.never_read(function, names) == unread
+
+
+def test_a_hyperparameter_that_a_function_ignores_is_said():
+    declared = Protocol(
+        data="d", baseline="a=x", challengers=["b=y"],
+        space={"learning_rate": {"low": 0.1, "high": 1}, "depth": [1, 2]},
+    )  # fmt: skip
+    notes = trial.prepare(declared, looks_up).resolved["notes"]
+    assert [note for note in notes if "does not look up 'depth'" in note]
+    assert not [note for note in notes if "learning_rate" in note]

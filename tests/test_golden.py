@@ -27,6 +27,24 @@ def test_an_old_store_gives_its_verdict(tmp_path, release):
     assert judgement.page()
 
 
+@pytest.mark.parametrize("release", ["0.1.0", "0.2.0"])
+def test_of_a_store_without_checksums_it_is_said_before_the_verdict(tmp_path, release):
+    shutil.copytree(GOLDEN / release, tmp_path / "study")
+    judgement = judge_study(tmp_path / "study")
+    (said,) = judgement.beforehand
+    assert "without checksums" in said
+    assert said in judgement.page().replace("&#39;", "'")
+    command = [sys.executable, "-m", "archtrial", "judge", str(tmp_path / "study")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"note: {said}" in ran.stderr.splitlines()
+    assert "checksums" not in ran.stdout
+
+
+def test_of_a_store_with_checksums_nothing_is_said(tmp_path):
+    write(tmp_path / "study")
+    assert judge_study(tmp_path / "study").beforehand == ()
+
+
 def assert_within(old, new, place=""):
     """A newer release may say more, but never something else."""
     if place.endswith(".robustness"):

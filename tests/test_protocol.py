@@ -142,6 +142,8 @@ def test_arms_of_the_trial_may_be_declared_deterministic():
         ({"challengers": []}, ["at least one challenger"]),
         ({"challengers": ["mlp"]}, ["name of its own", "first=mlp"]),
         ({"baseline": "a=mlp", "challengers": ["a=cnn"]}, ["'a' twice"]),
+        ({"baseline": "A=mlp", "challengers": ["b=cnn", "a=cnn"]}, ["'A' and 'a'"]),
+        ({"challengers": ["n.py:net", "n.py:Net"]}, ["'Net'", "first=n.py:net."]),
         ({"baseline": " =mlp"}, ["name"]),
         ({"baseline": {"name": "x" * 61, "architecture": "mlp"}}, ["60 printable"]),
         ({"baseline": 3}, ["baseline"]),

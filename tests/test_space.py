@@ -296,3 +296,16 @@ def test_more_names_than_a_sequence_has_are_refused():
 
 def test_powers_of_two_are_balanced():
     assert [n for n in range(1, 70) if spaces.balanced(n)] == [1, 2, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.parametrize("high", [2**53 + 1, 10**400], ids=["53 bits", "400 digits"])
+@pytest.mark.parametrize("integer", [True, False])
+def test_a_whole_number_beyond_64_bits_is_refused(high, integer):
+    with pytest.raises(ProtocolError, match="at most 2\\^53"):
+        spaces.parse("x", {"low": -high, "high": 3, "integer": integer})
+    with pytest.raises(ProtocolError, match="at most 2\\^53"):
+        Integer(0, high)
+
+
+def test_the_largest_whole_number_is_one_of_a_range():
+    assert spaces.parse("x", {"low": 0, "high": 2**53, "integer": True}).high == 2**53

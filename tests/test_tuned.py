@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import archtrial
@@ -159,6 +160,10 @@ def test_a_folder_of_the_last_release_still_loads(finished, tmp_path):
     first = ("architecture", "input_shape", "num_outputs", "options", "space")
     old = {name: kept[name] for name in (*first, "configuration", "seed")}
     place.write_text(json.dumps(old))
+    with pytest.raises(RecordsError, match="belongs to the weights"):
+        archtrial.load_tuned(tmp_path / "old", "f")
+    weights = place.with_suffix(".safetensors")
+    safetensors.torch.save_file(safetensors.torch.load_file(weights), weights)
     with pytest.warns(UserWarning, match="inputs must be prepared"):
         model = archtrial.load_tuned(tmp_path / "old", "f")
     prepared = torch.from_numpy(finished.trial.split.x_validation[:2])
@@ -255,7 +260,7 @@ def test_a_changed_file_or_neighbour_does_not_run(stranger, tmp_path):
         archtrial.load_tuned(folder, "f")
 
 
-@pytest.mark.parametrize("changes", [{"architecture": 3}, {"options": 3}, {"input_shape": [None]}, {"preparation": {"x": 1}}, {"initial_seed": "x"}, {"initial_seed": -5}, {"classes": 5}, {"classes": ["a"]}, {"scale": float("inf")}, {"predictions": "abc"}, {"predictions": [10**6]}, {"predictions": [[1], [2, 3]]}, {"examples": None}])  # fmt: skip
+@pytest.mark.parametrize("changes", [{"architecture": 3}, {"options": 3}, {"input_shape": [None]}, {"preparation": {"x": 1}}, {"initial_seed": "x"}, {"initial_seed": -5}, {"classes": 5}, {"classes": ["a"]}, {"scale": float("inf")}, {"predictions": "abc"}, {"predictions": [10**6]}, {"predictions": [[1], [2, 3]]}, {"examples": None}, {"predictions": None}, {"preparation": None}, {"preparation": None, "examples": None, "predictions": None}])  # fmt: skip
 def test_a_damaged_description_is_one_message(stranger, changes):
     with pytest.raises(RecordsError, match="damaged"):
         archtrial.load_tuned(stranger(**changes), "f")

@@ -84,6 +84,13 @@ Decimal = Annotated[
 Dates = Annotated[
     str | None, typer.Option(help="day-first or month-first: the dates of a table.")
 ]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A table's column whose cells are categories, whatever they look like;"
+        " several are allowed."
+    ),
+]
 BaselineArm = Annotated[
     str | None,
     typer.Option(
@@ -227,6 +234,7 @@ def run(
     channels: Channels = None,
     decimal: Decimal = None,
     dates: Dates = None,
+    categorical: Categorical = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -273,6 +281,7 @@ def run(
         "channels": channels,
         "decimal": decimal,
         "dates": dates,
+        "categorical": categorical,
         "baseline": baseline,
         "challengers": challenger,
         "factors": _factors(factor),
@@ -354,6 +363,7 @@ def plan(
     channels: Channels = None,
     decimal: Decimal = None,
     dates: Dates = None,
+    categorical: Categorical = None,
     baseline: BaselineArm = None,
     challenger: ChallengerArms = None,
     factor: Factors = None,
@@ -390,6 +400,7 @@ def plan(
         channels=channels,
         decimal=decimal,
         dates=dates,
+        categorical=categorical,
         baseline=baseline,
         challengers=challenger,
         factors=_factors(factor),
@@ -612,6 +623,8 @@ def judge(
             challengers=challenger,
             **declared,
         )
+        for note in judgement.beforehand:
+            _say(f"note: {note}")
     else:
         from archtrial.records import columns, importers
 
@@ -739,6 +752,12 @@ def relax(
         typer.Option(help="What it becomes: fcn, or lcn (locally connected)."),
     ] = None,
     target: Target = None,
+    task: Task = None,
+    scale: Scale = None,
+    channels: Channels = None,
+    decimal: Decimal = None,
+    dates: Dates = None,
+    categorical: Categorical = None,
     steps: Annotated[
         int | None, typer.Option(help="Training steps after each relax time.")
     ] = None,
@@ -790,6 +809,12 @@ def relax(
         "architecture": architecture,
         "form": form,
         "target": target,
+        "task": task,
+        "scale": scale,
+        "channels": channels,
+        "decimal": decimal,
+        "dates": dates,
+        "categorical": categorical,
         "steps": steps,
         "relax_times": _relax_times(relax_times),
         "seeds": seeds,
@@ -1520,3 +1545,7 @@ def _flushed(status: int) -> int:
                     _say(f"archtrial: the output can be written: {error.strerror}")
                 status = 2
     return status
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,9 @@ exits with status 2; the Python API raises it. Names in it come from files that 
 made, so that no character of a message commands the terminal that shows it.
 """
 
+import contextlib
 import unicodedata
+from collections.abc import Callable, Iterator
 
 __all__ = [
     "ArmError",
@@ -15,6 +17,7 @@ __all__ = [
     "RecordsError",
     "StudyError",
     "UserError",
+    "asked_together",
     "is_out_of_memory",
     "printable",
 ]
@@ -67,6 +70,40 @@ class ProtocolError(UserError):
 
 class DataError(UserError):
     """Data that cannot be read, or that no honest study can be built on."""
+
+
+@contextlib.contextmanager
+def asked_together() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
+    """Asks in one message what several steps ask, so that nobody asks in turns.
+
+        with asked_together() as step:
+            with step():
+                ...
+            with step():
+                ...
+
+    Raises:
+        UserError: At least one step did; its class is the first one's.
+    """
+    asked: list[UserError] = []
+
+    @contextlib.contextmanager
+    def step() -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            if str(error) not in map(str, asked):
+                asked.append(error)
+
+    yield step
+    if len(asked) == 1:
+        raise asked[0]
+    if asked:
+        raise type(asked[0])(
+            "; and ".join(error.rule for error in asked),
+            "; and ".join(error.received for error in asked if error.received),
+            " ".join(error.way_out for error in asked if error.way_out),
+        )
 
 
 class ArmError(UserError):

@@ -118,6 +118,8 @@ class Judgement:
 
     verdict: Verdict
     evidence: Evidence
+    beforehand: tuple[str, ...] = ()
+    """What is to be said before the verdict: a sentence each."""
 
     def page(self) -> str:
         """Returns the page: one self-contained HTML file."""
@@ -169,6 +171,7 @@ def judge_study(
             raise unfinished
         _, resolved, _ = declared
         runs = store.runs()
+        beforehand = () if store.checked else (UNCHECKED,)
     if not searches.tested(runs):
         raise unfinished
     changed = _changed(resolved, changes)
@@ -186,15 +189,20 @@ def judge_study(
         as_declared = all(value is None for value in changes.values())
         if as_declared and looked[-1]["configurations"] < resolved["configurations"]:
             raise unfinished
-    said = _exploratory(Path(folder), events, resolved, changed)
+    said = [*_exploratory(Path(folder), events, resolved, changed), *beforehand]
     return dataclasses.replace(
         judgement,
+        beforehand=beforehand,
         evidence=dataclasses.replace(
             judgement.evidence, notes=[*judgement.evidence.notes, *said]
         ),
     )
 
 
+UNCHECKED = (
+    "This study was recorded by a version without checksums (archtrial 0.2 or older):"
+    " whether a score was altered since then cannot be told."
+)
 EXPLORED = "judged with other settings"
 """The event of a study that was judged as it was not declared."""
 

@@ -169,8 +169,8 @@ def get(name: str, task: str | None = None) -> Metric:
         raise ProtocolError(
             f"{name} is a metric of {metric.task}",
             f"the task is {task}",
-            f"Choose one of {', '.join(names(task))}, or declare"
-            f" task = {metric.task!r}.",
+            f"Choose one of {', '.join(names(task))}, or use --task {metric.task} (in a"
+            f' protocol, task = "{metric.task}").',
         )
     return metric
 

@@ -21,6 +21,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial import specs
 from archtrial.errors import ProtocolError
+from archtrial.files import name_of
 
 __all__ = [
     "DEFAULT_SPACE",
@@ -387,6 +388,8 @@ class OnData(_Declaration):
     """The decimal sign of a table; by default what its cells say."""
     dates: Literal["day-first", "month-first"] | None = None
     """How a table's dates are written; by default what its cells say."""
+    categorical: tuple[str, ...] = ()
+    """A table's columns whose cells are categories, whatever they look like."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Of a training; without `epochs` as many as `default_steps`."""
@@ -414,9 +417,15 @@ class OnData(_Declaration):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _may_be_a_path(cls, declared: Any) -> Any:
+    def _in_other_types(cls, declared: Any) -> Any:
+        declared = dict(declared)
         if isinstance(declared.get("data"), Path):
-            return {**declared, "data": str(declared["data"])}
+            declared["data"] = str(declared["data"])
+        match declared.get("categorical"):
+            case str(name):
+                declared["categorical"] = (name,)
+            case list(names):
+                declared["categorical"] = tuple(names)
         return declared
 
     @pydantic.model_validator(mode="after")
@@ -536,6 +545,17 @@ class Protocol(OnData):
                 f"{twice[0]!r} twice",
                 f"Name them apart, as in first={same} and second={same}.",
             )
+        files: dict[str, str] = {}
+        for name in names:
+            other = files.setdefault(name_of(name).lower(), name)
+            if other != name:
+                spec = self.arms[names.index(other)].describe()["architecture"]
+                raise ProtocolError(
+                    "names of arms differ in more than upper and lower case, since"
+                    " their files may not",
+                    f"{other!r} and {name!r}",
+                    f"Name them apart, as in first={spec}.",
+                )
         for name in self.deterministic:
             if name not in names:
                 raise ProtocolError(

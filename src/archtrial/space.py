@@ -39,11 +39,23 @@ __all__ = [
 Value: TypeAlias = float | int | str | bool
 
 
-def _check_range(low: float, high: float, log: bool) -> None:
+def _check_finite(low: float, high: float) -> None:
+    # A whole number may be too large even to be asked whether it is finite.
+    if any(isinstance(end, int) and abs(end) > 2**53 for end in (low, high)):
+        raise ProtocolError(
+            "the ends of a range are at most 2^53, up to which 64 bits hold every whole"
+            " number",
+            "a larger one",
+            "Use another unit.",
+        )
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ProtocolError(
             "both ends of a range are finite", f"low = {low}, high = {high}"
         )
+
+
+def _check_range(low: float, high: float, log: bool) -> None:
+    _check_finite(low, high)
     if low >= high:
         raise ProtocolError(
             "a range runs from low to high",
@@ -209,10 +221,7 @@ def _parse_range(declared: Mapping[str, Any]) -> Dimension:
         if not isinstance(declared.get(key, False), bool):
             raise ProtocolError(f"{key} is true or false", repr(declared[key]))
     low, high = declared["low"], declared["high"]
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ProtocolError(
-            "both ends of a range are finite", f"low = {low}, high = {high}"
-        )
+    _check_finite(low, high)
     log = declared.get("log", False)
     if declared.get("integer", False):
         if low != int(low) or high != int(high):

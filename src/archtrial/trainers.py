@@ -5,9 +5,11 @@ task out wherever it is sent. All of them are told the same: which arm, which
 configuration, which seeds.
 """
 
+import ast
 import contextlib
 import dataclasses
 import functools
+import inspect
 import json
 import math
 import os
@@ -15,9 +17,10 @@ import re
 import shlex
 import string
 import subprocess
+import textwrap
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -352,6 +355,47 @@ def _fault(scores: Any, shares: bool) -> str | None:
                 f"a share lies between 0 and 1, but {name!r} is {value}: not per cent"
             )
     return None
+
+
+def never_read(function: Callable[..., Any], names: Iterable[str]) -> list[str]:
+    """Returns which hyperparameters the source of a trainer plainly never looks up.
+
+    None where that cannot be told: it has no source, or passes them on as a whole.
+
+    Args:
+        function: A trainer, as `Function` calls it.
+        names: Of the hyperparameters.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        parameter = list(inspect.signature(function).parameters.values())[1]
+    except (OSError, TypeError, ValueError, SyntaxError, IndexError):
+        return []
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return []
+    looked_up: list[Any] = []
+    uses = 0
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name):
+                uses += name == parameter.name
+                if name in ("eval", "exec", "locals", "vars"):
+                    return []
+            case (
+                ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=key))
+                | ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=name), attr="get"),
+                    args=[ast.Constant(value=key), *_],
+                )
+                | ast.Compare(
+                    left=ast.Constant(value=key),
+                    ops=[ast.In() | ast.NotIn()],
+                    comparators=[ast.Name(id=name)],
+                )
+            ) if name == parameter.name:
+                looked_up.append(key)
+    # Any other use may hand on the whole of it.
+    return [] if uses > len(looked_up) else sorted(set(names) - set(looked_up))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from archtrial import data, metrics, trainers
-from archtrial.errors import ArmError, ProtocolError
+from archtrial.errors import ArmError, DataError, ProtocolError
 from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
@@ -357,7 +357,8 @@ class OwnTrainer:
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
-                  "matched_baseline", "scale", "channels", "decimal", "dates"]  # fmt: skip
+                  "matched_baseline", "scale", "channels", "decimal", "dates",
+                  "categorical"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -372,7 +373,11 @@ class OwnTrainer:
                     f"{arm.name} has one of its own",
                     "Give the arm an option, which the trainer is told.",
                 )
-        metric = metrics.get(declared.metric or "accuracy", declared.task)
+        metric = (
+            metrics.default(declared.task or "classification")
+            if declared.metric is None
+            else metrics.get(declared.metric, declared.task)
+        )
         name = metric.name
         metrics.check_margin(declared.margin, metric.bounded)
         self.sign = 1 if metric.higher_is_better else -1
@@ -395,6 +400,13 @@ class OwnTrainer:
                     "validation_regex": function.validation_regex,
                     "test_regex": function.test_regex,
                 }
+        else:
+            searched = {name for space in self.spaces.values() for name in space}
+            unnamed = [
+                f"The trainer does not look up {name!r}: it is searched, and changes"
+                " nothing unless the trainer learns of it elsewhere."
+                for name in trainers.never_read(function, searched)
+            ]
         steps = declared.length(training_rows=1)
         self.trainer = trainers.Function(
             function,
@@ -593,13 +605,13 @@ def load(
         channels=declared.channels,
         decimal=declared.decimal,
         dates=declared.dates,
+        categorical=declared.categorical,
         groups=declared.splits.groups,
     )
-    dataset = read(task=declared.task)
-    if declared.metric is not None and dataset.task_guessed:
-        # A metric is one of classes or of numbers, and so says which these are.
-        settled = metrics.get(declared.metric).task
-        dataset = dataset if settled == dataset.task else read(task=settled)
+    if declared.metric is None:
+        dataset = read(task=declared.task)
+    else:
+        dataset = _read_for(metrics.get(declared.metric), declared.task, read)
     split = dataset.split(
         declared.splits,
         declared.seed,
@@ -613,6 +625,67 @@ def load(
     )
     split.check(metric)
     return dataset.name, split, metric
+
+
+def _read_for(
+    metric: metrics.Metric, task: str | None, read: Callable[..., data.Dataset]
+) -> data.Dataset:
+    """Reads data for a declared metric, which is one of classes or of numbers.
+
+    It says which these are where neither the user nor the source of the data does.
+
+    Raises:
+        ProtocolError: It is none of the task that was declared, or that the data have.
+        DataError: The data cannot be used, or not for it.
+    """
+
+    def readable(other: str) -> bool:
+        try:
+            read(task=other)
+        except DataError:
+            return False
+        return True
+
+    settled = task
+    if task is None:
+        try:
+            found = read(task=None)
+        except data.TargetError:
+            pass  # as what the metric says it may be read
+        else:
+            if found.task == metric.task:
+                return found
+            settled = None if found.task_guessed else found.task
+    if settled in (None, metric.task):
+        try:
+            return read(task=metric.task)
+        except data.TargetError as error:
+            way_out = error.way_out
+            if error.instead:
+                beside = "" if task is None else f" with --task {error.instead}"
+                way_out = (
+                    f"{error.without}, or use another metric: --metric"
+                    f" {metrics.default(error.instead).name}{beside}."
+                )
+            raise DataError(
+                f"{error.rule}, and {metric.name} is a metric of {metric.task}",
+                error.received,
+                way_out,
+            ) from None
+    assert settled is not None
+    ways = {
+        settled: f"--metric {' or --metric '.join(metrics.names(settled))}",
+        metric.task: f"--task {metric.task}",
+    }
+    possible = [way for other, way in ways.items() if readable(other)]
+    if not possible:
+        return read(task=settled)  # which says why
+    raise ProtocolError(
+        f"{metric.name} is a metric of {metric.task}",
+        f"the task is {settled}, "
+        + ("as declared" if task else "as the source of the data says"),
+        f"Use {', or '.join(possible)}.",
+    )
 
 
 def _are_names(

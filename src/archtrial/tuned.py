@@ -191,6 +191,12 @@ def load_tuned(
             f"it has {', '.join(there)}" if there else str(error),
         ) from None
     kept = _Kept.read(text, place.with_name(f"{place.name}.json"))
+    if kept.preparation is None and _notes_of(weights):
+        raise RecordsError(
+            f"{place}.json belongs to the weights beside it",
+            "the weights are of a later release than 0.2, and it is not",
+            "Run the study's command again: it writes the file anew.",
+        )
     if architecture is None:
         source = kept.source
         if source is None and ":" in kept.architecture:
@@ -242,6 +248,16 @@ def load_tuned(
     return model
 
 
+def _notes_of(weights: bytes) -> bool:
+    """Whether predictions were saved with weights, as none were up to 0.2."""
+    try:
+        length = int.from_bytes(weights[:8], "little")
+        noted = json.loads(weights[8 : 8 + length]).get("__metadata__", {})
+        return "predictions" in noted
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return False  # they are no weights, which is said when they are loaded
+
+
 def _frozen_source(folder: Path, arm: str) -> str | None:
     found = frozen(folder)
     if found is None:
@@ -257,8 +273,6 @@ def _frozen_source(folder: Path, arm: str) -> str | None:
 
 def _compare(arm: str, model: Model, kept: "_Kept") -> None:
     """Raises an ArmError unless a model predicts what it did in the study."""
-    if kept.predictions is None or kept.preparation is None:
-        return
     then = np.asarray(kept.predictions)
     with torch.no_grad():
         outputs = model(kept.raw())[: len(then)]
@@ -360,8 +374,13 @@ class _Kept:
             raise ValueError(f"classes are no list of {outputs}")
         if not (math.isfinite(self.center) and math.isfinite(self.scale)):
             raise ValueError("center or scale is no number")
-        if self.predictions is None or self.preparation is None:
+        if self.preparation is None:
+            # 0.2 kept none of these, and no comparison.
+            if not (seed is self.examples is self.predictions is None):
+                raise ValueError("the preparation is missing")
             return
+        if self.predictions is None:
+            raise ValueError("the predictions are missing, with which it is compared")
         predictions = np.asarray(self.predictions)
         if predictions.dtype.kind not in "iuf" or predictions.ndim not in (1, 2):
             raise ValueError("predictions are no numbers")

@@ -1,13 +1,15 @@
 """What the protocol says of the data, from the command line to the split."""
 
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from archtrial import trial
-from archtrial.errors import ArmError, DataError, ProtocolError
+from archtrial.errors import ArmError, DataError, ProtocolError, UserError
 from archtrial.protocol import Protocol
 
 NET = """
@@ -171,3 +173,72 @@ def test_a_name_with_control_characters_is_one_message(tmp_path):
     with pytest.raises(DataError, match="printable") as caught:
         trial.prepare(declared)
     assert "\x1b" not in str(caught.value)
+
+
+# --- metric and task ---------------------------------------------------------------
+
+METRICS = ["accuracy", "auroc", "log_loss", "r2", "mae", "rmse"]
+TARGETS = {
+    "texts": lambda i: "abc"[i % 3],
+    "names": lambda i: f"name{i}",
+    "labels": lambda i: i % 3,
+    "fractions": lambda i: i * 37 % 60 + 0.5,
+    "amounts": lambda i: i * 37 % 60,
+    "one word": lambda i: "low" if i == 7 else i * 37 % 60 + 0.5,
+    "words": lambda i: "low" if i % 7 == 0 else i % 3,
+    "truth": lambda i: ["true", "false"][i % 2],
+}
+
+
+@pytest.mark.parametrize("source", [*TARGETS, "images", "digits"])
+@pytest.mark.parametrize("task", [None, "classification", "regression"])
+@pytest.mark.parametrize("metric", [None, *METRICS])
+def test_what_a_message_on_the_task_says_to_type_works(tmp_path, source, task, metric):
+    """Every metric with every kind of target: read, or a way out that is one."""
+    if source == "images":
+        for i in range(40):
+            folder = tmp_path / "images" / "ab"[i % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(i).integers(0, 255, (4, 4), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+        path = tmp_path / "images"
+    elif source == "digits":
+        path = source
+    else:
+        rows = [f"{i % 9},{TARGETS[source](i)}" for i in range(60)]
+        (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
+        path = tmp_path / "t.csv"
+
+    def load(**given):
+        given = {name: value for name, value in given.items() if value}
+        return trial.load(
+            Protocol(data=path, baseline="linear", challengers=["mlp"], **given)
+        )
+
+    try:
+        _, split, found = load(task=task, metric=metric)
+    except UserError as error:
+        ways = re.findall(
+            r"--(task|metric) (\w+)(?: with --(task) (\w+))?", error.way_out
+        )
+        assert ways or source == "names"
+        for option, value, other, more in ways:
+            given = {"task": task, "metric": metric, option: value}
+            if other:
+                given[other] = more
+            assert load(**given)
+    else:
+        assert found.task == split.task
+        assert task in (None, split.task)
+        assert metric in (None, found.name)
+
+
+def test_a_trainer_of_ones_own_and_its_metric():
+    def prepare(**given):
+        declared = Protocol(data="d", baseline="a=x", challengers=["b=y"], **given)
+        return trial.prepare(declared, lambda *_: {}).resolved["metric"]
+
+    assert prepare() == prepare(task="classification") == "accuracy"
+    assert prepare(task="regression") == "r2"
+    with pytest.raises(ProtocolError, match="--task classification"):
+        prepare(task="regression", metric="accuracy")

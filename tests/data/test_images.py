@@ -1,13 +1,17 @@
 """Folders of images as people have them, and images of every mode."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from archtrial.data import content, images, load
+from archtrial.data.preparation import Preparation
 from archtrial.errors import DataError
+from archtrial.protocol import Splits
 
 
 def pets(root, classes=("cat", "dog"), count=4, make=None):
@@ -144,3 +148,44 @@ def test_the_limit_is_on_what_images_become(tmp_path, monkeypatch):
     monkeypatch.setattr(content, "MOST_BYTES", 100)
     with pytest.raises(DataError, match="fit into memory"):
         load(tmp_path)
+
+
+# --- a model's raw inputs ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])
+def test_paths_are_read_as_the_images_of_the_study(tmp_path, mode):
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        place = tmp_path / "images" / "ab"[i % 2] / f"{i:02}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if mode == "I;16":
+            pixels = rng.integers(0, 2**16, (6, 5), dtype=np.uint16)
+        else:
+            channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+            pixels = rng.integers(0, 256, (6, 5 + (i == 7), *channels), dtype=np.uint8)
+        Image.fromarray(pixels).save(place)
+    data = load(tmp_path / "images")
+    split = data.split(Splits(), 0)
+    stored = json.loads(json.dumps(split.preparation.to_dict()))
+    prepare = Preparation.from_dict(stored)
+    paths = [*sorted((tmp_path / "images/a").iterdir())]
+    paths += [*sorted((tmp_path / "images/b").iterdir())]
+    raw = data.inputs
+    assert torch.equal(prepare(paths), prepare(raw))
+    assert torch.equal(prepare([str(path) for path in paths[:2]]), prepare(raw[:2]))
+    with pytest.raises(DataError, match="there is no"):
+        prepare(["nowhere.png"])
+    other = tmp_path / "other.png"
+    deep = mode != "I;16"
+    Image.fromarray(np.ones((6, 5), np.uint16 if deep else np.uint8)).save(other)
+    with pytest.raises(DataError, match="as those of the study"):
+        prepare([other])
+
+
+def test_paths_need_a_study_of_files(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).random((40, 6, 6)),
+             y=np.arange(40) % 2)  # fmt: skip
+    prepare = load(tmp_path / "d.npz").split(Splits(), 0).preparation
+    with pytest.raises(DataError, match="files of images"):
+        prepare(["a.png"])

@@ -111,3 +111,28 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "p.csv")
     refused(tmp_path / "p.csv", "is neither")
     refused("x" * 5000, "file, a folder or a built-in")
+
+
+def test_an_entry_of_an_archive_without_a_name_is_one_message(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x.npy", b"")
+    # A name ends where it has a zero byte.
+    path.write_bytes(path.read_bytes().replace(b"x.npy", b"\0.npy"))
+    with pytest.raises(DataError):
+        load(str(path))
+
+
+def test_texts_of_a_parquet_file_that_are_no_utf8_are_one_message(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    path = tmp_path / "t.parquet"
+    offsets, letters = (
+        pa.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0])),
+        pa.py_buffer(b"\xff"),
+    )
+    texts = pa.Array.from_buffers(pa.string(), 1, [None, offsets, letters])
+    parquet.write_table(pa.table({"x": [1.0], "y": texts}), path)
+    with pytest.raises(DataError, match="damaged"):
+        load(str(path), target="y")

@@ -684,3 +684,40 @@ def test_a_budget_that_follows_from_the_arm_is_said_to_count(tmp_path):
     table.to_csv(tmp_path / "t.csv", index=False)
     assert "'epochs' follows from the arm" in notes(read([tmp_path / "t.csv"]))
     assert "what it changes counts as the arm's" in notes(read([tmp_path / "t.csv"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nans", 37), ("nan", 2), ("num_nan_steps", 37), ("n_oom", 1), ("nan_count", 5),
+        ("crashes", 2), ("n_errors", 3), ("overflow_steps", 4), ("first_nan_step", 250),
+        ("frac_nan", 0.5), ("metrics.diverged", 12),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("no", [0, ""])
+def test_runs_that_went_on_after_what_went_wrong_are_said(tmp_path, name, value, no):
+    table = pd.read_csv(case("05_measured_columns.csv"))
+    table = table.assign(**{name: no}).astype(object)
+    table.loc[[3, 30, 31], name] = value
+    table.loc[31, "val_acc"] = ""
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = read([tmp_path / "t.csv"])
+    assert [arm["diverged"] for arm in found.understood.arms] == [0, 1]
+    assert found.paired
+    assert f"{name} is above 0 in 2 of 48 runs that have a score" in notes(found)
+    option = shlex.split(re.search(r"--status-column \S+", notes(found))[0])[1][:-1]
+    failed = read([tmp_path / "t.csv"], Wanted(status=option))
+    assert [arm["diverged"] for arm in failed.understood.arms] == [1, 2]
+    assert "is above 0" not in notes(failed)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("nans", [0]), ("nans", [3]), ("num_nan_steps", [0]), ("nan_policy", [0, 37]),
+     ("n_errors", ["few", "many"])],
+)  # fmt: skip
+def test_what_tells_no_run_that_went_wrong_is_passed_over(tmp_path, name, values):
+    table = pd.read_csv(case("05_measured_columns.csv"))
+    table[name] = (values * 48)[:48]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert "is above 0" not in notes(read([tmp_path / "t.csv"]))

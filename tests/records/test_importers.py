@@ -781,3 +781,13 @@ def test_a_score_that_is_no_number_is_told_how_to_be_one(tmp_path, cell, says):
     frame = searched().astype({"val_acc": object})
     frame.loc[2, "val_acc"] = cell
     assert says in refusal([csv(tmp_path, frame)])
+
+
+def test_a_challenger_alone_is_read_beside_the_baseline_to_be_named(tmp_path):
+    table = tmp_path / "runs.csv"
+    rows = ["model,lr,val_acc"]
+    rows += [f"{arm},{1 + i},{0.5 + i / 100}" for arm in "ab" for i in range(16)]
+    table.write_text("\n".join(rows) + "\n")
+    found = importers.read([str(table)], challengers=["b"])
+    assert found.arms == ("a", "b")
+    assert "a" in str(found.understood.to_dict())

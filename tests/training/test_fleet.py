@@ -591,9 +591,48 @@ class HasNoRule(nn.Module):
         return self.linear(x).renorm(2, 0, 1.0)
 
 
+def _lengths_of_values(x):
+    return (x.reshape(len(x), 4, 4).sum(2) > 0).sum(1).clamp(min=1)
+
+
+class Packs(nn.Module):
+    def __init__(self, lengths=lambda x: torch.full((len(x),), 4)):
+        super().__init__()
+        self.rnn = nn.GRU(4, 5, batch_first=True)
+        self.linear = nn.Linear(5, 3)
+        self.lengths = lengths
+
+    def forward(self, x):
+        packed = nn.utils.rnn.pack_padded_sequence(
+            x.reshape(len(x), 4, 4), self.lengths(x), True, enforce_sorted=False
+        )
+        return self.linear(self.rnn(packed)[1][-1])
+
+
+class Transforms(nn.Module):
+    """Calls torch.vmap itself, with dropout inside."""
+
+    def __init__(self, transform=lambda f: torch.vmap(f, randomness="different")):
+        super().__init__()
+        self.linear, self.drop = nn.Linear(LENGTH, 3), nn.Dropout(0.5)
+        self.transform = transform
+
+    def forward(self, x):
+        return self.transform(lambda row: self.drop(self.linear(row)))(x)
+
+
+def test_a_module_with_masks_of_its_own_vmap_trains():
+    once, again = (run.train(problem(), jobs(Transforms)[0]) for _ in range(2))
+    assert not once.diverged
+    assert same(once, again)
+
+
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
+        (Packs, "it packs its sequences (pack_padded_sequence), whose"),
+        (functools.partial(Packs, _lengths_of_values), "it packs its sequences"),
+        (Transforms, "it transforms functions itself (torch.vmap, torch.func)"),
         (LooksAtValues, "__bool__ (test_fleet.py, line "),
         (KeepsATensorAside, "its runs differ in self.aside (a tensor of (16,)"),
         (LooksAhead, "randn_like (test_fleet.py, line "),

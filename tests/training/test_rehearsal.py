@@ -152,8 +152,10 @@ REFUSED = {
     "LayerMadeInForward": ["made in forward", "nn.Linear(h.shape[1]"],
     "ParameterMadeInForward": ["first.weight is another", "nn.Parameter(self.first"],
     "ParameterAddedInForward": ["gain is another after forward", "self.gain ="],
-    "Detached": ["no gradient reaches any", "class Detached"],
-    "WithoutGradient": ["no gradient reaches any", "class WithoutGradient"],
+    "Detached": ["no gradient reaches any", ".detach() is called", "detach()"],
+    "WithoutGradient": ["gradients are turned off", "sound.py"],
+    "Evaluates": ["its forward calls eval() on the module itself"],
+    "Trains": ["its forward calls train() on the module itself"],
     "ThroughNumpy": ["RuntimeError: Can't call numpy()", "np.tanh("],
     "ThroughNumpyAtTheEnd": ["no gradient reaches any"],
     "View": ["turned is a view of first.weight", "self.turned ="],
@@ -554,3 +556,31 @@ def test_counting_a_step_leaves_the_global_generators_alone():
     assert cost.training(module, torch.from_numpy(given.x_train[:19]), 1) > 0
     after = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
     assert after == before
+
+
+class Words(nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.words, self.line = nn.Embedding(count, 4), nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.line(self.words(x).mean(1))
+
+
+@pytest.mark.parametrize("part", ["x_train", "x_validation", "x_test"])
+@pytest.mark.parametrize("row", [0, -1])
+def test_the_largest_word_is_rehearsed_wherever_it_stands(part, row):
+    x = np.random.default_rng(0).integers(0, 20, (900, 6))
+    parts = dict(
+        zip(("x_train", "x_validation", "x_test"), (x, x[:40], x[:40]), strict=True)
+    )
+    parts[part] = parts[part].copy()
+    parts[part][row, 3] = 29
+    y = np.arange(900) % 10
+    given = dataclasses.replace(
+        problem(), **parts, y_train=y, y_validation=y[:40], batch_size=20
+    )
+    with pytest.raises(ArmError, match="from 0 to 29") as raised:
+        rehearsal.rehearse("words", given, {"": job(functools.partial(Words, 29))})
+    assert "at least 30 words" in raised.value.way_out
+    assert rehearsal.rehearse("words", given, {"": job(functools.partial(Words, 30))})

@@ -1,7 +1,7 @@
 """Data: a name or a path becomes a `Dataset`, and that a `Split` with sealed labels."""
 
-from archtrial.data.dataset import Dataset
+from archtrial.data.dataset import Dataset, TargetError
 from archtrial.data.sources import BUILTIN, load
 from archtrial.data.split import Split
 
-__all__ = ["BUILTIN", "Dataset", "Split", "load"]
+__all__ = ["BUILTIN", "Dataset", "Split", "TargetError", "load"]

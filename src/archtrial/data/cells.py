@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from archtrial.data.split import Array
-from archtrial.errors import DataError
+from archtrial.data.units import CURRENCY, several_units, without_unit
+from archtrial.errors import DataError, asked_together
 
 __all__ = ["Found", "Notation", "is_missing", "is_number", "is_value", "read_cells"]
 
@@ -64,11 +65,10 @@ _WHOLE = re.compile(r"[+-]?\d+")
 # Beyond it float64 does not hold every whole number.
 _EXACT = 2**53
 _SPACES = "[ \u00a0\u2007\u2009\u202f]"
-_CURRENCY = r"[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY|Rs\.?|kr\.?"
 _DRESSED = re.compile(
-    rf"(?P<open>\()?(?P<sign>[+\-\u2212]?)\s*(?:{_CURRENCY})?\s*(?P<minus>[\-\u2212]?)"
+    rf"(?P<open>\()?(?P<sign>[+\-\u2212]?)\s*(?:{CURRENCY})?\s*(?P<minus>[\-\u2212]?)"
     rf"(?P<body>\d[\d.,'\u2019]*(?:{_SPACES}\d{{3}})*(?:[.,]\d+)?|[.,]\d+)"
-    rf"(?P<power>[eE][+-]?\d+)?\s*(?P<percent>%)?\s*(?:{_CURRENCY})?(?(open)\))"
+    rf"(?P<power>[eE][+-]?\d+)?\s*(?P<percent>%)?\s*(?:{CURRENCY})?(?(open)\))"
 )
 _APART = re.compile(rf"(?<=\d)(?:{_SPACES}|['\u2019])(?=\d{{3}}(?!\d))")
 
@@ -88,6 +88,8 @@ class Notation:
     """"day-first" or "month-first"."""
     separator: str = ","
     """What stands between the fields of the file; "" where it is no text."""
+    categorical: tuple[str, ...] = ()
+    """The columns whose cells are taken as texts, whatever they look like."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,11 +154,42 @@ def read_cells(columns: Mapping[str, Texts], notation: Notation) -> dict[str, Fo
         DataError: It cannot be told what a number or a date says.
     """
     distinct = {name: collections.Counter(cells) for name, cells in columns.items()}
-    decimal = notation.decimal or _decimal(distinct, notation.separator)
-    found = {
-        name: _column(name, cells, distinct[name], decimal, notation)
-        for name, cells in columns.items()
+    told = {
+        name: {text: n for text, n in counter.items() if not is_missing(text)}
+        for name, counter in distinct.items()
+        if name not in notation.categorical
     }
+    bare = {name: columns[name] for name in told}
+    measured: dict[str, str] = {}
+    found: dict[str, Found] = {}
+    with asked_together() as step:
+        for name, counts in told.items():
+            with step():
+                if amounts := without_unit(name, counts):
+                    bare[name] = [amounts.get(cell, cell) for cell in columns[name]]
+                    distinct[name] = collections.Counter(bare[name])
+                    measured[name] = next(iter(amounts))
+        decimal = notation.decimal or "point"
+        if notation.decimal is None:
+            with step():
+                decimal = _decimal({n: distinct[n] for n in bare}, notation.separator)
+        for name, cells in columns.items():
+            with step():
+                found[name] = (
+                    _column(name, bare[name], distinct[name], decimal, notation)
+                    if name in bare
+                    else _texts(cells)
+                )
+    for name, text in measured.items():
+        read, texts = found[name], _texts(columns[name])
+        if read.values.dtype != np.float64:
+            found[name] = texts
+            continue
+        value = read.values[columns[name].index(text)]
+        said = f"Column {name}: {text!r} is read as {value:g}."
+        found[name] = dataclasses.replace(
+            read, texts=texts.values, notes=(said, *read.notes)
+        )
     if decimal == "comma":
         first = next(iter(found))
         said = "Numbers are read with a decimal comma."
@@ -363,10 +396,17 @@ def _numbers(
     notes = []
     if percent:
         scale = _of_percent(plain, percent)
+        with_sign = sum(told[text] for text in percent)
+        if scale is None and with_sign > 0.05 * sum(told.values()):
+            examples = {
+                next(iter(percent)): with_sign,
+                next(iter(plain)): sum(told[text] for text in plain),
+            }
+            raise several_units(name, examples)
         if scale is not None:
             plain |= {text: value * scale for text, value in percent.items()}
             notes.append(
-                f"Column {name} has {sum(told[t] for t in percent)} percent signs:"
+                f"Column {name} has {with_sign} percent signs:"
                 f" {next(iter(percent))} is read as"
                 f" {next(iter(percent.values())) * scale:g}."
             )

@@ -69,7 +69,7 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     members = [
         info
         for info in archive.infolist()
-        if not info.is_dir()
+        if not info.filename.endswith("/")
         and not info.filename.startswith("__MACOSX/")
         and not info.filename.rpartition("/")[2].startswith(".")
     ]

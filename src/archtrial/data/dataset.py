@@ -18,7 +18,7 @@ from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
 
-__all__ = ["Dataset", "assemble"]
+__all__ = ["Dataset", "TargetError", "assemble", "repeats"]
 
 # Whole numbers with at most this many distinct values are taken for classes.
 _MOST_CLASSES = {"table": 20, "array": 20, "sequence": 1000, "image": 1000}
@@ -27,6 +27,24 @@ _FEW = 10
 # Inputs are scaled in blocks of this many values, so that the float64 that the
 # sums need never exists for a whole data set.
 _BLOCK = 2**22
+
+
+class TargetError(DataError):
+    """A target that does not go with its task, or does not say which it is for.
+
+    Args:
+        rule: As of every error.
+        received: As of every error.
+        way_out: What else can be done.
+        instead: The task that it may go with.
+    """
+
+    def __init__(
+        self, rule: str, received: str = "", way_out: str = "", instead: str = ""
+    ) -> None:
+        self.without, self.instead = way_out, instead
+        other = f"{way_out}, or use --task {instead}." if instead else f"{way_out}."
+        super().__init__(rule, received, other)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +67,8 @@ class Dataset:
     """False where the inputs are on their final scale already."""
     task_guessed: bool = False
     """Whether the task was found from the target's values alone."""
+    pixels: str | None = None
+    """Of files of images, the mode in which they were read: "L", "RGB" or "F"."""
 
     @property
     def whole(self) -> bool:
@@ -143,9 +163,9 @@ class Dataset:
         moments = _moments(inputs, rows, self.kind) if self.standardise else None
         found = Preparation.of_array(inputs, prepared, self.kind, moments, rows.test)
         again = found(inputs[rows.test[:2]]).numpy()
-        if np.allclose(again, prepared[:2], atol=1e-6):
-            return found
-        return Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
+        if not np.allclose(again, prepared[:2], atol=1e-6):
+            found = Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
+        return dataclasses.replace(found, pixels=self.pixels)
 
     def _grouping(
         self, splits: Splits
@@ -220,6 +240,7 @@ def assemble(
     given: Array | None = None,
     groups: Array | None = None,
     standardise: bool = True,
+    pixels: str | None = None,
 ) -> Dataset:
     """Checks what a reader found and settles the task.
 
@@ -234,6 +255,7 @@ def assemble(
         given: (N,) of TRAIN, VALIDATION, TEST.
         groups: (N,) of any values.
         standardise: Whether inputs are scaled by the training rows.
+        pixels: Of files of images, the mode in which they were read.
 
     Raises:
         DataError: The data cannot be used.
@@ -259,7 +281,7 @@ def assemble(
         remarks.append(f"Task: {task}, since {reason}.")
     task = task or known_task
     if task == "classification":
-        labels, classes = _labels(targets)
+        labels, classes = _labels(targets, kind)
     else:
         labels, classes = _values(targets), None
     return Dataset(
@@ -274,6 +296,7 @@ def assemble(
         groups=groups,
         standardise=standardise,
         task_guessed=guessed,
+        pixels=pixels,
     )
 
 
@@ -364,15 +387,16 @@ def _check_texts(targets: Array) -> None:
     """Refuses numbers among which some cells hold words: what is meant is unclear."""
     words = [row for row, text in enumerate(targets) if not is_number(text)]
     if 0 < len(words) < len(targets) / 2:
-        raise DataError(
+        raise TargetError(
             "the target holds numbers throughout or texts throughout",
             f"{len(words)} texts among numbers, the first {str(targets[words[0]])!r}"
             f" in data row {words[0] + 1}",
-            "Correct or empty those cells, or declare the task.",
+            "Correct or empty those cells",
+            "classification",
         )
 
 
-def _labels(targets: Array) -> tuple[Array, tuple[str, ...]]:
+def _labels(targets: Array, kind: str) -> tuple[Array, tuple[str, ...]]:
     if targets.dtype.kind == "f":
         _check_finite("the targets", targets)
     values, labels = np.unique(targets, return_inverse=True)
@@ -382,28 +406,39 @@ def _labels(targets: Array) -> tuple[Array, tuple[str, ...]]:
             f"every target is {values[0]}",
             "Check which column is the target, or add examples of another class.",
         )
-    if len(values) * 2 > len(targets):
-        raise DataError(
+    if not repeats(targets):
+        read = [is_number(str(value)) for value in values.tolist()]
+        # Of a table's numbers, rows with a word are left out.
+        numbers = all(read) or (kind == "table" and sum(read) * 2 > len(read))
+        raise TargetError(
             "classes have several examples each",
             f"{len(values)} distinct targets in {len(targets)} rows, such as"
             f" {str(values[0])!r}",
-            "Choose another target. If it is meant to be an amount, remove what is"
-            " not a number and use --task regression.",
+            "Choose another target"
+            if numbers
+            else "Choose another target; if it is meant to be an amount, empty the cells"
+            " that are not a number",
+            "regression" if numbers else "",
         )
     whole = values.dtype.kind == "f" and (values == np.floor(values)).all()
     names = values.astype(np.int64) if whole else values
     return labels.astype(np.int64), tuple(str(value) for value in names.tolist())
 
 
+def repeats(targets: Array) -> bool:
+    """Whether targets may be classes, which have several examples each."""
+    return len(set(targets.tolist())) * 2 <= len(targets)
+
+
 def _values(targets: Array) -> Array:
     if targets.dtype.kind == "U":
         words = [row for row, text in enumerate(targets) if not is_number(text)]
         if words:
-            raise DataError(
+            raise TargetError(
                 "the target of a regression is a number",
                 f"the text {str(targets[words[0]])!r} in data row {words[0] + 1}",
-                "Correct the value, choose another target, or use --task"
-                " classification.",
+                "Correct the value, choose another target",
+                "classification" if repeats(targets) else "",
             )
     values: Array = targets.astype(np.float64)
     _check_finite("the targets", values)

@@ -8,20 +8,20 @@ import shlex
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from archtrial.data.cells import Notation
 from archtrial.data.content import bytes_of, check_size, damaged, text_of
-from archtrial.data.dataset import Dataset, assemble
+from archtrial.data.dataset import Dataset, TargetError, assemble, repeats
 from archtrial.data.delimited import listing, parse, without_indices
 from archtrial.data.images import read_folder
 from archtrial.data.series import is_ucr, read_ts, read_ucr
 from archtrial.data.split import TEST, TRAIN, VALIDATION, Array
 from archtrial.data.tables import Column, columns_of, columns_of_texts
-from archtrial.errors import DataError
+from archtrial.errors import DataError, asked_together
 
 __all__ = ["Reading", "read"]
 
@@ -47,6 +47,8 @@ class Reading:
     """"day-first" or "month-first": the dates of a table of texts."""
     groups: str | None = None
     """A table's column that names each row's group."""
+    categorical: tuple[str, ...] = ()
+    """A table's columns whose cells are categories, whatever they look like."""
 
 
 def read(path: Path, told: Reading) -> Dataset:
@@ -93,11 +95,12 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
             "Leave it out: these data bring their targets.",
         )
     of_texts = reader is _read_table
-    for name in ("decimal", "dates"):
+    for name in ("decimal", "dates", "categorical"):
         value = getattr(told, name)
-        if value is not None and not of_texts:
+        if value and not of_texts:
+            shown = listing(list(value)) if isinstance(value, tuple) else value
             raise DataError(
-                f"{name} is for tables of texts", f"{value} for {path.name}",
+                f"{name} is for tables of texts", f"{shown} for {path.name}",
                 "Leave it out.",
             )  # fmt: skip
     if told.channels is not None and reader not in (_read_npz, _read_idx):
@@ -304,7 +307,7 @@ def _known_arrays(
     members = {
         info.filename.removesuffix(".npy"): info
         for info in archive.infolist()
-        if not info.is_dir()
+        if not info.filename.endswith("/")
     }
     names = {}
     for name, aliases in _NPZ_NAMES.items():
@@ -481,11 +484,12 @@ def _place_of_channels(path: Path, shape: tuple[int, ...]) -> str:
 
 
 def _read_table(path: Path, told: Reading) -> Dataset:
+    kept = [name for name in (told.target, told.groups, *told.categorical) if name]
     if path.name.lower().endswith(".parquet"):
-        columns, notes = _parquet_columns(path, told)
+        columns, notes = _parquet_columns(path, told, kept)
+        title = _find_target(path, [c.name for c in columns], told.target)
     else:
         table, separator, notes = parse(text_of(path), path.name)
-        kept = [name for name in (told.target, told.groups) if name]
         table, remarks = without_indices(table, kept, path.name)
         if not table:
             raise DataError(
@@ -493,9 +497,19 @@ def _read_table(path: Path, told: Reading) -> Dataset:
                 "none that says anything",
                 " ".join(remarks),
             )
-        notation = Notation(told.decimal, told.dates, separator)
-        columns, notes = columns_of_texts(table, notation), [*notes, *remarks]
-    goal = _find_target(path, columns, told.target)
+        notation = Notation(told.decimal, told.dates, separator, told.categorical)
+        columns, notes, title = (), [*notes, *remarks], ""
+        with asked_together() as step:
+            with step():
+                title = _find_target(path, list(table), told.target)
+            with step():
+                columns = columns_of_texts(table, notation)
+            if title and not columns:
+                with step():
+                    alone = columns_of_texts({title: table[title]}, notation)
+                    _as_target(alone[0], told.task)
+    _check_columns(path, "categorical", told.categorical, [c.name for c in columns])
+    goal = next(column for column in columns if column.name == title)
     inputs = tuple(column for column in columns if column is not goal)
     if not inputs:
         raise DataError(
@@ -540,12 +554,16 @@ def _as_target(goal: Column, task: str | None) -> Column:
         return dataclasses.replace(goal, values=goal.texts, texts=None)
     if goal.doubtful and task is None:
         word, count = next(iter(goal.doubtful.items()))
-        raise DataError(
+        raise TargetError(
             "the target holds numbers throughout or texts throughout",
             f"{sum(goal.doubtful.values())} texts among numbers in column {goal.name!r},"
             f" such as {word[:40]!r} ({count})",
-            "Empty those cells, or say what they are: --task regression drops their"
-            " rows, --task classification makes them classes.",
+            "Empty those cells, or say what they are: --task regression drops their rows"
+            + (
+                ", --task classification makes them classes"
+                if repeats(goal.texts[~goal.missing])
+                else ""
+            ),
         )
     distinct = {text for text in goal.texts.tolist() if text is not None}
     if not goal.doubtful and task is None and len(distinct) <= 20 and not goal.date:
@@ -556,7 +574,9 @@ def _as_target(goal: Column, task: str | None) -> Column:
     return goal
 
 
-def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], list[str]]:
+def _parquet_columns(
+    path: Path, told: Reading, kept: list[str]
+) -> tuple[tuple[Column, ...], list[str]]:
     import pyarrow.parquet as parquet
 
     try:
@@ -571,7 +591,9 @@ def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], lis
     check_size(f"{about.num_rows} rows of {about.num_columns} columns", 8 * cells)
     check_size(f"the columns of {path.name}", stored)
     try:
-        frame = parquet.read_table(path).to_pandas()
+        table = parquet.read_table(path)
+        table.validate(full=True)  # such as texts that are no UTF-8
+        frame = table.to_pandas()
     except Exception as error:
         raise damaged(path, error) from error
     if frame.empty:
@@ -589,7 +611,6 @@ def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], lis
         for label in labels
         if frame[label].dtype.kind in "iuO" or str(frame[label].dtype) == "str"
     }
-    kept = [name for name in (told.target, told.groups) if name]
     rest, notes = without_indices(texts, kept, path.name)
     if frame.index.name is not None or frame.index.nlevels > 1:
         names = [str(name) for name in frame.index.names if name is not None]
@@ -601,7 +622,7 @@ def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], lis
             "none",
             " ".join(notes),
         )
-    notation = Notation(told.decimal, told.dates, separator="")
+    notation = Notation(told.decimal, told.dates, "", told.categorical)
     return columns_of(frame, notation), notes
 
 
@@ -609,8 +630,7 @@ def _parquet_columns(path: Path, told: Reading) -> tuple[tuple[Column, ...], lis
 _TARGETS = ("target", "label", "labels", "class", "y", "outcome", "response")
 
 
-def _find_target(path: Path, columns: tuple[Column, ...], target: str | None) -> Column:
-    names = [column.name for column in columns]
+def _find_target(path: Path, names: list[str], target: str | None) -> str:
     if target is None:
         called = [name for name in names if name.lower() in _TARGETS]
         if called and names[-1] not in called:
@@ -621,13 +641,21 @@ def _find_target(path: Path, columns: tuple[Column, ...], target: str | None) ->
                 f"Say which: --target {shlex.quote(called[0])} or --target"
                 f" {shlex.quote(names[-1])} (in a protocol, target = ...).",
             )
-        return columns[-1]
-    if target in names:
-        return columns[names.index(target)]
-    near = difflib.get_close_matches(target, names, 3, cutoff=0.5)
+        return names[-1]
+    _check_columns(path, "target", [target], names)
+    return target
+
+
+def _check_columns(
+    path: Path, what: str, named: Iterable[str], names: list[str]
+) -> None:
+    missing = next((name for name in named if name not in names), None)
+    if missing is None:
+        return
+    near = difflib.get_close_matches(missing, names, 3, cutoff=0.5)
     raise DataError(
-        f"the target is a column of {path.name}",
-        f"there is no {target!r}",
+        f"{what} names a column of {path.name}",
+        f"there is no {missing!r}",
         f"Did you mean {' or '.join(near)}?"
         if near
         else f"The columns are {listing(names, 12)}.",

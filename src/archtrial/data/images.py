@@ -4,7 +4,7 @@ import collections
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from archtrial.data.delimited import listing
 from archtrial.data.split import TEST, TRAIN, VALIDATION, Array
 from archtrial.errors import DataError
 
-__all__ = ["read_folder"]
+__all__ = ["read_folder", "read_like"]
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # By name, so that Pillow tries no other: an EPS that is called .png would start
@@ -74,7 +74,7 @@ def read_folder(path: Path, task: str | None) -> Dataset:
     loose = len(_images_in(root))
     if loose:
         notes.append(f"Images outside the folders of classes were left out: {loose}.")
-    images, remarks = _read_images(found)
+    images, remarks, mode = _read_images(found)
     if others:
         remarks.append(f"Files that are not images were left out: {others}.")
     return assemble(
@@ -86,7 +86,35 @@ def read_folder(path: Path, task: str | None) -> Dataset:
         known_task="classification",
         notes=(*notes, *remarks),
         given=np.array(division) if given else None,
+        pixels=mode,
     )
+
+
+def read_like(paths: Sequence[str | Path], mode: str, size: tuple[int, int]) -> Array:
+    """Reads images as those of a folder were read.
+
+    Args:
+        paths: Of N files.
+        mode: What `assemble` was told of the folder.
+        size: Width and height.
+
+    Returns:
+        (N, C, H, W), uint8 or float32.
+
+    Raises:
+        DataError: One cannot be read, or is of another depth.
+    """
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise DataError("images are files", f"there is no {str(path)!r}")
+        with _opened(path) as image:
+            deep = image.mode in _DEEP
+        if deep != (mode == "F"):
+            bits = "8 bits" if mode != "F" else "16 bits or fractions"
+            raise DataError(
+                f"images have {bits}, as those of the study", f"{path.name} has not"
+            )
+    return _pixels(list(map(Path, paths)), mode, size)[0]
 
 
 def _stray(name: str) -> bool:
@@ -244,10 +272,11 @@ def _orientation(image: Any) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _read_images(found: list[Path]) -> tuple[Array, list[str]]:
-    """Returns (N, C, H, W): grey where all are grey, else three colours.
+def _read_images(found: list[Path]) -> tuple[Array, list[str], str]:
+    """Returns (N, C, H, W), notes, and the mode in which all are read.
 
-    Of 8 bits as uint8, of more as they stand, float32.
+    They are grey where all are grey, else of three colours; of 8 bits as uint8, of more
+    as they stand, float32.
     """
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     modes: collections.Counter[str] = collections.Counter()
@@ -277,18 +306,8 @@ def _read_images(found: list[Path]) -> tuple[Array, list[str]]:
         4 * len(found) * channels * height * width,
         "Make the images smaller first.",
     )
-    dtype = np.float32 if deep else np.uint8
-    pixels = np.empty((len(found), channels, height, width), dtype)
-    transparent = 0
-    for index, path in enumerate(found):
-        with _opened(path) as image:
-            plain, on_white = _plain(image, "F" if deep else "L" if grey else "RGB")
-            transparent += on_white
-            if plain.size != (width, height):
-                from PIL import Image
-
-                plain = plain.resize((width, height), Image.Resampling.BILINEAR)
-            pixels[index] = np.atleast_3d(np.asarray(plain)).transpose(2, 0, 1)
+    mode = "F" if deep else "L" if grey else "RGB"
+    pixels, transparent = _pixels(found, mode, (width, height))
     notes = []
     count = len(found)
     if turned:
@@ -313,7 +332,28 @@ def _read_images(found: list[Path]) -> tuple[Array, list[str]]:
             f"Resized to {width} x {height}, the commonest size: {other} of {count}"
             " images."
         )
-    return pixels, notes
+    return pixels, notes, mode
+
+
+def _pixels(
+    found: Sequence[Path], mode: str, size: tuple[int, int]
+) -> tuple[Array, int]:
+    """Returns (N, C, H, W), and how many images were transparent."""
+    from PIL import Image
+
+    width, height = size
+    dtype = np.float32 if mode == "F" else np.uint8
+    shape = (len(found), 3 if mode == "RGB" else 1, height, width)
+    pixels = np.empty(shape, dtype)
+    transparent = 0
+    for index, path in enumerate(found):
+        with _opened(path) as image:
+            plain, on_white = _plain(image, mode)
+            transparent += on_white
+            if plain.size != size:
+                plain = plain.resize(size, Image.Resampling.BILINEAR)
+            pixels[index] = np.atleast_3d(np.asarray(plain)).transpose(2, 0, 1)
+    return pixels, transparent
 
 
 def _grey_palette(image: Any) -> str:

@@ -1,12 +1,14 @@
 """What was done to raw inputs before a model was trained on them, to be done again."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from archtrial.data.cells import Notation
 from archtrial.data.split import Array
 from archtrial.data.tables import Column, columns_of
 from archtrial.errors import DataError
@@ -30,6 +32,7 @@ class Preparation:
         whole: Whether the model's inputs are whole numbers.
         examples: The first raw examples of the test set: an array as lists, or a
             table's columns.
+        pixels: Of files of images, the mode in which they were read.
     """
 
     kind: str
@@ -39,6 +42,7 @@ class Preparation:
     columns: tuple[Mapping[str, Any], ...] = ()
     whole: bool = False
     examples: Any = None
+    pixels: str | None = None
 
     @classmethod
     def of_array(
@@ -110,14 +114,18 @@ class Preparation:
         """Returns raw inputs as a model receives them.
 
         Args:
-            inputs: (N, *shape) numbers; of images also (N, H, W, channels). Of a table
-                a pandas.DataFrame, or a mapping of the columns' names to N cells.
+            inputs: (N, *shape) numbers; of images also (N, H, W, channels), and N paths
+                where the data were files of images. Of a table a pandas.DataFrame, or a
+                mapping of the columns' names to N cells.
 
         Raises:
             DataError: They have another shape, or a column is not there.
         """
         if self.kind == "table":
-            return torch.from_numpy(self._of_columns(_cells(inputs)))
+            texts = {c["name"] for c in self.columns if "places" in c}
+            return torch.from_numpy(self._of_columns(_cells(inputs, texts)))
+        if _are_paths(inputs):
+            inputs = self._read(inputs)
         if isinstance(inputs, torch.Tensor):
             numbers = inputs
         else:
@@ -134,6 +142,19 @@ class Preparation:
             _infinite(self.scale), dtype=torch.float64, device=numbers.device
         )
         return ((numbers.double() - mean) / scale).float()
+
+    def _read(self, paths: Sequence[Any]) -> Array:
+        if self.pixels is None:
+            raise DataError(
+                "raw inputs are numbers, or paths where the data were files of images",
+                f"{len(paths)} paths or texts",
+                "Read them into an array as that of the study was made.",
+            )
+        # Not above: images are read into data sets, which have preparations.
+        from archtrial.data.images import read_like
+
+        size = (self.shape[2], self.shape[1])
+        return read_like([os.fspath(path) for path in paths], self.pixels, size)
 
     def _in_order(self, numbers: torch.Tensor) -> torch.Tensor:
         if tuple(numbers.shape[1:]) == self.shape and numbers.dim() > 0:
@@ -169,6 +190,14 @@ class Preparation:
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
+def _are_paths(inputs: Any) -> bool:
+    return (
+        isinstance(inputs, list | tuple)
+        and len(inputs) > 0
+        and all(isinstance(path, str | os.PathLike) for path in inputs)
+    )
+
+
 def _number(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
     try:
         numbers = np.array([np.nan if v is None else v for v in values], np.float64)
@@ -192,11 +221,16 @@ def _places(column: Mapping[str, Any], values: Sequence[Any]) -> Array:
     return encoded
 
 
-def _cells(inputs: Any) -> Mapping[str, Sequence[Any]]:
+def _cells(inputs: Any, texts: Collection[str]) -> Mapping[str, Sequence[Any]]:
     if hasattr(inputs, "columns") and hasattr(inputs, "items"):
+        named = [
+            str(name) for name, series in inputs.items()
+            if str(name) in texts and series.dtype.kind not in "iufb"
+        ]  # fmt: skip
+        notation = Notation(separator="", categorical=tuple(named))
         return {
             column.name: [_cell(value) for value in column.values.tolist()]
-            for column in columns_of(inputs)
+            for column in columns_of(inputs, notation)
         }
     if isinstance(inputs, Mapping):
         return {str(name): [_cell(v) for v in cells] for name, cells in inputs.items()}

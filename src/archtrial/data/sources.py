@@ -3,7 +3,7 @@
 import ast
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def load(
     decimal: str | None = None,
     dates: str | None = None,
     groups: str | None = None,
+    categorical: Sequence[str] = (),
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
 
@@ -55,6 +56,8 @@ def load(
         decimal: "point" or "comma", the decimal sign of a table of texts.
         dates: "day-first" or "month-first", of a table of texts.
         groups: A table's column that names each row's group.
+        categorical: A table's columns whose cells are categories, whatever they look
+            like.
 
     Raises:
         DataError: It cannot be read, or no honest study can be built on it.
@@ -71,8 +74,9 @@ def load(
             )
         for word, value in (
             ("channels", channels), ("decimal", decimal), ("dates", dates),
+            ("categorical", ", ".join(categorical)),
         ):  # fmt: skip
-            if value is not None:
+            if value:
                 raise DataError(
                     f"{word} says how a file is read", f"{value} for {name}",
                     "Leave it out.",
@@ -85,7 +89,9 @@ def load(
                     repr(option),
                 )
         return BUILTIN[name](task, **options)
-    told = files.Reading(target, task, channels, decimal, dates, groups)
+    told = files.Reading(
+        target, task, channels, decimal, dates, groups, tuple(categorical)
+    )
     try:
         if not path.exists():
             raise _not_found(path, name)

@@ -93,7 +93,8 @@ def columns_of(frame: Any, notation: Notation | None = None) -> tuple[Column, ..
     written: dict[str, list[str]] = {}
     for label, series in frame.items():
         name = str(label)
-        found = _column(name, series)
+        named = notation is not None and name in notation.categorical
+        found = None if named else _column(name, series)
         if found is None:
             written[name] = _as_written(series)
         columns[name] = found

@@ -39,13 +39,16 @@ __all__ = [
     "Columns",
     "Measure",
     "Wanted",
+    "chosen",
     "counting",
     "cross_validated",
     "find",
     "known",
     "measure",
     "names_a_score",
+    "never_seen",
     "of_training",
+    "searched",
     "short",
     "tuned",
     "words",
@@ -163,6 +166,36 @@ _TUNED = {
     "scheduler", "schedule", "activation", "augmentation", "mixup", "cutmix", "patience",
     "tau", "sigma", "scale", "regularization", "penalty", "estimators", "leaves",
 }  # fmt: skip
+# Of these, words that a run may also be seen to have: a temperature, a fitted scale.
+_TUNED_OR_SEEN = {
+    "alpha", "beta", "gamma", "epsilon", "eps", "lambda", "penalty", "scale", "sigma",
+    "tau", "temperature", "weight",
+}  # fmt: skip
+# Further words of what people choose beforehand. They tell a level of a grid from the
+# number of a repeat, and nothing else: "layers" 1 to 3, but not "rerun" 1 to 3.
+_CHOSEN = {
+    "layer", "nlayers", "nlayer", "block", "blocks", "stage", "stages", "stack", "stacks",
+    "cell", "cells", "head", "nheads", "nhead", "expert", "experts", "hop", "hops",
+    "neighbor", "neighbors", "neighbour", "neighbours", "degree", "group", "groups",
+    "stride", "strides", "pool", "pooling", "pad", "padding", "expansion", "reduction",
+    "bottleneck", "growth", "cardinality", "conv", "convs", "dilation", "dilations",
+    "filter", "channel", "unit", "neurons", "nodes", "dims", "nhid", "dmodel",
+    "embedding", "embeddings", "ffn", "ff", "mlp", "mult", "multiplier", "ratio",
+    "factor", "lora", "size", "sizes", "resolution", "patch", "window", "context",
+    "length", "seq", "crop", "accumulation", "accum", "epochs", "steps", "budget", "clip",
+    "clipping", "ema", "bias", "norm", "normalization", "residual", "skip", "bn",
+    "batchnorm", "layernorm", "nesterov", "amsgrad", "pretrained", "freeze", "frozen",
+    "bidirectional", "causal", "tied", "augment", "randaugment", "magnitude", "ops",
+    "opt", "optim", "adam", "sgd", "cosine", "cycles", "trees", "bins", "leaf", "child",
+    "subsample", "colsample", "samples", "horizon", "envs", "lags", "lag", "knots",
+    "modes", "spline", "components", "clusters", "features", "projection", "attention",
+    "attn", "decoder", "encoder", "iters", "rounds", "workers",
+}  # fmt: skip
+# Beside a hyperparameter's own words, words that leave it one.
+_BESIDE = {
+    "n", "num", "number", "of", "max", "min", "init", "initial", "log", "log10", "per",
+    "use", "p", "base", "peak", "model", "train", "training", "config", "args", "size",
+}  # fmt: skip
 # After a tracker's prefix, words of what it notes besides the hyperparameters.
 _KEPT = {
     "count", "total", "millions", "path", "dir", "file", "hash", "id", "uuid", "url",
@@ -229,6 +262,12 @@ def known(name: str, names: Sequence[str], option: str, place: str) -> str:
         return name
     if any(column.startswith(inside) for column in names):
         return name
+    # As it is shown: without a tracker's prefix.
+    given = [
+        column for column in names if _PREFIX.match(column) and short(column) == name
+    ]
+    if len(given) == 1:
+        return given[0]
     root = re.split(r"[.\[]", name)[0]
     # A cell of text may hold JSON; whether it does is seen when it is read.
     if root != name and root in names:
@@ -348,9 +387,33 @@ def tuned(name: str) -> bool:
     return bool(_PREFIX.match(name) or _TUNED & set(words(name)))
 
 
+def chosen(name: str) -> bool:
+    """Says whether a name is of what people choose before a run, tuned or not."""
+    return tuned(name) or bool(_CHOSEN & set(words(name)))
+
+
+def never_seen(name: str) -> bool:
+    """Says whether a name is of what is tuned, and cannot be of what was measured.
+
+    >>> never_seen("learning_rate_init"), never_seen("lr_end"), never_seen("tau")
+    (True, False, False)
+    """
+    said = set(words(name)) - _BESIDE
+    return said <= _TUNED and bool(said - _TUNED_OR_SEEN)
+
+
 def marked(name: str) -> bool:
-    """Says whether a tracker's prefix says that a column is a hyperparameter."""
+    """Says whether a tracker's prefix says that a column was given to a run."""
     return bool(_PREFIX.match(name))
+
+
+def searched(name: str) -> bool:
+    """Says whether a search lists a column as one that it varied.
+
+    scikit-learn's `param_C` and Optuna's `params_lr`; MLflow's `params.fold` is what
+    anybody noted.
+    """
+    return bool(re.match(r"^params?_", name))
 
 
 def counting(name: str) -> bool:

@@ -240,7 +240,7 @@ def _not_paired(
 ) -> list[str]:
     """Returns columns that undo pairs which all others make exactly."""
     searched = frame
-    if "seed" in frame and kept:
+    if "seed" in frame and frame["seed"].nunique() > 1 and kept:
         keys = pd.DataFrame({"arm": frame["arm"], **kept})
         searched = frame[~keys.duplicated().to_numpy()]
         told = {n: v for n, v in kept.items() if naming.tuned(n)}

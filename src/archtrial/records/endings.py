@@ -15,15 +15,21 @@ from archtrial.errors import RecordsError
 
 __all__ = [
     "ENDINGS",
+    "EVENTS",
     "check_stand_ins",
+    "counted_status",
     "declared",
     "ended",
+    "events",
     "flag",
     "flagged",
     "says_failed",
     "unread",
+    "went_on",
 ]
 
+EVENTS = "events "
+"""Columns that say where something went wrong carry this before their name."""
 ENDINGS = ("finished", "failed", "unfinished")
 """What a status may mean."""
 
@@ -61,6 +67,23 @@ _CODES = {"exit code", "exitcode", "returncode", "return code", "exit status"}
 # Beside the one column that is the status.
 _STATUSES = {"status", "state", "outcome", "run state", "run status", "termination"}
 _MESSAGES = {"exception", "traceback", "error message", "error msg", "failure reason"}
+# Counts of what went wrong in a run, which may have gone on: "num_nan_steps".
+_EVENTS = {
+    "nan", "nans", "inf", "infs", "nonfinite", "oom", "ooms", "crash", "crashes",
+    "crashed", "failure", "failures", "failed", "fails", "overflow", "overflows",
+    "diverged", "divergence", "divergences", "exploded", "explosions", "killed", "kills",
+    "timeout", "timeouts", "preemption", "preemptions", "exception", "exceptions",
+    "interruptions", "aborted", "retries", "skipped", "spikes",
+}  # fmt: skip
+_OF_EVENTS = {
+    "n", "num", "nr", "number", "of", "count", "counts", "total", "step", "steps", "batch",
+    "batches", "grad", "grads", "gradient", "gradients", "loss", "losses", "iter",
+    "iters", "iterations", "epoch", "epochs", "update", "updates", "event", "events",
+    "value", "values", "with", "times", "run", "runs", "first", "last", "at", "frac",
+    "fraction", "share", "pct", "percent", "has", "any", "and", "or", "is", "train",
+    "training", "metrics", "metric", "summary",
+}  # fmt: skip
+_COUNTED = {"n", "num", "nr", "number", "count", "counts", "total"}
 _NOTHING = ("", "none", "nan", "null", "-", "no", "n/a")
 _YES, _NO = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
 _NEGATIONS = {"no", "not", "non", "without", "never", "0", "un"}
@@ -177,6 +200,8 @@ def flag(name: str) -> str | None:
 
     >>> flag("crashed"), flag("is_finished"), flag("exit_code"), flag("lr")
     ('failed', 'finished', 'code', None)
+    >>> flag("num_nan_steps"), flag("n_oom"), flag("nan_policy")
+    ('events', 'events', None)
     """
     word = re.sub(r"^(is|was|has|run|did) ", "", _plain(name.replace("_", " ")))
     if word in _CODES:
@@ -187,7 +212,13 @@ def flag(name: str) -> str | None:
         return "word"
     if word in _FLAGS_OF_FAILURE:
         return "failed"
-    return "finished" if word in _FLAGS_OF_SUCCESS else None
+    if word in _FLAGS_OF_SUCCESS:
+        return "finished"
+    said = set(word.split())
+    bad = said & _EVENTS or (said & _COUNTED and said & {"error", "errors"})
+    return (
+        "events" if bad and said - _EVENTS - {"error", "errors"} <= _OF_EVENTS else None
+    )
 
 
 def flagged(name: str, cells: pd.Series) -> pd.Series:
@@ -199,6 +230,8 @@ def flagged(name: str, cells: pd.Series) -> pd.Series:
 
     """
     kind = flag(name)
+    if kind == "events":
+        return pd.Series("", index=cells.index)  # the run may have gone on
     if kind == "message":
         return cells.map(lambda text: "" if text.lower() in _NOTHING else "failed")
     if kind == "word":
@@ -243,6 +276,57 @@ def unread(name: str, cells: pd.Series) -> pd.Series:
         for text in dict.fromkeys(cells)
     }
     return cells[~cells.map(known)]
+
+
+def events(name: str, cells: pd.Series) -> pd.Series | None:
+    """Returns in which runs something went wrong, by a column that counts it.
+
+    Args:
+        name: The column's.
+        cells: Its texts.
+
+    Returns:
+        None where the column counts nothing: other than numbers stand there, or no
+        more than yes and no under a name that says so.
+    """
+    kind = flag(name)
+    numbers = pd.to_numeric(
+        cells.where(~cells.str.lower().isin(_NOTHING)), errors="coerce"
+    )
+    unread = numbers.isna() & ~cells.str.lower().isin(_NOTHING)
+    if kind not in ("events", "failed") or unread.any():
+        return None
+    if kind == "failed" and numbers.dropna().isin([0, 1]).all():
+        return None
+    return numbers > 0
+
+
+def counted_status(name: str, cells: pd.Series) -> pd.Series:
+    """Returns a status where its column counts what went wrong; else as it is."""
+    bad = events(name, cells)
+    return cells if bad is None else bad.map({True: "failed", False: "finished"})
+
+
+def went_on(frame: pd.DataFrame) -> list[str]:
+    """Returns a sentence on runs that have a score although something went wrong.
+
+    Args:
+        frame: Runs, with a column for each that counts what went wrong, "failed", and
+            numbers for scores.
+    """
+    notes = []
+    scored = (~frame["failed"] & np.isfinite(frame["validation"])).to_numpy(bool)
+    for column in [name for name in frame if name.startswith(EVENTS)]:
+        bad = frame[column].eq(True).to_numpy(bool)
+        # What stands there in all runs is a limit, or tells them not apart.
+        if (bad & scored).any() and not bad.all():
+            name = column.removeprefix(EVENTS)
+            notes.append(
+                f"{name} is above 0 in {int((bad & scored).sum())} of {len(frame)} runs"
+                " that have a score, and they count with it. If such runs failed:"
+                f" {shlex.join(['--status-column', name])}."
+            )
+    return notes
 
 
 def says_failed(word: str) -> bool:

@@ -179,6 +179,7 @@ def read(
     frame = scores.as_numbers(frame)
     frame, said = endings.check_stand_ins(frame, lower, failed_score)
     notes += said
+    notes += endings.went_on(frame)
     bounded, scale, said = scores.scaled(frame, measure, percent)
     notes += said
     frame = scores.with_examples(frame)
@@ -195,7 +196,9 @@ def read(
         unvarying += [name for name in left_away if name not in unvarying]
         notes += left_away.values()
         if not {"configuration", "pair", "repeat"} & set(frame):
-            draws.check_repeated(hyperparameters, frame, place)
+            given, varied = _given(gathered)
+            draws.check_measured(hyperparameters, frame, place, given)
+            draws.check_repeated(hyperparameters, frame, place, varied)
     if wanted.repeat is not None:
         # Those that a tuner ended with are no draws: their places tell nothing.
         hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
@@ -337,6 +340,9 @@ def _gather(
         for column in found.flags:
             cells = scores.texts(chosen[column])
             ended = endings.flagged(naming.short(column), cells)
+            bad = endings.events(naming.short(column), cells)
+            if bad is not None:
+                frame[endings.EVENTS + column] = bad
             odd = endings.unread(naming.short(column), cells)
             unread.update((column, word) for word in odd)
             before = frame.get("flagged", "")
@@ -352,6 +358,9 @@ def _gather(
         for role in _TEXTS:
             if role in frame:
                 frame[role] = scores.texts(frame[role])
+        if "status" in found.roles:
+            name_of = naming.short(found.roles["status"])
+            frame["status"] = endings.counted_status(name_of, frame["status"])
         frames.append(frame)
         kept += len(frame)
         if (
@@ -494,6 +503,20 @@ def _check_one_row_each(frame: pd.DataFrame, column: str, place: str) -> None:
             f"{place}: {column} {one!r} in row {rows.iloc[0]} and in row {rows.iloc[1]}",
             "If these are the steps of a learning curve, name theirs: --step COLUMN.",
         )
+
+
+def _given(gathered: Sequence[_Gathered]) -> tuple[set[str], set[str]]:
+    """Returns what was given to runs as trackers say, and what a search varied."""
+    marked = [
+        (
+            naming.short(column),
+            each.table.kind.startswith("Optuna") or naming.searched(column),
+        )
+        for each in gathered
+        for column in each.columns.hyperparameters
+        if naming.marked(column)
+    ]
+    return {name for name, _ in marked}, {name for name, searched in marked if searched}
 
 
 # --- checks of the whole -------------------------------------------------------------
@@ -687,7 +710,7 @@ def _arms(
             f"no arm of {place} is compared with itself",
             f"{max(named, key=named.count)!r} is named twice",
         )
-    if challengers:
+    if challengers and baseline is not None:
         return named
     spelled: dict[str, str] = {}
     for name in there:
@@ -700,7 +723,9 @@ def _arms(
                 f" compared: --baseline {shlex.quote(alike)} --challenger"
                 f" {shlex.quote(name)}.",
             )
-    return [*named, *(name for name in there if name not in named)]
+    others = [name for name in there if name not in named]
+    # A baseline that is still to be named is one of the others.
+    return [*others, *named] if baseline is None else [*named, *others]
 
 
 def _unequally_long(frame: pd.DataFrame, gathered: Sequence[_Gathered]) -> list[str]:

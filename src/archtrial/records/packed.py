@@ -98,7 +98,7 @@ def _member(path: Path) -> zipfile.ZipInfo:
             members = [
                 member
                 for member in packed.infolist()
-                if not member.is_dir()
+                if not member.filename.endswith("/")
                 and not re.match(r"(.*/)?(__MACOSX/|\.)", member.filename)
             ]
     except (*_DAMAGED, ValueError, IndexError) as error:

@@ -323,7 +323,7 @@ class Store:
         # At one moment, though somebody may be writing.
         self._connection.execute("BEGIN")
         try:
-            if self._version >= _CHECKED:
+            if self.checked:
                 return checksums.verify(self._connection, list(_COLUMNS))
             # Nothing is ever deleted, so that SQLite's own numbers have no gap.
             gaps = [
@@ -415,7 +415,7 @@ class Store:
 
     def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Adds rows to a table, inside a transaction."""
-        if self._version >= _CHECKED:
+        if self.checked:
             count, running = self._connection.execute(
                 "SELECT count, running FROM checksums WHERE name = ?", (table,)
             ).fetchone()
@@ -437,6 +437,11 @@ class Store:
                 f"INSERT INTO {table} VALUES ({places})",  # noqa: S608
                 row,
             )
+
+    @property
+    def checked(self) -> bool:
+        """Whether its rows have checksums, so that what was altered is found."""
+        return bool(self._version >= _CHECKED)
 
     def protocol(self) -> tuple[str, dict[str, Any], dict[str, Any] | None] | None:
         """Returns (hash, resolved protocol, declared protocol), None before `declare`.
@@ -549,7 +554,7 @@ class Store:
         with self._explained(reading=True):
             rows = self._connection.execute(select).fetchall()
         # Without checksums, damage may have left a row that can still be read.
-        how = _run if self._version >= _CHECKED else _checked_run
+        how = _run if self.checked else _checked_run
         return [
             self._read("the run " + "/".join(map(str, row[:3])), how, row)
             for row in rows

@@ -91,11 +91,6 @@ class Robustness:
         return tuple(row for row in self.rows if row.finding == "opposite")
 
     @property
-    def too_few(self) -> tuple[Row, ...]:
-        """The rows with so few trials that no gain could have been significant."""
-        return tuple(row for row in self.rows if row.finding == "too few")
-
-    @property
     def lost(self) -> tuple[Row, ...]:
         """The rows that would not have made the claim: a warning, no contradiction."""
         return tuple(row for row in self.rows if row.finding == "lost")

@@ -191,8 +191,33 @@ def obstacle(
                 "it takes up a tensor again when its forward is over, as"
                 " torch.utils.checkpoint does"
             )
-        place = _place(traceback.walk_tb(error.__traceback__))
-        return f"{type(error).__name__}: {said}{place and f' ({place})'}"
+        frames = list(traceback.walk_tb(error.__traceback__))
+        place = _place(frames)
+        at = place and f" ({place})"
+        return f"{_known_reason(frames) or f'{type(error).__name__}: {said}'}{at}"
+
+
+def _known_reason(frames: Sequence[tuple[types.FrameType, int]]) -> str | None:
+    """Says of some ways of writing a module why torch raises there in a fleet."""
+    for frame, _ in frames:
+        file = Path(frame.f_code.co_filename)
+        if file.parent.name == "_functorch" and file.name in (
+            "apis.py",
+            "eager_transforms.py",
+        ):
+            return (
+                "it transforms functions itself (torch.vmap, torch.func), as a fleet does"
+                " with it"
+            )
+        if file.parts[-3:] == ("nn", "utils", "rnn.py") or any(
+            isinstance(value, nn.utils.rnn.PackedSequence)
+            for value in frame.f_locals.values()
+        ):
+            return (
+                "it packs its sequences (pack_padded_sequence), whose batches shrink from"
+                " step to step"
+            )
+    return None
 
 
 # By how much a tensor of a run in a fleet may differ from the loop's, as a share of its

@@ -124,15 +124,28 @@ def rehearse(
 def _shortened(problem: run.Problem) -> run.Problem:
     """Returns the problem with no more rows than two steps and a look need."""
     rows = _STEPS * min(problem.batch_size, len(problem.x_train))
+    train = np.arange(len(problem.x_train))[:rows]
+    evaluated = problem.x_validation[:_EVALUATED]
+    if np.issubdtype(problem.x_train.dtype, np.integer):
+        # The word that an embedding has no place for may stand in any row.
+        train[-2:] = _extremes(problem.x_train)[-len(train) :]
+        others = np.concatenate([problem.x_validation, problem.x_test])
+        evaluated = np.concatenate([others[_extremes(others)], evaluated])[:_EVALUATED]
     return dataclasses.replace(
         problem,
-        x_train=problem.x_train[:rows],
-        y_train=problem.y_train[:rows],
-        x_validation=problem.x_validation[:_EVALUATED],
+        x_train=problem.x_train[train],
+        y_train=problem.y_train[train],
+        x_validation=evaluated,
         y_validation=problem.y_validation[:_EVALUATED],
         x_test=problem.x_test[:_EVALUATED],
         read_at=(),
     )
+
+
+def _extremes(x: np.ndarray) -> list[int]:
+    """Returns the rows that hold the least and the largest number."""
+    flat = x.reshape(len(x), -1)
+    return [int(flat.min(1).argmin()), int(flat.max(1).argmax())]
 
 
 class _Rehearsal:
@@ -250,7 +263,8 @@ class _Rehearsal:
         try:
             yield
         except run.FormError as error:
-            received = f"{error.received}{self._at(self._place)}"
+            named = self._at(self._place) if ", line " not in error.received else ""
+            received = f"{error.received}{named}"
             raise ArmError(
                 f"{self._name}: {error.rule}", received, error.way_out
             ) from error
@@ -269,12 +283,20 @@ class _Rehearsal:
             ) from error
 
     def _way_out(self, error: Exception) -> str:
-        whole = not np.issubdtype(self._problem.x_train.dtype, np.floating)
+        problem = self._problem
+        whole = not np.issubdtype(problem.x_train.dtype, np.floating)
         if whole and re.search(r"dtype|type Float|Long|Float", str(error)):
             return (
                 "The inputs are whole numbers and reach the module as int64: let it begin"
                 " with nn.Embedding, or with x.float(), or use --scale if they are"
                 " amounts."
+            )
+        if whole and re.search(r"index out of range|out of bounds", str(error)):
+            parts = (problem.x_train, problem.x_validation, problem.x_test)
+            least, most = min(x.min() for x in parts), max(x.max() for x in parts)
+            return (
+                f"The inputs are whole numbers from {least} to {most}: an nn.Embedding of"
+                f" all of them has at least {most + 1} words, and none below 0."
             )
         return ""
 
@@ -328,7 +350,7 @@ class _Rehearsal:
                 )
         if not watch.reached & own.keys():
             with self._blamed(""):
-                raise _untrained()
+                raise _untrained(watch.cut)
         before.update(map(id, strangers))
         # A tensor that lives on must keep its identity until the next step.
         watch.kept.extend(strangers)
@@ -478,12 +500,26 @@ class _Rehearsal:
         self.notes.append(f"{self._name}: {what}.")
 
 
-def _untrained() -> run.FormError:
+def _untrained(found: str | None) -> run.FormError:
     return run.FormError(
         "outputs depend on weights that can be trained",
-        "no gradient reaches any",
-        "Look for torch.no_grad(), .detach(), .numpy() or .data.",
+        "no gradient reaches any" + (f": {found}" if found else ""),
+        "Look for torch.no_grad(), .detach(), .numpy() or .data, or for argmax and"
+        " comparisons, which have no gradient.",
     )
+
+
+# What takes a tensor out of its gradient; the last is the getter of .data.
+_CUTS: dict[Any, str] = {
+    torch.Tensor.detach: ".detach() is called",
+    torch.Tensor.detach_: ".detach_() is called",
+    torch.detach: "torch.detach is called",
+    torch.Tensor.numpy: ".numpy() is called",
+    torch.Tensor.tolist: ".tolist() is called",
+    torch.argmax: "argmax is called",
+    torch.Tensor.argmax: "argmax is called",
+    torch.Tensor.data.__get__: ".data is taken",  # type: ignore[attr-defined]
+}
 
 
 class _Watch(TorchFunctionMode):
@@ -502,6 +538,9 @@ class _Watch(TorchFunctionMode):
         self.evaluated: list[tuple[nn.Module, str | None]] = []
         self.made_at: str | None = None
         self.rebound_at: str | None = None
+        self.cut: str | None = None
+        self._training: bool | None = None
+        self._off = False
 
     def __torch_function__(
         self,
@@ -517,10 +556,17 @@ class _Watch(TorchFunctionMode):
             and isinstance(args[0], nn.Parameter)
         ):
             self.rebound_at = self.rebound_at or _running()
+        if self._training:
+            before, self._off = self._off, not torch.is_grad_enabled()
+            said = _CUTS.get(func) if not self._off else "gradients are turned off"
+            if said is not None and not (before and self._off):
+                line = _running()
+                self.cut = f"{said} ({line})" if line else said
         return func(*args, **(kwargs or {}))
 
-    def called_with(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def called_with(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.input = inputs[0]
+        self._training = module.training
 
     def returned(self, _: nn.Module, inputs: Any, returned: Any) -> None:
         if not isinstance(returned, torch.Tensor):
@@ -530,9 +576,18 @@ class _Watch(TorchFunctionMode):
             )
 
     def taken(self, module: nn.Module, inputs: Any, outputs: torch.Tensor) -> None:
+        training, self._training = self._training, None
+        if module.training != training:
+            called = "train()" if module.training else "eval()"
+            raise run.FormError(
+                "training and evaluation are switched by whoever calls a module",
+                f"its forward calls {called} on the module itself",
+                "Remove the call: training is in training mode, and all that is"
+                " predicted in evaluation mode.",
+            )
         if module.training:
             if not outputs.requires_grad:
-                raise _untrained()
+                raise _untrained(self.cut)
             self.leaves = list(_leaves(outputs))
             self.outputs = outputs.detach()
             self.end = type(outputs.grad_fn).__name__
@@ -549,7 +604,7 @@ def _running() -> str | None:
     """Returns the line of the user's module that is being carried out."""
     frames = traceback.extract_stack()
     ours = [i for i, frame in enumerate(frames) if frame.filename == run.__file__]
-    return line_of(frames[ours[-1] :]) if ours else None
+    return line_of(frames[ours[0] :]) if ours else None
 
 
 def _leaves(outputs: torch.Tensor) -> Iterator[torch.Tensor]:

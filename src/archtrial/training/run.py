@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch._C import _functorch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -631,7 +632,9 @@ class Noise(TorchFunctionMode):
     ) -> Any:
         """Redirects dropout and lets everything else pass."""
         kwargs = kwargs or {}
-        if func in DROPOUTS and args[0].dim() >= DROPOUTS[func]:
+        # A module that calls torch.vmap itself has masks as torch draws them there.
+        own = func in DROPOUTS and not _functorch.is_functorch_wrapped_tensor(args[0])
+        if own and args[0].dim() >= DROPOUTS[func]:
             return dropout(func, self.mask, *args, **kwargs)
         return func(*args, **kwargs)
 

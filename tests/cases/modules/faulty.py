@@ -100,6 +100,18 @@ class WithoutGradient(Plain):
         return super().forward(x)
 
 
+class Evaluates(Plain):
+    def forward(self, x):
+        self.eval()
+        return super().forward(x)
+
+
+class Trains(Plain):
+    def forward(self, x):
+        self.train()
+        return super().forward(x)
+
+
 class ThroughNumpy(Plain):
     def forward(self, x):
         h = np.tanh(self.first(x.flatten(1)).numpy())
