@@ -951,6 +951,7 @@ def calibrate(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="The arms do not share their draws.")
     ] = False,
+    sampling: Sampling = None,
     effect: Annotated[
         list[float] | None,
         typer.Option(
@@ -985,6 +986,7 @@ def calibrate(
         correlation=correlation,
         test_size=test_size,
         unpaired=unpaired,
+        sampling=sampling,
     )
     found = room.calibrate(
         setting,

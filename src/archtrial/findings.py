@@ -65,7 +65,12 @@ def of_study(
     # Only such studies were simulated: both readings, one challenger, one look.
     simulated = estimand == "configuration" and searches.tested(runs)
     if simulated and len(arrays) == 2 and not protocol.get("looks"):
-        found["calibration"] = published_error(n, protocol["effort"], paired)
+        found["calibration"] = published_error(
+            n,
+            protocol["effort"],
+            paired,
+            sampling=protocol.get("sampling", "random"),
+        )
     arms = [protocol["baseline"], *protocol["challengers"]]
     crossed = [len(levels) for levels in (protocol.get("factors") or {}).values()]
     # Of some of the cells, as may be judged again later, no effect can be told.

@@ -56,6 +56,7 @@ def design(
     correlation: float | None = None,
     test_size: int | None = None,
     unpaired: bool = False,
+    sampling: str | None = None,
 ) -> tuple[Setting, list[str]]:
     """Returns the setting that stands for a declared design, and what was assumed.
 
@@ -77,6 +78,8 @@ def design(
         test_size: Test examples, known one by one; by default the test score is taken
             as exact.
         unpaired: Whether the arms do not share their draws.
+        sampling: "sobol" or "random"; by default what the source says, else "sobol",
+            and "random" for unpaired arms, which no study of ours has.
 
     Raises:
         ProtocolError: A value is out of its range.
@@ -95,6 +98,7 @@ def design(
         "failing_seeds": failing_seeds,
         "correlation": correlation,
         "test_size": test_size,
+        "sampling": sampling,
     }
     given = {name: value for name, value in given.items() if value is not None}
     usual: dict[str, Any] = {
@@ -108,6 +112,7 @@ def design(
         "failing_seeds": (0.0,),
         "correlation": 0.9,
         "test_size": None,
+        "sampling": "random" if unpaired else "sobol",
     }
     if unpaired and correlation is not None:
         raise ProtocolError(
@@ -160,12 +165,15 @@ def design(
         validation_noise=values["noise"],
         test_size=values["test_size"],
         paired=not unpaired,
+        sampling=values["sampling"],
         **said,
     )
     return setting, notes
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value[0] if isinstance(value, tuple) else value:g}"
 
 
@@ -180,6 +188,8 @@ def _both(name: str, values: Both) -> tuple[float, float]:
 
 
 def _check(values: Mapping[str, Any]) -> None:
+    if values["sampling"] not in ("sobol", "random"):
+        raise ProtocolError("sampling is sobol or random", repr(values["sampling"]))
     for name, allowed, least, below in (
         ("configurations", "at least 4", 4, math.inf),
         ("effort", "at least 1", 1, math.inf),
@@ -236,6 +246,7 @@ def _terms(protocol: Mapping[str, Any]) -> dict[str, Any]:
         )
         if protocol.get(name) is not None
     }
+    said["sampling"] = protocol.get("sampling", "random")
     said["notes"] = []
     challengers = len(protocol["challengers"])
     if challengers > 1:

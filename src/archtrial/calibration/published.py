@@ -14,7 +14,7 @@ __all__ = ["published_error"]
 
 
 def published_error(
-    configurations: int, effort: int, paired: bool
+    configurations: int, effort: int, paired: bool, *, sampling: str = "random"
 ) -> dict[str, Any] | None:
     """Tells how often simulated studies of about this size claim what is not there.
 
@@ -22,6 +22,7 @@ def published_error(
         configurations: n.
         effort: k.
         paired: Whether the arms share their draws.
+        sampling: How configurations were drawn, "sobol" or "random".
 
     Returns:
         "configurations", "effort" and "paired" of the nearest size that was
@@ -40,7 +41,8 @@ def published_error(
     near = [
         size
         for size in _null_sizes()
-        if size["paired"] == paired and max(doublings(size)) <= 1
+        if (size["paired"], size.get("sampling", "random")) == (paired, sampling)
+        and max(doublings(size)) <= 1
     ]
     found = min(near, key=lambda size: sum(doublings(size)), default=None)
     return None if found is None else dict(found)

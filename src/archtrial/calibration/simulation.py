@@ -423,9 +423,7 @@ def _search(
     )
 
 
-def _fresh(
-    known: np.ndarray, fully: np.ndarray, once: np.ndarray
-) -> list[np.ndarray]:
+def _fresh(known: np.ndarray, fully: np.ndarray, once: np.ndarray) -> list[np.ndarray]:
     """Returns the scores of each trial's fresh seeds, of (n, 1 + r) scores."""
     found = [np.empty(0)] * len(known)
     for i in fully:

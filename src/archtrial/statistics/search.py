@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
+from scipy import special
 
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.statistics.stratified import MOST, Places
@@ -297,7 +298,13 @@ class Search:
         failed = {i: self.fresh[i] < (self.worst + best[i]) / 2 for i in working}
         variance = np.zeros(self.n)
         if failed:
-            share = float(np.mean(np.concatenate(list(failed.values()))))
+            seeds = np.concatenate(list(failed.values()))
+            share = 0.0
+            if seeds.any() and not seeds.all():
+                # A handful of seeds tells little of a share: its 90 % upper limit.
+                count = int(seeds.sum())
+                limit = special.betaincinv(count + 1, len(seeds) - count, 0.9)
+                share = min(float(limit), 0.5)  # at which it varies most
             for i in working:
                 worked = self.fresh[i][~failed[i]]
                 height = (np.mean(worked) if len(worked) else best[i]) - self.worst
