@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 import archtrial
-from archtrial import data
+from archtrial import data, tuned
 from archtrial.errors import ArmError, DataError, RecordsError, StudyError
 from archtrial.records.store import frozen
 
@@ -97,7 +97,9 @@ def test_it_takes_raw_inputs_and_names_classes(finished):
     predicted = model.predict(raw.inputs)
     # As labels were given: whole numbers, which can be compared with them.
     assert predicted.dtype == np.int64
-    assert (predicted == np.array(list(map(int, raw.classes)))[raw.targets]).mean() > 0.7
+    assert (
+        predicted == np.array(list(map(int, raw.classes)))[raw.targets]
+    ).mean() > 0.7
     logits = model(torch.as_tensor(raw.inputs[:3]))
     assert logits.shape == (3, 10)
     assert list(model.predict(raw.inputs[:3])) == [
@@ -284,11 +286,12 @@ def test_a_command_that_a_folder_keeps_is_shown_and_waits_for_trust(tmp_path):
     template = (
         f'{sys.executable} -c \'import json, sys; open("{mark}", "w");'
         ' print(json.dumps({{"validation": float(sys.argv[1]), "test": .5}}))\''
-        " {learning_rate} {seed}"
+        " {learning_rate} {seed} {arm}"
     )
     protocol = archtrial.Protocol(
-        data="own", baseline="a", challengers=["b"], configurations=4, effort=1
-    )
+        data="own", baseline="a", challengers=["b"], configurations=4, effort=1,
+        metric="accuracy",
+    )  # fmt: skip
     archtrial.Study(protocol, tmp_path / "s", command=template).run()
     assert frozen(tmp_path / "s")[2]["command"] == template
     mark.unlink()

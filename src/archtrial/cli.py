@@ -1192,9 +1192,7 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
     return room.Protocol(**given)
 
 
-def _say_baseline(
-    given: "Mapping[str, Any]", baseline: str, challenger: str
-) -> None:
+def _say_baseline(given: "Mapping[str, Any]", baseline: str, challenger: str) -> None:
     """Says which arm is taken where only its opponent was named."""
     if "challengers" in given and "baseline" not in given:
         _say(f"baseline: {baseline}, since none was named (--baseline)")
