@@ -407,10 +407,19 @@ def test_a_budget_that_is_too_small_says_what_it_would_take(archtrial, tmp_path)
         (["run", "--effort", "9"], "k <= n / 4"),
         (["run", "--ladder", "1;2"], "--ladder 1,2,4"),
         (["run", "--ladder", "2,4"], "begins with 1"),
-        (["run", "--looks", "16,32"], "Set configurations = 32"),
+        (["run", "--looks", "16,32", "--configurations", "64"], "= 32"),
         (["run", "--looks", "all"], "--looks 16,32,64"),
         (["run", "--price", "0"], "price an hour"),
         (["run", "--command", "train {x}", "--challenger", "b"], "declares 'baseline'"),
+        (
+            ["run", "--command", "train {arm}", "--baseline=a", "--challenger=b"],
+            "--metric log_loss",
+        ),
+        (
+            ["run", "--command=train {seed}", "--metric=log_loss", "--baseline=a"]
+            + ["--challenger=b"],
+            "a and b have the same command line",
+        ),
         (
             [
                 "run",
@@ -763,7 +772,7 @@ def test_told_to_end_it_leaves_nothing_running(tmp_path, number, status, says, w
     script.write_text(WAITS.format(python=sys.executable, mark=mark))
     with subprocess.Popen(
         [PROGRAM, "run", "--data", "x", "--baseline", "a",
-         "--challenger", "b", "--command", f"sh {script}",
+         "--challenger", "b", "--metric", "accuracy", "--command", f"sh {script} {{arm}}",
          "--study", tmp_path / "s", "--workers", str(workers)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

@@ -17,12 +17,13 @@ from archtrial.errors import ProtocolError, StudyError
 from archtrial.records.store import Store, frozen
 
 SMALL = Protocol(
-    data="own", baseline="a", challengers=["b"], configurations=4, effort=1, margin=0.1
-)
+    data="own", baseline="a", challengers=["b"], configurations=4, effort=1, margin=0.1,
+    metric="accuracy",
+)  # fmt: skip
 BOTH = {"validation_regex": r"val acc: (\S+)", "test_regex": r"test acc: (\S+)"}
 
 
-def prints(*statements, tail=""):
+def prints(*statements, tail=" {arm}"):
     inside = "; ".join(("import sys, os, time", *statements))
     return f"{sys.executable} -c '{inside}'{tail}"
 
@@ -67,7 +68,7 @@ def test_a_score_that_is_no_number_stops_the_first_run(tmp_path, answer):
         (prints('print("{{\\"validation\\": .5}}")'), "JSON object"),
         (prints('print("deep"); sys.exit("no such file")'), "no such file"),
         (prints("1 / 0"), "ZeroDivisionError"),
-        ("no-such-program", "FileNotFoundError"),
+        ("no-such-program {arm}", "FileNotFoundError"),
     ],
 )
 def test_a_fault_of_form_stops_the_first_run_and_shows_the_output(
@@ -140,7 +141,9 @@ def test_an_expression_without_a_match_shows_the_output(tmp_path):
 
 
 def test_what_a_command_does_not_name_is_not_searched(tmp_path):
-    template = prints('print("val acc: .5 test acc: .5")', tail=" {learning_rate}")
+    template = prints(
+        'print("val acc: .5 test acc: .5")', tail=" {learning_rate} {arm}"
+    )
     study = Study(SMALL, tmp_path, command=template, **BOTH)
     assert set(study.trial.spaces["a"]) == {"learning_rate"}
     notes = " ".join(study.notes)
@@ -167,7 +170,7 @@ def test_a_command_and_its_children_end_with_the_study(tmp_path, number, workers
     code = "from archtrial.cli import main; main()"
     program = subprocess.Popen(
         [sys.executable, "-c", code, "run", "--study", tmp_path / "s", "--command",
-         f"/bin/sh -c '{child}'", "--baseline", "a", "--challenger", "b",
+         f"/bin/sh -c '{child}' {{arm}}", "--metric", "accuracy", "--baseline", "a", "--challenger", "b",
          "--configurations", "4", "--effort", "1", "--workers", workers],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -348,8 +348,9 @@ def command(tail):
 
 
 SMALL = Protocol(
-    data="own", baseline="a", challengers=["b"], configurations=4, effort=1, margin=0.1
-)
+    data="own", baseline="a", challengers=["b"], configurations=4, effort=1, margin=0.1,
+    metric="accuracy",
+)  # fmt: skip
 
 
 def test_a_command_trains(tmp_path):
@@ -380,11 +381,11 @@ def test_a_command_that_cannot_be_filled_in(tmp_path, template, says):
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        ("false", "status 1"),
-        ("echo hello", "JSON object"),
-        ("echo [1]", "JSON object"),
-        ("true", "JSON object"),
-        ("no-such-program-anywhere", "FileNotFoundError"),
+        ("false {arm}", "status 1"),
+        ("echo hello {arm}", "JSON object"),
+        ("echo [1] {arm}", "JSON object"),
+        ("true {arm}", "JSON object"),
+        ("no-such-program-anywhere {arm}", "FileNotFoundError"),
     ],
 )
 def test_a_command_that_fails_is_one_message(tmp_path, template, says):
@@ -437,7 +438,7 @@ def test_threads_are_told_to_a_command(tmp_path):
     told = (
         f"{sys.executable} -c 'import json, os;"
         ' n = int(os.environ["OMP_NUM_THREADS"]);'
-        ' print(json.dumps({{"validation": n / 10, "test": n / 10}}))\''
+        ' print(json.dumps({{"validation": n / 10, "test": n / 10}}))\' {arm}'
     )
     Study(SMALL.replace(threads=3), tmp_path, command=told).run()
     with Store(tmp_path, read_only=True) as store:
@@ -449,13 +450,13 @@ def test_no_command_outlives_its_study(tmp_path):
     folder.mkdir()
     lives_on = (
         f"{sys.executable} -c 'import os, sys, time;"
-        f' open("{folder}/" + str(os.getpid()), "w").close(); time.sleep(600)\''
+        f' open("{folder}/" + str(os.getpid()), "w").close(); time.sleep(600)\' {{arm}}'
     )
     code = (
         "import sys; from archtrial import Study, Protocol\n"
         "if __name__ == '__main__':\n"
         "    Study(Protocol(data='x', baseline='a', challengers=['b'], effort=1,\n"
-        "        configurations=4), sys.argv[1], command=sys.argv[2]).run(workers=2)\n"
+        "        configurations=4, metric='accuracy'), sys.argv[1], command=sys.argv[2]).run(workers=2)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
@@ -652,7 +653,7 @@ def test_without_a_ladder_the_protocol_is_the_one_that_it_always_was():
 def test_a_command_is_told_the_rungs_steps(tmp_path):
     told = (
         f"{sys.executable} -c 'import json, sys; n = int(sys.argv[1]) / 100;"
-        ' print(json.dumps({{"validation": n, "test": n}}))\' {steps}'
+        ' print(json.dumps({{"validation": n, "test": n}}))\' {steps} {arm}'
     )
     protocol = SMALL.replace(steps=10, ladder=[1, 3], configurations=8)
     Study(protocol, tmp_path, command=told).run(workers=2)

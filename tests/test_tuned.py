@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 import archtrial
-from archtrial import data
+from archtrial import data, tuned
 from archtrial.errors import ArmError, DataError, RecordsError, StudyError
 from archtrial.records.store import frozen
 
@@ -95,12 +95,15 @@ def test_it_takes_raw_inputs_and_names_classes(finished):
     raw = data.load("digits")
     model = archtrial.load_tuned(finished.folder, "linear")
     predicted = model.predict(raw.inputs)
-    assert set(predicted) <= set(map(str, range(10)))
-    assert (predicted == np.array(raw.classes)[raw.targets]).mean() > 0.7
+    # As labels were given: whole numbers, which can be compared with them.
+    assert predicted.dtype == np.int64
+    assert (
+        predicted == np.array(list(map(int, raw.classes)))[raw.targets]
+    ).mean() > 0.7
     logits = model(torch.as_tensor(raw.inputs[:3]))
     assert logits.shape == (3, 10)
     assert list(model.predict(raw.inputs[:3])) == [
-        raw.classes[place] for place in logits.argmax(1)
+        int(raw.classes[place]) for place in logits.argmax(1)
     ]
     with pytest.raises(DataError, match="several examples"):
         model(raw.inputs[0][0])
@@ -168,7 +171,7 @@ def test_a_folder_of_the_last_release_still_loads(finished, tmp_path):
         model = archtrial.load_tuned(tmp_path / "old", "f")
     prepared = torch.from_numpy(finished.trial.split.x_validation[:2])
     assert torch.equal(model(prepared), model.module(prepared))
-    assert set(model.predict(prepared)) <= set(map(str, range(10)))
+    assert set(model.predict(prepared)) <= set(range(10))
 
 
 # ------------------------------------------------------------------ code of strangers
@@ -283,11 +286,12 @@ def test_a_command_that_a_folder_keeps_is_shown_and_waits_for_trust(tmp_path):
     template = (
         f'{sys.executable} -c \'import json, sys; open("{mark}", "w");'
         ' print(json.dumps({{"validation": float(sys.argv[1]), "test": .5}}))\''
-        " {learning_rate} {seed}"
+        " {learning_rate} {seed} {arm}"
     )
     protocol = archtrial.Protocol(
-        data="own", baseline="a", challengers=["b"], configurations=4, effort=1
-    )
+        data="own", baseline="a", challengers=["b"], configurations=4, effort=1,
+        metric="accuracy",
+    )  # fmt: skip
     archtrial.Study(protocol, tmp_path / "s", command=template).run()
     assert frozen(tmp_path / "s")[2]["command"] == template
     mark.unlink()
@@ -306,3 +310,20 @@ def test_a_command_that_a_folder_keeps_is_shown_and_waits_for_trust(tmp_path):
     for other in (["report", tmp_path / "s"], ["judge", tmp_path / "s"]):
         subprocess.run([sys.executable, "-c", code, *other], check=True, capture_output=True)  # fmt: skip
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("0", "1", "-12"), [0, 1, -12]),
+        (("False", "True"), [False, True]),
+        (("01", "02"), ["01", "02"]),
+        (("1.5", "2"), ["1.5", "2"]),
+        (("True", "no"), ["True", "no"]),
+        (("9" * 30, "1"), ["9" * 30, "1"]),
+    ],
+)
+def test_classes_are_as_labels_had_them(classes, expected):
+    found = tuned._as_given(classes)
+    assert found.tolist() == expected
+    assert type(found.tolist()[0]) is type(expected[0])

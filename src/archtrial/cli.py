@@ -166,7 +166,8 @@ OwnCommand = Annotated[
     typer.Option(
         "--command",
         help="Your own training: a command with names in braces, such as"
-        " 'python train.py --lr {learning_rate} --seed {seed}', whose last line of"
+        " 'python train.py --model {arm} --lr {learning_rate} --seed {seed}', with"
+        " --metric; the last line of"
         ' output is {"validation": ..., "test": ...}.',
     ),
 ]
@@ -299,6 +300,9 @@ def run(
         "seed": seed,
         "device": device,
     }
+    if looks is not None and configurations is None:
+        # The last look is at all configurations, whatever a protocol's file says.
+        options["configurations"] = options["looks"][-1]
     patterns: dict[str, Any] = {
         name: pattern
         for name, pattern in (
@@ -651,7 +655,12 @@ def judge(
             ),
         )
     if report is not None:
-        write(report, judgement.page())
+        try:
+            write(report, judgement.page())
+        except StudyError:
+            # What was found is not lost with its page.
+            _conclude(judgement, None, as_json)
+            raise
     _conclude(judgement, report, as_json)
 
 
@@ -1193,21 +1202,25 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
         builtin = room.builtin()
         if "factors" not in given and given.keys() & {"baseline", "challengers"}:
             # Another question on the same data; the arms' spaces are their own.
-            _say_baseline(given, "mlp")
+            _say_baseline(given, "mlp", "cnn")
             given = {"baseline": "mlp", "challengers": ["cnn"], **given}
         return builtin.replace(**given)
     if not own and "factors" in given:
+        if "baseline" not in given:
+            _say("baseline: mlp, since none was named (--baseline)")
         given = {"baseline": "mlp", **given}
     elif not own:
-        _say_baseline(given, "linear")
+        _say_baseline(given, "linear", "mlp")
         given = {"baseline": "linear", "challengers": ["mlp"], **given}
     return room.Protocol(**given)
 
 
-def _say_baseline(given: "Mapping[str, Any]", taken: str) -> None:
-    """Says which baseline is taken where only challengers were named."""
+def _say_baseline(given: "Mapping[str, Any]", baseline: str, challenger: str) -> None:
+    """Says which arm is taken where only its opponent was named."""
     if "challengers" in given and "baseline" not in given:
-        _say(f"baseline: {taken}, since none was named (--baseline)")
+        _say(f"baseline: {baseline}, since none was named (--baseline)")
+    if "baseline" in given and "challengers" not in given:
+        _say(f"challenger: {challenger}, since none was named (--challenger)")
 
 
 def _factors(given: Sequence[str] | None) -> "dict[str, list[Value]] | None":

@@ -485,7 +485,16 @@ def _published(
     if published is None:
         return None
     scaled = {}
+    known = [abs(run.validation) for run in imported.runs if not run.diverged]
+    largest = max(known, default=math.inf)
     for name, score in published.items():
+        if not imported.bounded and abs(score) > 10 * largest:
+            raise ProtocolError(
+                "a published score is in the units of the table's",
+                f"{name}: {score:g}, and the largest score here is {largest:g}",
+                "Write it in their units; where they are another metric's, leave it"
+                " out.",
+            )
         if imported.scale != 1 and score > 1:
             score /= imported.scale
         if not math.isfinite(score) or (imported.bounded and not 0 <= score <= 1):

@@ -324,10 +324,15 @@ def fit(
             f"a budget and looks = {list(declared.looks)}",
             "Leave one of the two out.",
         )
+    # What was declared stays; what is a default stays sound.
+    given = declared.model_fields_set
+    effort = declared.effort if "effort" in given else max(declared.effort, 4)
+    seeds = declared.confirm_seeds
     sound = declared.replace(
-        effort=max(declared.effort, 4), confirm_seeds=max(declared.confirm_seeds, 3),
-        configurations=max(declared.configurations, 4 * declared.effort, 16),
-    )  # fmt: skip
+        effort=effort,
+        confirm_seeds=seeds if "confirm_seeds" in given else max(seeds, 3),
+        configurations=max(declared.configurations, 4 * effort),
+    )
     if folder is None:
         resolved = {**trial.Zoo(sound).resolved, "configurations": f"{budget:g} s"}
         folder = Path("studies", protocol.digest(resolved)[:8])

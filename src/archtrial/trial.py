@@ -373,6 +373,12 @@ class OwnTrainer:
                     f"{arm.name} has one of its own",
                     "Give the arm an option, which the trainer is told.",
                 )
+        if declared.metric is None and isinstance(function, trainers.Command):
+            raise ProtocolError(
+                "what a command prints has a metric, which says whether more is better",
+                "none was declared",
+                "Add it: --metric accuracy, or for example --metric log_loss.",
+            )
         metric = (
             metrics.default(declared.task or "classification")
             if declared.metric is None
@@ -395,6 +401,7 @@ class OwnTrainer:
         if isinstance(function, trainers.Command):
             function = dataclasses.replace(function, shares=metric.bounded)
             unnamed = self._leave_out(function)
+            self._check_told_apart(function)
             if function.validation_regex and function.test_regex:
                 patterns = {
                     "validation_regex": function.validation_regex,
@@ -431,6 +438,22 @@ class OwnTrainer:
                 *_notes_on_design(declared, self.spaces),
             ],
         }
+
+    def _check_told_apart(self, command: trainers.Command) -> None:
+        """Raises a ProtocolError where two arms are one and the same command line."""
+        told: dict[str, str] = {}
+        for arm in self.arms:
+            values: dict[str, Any] = {**self.spaces[arm.name], **arm.options}
+            values["arm"] = arm.name
+            line = repr({name: values.get(name) for name in sorted(command.names())})
+            other = told.setdefault(line, arm.name)
+            if other != arm.name:
+                raise ProtocolError(
+                    "a command is told which arm it trains",
+                    f"{other} and {arm.name} have the same command line",
+                    "Write {arm} where its name is wanted, such as --model {arm}; or"
+                    " the name of an option that differs between the arms.",
+                )
 
     def _leave_out(self, command: trainers.Command) -> list[str]:
         """Leaves out of the search what a command is not told; returns what to say."""

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -139,13 +140,26 @@ class Model(torch.nn.Module):
 
     @torch.no_grad()
     def predict(self, inputs: Any) -> np.ndarray:
-        """Returns (N,) names of classes, or values in the target's own units."""
+        """Returns (N,) classes, or values in the target's own units.
+
+        Classes are texts, but whole numbers (int64) or truth values (bool) where all of
+        them are such: they can be compared with labels as they were given.
+        """
         outputs = self(inputs).cpu().numpy()
         if self.classes is None:
             values: np.ndarray = outputs[:, 0]
             return values
-        named: np.ndarray = np.array(self.classes)[outputs.argmax(1)]
+        named: np.ndarray = _as_given(self.classes)[outputs.argmax(1)]
         return named
+
+
+def _as_given(classes: Sequence[str]) -> np.ndarray:
+    """Returns (C,) the classes as labels had them."""
+    if all(re.fullmatch("0|-?[1-9][0-9]{0,17}", name) for name in classes):
+        return np.array([int(name) for name in classes])
+    if set(classes) <= {"True", "False"}:
+        return np.array([name == "True" for name in classes])
+    return np.array(classes)
 
 
 def load_tuned(
@@ -170,7 +184,7 @@ def load_tuned(
 
     Returns:
         The model in evaluation mode, on the CPU: `model(x)` takes raw inputs,
-        `model.predict(x)` returns classes' names or values, `model.module` is the
+        `model.predict(x)` returns classes or values, `model.module` is the
         architecture alone.
 
     Raises:

@@ -2,12 +2,13 @@
 
 import re
 import shlex
+import time
 
 import numpy as np
 import pytest
 
 from archtrial import Protocol, trial
-from archtrial.data import load
+from archtrial.data import load, units
 from archtrial.errors import DataError
 
 
@@ -175,6 +176,14 @@ def test_raw_rows_of_categories_are_taken_as_they_were(tmp_path):
     assert (prepared.sum(1) == 2).all()
     one = split.preparation(frame[frame["w"] == "none"])
     assert (one.numpy().sum(1) == 2).all()
+
+
+@pytest.mark.parametrize("cell", ["1,1a", ",1e1", "1.1a", "1 a ", "11a", "1 000a"])
+def test_no_cell_takes_for_ever(cell):
+    began = time.perf_counter()
+    for length in range(40, 61):
+        units._measure((cell * 60)[: length - 1] + "!")
+    assert time.perf_counter() - began < 1
 
 
 # --- several questions -------------------------------------------------------------

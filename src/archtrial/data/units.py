@@ -63,12 +63,11 @@ _MEASURED = re.compile(
     rf"(?P<number>(?:{_NUMBER})(?:[eE][+-]?\d+)?)"
     rf"\s*(?P<unit>(?:{_UNIT})(?: (?:{_UNIT}))?)?"
 )
-_COMPOUND = re.compile(rf"(?:(?:{_NUMBER})\s*(?:{_UNIT}),?\s*){{2,}}(?:{_NUMBER})?")
 _OF_ZERO = {"", *_CURRENCIES}
 _ZERO = re.compile(r"-?0*[.,]?0*")
 _SPELLED = str.maketrans({"²": "2", "³": "3", "^": "", "µ": "u", "μ": "u"})
 _COMPOSED = "several"
-_PART = re.compile(rf"(?:{_NUMBER})\s*({_UNIT})")
+_PART = re.compile(rf"(?:{_NUMBER})\s*({_UNIT}),?\s*")
 
 # In so small a share of a column of plain numbers a unit is an oddity, as a word is.
 _FEW = 0.05
@@ -153,10 +152,13 @@ def _measure(text: str) -> tuple[str, str] | None:
         unit = _named(match["unit"] or "")
         before = _SIGNS.get(match["before"] or "", match["before"] or "")
         return sign + match["number"], f"{before} {unit}".strip()
-    parts = _PART.findall(text)
-    if _COMPOUND.fullmatch(text) and all(_named(part) in _UNITS for part in parts):
-        return text, _COMPOSED
-    return None
+    # One part after the other: a pattern of all of them may take for ever.
+    parts, end = 0, 0
+    while (part := _PART.match(text, end)) and _named(part[1]) in _UNITS:
+        parts, end = parts + 1, part.end()
+    rest = text[end:]
+    composed = parts > 1 and (not rest or re.fullmatch(_NUMBER, rest))
+    return (text, _COMPOSED) if composed else None
 
 
 def _named(unit: str) -> str:
