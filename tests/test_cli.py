@@ -416,8 +416,13 @@ def test_a_budget_that_is_too_small_says_what_it_would_take(archtrial, tmp_path)
             "--metric log_loss",
         ),
         (
-            ["run", "--command=train {seed}", "--metric=log_loss", "--baseline=a"]
-            + ["--challenger=b"],
+            [
+                "run",
+                "--command=train {seed}",
+                "--metric=log_loss",
+                "--baseline=a",
+                "--challenger=b",
+            ],
             "a and b have the same command line",
         ),
         (
