@@ -170,7 +170,10 @@ class Cell:
 
     @property
     def _definition(self) -> str:
-        return digest(dataclasses.asdict(self.setting))
+        described = dataclasses.asdict(self.setting)
+        if described["sampling"] == "random":
+            del described["sampling"]  # which settings had no word for at first
+        return digest(described)
 
 
 def _cell(journal: str, name: str, studies: int, **setting: object) -> Cell:

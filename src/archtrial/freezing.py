@@ -24,9 +24,9 @@ __all__ = ["as_begun", "expect", "freeze"]
 def as_begun(
     declared: protocol.Protocol, folder: str | Path | None
 ) -> protocol.Protocol:
-    """Returns a protocol that goes on with the draws of a study begun long ago.
+    """Returns a protocol that goes on with the draws of the study that was begun.
 
-    Before Sobol sequences all draws were independent, and no protocol said so.
+    A frozen protocol without a word on its draws has independent ones.
 
     Args:
         declared: Where it says how configurations are drawn, it stays as it is.
@@ -35,9 +35,9 @@ def as_begun(
     if folder is None or "sampling" in declared.model_fields_set:
         return declared
     begun = frozen(folder)
-    if begun is None or "sampling" in begun[1]:
+    if begun is None:
         return declared
-    return declared.replace(sampling="random")
+    return declared.replace(sampling=begun[1].get("sampling", "random"))
 
 
 def freeze(

@@ -78,8 +78,7 @@ def design(
         test_size: Test examples, known one by one; by default the test score is taken
             as exact.
         unpaired: Whether the arms do not share their draws.
-        sampling: "sobol" or "random"; by default what the source says, else "sobol",
-            and "random" for unpaired arms, which no study of ours has.
+        sampling: "sobol" or "random"; by default what the source says, else "random".
 
     Raises:
         ProtocolError: A value is out of its range.
@@ -112,7 +111,7 @@ def design(
         "failing_seeds": (0.0,),
         "correlation": 0.9,
         "test_size": None,
-        "sampling": "random" if unpaired else "sobol",
+        "sampling": "random",
     }
     if unpaired and correlation is not None:
         raise ProtocolError(
