@@ -296,3 +296,9 @@ def test_more_names_than_a_sequence_has_are_refused():
 
 def test_powers_of_two_are_balanced():
     assert [n for n in range(1, 70) if spaces.balanced(n)] == [1, 2, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.parametrize("kind", [Real, Integer])
+def test_a_range_made_in_python_is_finite_too(kind):
+    with pytest.raises(ProtocolError, match="both ends of a range are finite"):
+        kind(1, math.inf)
