@@ -824,3 +824,29 @@ def test_a_name_that_no_file_can_have_is_one_message(archtrial, command):
     assert said.startswith("archtrial: ")
     assert said.count("\n") <= 3
     assert len(said) < 400
+
+
+def test_how_configurations_are_drawn_is_an_option(archtrial, tmp_path):
+    """And a study's folder alone goes on with what it began with."""
+    for sampling in ("sobol", "random"):
+        folder = tmp_path / sampling
+        status, out, err = archtrial(
+            "run", *SMALL, "--sampling", sampling, "--study", folder, "--json"
+        )
+        assert status == 0, err
+        resolved = json.loads((folder / "protocol.json").read_text())
+        assert resolved.get("sampling", "random") == sampling
+        status, again, err = archtrial("run", "--study", folder, "--json")
+        assert (status, again) == (0, out), err
+    # As of an older release, whose protocols never say how they draw.
+    store = sqlite3.connect(tmp_path / "random" / "study.sqlite")
+    ((declared,),) = store.execute("SELECT declared FROM study").fetchall()
+    store.close()
+    assert json.loads(declared)["sampling"] == "random"
+    status, again, err = archtrial(
+        "run", *SMALL, "--study", tmp_path / "random", "--json"
+    )
+    assert (status, again) == (0, out), err
+    status, _, err = archtrial("run", *SMALL, "--sampling", "halton")
+    assert status == 2
+    assert "'sobol' or 'random'" in err
