@@ -298,7 +298,6 @@ def test_powers_of_two_are_balanced():
     assert [n for n in range(1, 70) if spaces.balanced(n)] == [1, 2, 4, 8, 16, 32, 64]
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("high", [2**53 + 1, 10**400], ids=["53 bits", "400 digits"])
 @pytest.mark.parametrize("integer", [True, False])
 def test_a_whole_number_beyond_64_bits_is_refused(high, integer):
@@ -310,9 +309,9 @@ def test_a_whole_number_beyond_64_bits_is_refused(high, integer):
 
 def test_the_largest_whole_number_is_one_of_a_range():
     assert spaces.parse("x", {"low": 0, "high": 2**53, "integer": True}).high == 2**53
-=======
+
+
 @pytest.mark.parametrize("kind", [Real, Integer])
 def test_a_range_made_in_python_is_finite_too(kind):
     with pytest.raises(ProtocolError, match="both ends of a range are finite"):
         kind(1, math.inf)
->>>>>>> sobol
