@@ -615,3 +615,11 @@ def test_a_file_keeps_the_texts_of_its_options(tmp_path):
     )
     options = room.load(path).challengers[0].options
     assert options == {"act": "\u00e9\\", "skip": True, "sizes": [1, 2]}
+
+
+@pytest.mark.parametrize("given", ["code", ["code"], ("code",)])
+def test_columns_of_categories_are_one_or_several(given):
+    declared = Protocol(
+        data="d.csv", baseline="mlp", challengers=["linear"], categorical=given
+    )
+    assert declared.categorical == ("code",)
