@@ -643,3 +643,11 @@ def test_a_protocol_knows_where_its_draws_are_not_balanced(changes, unbalanced):
     given = {"sampling": "sobol", **changes}
     declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"], **given)
     assert declared.unbalanced == unbalanced
+
+
+@pytest.mark.parametrize("given", ["code", ["code"], ("code",)])
+def test_columns_of_categories_are_one_or_several(given):
+    declared = Protocol(
+        data="d.csv", baseline="mlp", challengers=["linear"], categorical=given
+    )
+    assert declared.categorical == ("code",)

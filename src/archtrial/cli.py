@@ -1202,24 +1202,29 @@ def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Proto
         builtin = room.builtin()
         if "factors" not in given and given.keys() & {"baseline", "challengers"}:
             # Another question on the same data; the arms' spaces are their own.
-            _say_baseline(given, "mlp", "cnn")
+            _say_taken(given, "mlp", "cnn")
             given = {"baseline": "mlp", "challengers": ["cnn"], **given}
         return builtin.replace(**given)
     if not own and "factors" in given:
-        if "baseline" not in given:
-            _say("baseline: mlp, since none was named (--baseline)")
+        _say_taken(given, "mlp")
         given = {"baseline": "mlp", **given}
     elif not own:
-        _say_baseline(given, "linear", "mlp")
+        _say_taken(given, "linear", "mlp")
         given = {"baseline": "linear", "challengers": ["mlp"], **given}
     return room.Protocol(**given)
 
 
-def _say_baseline(given: "Mapping[str, Any]", baseline: str, challenger: str) -> None:
-    """Says which arm is taken where only its opponent was named."""
-    if "challengers" in given and "baseline" not in given:
+def _say_taken(
+    given: "Mapping[str, Any]", baseline: str, challenger: str | None = None
+) -> None:
+    """Says which arm is taken where only what it is compared with was named.
+
+    Factors, which have no challenger, are compared with the baseline.
+    """
+    opponent = challenger is None or "challengers" in given
+    if opponent and "baseline" not in given:
         _say(f"baseline: {baseline}, since none was named (--baseline)")
-    if "baseline" in given and "challengers" not in given:
+    if not opponent and "baseline" in given:
         _say(f"challenger: {challenger}, since none was named (--challenger)")
 
 

@@ -262,7 +262,7 @@ def test_every_field_that_changes_results_is_looked_at(trained, small, monkeypat
     # A table's column, a GPU, other ways to say how many steps there are, and how data
     # are read that are written otherwise, whose digest then differs.
     left = {"target", "device", "epochs", "last_relax_time"}
-    left |= {"channels", "dates", "decimal"}
+    left |= {"categorical", "channels", "dates", "decimal"}
     assert set(relax.Protocol.model_fields) - left == set(CHANGES)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from archtrial.errors import RecordsError
 from archtrial.records.columns import Wanted, chosen, never_seen
+from archtrial.records.draws import check_repeated
 from archtrial.records.importers import read
 
 LEVELS = {"lr": [1e-4, 1e-3, 1e-2, 0.1], "weight_decay": [0, 1e-4, 1e-3]}
@@ -293,3 +294,9 @@ def test_what_seeds_do_not_tell_apart_either_is_tuned(asked):
     found, message = asked(table)
     assert not message
     assert trials(found) == [48, 48]
+
+
+def test_a_column_that_stands_alone_numbers_no_repeats():
+    alone = pd.Series([1, 2, 3, 4, 1, 2, 3, 4])
+    frame = pd.DataFrame({"arm": ["a"] * 4 + ["b"] * 4})
+    assert check_repeated({"q": alone}, frame, "t.csv") is None

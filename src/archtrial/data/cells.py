@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from archtrial.data.split import Array
-from archtrial.data.units import CURRENCY, several_units, without_unit
+from archtrial.data.units import CURRENCY, FEW, several_units, without_unit
 from archtrial.errors import DataError, asked_together
 
 __all__ = ["Found", "Notation", "is_missing", "is_number", "is_value", "read_cells"]
@@ -397,7 +397,7 @@ def _numbers(
     if percent:
         scale = _of_percent(plain, percent)
         with_sign = sum(told[text] for text in percent)
-        if scale is None and with_sign > 0.05 * sum(told.values()):
+        if scale is None and with_sign > FEW * sum(told.values()):
             examples = {
                 next(iter(percent)): with_sign,
                 next(iter(plain)): sum(told[text] for text in plain),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from archtrial.errors import DataError
 
-__all__ = ["CURRENCY", "several_units", "without_unit"]
+__all__ = ["CURRENCY", "FEW", "several_units", "without_unit"]
 
 _SIGNS = {
     "€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY", "₪": "ILS",
@@ -69,8 +69,8 @@ _SPELLED = str.maketrans({"²": "2", "³": "3", "^": "", "µ": "u", "μ": "u"})
 _COMPOSED = "several"
 _PART = re.compile(rf"(?:{_NUMBER})\s*({_UNIT}),?\s*")
 
-# In so small a share of a column of plain numbers a unit is an oddity, as a word is.
-_FEW = 0.05
+FEW = 0.05
+"""In so small a share of a column of plain numbers a unit is an oddity, as a word is."""
 
 
 def without_unit(name: str, told: Mapping[str, int]) -> dict[str, str]:
@@ -110,8 +110,8 @@ def without_unit(name: str, told: Mapping[str, int]) -> dict[str, str]:
         # Prices and shares are read with their sign and without it.
         (len(known) < 2 and known <= {"%", *_CURRENCIES})
         or (united + plain) * 2 <= total
-        or strange > _FEW * total
-        or (plain and united <= _FEW * total)
+        or strange > FEW * total
+        or (plain and united <= FEW * total)
         or (len(known) < 2 and not plain and _COMPOSED not in known)
     ):
         return {}

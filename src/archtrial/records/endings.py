@@ -290,11 +290,11 @@ def events(name: str, cells: pd.Series) -> pd.Series | None:
         more than yes and no under a name that says so.
     """
     kind = flag(name)
-    numbers = pd.to_numeric(
-        cells.where(~cells.str.lower().isin(_NOTHING)), errors="coerce"
-    )
-    unread = numbers.isna() & ~cells.str.lower().isin(_NOTHING)
-    if kind not in ("events", "failed") or unread.any():
+    if kind not in ("events", "failed"):
+        return None
+    told = ~cells.str.lower().isin(_NOTHING)
+    numbers = pd.to_numeric(cells.where(told), errors="coerce")
+    if (numbers.isna() & told).any():
         return None
     if kind == "failed" and numbers.dropna().isin([0, 1]).all():
         return None
