@@ -47,6 +47,7 @@ from archtrial.statistics.looks import (
     Look,
     decide_look,
     declare_looks,
+    grown_looks,
     permutations_needed,
     spend,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "edge_pileup",
     "effect_spread",
     "effects",
+    "grown_looks",
     "holm",
     "importance",
     "judge_relaxation",
