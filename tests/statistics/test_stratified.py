@@ -11,7 +11,7 @@ from scipy.stats import qmc
 from archtrial.statistics import compare, sums
 from archtrial.statistics.comparison import expectation, gain
 from archtrial.statistics.search import Search, aligned
-from archtrial.statistics.stratified import MOST, Places, influences
+from archtrial.statistics.stratified import MOST, Model, Places
 from archtrial.statistics.tuning import Ranking, plug_in_weights, rank_weights
 
 EFFORTS = np.array([1, 2, 4])
@@ -205,9 +205,9 @@ def test_influences_are_those_of_plain_loops(dimensions, n, diverging, unordered
         cells = (np.floor(places.trials[:, 0] * 3) + 0.5) / 3
         trials = np.column_stack([cells, places.trials[:, 1:]])
         places = dataclasses.replace(places, trials=trials)
-    of = influences(
-        places, reading.validation, reading.score, reading.diverged, 0.1, EFFORTS
-    )
+    of = Model(
+        places, reading.validation, reading.score, reading.diverged, 0.1
+    ).influences(EFFORTS)
     found, design = of.trials, of.design
     known = ~reading.diverged
     of_validation = Plain(places, known).fit(reading.validation)
@@ -431,7 +431,7 @@ def test_few_or_no_trials_that_ended_have_a_flat_surface(runs):
     places = Places.of(random.random((5, 1)), [0], 1, [0], [False])
     out = np.arange(5) >= runs
     score = np.where(out, 0.1, [0.3, 0.4, 0.5, 0.6, 0.7])
-    found = influences(places, score, score, out, 0.1, EFFORTS)
+    found = Model(places, score, score, out, 0.1).influences(EFFORTS)
     assert np.isfinite(found.trials).all()
     assert np.isfinite(found.design).all()
     assert (np.abs(found.trials).max() > 0) == (runs > 0)

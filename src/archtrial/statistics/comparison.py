@@ -25,7 +25,7 @@ from scipy import special
 
 from archtrial.randomness import generator
 from archtrial.statistics.search import Reading
-from archtrial.statistics.stratified import Influences, influences
+from archtrial.statistics.stratified import Influences, Model
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
     MANY,
@@ -141,6 +141,15 @@ def expectations(
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
         ).T
+    model = None
+    if reading.places is not None:
+        model = Model(
+            reading.places,
+            reading.validation,
+            reading.score,
+            reading.diverged,
+            reading.worst,
+        )
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
@@ -150,16 +159,6 @@ def expectations(
         # In place: of many trials these are the largest arrays of all.
         np.subtract(centre, influence, out=influence)
         influence *= math.sqrt((n - 1) / n)
-        model = None
-        if reading.places is not None:
-            model = influences(
-                reading.places,
-                reading.validation,
-                reading.score,
-                reading.diverged,
-                reading.worst,
-                efforts,
-            )
         estimated.append(
             Expectation(
                 estimate=estimate,
@@ -173,7 +172,7 @@ def expectations(
                 else _divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
-                model=model,
+                model=None if model is None else model.influences(efforts),
                 stratified=reading.stratified,
                 failing=None
                 if reading.failing is None

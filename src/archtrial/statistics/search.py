@@ -260,7 +260,7 @@ class Search:
             # search run would be as good here, but mixing search runs into this
             # reading is what biases it where seeds fail, so none ever enters.
             stand_in = np.isnan(self.test)
-            failing = self._failing()
+            failing = self._failing() if self.stratified else None
             score = np.where(stand_in, self.validation, self.test)
             examples = self.examples
         return Reading(
