@@ -1,6 +1,7 @@
 """One arm's search, as the statistics see it: arrays, higher is better."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -48,7 +49,7 @@ class Reading:
     places: Places | None = None
     """Where they lie, if they fill it evenly and a model of the space is fitted."""
 
-    @property
+    @functools.cached_property
     def ranking(self) -> Ranking:
         """The trials in the order of their validation scores."""
         return Ranking(self.validation, self.score, stratified=self.stratified)
