@@ -158,6 +158,23 @@ POWER: dict[str, dict[str, object]] = {
 _NEW = {"sampling", "ridge", "second", "lower", "choices"}
 
 
+def described(setting: Setting) -> dict[str, object]:
+    """Returns a setting as its digest is taken of.
+
+    What settings had no word for at first is left out where it says nothing.
+    """
+    found = dataclasses.asdict(setting)
+    for part, plain in (
+        (found, Setting("plain")),
+        (found["baseline"], Landscape()),
+        (found["challenger"], Landscape()),
+    ):
+        for name in _NEW & part.keys():
+            if part[name] == getattr(plain, name):
+                del part[name]
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A setting, with where its results lie and how many studies it shall have."""
@@ -212,17 +229,7 @@ class Cell:
 
     @property
     def _definition(self) -> str:
-        described = dataclasses.asdict(self.setting)
-        # What settings had no word for at first is left out where it says nothing.
-        for part, plain in (
-            (described, Setting("plain")),
-            (described["baseline"], Landscape()),
-            (described["challenger"], Landscape()),
-        ):
-            for name in _NEW & part.keys():
-                if part[name] == getattr(plain, name):
-                    del part[name]
-        return digest(described)
+        return digest(described(self.setting))
 
 
 def _cell(journal: str, name: str, studies: int, **setting: object) -> Cell:
