@@ -22,6 +22,7 @@ from archtrial.errors import ProtocolError
 from archtrial.randomness import generator
 from archtrial.randomness import seed as seed_of
 from archtrial.statistics import Comparison, Estimand, Estimate, Search, decide
+from archtrial.statistics.matching import furthest
 from archtrial.statistics.tuning import Ranking
 
 __all__ = [
@@ -220,8 +221,8 @@ class Truth:
     curves: tuple[tuple[float, ...], tuple[float, ...]]
     """Expected best validation score at k = 1, ..., n / 4: baseline, challenger."""
     match: Mapping[Estimand, float]
-    """The baseline's trials that come within the margin; infinite if more than
-    n / 4 + 1, beyond which no limit of `match` reaches."""
+    """The baseline's trials that come within the margin; infinite if more than one
+    beyond the furthest effort, where no limit of `match` reaches."""
 
 
 def truth(setting: Setting) -> Truth:
@@ -275,7 +276,8 @@ def truth(setting: Setting) -> Truth:
             f"at a peak of {peak:g} the gain is {np.mean(found):g}",
             "Choose smaller effects, or fewer diverging draws and failing seeds.",
         )
-    efforts = np.arange(1, setting.configurations // 4 + 2)
+    largest = furthest(setting.configurations, modelled=setting.sampling == "sobol")
+    efforts = np.arange(1, largest + 2)
     readings: tuple[Estimand, Estimand] = ("configuration", "run")
     match: dict[Estimand, float] = {}
     for reading in readings:
@@ -283,9 +285,10 @@ def truth(setting: Setting) -> Truth:
         target = np.mean([each.expected(reading, [k])[0] for each in b])
         near = curve >= target - setting.margin - 1e-5
         match[reading] = float(efforts[np.argmax(near)]) if near.any() else math.inf
+    seen = efforts[: setting.configurations // 4]
     curves = [
         tuple(
-            np.mean([x.expected("validation", efforts[:-1]) for x in arm], axis=0)
+            np.mean([x.expected("validation", seen) for x in arm], axis=0)
             .round(9)
             .tolist()
         )

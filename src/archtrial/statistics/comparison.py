@@ -353,6 +353,10 @@ def _failing(challenger: Expectation, baseline: Expectation | None) -> np.ndarra
     return least
 
 
+# Degrees of freedom of the jackknife at k = n / 4.
+_SOUND = 7.0
+
+
 def _even_gain(
     challenger: Expectation,
     baseline: Expectation | None,
@@ -382,7 +386,12 @@ def _even_gain(
             modelled = _variance(first.trials, other.trials, paired)
             design = design - other.design
         modelled = np.maximum(modelled + design**2, _failing(challenger, baseline))
-        variance = np.minimum(variance, modelled)
+        # Beyond n / 4 the jackknife of the best of nearly all may be too small.
+        variance = np.where(
+            freedom >= _SOUND,
+            np.minimum(variance, modelled),
+            np.maximum(variance, modelled),
+        )
     test_variance = _test_variance(challenger, baseline)
     examples = np.zeros_like(estimate) if test_variance is None else test_variance
     quantile = special.stdtrit(freedom, 1 - alpha / 2)

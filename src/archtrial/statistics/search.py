@@ -312,11 +312,16 @@ class Search:
                 variance[i] = share * (1 - share) * height**2 / len(self.fresh[i])
         return variance
 
+    @property
+    def modelled(self) -> bool:
+        """Whether a model of the space is fitted to the trials."""
+        return bool(self.stratified and self.positions and self.n <= MOST)
+
     def _places(self) -> Places | None:
         """Returns where the trials lie, if a model of the space is to be fitted."""
-        names = sorted(self.positions)
-        if not (self.stratified and names and self.n <= MOST):
+        if not self.modelled:
             return None
+        names = sorted(self.positions)
         coordinates = self.coordinates or tuple(names)
         labels = [self.options.get(name, ()) for name in names]
         return Places.of(

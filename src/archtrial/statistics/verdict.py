@@ -32,6 +32,7 @@ from archtrial.statistics.matching import (
     Matching,
     efforts_to_scan,
     match,
+    trials_to_reach,
 )
 from archtrial.statistics.planning import (
     Settlement,
@@ -724,9 +725,11 @@ def _report(
             alpha=terms.level,
             paired=terms.paired,
         )
-    # As many trials as let n / 4 of them reach the multiple.
+    # As many trials as tell of an effort that reaches the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
-    needs = 4 * math.ceil(terms.max_multiple / ratio - 1e-9)
+    needs = trials_to_reach(
+        math.ceil(terms.max_multiple / ratio - 1e-9), modelled=baseline.modelled
+    )
     needed = needs if matching.catch_up == "unknown" and needs > baseline.n else None
     equal = None
     if measured.equal_efforts is not None and measured.equal_effect is not None:
