@@ -3,14 +3,13 @@
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import archtrial
-from archtrial import freezing, judge, statistics, trial
+from archtrial import cli, freezing, judge, statistics, trial
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.protocol import Protocol
 from archtrial.records import store as records
@@ -479,53 +478,51 @@ sampling = "sobol"
 """
 
 
-def archtrial_in(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "archtrial", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path):
+    """Types a command in a folder with a protocol; returns what it prints in one line."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.toml").write_text(TOML)
+
+    def call(*arguments, status=0):
+        if arguments[0] == "run":
+            arguments = (*arguments, "--workers", "1")
+        monkeypatch.setattr(sys, "argv", ["archtrial", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert ended.value.code == status, printed.err
+        return printed.out, " ".join((printed.out + printed.err).split())
+
+    return call
 
 
-def test_what_is_typed(tmp_path):
-    (tmp_path / "t.toml").write_text(TOML)
-
-    def typed(*arguments, status=0):
-        ran = archtrial_in(tmp_path, *arguments)
-        assert ran.returncode == status, ran.stderr
-        return ran.stdout, ran.stderr
-
-    out, _ = typed("run", "t.toml", "--workers", "1")
-    assert "--looks 4," in " ".join(out.split())
-    (folder,) = (tmp_path / "studies").iterdir()
-    out, said = typed("run", "t.toml", "--configurations", "8", "--workers", "1")
+def test_what_is_typed(typed):
+    _, said = typed("run", "t.toml")
+    assert "a new study, archtrial run with --looks 4," in said
+    (folder,) = Path("studies").iterdir()
+    _, said = typed("run", "t.toml", "--configurations", "8")
     assert "note: Goes on from the finished study of 4" in said
-    assert "This study grew to 8" in " ".join(out.split())
-    assert list((tmp_path / "studies").iterdir()) == [folder]
+    assert "This study grew to 8" in said
+    assert list(Path("studies").iterdir()) == [folder]
     _, said = typed("run", "t.toml", status=2)
     assert "--configurations 8" in said
     # What the folder holds is enough to go on, and to grow.
-    typed("run", "--study", folder, "--workers", "1")
-    typed("run", "--study", folder, "--configurations", "8", "--workers", "1")
-    typed("run", "--study", folder, "--configurations", "16", "--workers", "1")
+    typed("run", "--study", folder)
+    typed("run", "--study", folder, "--configurations", "16")
     _, said = typed("run", "--study", folder, "--configurations", "8", status=2)
     assert "does not shrink" in said
-    out, _ = typed("judge", folder, "--json")
-    assert out == (folder / "verdict.json").read_text()
-    assert [look["alpha"] for look in json.loads(out)["study"]["looks"]] == [
+    document, said = typed("judge", folder, "--json")
+    assert document == (folder / "verdict.json").read_text()
+    assert [look["alpha"] for look in json.loads(document)["study"]["looks"]] == [
         look.level for look in statistics.grown_looks([4, 8, 16])
     ]
     _, said = typed("report", folder)
-    assert said == ""
+    assert "note" not in said
 
 
-def test_what_is_typed_of_a_study_with_looks(tmp_path):
-    (tmp_path / "t.toml").write_text(TOML)
-    typed = ("run", "t.toml", "--looks", "4,8", "--study", "s", "--workers", "1")
-    assert archtrial_in(tmp_path, *typed).returncode == 0
-    ran = archtrial_in(tmp_path, "run", "--study", "s", "--configurations", "16")
-    assert ran.returncode == 2
-    assert "--looks 4,8,16" in ran.stderr
-    again = ("run", "--study", "s", "--configurations", "8", "--workers", "1")
-    assert archtrial_in(tmp_path, *again).returncode == 0
+def test_what_is_typed_of_a_study_with_looks(typed):
+    typed("run", "t.toml", "--looks", "4,8", "--study", "s")
+    _, said = typed("run", "--study", "s", "--configurations", "16", status=2)
+    assert "--looks 4,8,16" in said
+    typed("run", "--study", "s", "--configurations", "8")
