@@ -51,6 +51,7 @@ from archtrial.statistics.looks import (
     spend,
 )
 from archtrial.statistics.planning import (
+    EvenError,
     Plan,
     Settlement,
     configurations_for,
@@ -61,6 +62,7 @@ from archtrial.statistics.planning import (
     plan_runs,
     seed_spread,
     settlement,
+    worthwhile_seeds,
 )
 from archtrial.statistics.relaxation import (
     ArmScores,
@@ -90,6 +92,7 @@ __all__ = [
     "Effect",
     "Estimand",
     "Estimate",
+    "EvenError",
     "Look",
     "NetNames",
     "Plan",
@@ -134,4 +137,5 @@ __all__ = [
     "spend",
     "tuning_curve",
     "winner",
+    "worthwhile_seeds",
 ]
