@@ -341,9 +341,9 @@ def run(
         seeds_open = "confirm_seeds" not in declared.model_fields_set
         declared, study = pilot.fit(declared, _seconds(budget), study, workers=crew)
         _say(
-            f"The budget allows {declared.configurations} configurations of each arm"
-            f"{_chosen_how(declared, seeds_open)}, at effort {declared.effort} and with"
-            f" {declared.confirm_seeds} fresh seeds."
+            f"The budget allows {declared.configurations} configurations of each arm, at"
+            f" effort {declared.effort} and with {declared.confirm_seeds} fresh"
+            f" seeds{_chosen_how(declared, seeds_open)}."
         )
     trial = Study(declared, study, command=command, **patterns)
     for note in trial.notes:
@@ -362,12 +362,9 @@ def _chosen_how(declared: "Protocol", seeds_open: bool) -> str:
     if declared.sampling == "random":
         return ""
     if seeds_open:
-        return (
-            " (with as many fresh seeds, the pair that sees the smallest gain of all"
-            " that it pays for)"
-        )
+        return "; of all such pairs that it pays for, this one sees the smallest gain"
     if not declared.unbalanced:
-        return " (the largest power of two that it pays for: there draws are balanced)"
+        return "; it pays for no larger power of two, at which draws are balanced"
     return ""
 
 

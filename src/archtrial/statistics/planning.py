@@ -25,6 +25,7 @@ __all__ = [
     "configurations_for",
     "detectable_effects",
     "effect_spread",
+    "even_settlement",
     "largest_study",
     "minimum_detectable_effect",
     "plan_runs",
@@ -37,6 +38,8 @@ __all__ = [
 POWER = 0.8
 SMALLEST_EFFORT = 4
 WINNER_SEEDS = 10
+_LARGEST = 2**20
+"""Configurations beyond which nobody goes."""
 MOST_SEEDS = 12
 """Fresh seeds beyond which one more of them changes next to nothing."""
 
@@ -296,11 +299,13 @@ class Settlement:
 
     configurations: int | None
     """n of each arm, a multiple of 8, or a power of two where trials fill the space
-    evenly; None where the test set is too small for any n."""
+    evenly; None where the test set is too small for any n, or the estimate too near the
+    margin for any that anybody has."""
     times_cost: float | None
     """The cost of such a study as a multiple of this one's."""
     test_examples: float | None
-    """How many times the test examples it takes at least; None if these do."""
+    """How many times the test examples it takes at least; None if these do, or no
+    number of them would."""
 
 
 def settlement(
@@ -313,7 +318,6 @@ def settlement(
     test_variance: float = 0.0,
     alpha: float = 0.05,
     paired: bool = True,
-    even: EvenError | None = None,
 ) -> Settlement:
     """Finds the number of configurations that would settle the question.
 
@@ -331,8 +335,6 @@ def settlement(
             more configurations do not lower.
         alpha: The level of the claim.
         paired: Whether trials are paired.
-        even: How the error falls where trials fill the space evenly; for independent
-            draws None.
     """
     size = abs(estimate)
     room = size if size >= margin else margin - size
@@ -340,11 +342,7 @@ def settlement(
     def settles(n: int) -> bool:
         if size >= margin and least_p(n, n, paired=paired) > alpha:
             return False
-        error = (
-            standard_error * math.sqrt(configurations / n)
-            if even is None
-            else even.at(n)
-        )
+        error = standard_error * math.sqrt(configurations / n)
         return room >= minimum_detectable_effect(
             error, n, effort, test_variance=test_variance, alpha=alpha
         )
@@ -354,12 +352,69 @@ def settlement(
     if floor >= 0.99 * room:
         # So many examples that half the variance is left for the configurations.
         return Settlement(None, None, 2 * (floor / room) ** 2)
-    enough = (
-        _fewest(settles, 8 * (configurations // 8))
-        if even is None
-        else _balanced(settles, configurations)
-    )
+    enough = _fewest(settles, 8 * (configurations // 8))
     return Settlement(enough, enough / configurations, None)
+
+
+def even_settlement(
+    estimate: float,
+    error: EvenError,
+    effort: int,
+    *,
+    margin: float,
+    test_variance: float = 0.0,
+    alpha: float = 0.05,
+) -> Settlement:
+    """Finds the n that would settle the question where trials fill the space evenly.
+
+    The smallest power of two at which a study claims a gain that is worth having or an
+    interval inside the margin, with a chance of 80 % of one or the other, if the true
+    gain is the estimate. Of 0 to 2 points of true gain and a margin of one, SETTLED of
+    such studies settled it (evidence/error_bars.py).
+
+    Args:
+        estimate: The gain.
+        error: How its error falls.
+        effort: k.
+        margin: The smallest gap worth having.
+        test_variance: The gain's variance from the draw of test examples, which
+            more configurations do not lower.
+        alpha: The level of the claim.
+    """
+    size = abs(estimate)
+
+    def chance(of_search: float, examples: float, freedom: float) -> float:
+        """Returns the chance of a claim or of an interval within the margin."""
+        quantile = float(special.stdtrit(freedom, 1 - alpha / 2))
+        normal = float(special.ndtri(1 - alpha / 2))
+        reach = math.sqrt(quantile**2 * of_search + normal**2 * examples)
+        spread = math.sqrt(of_search + examples)
+        if spread == 0:
+            return 1.0
+        claimed = special.stdtr(freedom, (size - max(reach, margin)) / spread)
+        above = special.stdtr(freedom, (margin - reach - size) / spread)
+        below = special.stdtr(freedom, (reach - margin - size) / spread)
+        return float(claimed + max(above - below, 0.0))
+
+    def settles(n: int) -> bool:
+        if size >= margin and least_p(n, n, paired=True) > alpha:
+            return False
+        found = chance(error.at(n) ** 2, test_variance, 2 * n / effort - 1)
+        return found >= POWER
+
+    n = 1 << error.configurations.bit_length()
+    while n <= _LARGEST:
+        if settles(n):
+            return Settlement(n, n / error.configurations, None)
+        n *= 2
+    # No search, however large, makes up for a small test set.
+    if test_variance == 0 or chance(0.0, test_variance, math.inf) >= POWER:
+        return Settlement(None, None, None)
+    for times in np.geomspace(1, 1e6, 601):
+        if chance(0.0, test_variance / times, math.inf) >= POWER:
+            # So many that half the variance is left for the configurations.
+            return Settlement(None, None, 2 * float(times))
+    return Settlement(None, None, None)
 
 
 def _fewest(enough: Callable[[int], bool], above: int) -> int:

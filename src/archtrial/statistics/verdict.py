@@ -37,6 +37,7 @@ from archtrial.statistics.matching import (
 from archtrial.statistics.planning import (
     EvenError,
     Settlement,
+    even_settlement,
     least_p,
     minimum_detectable_effect,
     seed_variance,
@@ -742,17 +743,27 @@ def _report(
         )
     settling = None
     if verdict == "inconclusive" and reason is None:
-        settling = settlement(
-            float(measured.effect.estimate[0]),
-            error,
-            n,
-            terms.effort,
-            margin=terms.margin,
-            test_variance=test_variance or 0.0,
-            alpha=terms.level,
-            paired=terms.paired,
-            even=measured.even,
-        )
+        gained = float(measured.effect.estimate[0])
+        if measured.even is None:
+            settling = settlement(
+                gained,
+                error,
+                n,
+                terms.effort,
+                margin=terms.margin,
+                test_variance=test_variance or 0.0,
+                alpha=terms.level,
+                paired=terms.paired,
+            )
+        else:
+            settling = even_settlement(
+                gained,
+                measured.even,
+                terms.effort,
+                margin=terms.margin,
+                test_variance=test_variance or 0.0,
+                alpha=terms.level,
+            )
     # As many trials as let n / 4 of them reach the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
     needs = 4 * math.ceil(terms.max_multiple / ratio - 1e-9)
