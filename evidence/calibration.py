@@ -35,6 +35,8 @@ SCRIPTS = ("crosschecks", "records", "simulations", "looks", "ceilings")
 # What is promised: of false claims to either side, and of intervals.
 MOST_FALSE, LEAST_COVERED = 0.025, 0.93
 
+_DRAWS = {"sobol": "stratified draws", "random": "independent draws"}
+
 Known = list[tuple[simulations.Cell, Found]]
 
 
@@ -96,58 +98,85 @@ def _covered(rate: Estimate) -> str:
 # --- the sections --------------------------------------------------------------
 
 
+def _designs(cells: Known) -> list[tuple[str, dict[str, Found]]]:
+    """Returns each cell's name with what is known by either way of drawing."""
+    found: dict[str, dict[str, Found]] = {}
+    for cell, results in cells:
+        found.setdefault(cell.name, {})[cell.setting.sampling] = results
+    return list(found.items())
+
+
+def _drawn(cells: Known, sampling: str) -> Tally:
+    """Adds all studies that were drawn in one way."""
+    return Tally.of(f.tally for cell, f in cells if cell.setting.sampling == sampling)
+
+
 def null_section(null: Known) -> str:
     """False claims where there is no true gain."""
-    rows = []
-    for cell, found in null:
-        tally = found.tally
-        better, worse = _false(tally)
-        alone = _false(tally, "alone")
-        rows.append(
-            (
-                cell.name,
-                f"{tally.studies:,}",
-                _marked(better),
-                _marked(worse),
-                short(tally.rate("verdict equivalent")),
-                short(tally.rate("verdict inconclusive")),
-                f"{_plain(alone[0])} / {_plain(alone[1])}",
-            )
+
+    def columns(found: Found | None) -> tuple[str, ...]:
+        if found is None:
+            return ("", "", "", "")
+        better, worse = _false(found.tally)
+        return (
+            f"{found.tally.studies:,}",
+            _marked(better),
+            _marked(worse),
+            short(found.tally.rate("verdict equivalent")),
         )
-    total = Tally.of(found.tally for _, found in null)
-    better, worse = _false(total)
+
+    rows = [
+        (name, *columns(found.get("sobol")), *columns(found.get("random")))
+        for name, found in _designs(null)
+    ]
+    parts = ("studies", "`architecture`", "`baseline`", "`equivalent`")
+    said = []
+    for sampling, words in _DRAWS.items():
+        total = _drawn(null, sampling)
+        if total.studies:
+            better, worse = _false(total)
+            said.append(
+                f"Of all {total.studies:,} studies with {words} {short(better)} % claimed"
+                f" the challenger and {short(worse)} % the baseline."
+            )
     return f"""## No true gain: how often is one claimed?
 
 Both arms come to the same score at effort k, exactly; they differ in how they get
-there. Each line is a setting and a size of study. The margin is half a point (.005),
-small enough to protect from little. All numbers are per cent of the studies, with an
-exact 95 % interval in brackets; what misses the target of 2.5 % a side is **bold**.
-Of all {total.studies:,} studies together {short(better)} % claimed the challenger and
-{short(worse)} % the baseline.
+there. Each line is a setting and a size of study, with stratified draws (one scrambled
+Sobol sequence, the default) on the left and independent ones on the right. The margin
+is half a point (.005), small enough to protect from little. All numbers are per cent of
+the studies, with an exact 95 % interval in brackets; what misses the target of 2.5 % a
+side is **bold**; the rest is `inconclusive`. {" ".join(said)}
 
-{
-        table(
-            (
-                "setting",
-                "studies",
-                "`architecture`",
-                "`baseline`",
-                "`equivalent`",
-                "`inconclusive`",
-                "one reading alone, either side",
-            ),
-            rows,
-        )
-    }
-"One reading alone" is what the permutation test and the interval of the declared
-reading would have claimed; a verdict also needs the other reading to agree.
-"by run" declares the reading by run instead of by configuration. A `tuning` without
-published numbers counts as a claim for the challenger.
+{table(("setting", *parts, *(f"independent: {part}" for part in parts)), rows)}
+Of stratified draws the reading by configuration decides alone. Of independent ones it
+would claim more than is promised in some settings, so the other reading must agree:
+with one reading alone the worst is {_alone(null)}. "by run" declares the reading by run,
+which always needs the other. A `tuning` without published numbers counts as a claim for
+the challenger.
 """
+
+
+def _alone(null: Known) -> str:
+    """Says where one reading alone claims most of independent draws."""
+    rates = [
+        (rate, cell)
+        for cell, found in null
+        if cell.setting.sampling == "random"
+        and cell.setting.estimand == "configuration"
+        for rate in _false(found.tally, "alone")
+    ]
+    rate, cell = max(rates, key=lambda one: one[0].estimate)
+    return f"{percent(rate)} % (*{cell.name}*)"
 
 
 def _plain(rate: Estimate) -> str:
     return f"**{short(rate)}**" if _missed(rate) else short(rate)
+
+
+def _named(cell: simulations.Cell) -> str:
+    """Returns a cell's name with the way of drawing, where that is not the default."""
+    return cell.name + (", independent" if cell.setting.sampling == "random" else "")
 
 
 def power_section(power: Known) -> str:
@@ -159,7 +188,7 @@ def power_section(power: Known) -> str:
         tally = found.tally
         rows.append(
             (
-                cell.name,
+                _named(cell),
                 f"{tally.studies:,}",
                 *(
                     short(tally.rate(f"verdict {verdict}"))
@@ -184,7 +213,7 @@ def power_section(power: Known) -> str:
         said = (
             "At a true gain of exactly the margin `equivalent` is wrong; it came out in"
             f" {percent(found.tally.rate('verdict equivalent'))} % of the studies at"
-            f" most ({cell.name}; the promise is 5 %).\n"
+            f" most ({_named(cell)}; the promise is 5 %).\n"
         )
     return f"""## A true gain: how often is it seen?
 
@@ -217,7 +246,12 @@ def power_figure(power: Known) -> str:
     """Returns the power curves as SVG."""
     curves: dict[str, list[tuple[float, Estimate]]] = {}
     for cell, found in power:
+        if cell.setting.configurations == 64 or not cell.setting.paired:
+            continue  # in the table
+        if cell.setting.baseline == cell.setting.challenger or "same" in cell.name:
+            continue
         design = cell.name.partition(", gain")[0]
+        design += f", {_DRAWS[cell.setting.sampling].split()[0]}"
         claimed = found.tally.rate("verdict architecture", "verdict tuning")
         curves.setdefault(design, []).append((100 * cell.setting.effect, claimed))
     with matplotlib.rc_context(drawing.STYLE):
@@ -262,7 +296,7 @@ def confound_section(confound: Known) -> str:
         right = "architecture" if cell.setting.effect else "tuning"
         rows.append(
             (
-                cell.name,
+                _named(cell),
                 f"{tally.studies:,}",
                 f"`{right}`",
                 percent(tally.rate(f"verdict {right}")),
@@ -314,11 +348,11 @@ def coverage_section(cells: Known) -> str:
         rate = found.tally.rate(key)
         below = sum(f.tally.rate(key).estimate < LEAST_COVERED for _, f in cells)
         worst.append(
-            (what, cell.name, percent(rate), f"{found.tally.studies:,}", below)
+            (what, _named(cell), percent(rate), f"{found.tally.studies:,}", below)
         )
     rows = [
         (
-            cell.name,
+            _named(cell),
             _points(found.about["gain"]),
             f"{found.tally.studies:,}",
             *(_covered(found.tally.rate(key)) for key in kinds.values()),
@@ -466,7 +500,7 @@ Studies that are judged at n = 16, 32 and 64 and stop at the first claim (alpha 
 {
         table(
             (
-                "setting",
+                "setting and draws",
                 "true gain",
                 "studies",
                 "false claims (%)",
@@ -476,7 +510,7 @@ Studies that are judged at n = 16, 32 and 64 and stop at the first claim (alpha 
             ),
             [
                 (
-                    row["setting"],
+                    f"{row['setting']}, {_DRAWS[row['sampling']].split()[0]}",
                     f"{100 * row['gain']:g}",
                     f"{row['studies']:,}",
                     percent(Estimate(*row["false"])) if row["gain"] == 0 else "-",
@@ -594,13 +628,13 @@ def trust_section(null: Known, cells: Known) -> str:
             if _missed(rate):
                 sure = "" if rate.low > MOST_FALSE else ", which may be chance"
                 found.append(
-                    f"- **{cell.name}**: a false `{verdict}` in {percent(rate)} % of"
+                    f"- **{_named(cell)}**: a false `{verdict}` in {percent(rate)} % of"
                     f" {tally.studies:,} studies{sure}."
                 )
             alone = _false(tally, "alone")[side]
             if alone.low > MOST_FALSE and not _missed(rate):
                 found.append(
-                    f"- **{cell.name}**, judged by the declared reading alone: a false"
+                    f"- **{_named(cell)}**, judged by the declared reading alone: a false"
                     f" `{verdict}` in {percent(alone)} %. The verdict is protected by"
                     " the other reading; records with one reading only are not."
                 )
@@ -613,7 +647,7 @@ def trust_section(null: Known, cells: Known) -> str:
             rate = results.tally.rate(key)
             if rate.estimate < LEAST_COVERED:
                 found.append(
-                    f"- **{cell.name}**: the interval of the {what} holds in"
+                    f"- **{_named(cell)}**: the interval of the {what} holds in"
                     f" {percent(rate)} % of {results.tally.studies:,} studies."
                 )
     listed = "\n".join(found) or "No setting missed its target."
@@ -631,8 +665,11 @@ And by what was not simulated, or is known not to hold:
 - Seeds of one arm that fail often while the other's never do: look at both readings.
 - Test scores without single examples: the claim holds for that very test set only.
   Without them, arms of equal accuracy are told apart by the luck of the test set.
-- Search spaces unlike these (noisy quadratics of 1 to 4 hyperparameters, plateaus,
-  divergence at an edge): repeat it on yours with `archtrial calibrate STUDY`.
+- Tables of runs that others drew: their trials count as independent draws, whatever
+  drew them. A model of the space was tried on such records and sees no more there.
+- Search spaces unlike these (noisy quadratics of 1 to 6 hyperparameters, plateaus,
+  ridges, two optima, choices, divergence at an edge): repeat it on yours with
+  `archtrial calibrate STUDY`.
 """
 
 
@@ -723,13 +760,16 @@ Whole studies through the store, the kills and the resumptions: `evidence/README
 
 def summary(null: Known) -> dict[str, Any]:
     """Returns what `archtrial.calibration.published_error` reads."""
-    sizes: dict[tuple[int, int, bool], Known] = {}
+    sizes: dict[tuple[int, int, bool, str], Known] = {}
     for cell, found in null:
         setting = cell.setting
-        key = (setting.configurations, setting.effort, setting.paired)
+        key = (
+            *(setting.configurations, setting.effort, setting.paired),
+            setting.sampling,
+        )
         sizes.setdefault(key, []).append((cell, found))
     rows = []
-    for (n, effort, paired), cells in sorted(sizes.items()):
+    for (n, effort, paired, sampling), cells in sorted(sizes.items()):
         total = Tally.of(found.tally for _, found in cells)
         better, worse = _false(total)
 
@@ -742,6 +782,7 @@ def summary(null: Known) -> dict[str, Any]:
                 "configurations": n,
                 "effort": effort,
                 "paired": paired,
+                "sampling": sampling,
                 "settings": len(cells),
                 "studies": total.studies,
                 "architecture": round(better.estimate, 5),
@@ -753,6 +794,33 @@ def summary(null: Known) -> dict[str, Any]:
     return {"seed": SEED, "statistics": code(), "null": rows}
 
 
+def _headline(null: Known, with_intervals: Known, sampling: str) -> str:
+    """Sums up one way of drawing."""
+    null, with_intervals = (
+        [(cell, found) for cell, found in cells if cell.setting.sampling == sampling]
+        for cells in (null, with_intervals)
+    )
+    if not null:
+        return ""
+    total = Tally.of(found.tally for _, found in null)
+    settings = {cell.name.partition(", n =")[0] for cell, _ in null}
+    largest, where = max(
+        ((rate, cell) for cell, f in null for rate in _false(f.tally)),
+        key=lambda one: one[0].estimate,
+    )
+    least, there = min(
+        ((f.tally.rate("covered"), cell) for cell, f in with_intervals),
+        key=lambda one: one[0].estimate,
+    )
+    claimed = ("verdict architecture", "verdict tuning", "verdict baseline")
+    return f"""In {total.studies:,} simulated studies with **{_DRAWS[sampling]}** of two arms without any
+true difference, in {len(settings)} settings, a verdict named one of them better in
+{short(total.rate(*claimed))} %. The worst setting for that is *{where.name}*:
+{percent(largest)} % to one side, where 2.5 % are promised. The interval of the gain,
+nominally 95 %, holds in {short(least)} % of the studies where it does worst (*{there.name}*).
+"""
+
+
 def document() -> str:
     """Returns docs/calibration.md."""
     null = known(simulations.null_cells())
@@ -760,26 +828,12 @@ def document() -> str:
     confound = known(simulations.confound_cells())
     coverage = known(simulations.coverage_cells())
     with_intervals = [*null, *coverage]
-    total = Tally.of(found.tally for _, found in null)
-    largest = max(
-        ((rate, cell) for cell, f in null for rate in _false(f.tally)),
-        key=lambda one: one[0].estimate,
-    )
-    least = min(
-        ((f.tally.rate("covered"), cell) for cell, f in with_intervals),
-        key=lambda one: one[0].estimate,
-    )
+    said = "\n".join(_headline(null, with_intervals, sampling) for sampling in _DRAWS)
     return f"""<!-- Written by `python evidence/calibration.py`; not to be edited. -->
 
 # How often is a verdict wrong?
 
-In {total.studies:,} simulated studies of two arms without any true difference, in
-{len({cell.name.partition(", n =")[0] for cell, _ in null})} settings, a verdict named one
-of them better in {short(total.rate("verdict architecture", "verdict tuning", "verdict baseline"))} %.
-The worst setting for that is *{largest[1].name}*: {percent(largest[0])} % to one side,
-where 2.5 % are promised. The interval of the gain, nominally 95 %, holds in
-{short(least[0])} % of the studies where it does worst (*{least[1].name}*).
-
+{said}
 Simulated studies go through the very code that judges real ones. For a design of your
 own: `archtrial calibrate my.toml`, or `archtrial calibrate STUDY`.
 

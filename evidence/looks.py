@@ -18,7 +18,8 @@ import time
 import numpy as np
 from journal import RESULTS, SEED, Journal, digest
 from scipy import special
-from simulations import NULL
+from scipy.stats import qmc
+from simulations import NULL, SAMPLING, described
 
 from archtrial.calibration import CHUNK, Landscape, Setting, Tally, Truth, truth
 from archtrial.files import write
@@ -39,7 +40,7 @@ _APART = {
 
 
 def settings() -> list[Setting]:
-    """Returns what is simulated; without a gain, and with one of 3 points."""
+    """Returns what is simulated; without a gain, and with one of 2 and of 3 points."""
     size = {"configurations": LOOKS[-1], "effort": EFFORT}
     null = (
         "an arm against itself",
@@ -48,12 +49,14 @@ def settings() -> list[Setting]:
         "0 against 30 % of seeds fail",
         "unpaired",
     )
+    planted = {
+        f"gain {effect:g}": {**_APART, "margin": 0.01, "effect": effect}
+        for effect in (0.02, 0.03)
+    }
     return [
-        *(Setting(name, **{**NULL[name], **size}) for name in null),  # type: ignore[arg-type]
-        *(
-            Setting(f"gain {effect:g}", **_APART, **size, margin=0.01, effect=effect)  # type: ignore[arg-type]
-            for effect in (0.02, 0.03)
-        ),
+        Setting(name, **{**setting, **size}, sampling=sampling)  # type: ignore[arg-type]
+        for sampling in SAMPLING
+        for name, setting in ({name: NULL[name] for name in null} | planted).items()
     ]
 
 
@@ -68,14 +71,17 @@ class _Drawn:
     """(n, 1 + r) of the search run and of fresh seeds."""
     diverged: np.ndarray
     floor: float
+    positions: np.ndarray | None
+    """(n, D) of draws that fill the space evenly; else None."""
 
     def search(self, n: int, fully: set[int], once: set[int]) -> Search:
         """Returns what is known of the arm at a look."""
         test = np.full(n, np.nan)
-        for i in once - fully:
-            test[i] = self.scores[i, 1]
-        for i in fully:
-            test[i] = self.scores[i, 1:].mean()
+        fresh = [np.empty(0)] * n
+        for i in once | fully:
+            fresh[i] = self.scores[i, 1:] if i in fully else self.scores[i, 1:2]
+            test[i] = fresh[i].mean()
+        even = self.positions is not None
         return Search(
             name=self.name,
             validation=self.validation[:n],
@@ -84,6 +90,11 @@ class _Drawn:
             diverged=self.diverged[:n],
             cost=np.ones(n),
             worst=self.floor,
+            fresh=fresh if even else (),
+            stratified=even,
+            positions={}
+            if self.positions is None
+            else {f"h{j}": each[:n] for j, each in enumerate(self.positions.T)},
         )
 
 
@@ -92,7 +103,15 @@ def _drawn(
 ) -> tuple[_Drawn, _Drawn]:
     n = setting.configurations
     challenger = dataclasses.replace(setting.challenger, peak=known.peak)
-    positions = stream.random((n, 2))
+    even = setting.sampling == "sobol"
+
+    def draw() -> np.ndarray:
+        if not even:
+            return stream.random((n, 2))
+        sequence = qmc.Sobol(2, rng=stream.spawn(1)[0])
+        return np.asarray(sequence.random(n))
+
+    positions = draw()
     arms = []
     for name, arm in (("a", setting.baseline), ("b", challenger)):
         quality, diverged = arm.quality(positions)
@@ -103,9 +122,10 @@ def _drawn(
         scores[diverged] = arm.floor
         noise = setting.validation_noise * stream.standard_normal(n)
         validation = np.where(diverged, arm.floor, scores[:, 0] + noise)
-        arms.append(_Drawn(name, validation, scores, diverged, arm.floor))
+        places = positions if even else None
+        arms.append(_Drawn(name, validation, scores, diverged, arm.floor, places))
         if not setting.paired:
-            positions = stream.random((n, 2))
+            positions = draw()
     return arms[0], arms[1]
 
 
@@ -129,6 +149,7 @@ def _may_claim(a: Search, b: Search, setting: Setting, look: Look) -> bool:
 def count(setting: Setting, known: Truth, number: int) -> Tally:
     """Carries out one chunk of studies."""
     stream = generator(SEED, "looks", setting.name, number)
+    even = setting.sampling == "sobol"
     looks = declare_looks(LOOKS, configurations=LOOKS[-1], effort=EFFORT, alpha=ALPHA)
     parts = []
     for study in range(CHUNK):
@@ -140,7 +161,7 @@ def count(setting: Setting, known: Truth, number: int) -> Tally:
             seen = [arm.validation[:n] for arm in (a, b)]
             for i in (0, 1):
                 ranked = seen if setting.paired else [seen[i]]
-                fully, once = confirm_indices(ranked, EFFORT)
+                fully, once = confirm_indices(ranked, EFFORT, stratified=even)
                 confirmed[i][0].update(fully.tolist())
                 confirmed[i][1].update(once.tolist())
             counts["sum n"] = n
@@ -148,7 +169,9 @@ def count(setting: Setting, known: Truth, number: int) -> Tally:
                 arm.search(n, *known_seeds)
                 for arm, known_seeds in zip((a, b), confirmed, strict=True)
             )
-            if look.level is None or not _may_claim(one, two, setting, look):
+            if look.level is None:
+                continue
+            if not even and not _may_claim(one, two, setting, look):
                 continue
             assert look.permutations is not None
             (found,) = compare(
@@ -175,11 +198,11 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=STUDIES)
     options = parser.parse_args()
     start = time.perf_counter()
-    journal = Journal("looks")
     rows = []
     for setting in settings():
         known = truth(setting)
-        definition = digest([dataclasses.asdict(setting), LOOKS, ALPHA])
+        definition = digest([described(setting), LOOKS, ALPHA])
+        journal = Journal("looks" if setting.sampling == "random" else "looks-sobol")
         journal.fill(
             setting.name,
             definition,
@@ -194,6 +217,7 @@ def main() -> None:
         rows.append(
             {
                 "setting": setting.name,
+                "sampling": setting.sampling,
                 "gain": setting.effect,
                 "studies": tally.studies,
                 "false": [false.estimate, false.low, false.high],
@@ -207,7 +231,8 @@ def main() -> None:
             }
         )
         write(RESULTS / "looks.json", json.dumps(rows, indent=1) + "\n")
-    journal.compact()
+    for name in ("looks", "looks-sobol"):
+        Journal(name).compact()
     print(f"looks: {time.perf_counter() - start:.0f} s")
 
 

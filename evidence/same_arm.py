@@ -31,13 +31,14 @@ SETTINGS = {
 CLAIMS = ("architecture", "baseline")
 
 
-def study(task: tuple[str, int]) -> tuple[str, str, bool]:
+def study(task: tuple[str, int, str]) -> tuple[str, str, bool]:
     """Carries out one study; returns setting, verdict, and what one reading claims.
 
-    A verdict needs both readings (by configuration and by run) to agree. The last
-    value says whether the declared one alone would have claimed a difference.
+    With independent draws a verdict needs both readings (by configuration and by run)
+    to agree. The last value says whether the declared one alone would have claimed a
+    difference.
     """
-    setting, seed = task
+    setting, seed, sampling = task
     surface = SETTINGS[setting]
     trainer = KnownTruth({"a": surface, "b": surface})
     protocol = Protocol(
@@ -51,6 +52,7 @@ def study(task: tuple[str, int]) -> tuple[str, str, bool]:
         margin=0.0005,
         steps=1000,
         seed=seed,
+        sampling=sampling,
     )
     with tempfile.TemporaryDirectory() as folder:
         verdict = Study(protocol, Path(folder), trainer=trainer).run()
@@ -69,13 +71,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--sampling", default="sobol", choices=("sobol", "random"))
     parser.add_argument(
-        "--output", type=Path, default=Path(__file__).with_name("same_arm.json")
+        "--output", type=Path, help="by default same_arm-SAMPLING.json, here"
     )
     options = parser.parse_args()
     logging.getLogger().setLevel(logging.ERROR)
     names = list(SETTINGS)
-    tasks = [(names[seed % len(names)], seed) for seed in range(options.studies)]
+    tasks = [
+        (names[seed % len(names)], seed, options.sampling)
+        for seed in range(options.studies)
+    ]
     start = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         found = collections.Counter(pool.imap_unordered(study, tasks, chunksize=10))
@@ -110,7 +116,10 @@ def main() -> None:
         )
     seconds = time.perf_counter() - start
     print(f"{seconds:.0f} s with {options.workers} workers")
-    options.output.write_text(json.dumps(rows, indent=2) + "\n")
+    output = options.output or Path(__file__).with_name(
+        f"same_arm-{options.sampling}.json"
+    )
+    output.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

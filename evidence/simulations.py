@@ -24,6 +24,7 @@ OFTEN, SELDOM = 10_000, 1_000
 
 _BROAD = Landscape(peak=0.6, fall=(0.3, 0.3))
 _NARROW = Landscape(fall=(3.0, 3.0))
+_MIDDLE, _NOTHING = (0.5,) * 4, (0.0,) * 4
 _APART = (Landscape(optimum=(0.35, 0.6)), Landscape(optimum=(0.45, 0.6)))
 
 # Two arms that come to the same score at effort k, and how they differ otherwise.
@@ -77,17 +78,49 @@ NULL: dict[str, dict[str, object]] = {
         "challenger": Landscape(unevenness=9.0),
     },
     "plateau against peak": {"baseline": Landscape(peak=0.7, plateau=0.2)},
+    "6 hyperparameters, of which two matter": {
+        "baseline": Landscape(optimum=(0.4, 0.6, *_MIDDLE), fall=(1.0, 1.0, *_NOTHING)),
+        "challenger": Landscape(
+            optimum=(0.5, 0.6, *_MIDDLE), fall=(1.0, 1.0, *_NOTHING)
+        ),
+    },
+    "a dominating learning rate": {
+        "baseline": Landscape(optimum=(0.35, 0.6, 0.5, 0.5), fall=(3.0, 0.1, 0.1, 0.1)),
+        "challenger": Landscape(
+            optimum=(0.45, 0.6, 0.5, 0.5), fall=(3.0, 0.1, 0.1, 0.1)
+        ),
+    },
+    "choices among the hyperparameters": {
+        "baseline": Landscape(
+            optimum=(0.35, 0.5, 0.25), fall=(1.0, 1.0, 0.4), choices=(0, 3, 2)
+        ),
+        "challenger": Landscape(
+            optimum=(0.45, 1 / 6, 0.75), fall=(1.0, 0.3, 0.4), choices=(0, 3, 2)
+        ),
+    },
+    "a hyperparameter of one arm alone": {
+        "baseline": _APART[0],
+        "challenger": Landscape(optimum=(0.45, 0.6, 0.3), fall=(1.0, 1.0, 2.0)),
+    },
+    "a ridge along two hyperparameters": {
+        "baseline": Landscape(optimum=(0.35, 0.6), fall=(0.2, 0.2), ridge=2.0),
+        "challenger": Landscape(optimum=(0.45, 0.6), fall=(0.2, 0.2), ridge=2.0),
+    },
+    "two optima": {
+        "baseline": Landscape(
+            optimum=(0.2, 0.3), fall=(2.0, 2.0), second=(0.8, 0.7), lower=0.02
+        ),
+        "challenger": Landscape(
+            optimum=(0.8, 0.6), fall=(2.0, 2.0), second=(0.25, 0.4), lower=0.02
+        ),
+    },
 }
-# Those that are named as dangerous beforehand, and the two that turned out so.
-_NAMED = (
-    *tuple(NULL)[:10],
-    "1 against 4 hyperparameters",
-    "plateau against peak",
-)
 
+SAMPLING = ("sobol", "random")
 SIZES = ((16, 4), (32, 4))
-# Larger efforts and studies, for the settings that are hardest and the plain one.
-MORE_SIZES = ((32, 8), (64, 8))
+# Other numbers of configurations and efforts: the first for every setting, the others
+# for those that are hardest and the plain one.
+MORE_SIZES = ((64, 8), (32, 8), (24, 4), (48, 4))
 _MORE = (
     "an arm against itself",
     "broad against narrow optimum",
@@ -107,6 +140,12 @@ POWER: dict[str, dict[str, object]] = {
     "n = 32, k = 4": {"configurations": 32, "effort": 4},
     "n = 64, k = 8": {"configurations": 64, "effort": 8},
     "n = 32, k = 4, unpaired": {"configurations": 32, "effort": 4, "paired": False},
+    "n = 16, k = 4, the same optimum": {
+        "configurations": 16,
+        "effort": 4,
+        "baseline": Landscape(),
+        "challenger": Landscape(),
+    },
     "n = 32, k = 4, the same optimum": {
         "configurations": 32,
         "effort": 4,
@@ -114,6 +153,26 @@ POWER: dict[str, dict[str, object]] = {
         "challenger": Landscape(),
     },
 }
+
+
+_NEW = {"sampling", "ridge", "second", "lower", "choices"}
+
+
+def described(setting: Setting) -> dict[str, object]:
+    """Returns a setting as its digest is taken of.
+
+    What settings had no word for at first is left out where it says nothing.
+    """
+    found = dataclasses.asdict(setting)
+    for part, plain in (
+        (found, Setting("plain")),
+        (found["baseline"], Landscape()),
+        (found["challenger"], Landscape()),
+    ):
+        for name in _NEW & part.keys():
+            if part[name] == getattr(plain, name):
+                del part[name]
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,10 +229,7 @@ class Cell:
 
     @property
     def _definition(self) -> str:
-        described = dataclasses.asdict(self.setting)
-        if described["sampling"] == "random":
-            del described["sampling"]  # which settings had no word for at first
-        return digest(described)
+        return digest(described(self.setting))
 
 
 def _cell(journal: str, name: str, studies: int, **setting: object) -> Cell:
@@ -182,45 +238,55 @@ def _cell(journal: str, name: str, studies: int, **setting: object) -> Cell:
 
 def null_cells() -> Iterator[Cell]:
     """No true gain: who claims one is wrong."""
-    for (n, k), more in ((size, size in MORE_SIZES) for size in SIZES + MORE_SIZES):
+    for n, k in SIZES + MORE_SIZES:
         for name, setting in NULL.items():
-            if not more or name in _MORE:
-                often = name in _NAMED and not more
-                yield _cell(
-                    "null",
-                    f"{name}, n = {n}, k = {k}",
-                    OFTEN if often else SELDOM,
-                    configurations=n,
-                    effort=k,
-                    **setting,
-                )
+            if (n, k) in (*SIZES, MORE_SIZES[0]) or name in _MORE:
+                for sampling in SAMPLING:
+                    yield _cell(
+                        "null" if sampling == "random" else "null-sobol",
+                        f"{name}, n = {n}, k = {k}",
+                        OFTEN if (n, k) in SIZES else SELDOM,
+                        configurations=n,
+                        effort=k,
+                        sampling=sampling,
+                        **setting,
+                    )
 
 
 def power_cells() -> Iterator[Cell]:
     """Planted gains, between arms whose optima lie a tenth of the range apart."""
     arms = {"baseline": _APART[0], "challenger": _APART[1]}
-    for (name, design), share in itertools.product(POWER.items(), PLANTED):
-        # One name for all gains: the curve is drawn on the same studies.
-        setting = Setting(
-            f"power, {name}",
-            **{**arms, **design},  # type: ignore[arg-type]
-            margin=MARGIN,
-            effect=share * MARGIN,
-        )
-        yield Cell("power", f"{name}, gain {share:g} margins", setting, SELDOM)
+    for sampling in SAMPLING:
+        for (name, design), share in itertools.product(POWER.items(), PLANTED):
+            # One name for all gains: the curve is drawn on the same studies.
+            setting = Setting(
+                f"power, {name}",
+                **{**arms, **design},  # type: ignore[arg-type]
+                margin=MARGIN,
+                effect=share * MARGIN,
+                sampling=sampling,
+            )
+            yield Cell(
+                "power" if sampling == "random" else "power-sobol",
+                f"{name}, gain {share:g} margins",
+                setting,
+                SELDOM,
+            )
 
 
 def confound_cells() -> Iterator[Cell]:
     """Published numbers 3 points apart: from tuning alone, and from a true gain."""
     arms = {"baseline": _APART[0], "challenger": _APART[1]}
-    for published, gain in (("untuned baseline", 0.0), ("tuned baseline", 0.03)):
+    for sampling, (published, gain) in itertools.product(
+        SAMPLING, (("untuned baseline", 0.0), ("tuned baseline", 0.03))
+    ):
         for n, k, design in (
             *((n, k, {}) for n, k in ((16, 4), (32, 4), (64, 8))),
             (32, 4, arms),
         ):
             where = ", optima a tenth apart" if design else ""
             yield _cell(
-                "confound",
+                "confound" if sampling == "random" else "confound-sobol",
                 f"{published}, true gain {gain:g}, n = {n}, k = {k}{where}",
                 SELDOM,
                 configurations=n,
@@ -228,18 +294,20 @@ def confound_cells() -> Iterator[Cell]:
                 margin=MARGIN,
                 published=published,
                 effect=gain,
+                sampling=sampling,
                 **design,
             )
 
 
 def coverage_cells() -> Iterator[Cell]:
     """The null cells' surfaces with a gain of 3 points, where the two must differ."""
-    for name in _MORE:
+    for sampling, name in itertools.product(SAMPLING, _MORE):
         yield _cell(
-            "coverage",
+            "coverage" if sampling == "random" else "coverage-sobol",
             f"{name}, gain 0.03, n = 16, k = 4",
             SELDOM,
             effect=0.03,
+            sampling=sampling,
             **NULL[name],
         )
 
@@ -305,7 +373,7 @@ def main() -> None:
     usual = [cell for cell in every if cell.size in SIZES]
     more = [cell for cell in every if cell.size not in SIZES]
     # What tells most comes first.
-    passes = ((usual, SELDOM), (smallest, OFTEN), (more, SELDOM), (usual, OFTEN))
+    passes = ((usual, SELDOM), (more, SELDOM), (smallest, OFTEN), (usual, OFTEN))
     for part, limit in passes:
         for cell in part:
             cell.fill(min(cell.studies, limit, most))

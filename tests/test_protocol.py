@@ -617,12 +617,12 @@ def test_a_file_keeps_the_texts_of_its_options(tmp_path):
     assert options == {"act": "\u00e9\\", "skip": True, "sizes": [1, 2]}
 
 
-def test_a_protocol_says_how_it_draws_where_that_is_a_sobol_sequence():
+def test_new_protocols_draw_a_sobol_sequence():
     declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"])
-    assert declared.sampling == "random"
+    assert declared.sampling == "sobol"
     assert "sampling" not in declared.describe()
-    even = declared.replace(sampling="sobol")
-    assert Protocol(**json.loads(json.dumps(even.describe()))) == even
+    random = declared.replace(sampling="random")
+    assert Protocol(**json.loads(json.dumps(random.describe()))) == random
     with pytest.raises(ProtocolError) as caught:
         declared.replace(sampling="halton")
     assert "sampling" in str(caught.value)
@@ -640,8 +640,7 @@ def test_a_protocol_says_how_it_draws_where_that_is_a_sobol_sequence():
     ],
 )
 def test_a_protocol_knows_where_its_draws_are_not_balanced(changes, unbalanced):
-    given = {"sampling": "sobol", **changes}
-    declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"], **given)
+    declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"], **changes)
     assert declared.unbalanced == unbalanced
 
 

@@ -21,8 +21,8 @@ from archtrial.statistics import Comparison, Estimand, Estimate, Search
 
 __all__ = ["ceilings", "of_study", "options"]
 
-# Trials are independent draws, so the first ones are a sample like any other; with
-# this many, shares are known to a point or two.
+# The first trials are a fair sample, however they were drawn; with this many, shares are
+# known to a point or two.
 ENOUGH = 2048
 
 

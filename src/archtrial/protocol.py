@@ -470,11 +470,9 @@ class Protocol(OnData):
     """k: the trials that an experimenter spends before picking the best."""
     configurations: Count = 32
     """n: the configurations searched in each arm; at least 4 k."""
-    sampling: spaces.Sampling = "random"
-    """How configurations are drawn: "random", independently; or "sobol", the points of
-    one scrambled Sobol sequence, balanced where n is a power of two, which see the same
-    gain with a fraction of the configurations. The published error rates are of
-    independent draws."""
+    sampling: spaces.Sampling = "sobol"
+    """How configurations are drawn: "sobol", the points of one scrambled Sobol sequence,
+    balanced where n is a power of two; or "random", independent draws."""
     confirm_seeds: Count = 3
     """r: fresh seeds for each of the top configurations."""
     top: Count | None = None

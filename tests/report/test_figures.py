@@ -493,7 +493,7 @@ def test_a_hundred_thousand_runs_are_thinned_evenly(evidence):
     others, best, *_ = figure.axes[0].collections
     drawn = [len(points.get_offsets()) for points in (others, best)]
     every = figures.drawn_every("search_positions", n)
-    assert every == 34
+    assert every == 35  # odd, since Sobol sequences alternate between halves
     assert sum(drawn) == np.ceil(n / every) <= figures.POINTS["search_positions"]
     # One in four is among the best, and so is one in four of those drawn.
     assert drawn[1] / sum(drawn) == pytest.approx(1 / 4, abs=0.01)

@@ -11,7 +11,7 @@ from scipy.stats import qmc
 from archtrial.statistics import compare, sums
 from archtrial.statistics.comparison import expectation, gain
 from archtrial.statistics.search import Search, aligned
-from archtrial.statistics.stratified import MOST, Places, influences
+from archtrial.statistics.stratified import MOST, Model, Places
 from archtrial.statistics.tuning import Ranking, plug_in_weights, rank_weights
 
 EFFORTS = np.array([1, 2, 4])
@@ -205,9 +205,9 @@ def test_influences_are_those_of_plain_loops(dimensions, n, diverging, unordered
         cells = (np.floor(places.trials[:, 0] * 3) + 0.5) / 3
         trials = np.column_stack([cells, places.trials[:, 1:]])
         places = dataclasses.replace(places, trials=trials)
-    of = influences(
-        places, reading.validation, reading.score, reading.diverged, 0.1, EFFORTS
-    )
+    of = Model(
+        places, reading.validation, reading.score, reading.diverged, 0.1
+    ).influences(EFFORTS)
     found, design = of.trials, of.design
     known = ~reading.diverged
     of_validation = Plain(places, known).fit(reading.validation)
@@ -431,7 +431,7 @@ def test_few_or_no_trials_that_ended_have_a_flat_surface(runs):
     places = Places.of(random.random((5, 1)), [0], 1, [0], [False])
     out = np.arange(5) >= runs
     score = np.where(out, 0.1, [0.3, 0.4, 0.5, 0.6, 0.7])
-    found = influences(places, score, score, out, 0.1, EFFORTS)
+    found = Model(places, score, score, out, 0.1).influences(EFFORTS)
     assert np.isfinite(found.trials).all()
     assert np.isfinite(found.design).all()
     assert (np.abs(found.trials).max() > 0) == (runs > 0)
@@ -452,3 +452,46 @@ def test_normal_quantiles_are_all_there():
     expected = special.ndtri((np.arange(100) + 0.5) / 100)
     for row in _normal(100):
         np.testing.assert_allclose(np.sort(row), expected)
+
+
+# --- catching up -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_even_draws_tell_of_efforts_up_to_two_thirds_of_their_number(n):
+    low = made(1, n, peak=0.5)
+    high = made(2, n, name="b")
+
+    def catch_up(*arms):
+        (found,) = compare(
+            arms[0], [arms[1]], effort=4, margin=0.01, metric="accuracy", seed=1,
+            max_multiple=(2 * n // 3) / 4, permutations=99,
+        )  # fmt: skip
+        return found.tuning_to_match, found.catch_up
+
+    found, settled = catch_up(low, high)
+    assert found["reportable_up_to"] == pytest.approx((2 * n // 3) / 4)
+    assert (found["trials"]["estimate"], settled) == (None, "no")
+    assert found["trials"]["low"] == 2 * n // 3 + 1
+    assert found["would_settle"] is None
+    plain = [dataclasses.replace(arm, positions={}) for arm in (low, high)]
+    found, settled = catch_up(*plain)
+    assert (found["reportable_up_to"], settled) == (n / 16, "unknown")
+    assert found["would_settle"] == 4 * (2 * n // 3)
+
+
+def test_beyond_a_quarter_of_the_trials_the_larger_error_bar_counts():
+    told = aligned([made(1), made(2, name="b", optimum=(0.5, 0.6))], {})
+    efforts = np.array([1, 4, 5, 10])
+    counts = np.ones((2, 16), dtype=np.uint8)
+    a, b = (expectation(x.reading("configuration"), efforts, counts) for x in told)
+    plain = [dataclasses.replace(each, model=None) for each in (a, b)]
+    unmodelled = gain(*plain, alpha=0.05, paired=True).standard_error
+    found = gain(a, b, alpha=0.05, paired=True).standard_error
+    models = a.model.trials - b.model.trials
+    modelled = np.sqrt(
+        np.sum(models**2, axis=0) + (a.model.design - b.model.design) ** 2
+    )
+    smaller, larger = np.sort([unmodelled, modelled], axis=0)
+    np.testing.assert_allclose(found, [*smaller[:2], *larger[2:]])
+    assert not np.allclose(smaller, larger)

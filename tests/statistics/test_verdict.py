@@ -428,13 +428,33 @@ def test_a_reading_by_run_that_fresh_seeds_contradict_is_inconclusive(make_searc
     assert "the answer is open, since it depends on seed failure" in found.sentence
     assert found.would_settle is None
     assert checked(found)["other_reading"]["estimand"] == "configuration"
-    # Fresh seeds need no run.
-    (fresh,) = judged(a, b)
+    # Nor are independent draws decided by fresh seeds alone.
+    (both,) = judged(a, b)
+    assert both.verdict == "inconclusive"
+    assert both.reason == (
+        "depends on seed failure: by configuration the verdict is baseline, by run"
+        " architecture"
+    )
+
+
+def test_where_trials_fill_the_space_evenly_fresh_seeds_decide(make_search):
+    a, b = make_search("a", 1), make_search("b", 2)
+    b = dataclasses.replace(
+        b,
+        test=b.test - 0.3,
+        examples=b.examples - 0.3,
+        test_run=b.test_run + 0.2,
+        examples_run=b.examples_run + 0.2,
+    )
+    even = [dataclasses.replace(each, stratified=True) for each in (a, b)]
+    (fresh,) = judged(*even)
     assert (fresh.verdict, fresh.reason) == ("baseline", None)
     assert fresh.warnings[0] == (
         "By run, the seeds that were picked included, the verdict would be architecture,"
         " which tells of seed failure; fresh seeds decide."
     )
+    (run,) = judged(*even, estimand="run")
+    assert run.verdict == "inconclusive"
 
 
 def test_several_challengers_share_the_level(make_search):

@@ -78,7 +78,8 @@ def design(
         test_size: Test examples, known one by one; by default the test score is taken
             as exact.
         unpaired: Whether the arms do not share their draws.
-        sampling: "sobol" or "random"; by default what the source says, else "random".
+        sampling: "sobol" or "random"; by default what the source says, else "sobol",
+            and "random" for unpaired arms, which no study of ours has.
 
     Raises:
         ProtocolError: A value is out of its range.
@@ -111,7 +112,7 @@ def design(
         "failing_seeds": (0.0,),
         "correlation": 0.9,
         "test_size": None,
-        "sampling": "random",
+        "sampling": "random" if unpaired else "sobol",
     }
     if unpaired and correlation is not None:
         raise ProtocolError(

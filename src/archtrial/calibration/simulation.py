@@ -22,6 +22,7 @@ from archtrial.errors import ProtocolError
 from archtrial.randomness import generator
 from archtrial.randomness import seed as seed_of
 from archtrial.statistics import Comparison, Estimand, Estimate, Search, decide
+from archtrial.statistics.matching import furthest
 from archtrial.statistics.tuning import Ranking
 
 __all__ = [
@@ -57,6 +58,10 @@ class Landscape:
     Every hyperparameter lies uniformly in [0, 1]. A run whose seed works scores
 
         max(floor, peak - sum_h fall_h max(0, |u_h - optimum_h| - plateau)^2) + luck
+
+    less ridge (u_1 - optimum_1 + u_2 - optimum_2)^2 where the first two interact. With
+    a second optimum the larger of two such surfaces counts. Of hyperparameters that are
+    choices u_h is the middle of the option's share of [0, 1].
     """
 
     peak: float = 0.8
@@ -76,6 +81,15 @@ class Landscape:
     """The share of draws that diverge: the largest of the first hyperparameter."""
     failing: float = 0.0
     """The share of seeds that end at the floor."""
+    ridge: float = 0.0
+    """How steep the ridge is on which the first two hyperparameters trade off."""
+    second: tuple[float, ...] = ()
+    """(D,) another optimum; empty for none."""
+    lower: float = 0.0
+    """How much lower than the first it is."""
+    choices: tuple[int, ...] = ()
+    """(D,) how many options, without an order, each choice has; 0 for a range. Empty
+    where there are only ranges. An option's score is that of its share of [0, 1]."""
 
     def quality(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns (...) the score of a seed without luck, and (...) who diverges.
@@ -83,13 +97,30 @@ class Landscape:
         Args:
             positions: (..., D or more) in [0, 1].
         """
-        size = len(self.optimum)
-        away = np.abs(positions[..., :size] - np.array(self.optimum)) - self.plateau
-        lost = np.maximum(away, 0) ** 2 @ np.array(self.fall)
+        places = self.places(positions)
+        lost = self._lost(places, self.optimum)
+        if self.second:
+            lost = np.minimum(lost, self.lower + self._lost(places, self.second))
         return (
             np.maximum(self.peak - lost, self.floor),
             positions[..., 0] > 1 - self.diverging,
         )
+
+    def places(self, positions: np.ndarray) -> np.ndarray:
+        """Returns (..., D) where trials lie, each option in the middle of its share."""
+        found: np.ndarray = positions[..., : len(self.optimum)].copy()
+        for column, count in enumerate(self.choices):
+            if count:
+                cell = np.minimum((found[..., column] * count).astype(int), count - 1)
+                found[..., column] = (cell + 0.5) / count
+        return found
+
+    def _lost(self, places: np.ndarray, optimum: tuple[float, ...]) -> np.ndarray:
+        apart = places - np.array(optimum)
+        lost = np.maximum(np.abs(apart) - self.plateau, 0) ** 2 @ np.array(self.fall)
+        if self.ridge:
+            lost += self.ridge * (apart[..., 0] + apart[..., 1]) ** 2
+        return np.asarray(lost)
 
     def runs(
         self, quality: np.ndarray, luck: np.ndarray, chance: np.ndarray
@@ -190,8 +221,8 @@ class Truth:
     curves: tuple[tuple[float, ...], tuple[float, ...]]
     """Expected best validation score at k = 1, ..., n / 4: baseline, challenger."""
     match: Mapping[Estimand, float]
-    """The baseline's trials that come within the margin; infinite if more than
-    n / 4 + 1, beyond which no limit of `match` reaches."""
+    """The baseline's trials that come within the margin; infinite if more than one
+    beyond the furthest effort, where no limit of `match` reaches."""
 
 
 def truth(setting: Setting) -> Truth:
@@ -245,7 +276,8 @@ def truth(setting: Setting) -> Truth:
             f"at a peak of {peak:g} the gain is {np.mean(found):g}",
             "Choose smaller effects, or fewer diverging draws and failing seeds.",
         )
-    efforts = np.arange(1, setting.configurations // 4 + 2)
+    largest = furthest(setting.configurations, modelled=setting.sampling == "sobol")
+    efforts = np.arange(1, largest + 2)
     readings: tuple[Estimand, Estimand] = ("configuration", "run")
     match: dict[Estimand, float] = {}
     for reading in readings:
@@ -253,9 +285,10 @@ def truth(setting: Setting) -> Truth:
         target = np.mean([each.expected(reading, [k])[0] for each in b])
         near = curve >= target - setting.margin - 1e-5
         match[reading] = float(efforts[np.argmax(near)]) if near.any() else math.inf
+    seen = efforts[: setting.configurations // 4]
     curves = [
         tuple(
-            np.mean([x.expected("validation", efforts[:-1]) for x in arm], axis=0)
+            np.mean([x.expected("validation", seen) for x in arm], axis=0)
             .round(9)
             .tolist()
         )
@@ -333,7 +366,7 @@ def _studies(
         validations.append(_validated(setting, arm, run[..., 0], noise, diverged))
         scores.append(run)
         stopped.append(diverged)
-        places.append(positions[..., : len(arm.optimum)])
+        places.append(arm.places(positions))
         if not setting.paired:
             positions = _positions(setting, stream, dimensions)
     published = {}
@@ -556,6 +589,7 @@ def chunk(
             permutations=setting.permutations,
             resamples=setting.resamples,
             published=published,
+            options=_options(setting),
         )
         counted = _counted(setting, known, found)
         counted["curves covered"] = all(
@@ -564,6 +598,17 @@ def chunk(
         )
         parts.append(Tally(counted))
     return Tally.of(parts)
+
+
+def _options(setting: Setting) -> dict[str, tuple[str, ...]]:
+    """Returns what the options of each choice are called."""
+    arms = (setting.baseline, setting.challenger)
+    return {
+        f"h{column}": tuple(f"option {i}" for i in range(count))
+        for arm in arms
+        for column, count in enumerate(arm.choices)
+        if count
+    }
 
 
 def _inside(setting: Setting, arm: Search, true: tuple[float, ...]) -> bool:

@@ -91,7 +91,7 @@ NAMES = (
 MANY = 60
 """Above so many learning curves an arm is drawn as a band instead of lines."""
 POINTS = {"fresh_seeds": 1_000, "search_positions": 300}
-"""Above so many points of an arm only every second, third, ... one is drawn: a page of
+"""Above so many points of an arm only every third, fifth, ... one is drawn: a page of
 100,000 runs stays a page. Titles and means are of all of them."""
 
 
@@ -193,13 +193,15 @@ def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
 
 
 def drawn_every(name: str, count: int) -> int:
-    """Returns 1 where a figure shows all of an arm's points, 2 for every second, ...
+    """Returns 1 where a figure shows all of an arm's points, 3 for every third, ...
 
     Args:
         name: A key of `POINTS`.
         count: How many points the arm has.
     """
-    return math.ceil(count / POINTS[name]) or 1
+    every = math.ceil(count / POINTS[name]) or 1
+    # Every second point of a Sobol sequence lies in the same half of the space.
+    return every + 1 if every % 2 == 0 else every
 
 
 # ---------------------------------------------------------------- the figures
@@ -418,7 +420,7 @@ def search_positions(
                 above(axes, scored("validation", metric), head + 6, muted=True)
             for j, arm in enumerate(owners):
                 lane = j - (len(owners) - 1) / 2
-                # The draws are independent, so every second one is a fair half.
+                # Wherever draws come from, those in such steps are a fair sample.
                 shown = searched[arm][
                     :: drawn_every("search_positions", len(searched[arm]))
                 ]

@@ -25,7 +25,7 @@ from scipy import special
 
 from archtrial.randomness import generator
 from archtrial.statistics.search import Reading
-from archtrial.statistics.stratified import Influences, influences
+from archtrial.statistics.stratified import Influences, Model
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
     MANY,
@@ -141,6 +141,15 @@ def expectations(
         filled = np.where(
             np.isnan(reading.examples), reading.score[:, None], reading.examples
         ).T
+    model = None
+    if reading.places is not None:
+        model = Model(
+            reading.places,
+            reading.validation,
+            reading.score,
+            reading.diverged,
+            reading.worst,
+        )
     estimated = []
     for efforts, found in zip(lists, resampled, strict=True):
         estimate = ranking.expected(reading.score, efforts)
@@ -150,16 +159,6 @@ def expectations(
         # In place: of many trials these are the largest arrays of all.
         np.subtract(centre, influence, out=influence)
         influence *= math.sqrt((n - 1) / n)
-        model = None
-        if reading.places is not None:
-            model = influences(
-                reading.places,
-                reading.validation,
-                reading.score,
-                reading.diverged,
-                reading.worst,
-                efforts,
-            )
         estimated.append(
             Expectation(
                 estimate=estimate,
@@ -173,7 +172,7 @@ def expectations(
                 else _divergence_allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
-                model=model,
+                model=None if model is None else model.influences(efforts),
                 stratified=reading.stratified,
                 failing=None
                 if reading.failing is None
@@ -354,6 +353,10 @@ def _failing(challenger: Expectation, baseline: Expectation | None) -> np.ndarra
     return least
 
 
+# Degrees of freedom of the jackknife at k = n / 4.
+_SOUND = 7.0
+
+
 def _even_gain(
     challenger: Expectation,
     baseline: Expectation | None,
@@ -383,7 +386,12 @@ def _even_gain(
             modelled = _variance(first.trials, other.trials, paired)
             design = design - other.design
         modelled = np.maximum(modelled + design**2, _failing(challenger, baseline))
-        variance = np.minimum(variance, modelled)
+        # Beyond n / 4 the jackknife of the best of nearly all may be too small.
+        variance = np.where(
+            freedom >= _SOUND,
+            np.minimum(variance, modelled),
+            np.maximum(variance, modelled),
+        )
     test_variance = _test_variance(challenger, baseline)
     examples = np.zeros_like(estimate) if test_variance is None else test_variance
     quantile = special.stdtrit(freedom, 1 - alpha / 2)

@@ -14,7 +14,15 @@ from archtrial.statistics.comparison import (
 from archtrial.statistics.search import Reading
 from archtrial.statistics.tuning import some_efforts
 
-__all__ = ["CatchUp", "Limits", "Matching", "efforts_to_scan", "match"]
+__all__ = [
+    "CatchUp",
+    "Limits",
+    "Matching",
+    "efforts_to_scan",
+    "furthest",
+    "match",
+    "trials_to_reach",
+]
 
 CatchUp: TypeAlias = Literal["yes", "no", "unknown"]
 
@@ -24,7 +32,7 @@ class Limits:
     """A number of trials, or a multiple, and between what it lies."""
 
     estimate: float | None
-    """None if more than n / 4 trials, which is as far as n trials can tell."""
+    """None if more trials than n of them can tell of (`furthest`)."""
     low: float
     high: float | None
     """None where no upper limit is proven."""
@@ -42,21 +50,41 @@ class Matching:
     multiple: Limits
     """The same as multiples of what the challenger's k* trials cost."""
     reportable_up_to: float
-    """The multiple that n / 4 of the baseline's trials are, or the largest effort
-    that their scores tell of."""
+    """The multiple that the largest effort is of which the baseline's trials tell."""
     catch_up: CatchUp
     """"yes": within `max_multiple` at the interval's worse end; "no": beyond it even
     at the better end."""
 
 
+def furthest(trials: int, *, modelled: bool) -> int:
+    """Returns the largest effort of which an arm's trials tell.
+
+    A bootstrap of the best of nearly all is invalid, so independent trials tell of
+    n / 4. Where they fill the space evenly and a model of it gives the error, no
+    resample is needed: two thirds of n leave two degrees of freedom, and intervals
+    that hold (docs/calibration.md).
+
+    Args:
+        trials: n.
+        modelled: Whether a model of the space is fitted (`Reading.places`).
+    """
+    return 2 * trials // 3 if modelled else trials // 4
+
+
+def trials_to_reach(effort: int, *, modelled: bool) -> int:
+    """Returns the smallest number of trials that tell of an effort."""
+    return math.ceil(3 * effort / 2) if modelled else 4 * effort
+
+
 def efforts_to_scan(baseline: Reading) -> np.ndarray:
-    """Returns the efforts up to n / 4 at which the baseline's curve is looked at.
+    """Returns the efforts, up to the furthest, at which the baseline's curve is looked at.
 
     Those of which its scores tell (`Reading.tells`). Of more than a thousand trials,
     efforts a few per cent apart: the limits are those of the next one looked at, on
     the safe side.
     """
-    efforts = some_efforts(len(baseline.score) // 4)
+    modelled = baseline.places is not None
+    efforts = some_efforts(furthest(len(baseline.score), modelled=modelled))
     told: np.ndarray = efforts[baseline.tells(efforts)]
     return told
 
@@ -77,8 +105,8 @@ def match(
     """Finds the smallest k with D_A(k) >= D_B(k*) - margin, and its interval.
 
     The tuning curve itself is the evidence: g(k) = D_A(k) - D_B(k*) + margin has
-    a pointwise interval [L, U] at each k <= n_A / 4. The lower limit climbs from
-    k = 1 while U < 0, the upper limit descends from n_A / 4 while L > 0. Each
+    a pointwise interval [L, U] at each k up to the furthest. The lower limit climbs
+    from k = 1 while U < 0, the upper limit descends from the furthest while L > 0. Each
     errs only where a pointwise interval at the true N does, so the level holds
     without correction for the number of efforts.
 

@@ -1,6 +1,7 @@
 """One arm's search, as the statistics see it: arrays, higher is better."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -48,7 +49,7 @@ class Reading:
     places: Places | None = None
     """Where they lie, if they fill it evenly and a model of the space is fitted."""
 
-    @property
+    @functools.cached_property
     def ranking(self) -> Ranking:
         """The trials in the order of their validation scores."""
         return Ranking(self.validation, self.score, stratified=self.stratified)
@@ -260,7 +261,7 @@ class Search:
             # search run would be as good here, but mixing search runs into this
             # reading is what biases it where seeds fail, so none ever enters.
             stand_in = np.isnan(self.test)
-            failing = self._failing()
+            failing = self._failing() if self.stratified else None
             score = np.where(stand_in, self.validation, self.test)
             examples = self.examples
         return Reading(
@@ -311,11 +312,16 @@ class Search:
                 variance[i] = share * (1 - share) * height**2 / len(self.fresh[i])
         return variance
 
+    @property
+    def modelled(self) -> bool:
+        """Whether a model of the space is fitted to the trials."""
+        return bool(self.stratified and self.positions and self.n <= MOST)
+
     def _places(self) -> Places | None:
         """Returns where the trials lie, if a model of the space is to be fitted."""
-        names = sorted(self.positions)
-        if not (self.stratified and names and self.n <= MOST):
+        if not self.modelled:
             return None
+        names = sorted(self.positions)
         coordinates = self.coordinates or tuple(names)
         labels = [self.options.get(name, ()) for name in names]
         return Places.of(

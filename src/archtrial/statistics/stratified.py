@@ -34,7 +34,7 @@ from archtrial.randomness import generator
 from archtrial.statistics.sums import inverse, product
 from archtrial.statistics.tuning import plug_in_weights
 
-__all__ = ["MOST", "Influences", "Places", "influences"]
+__all__ = ["MOST", "Influences", "Model", "Places"]
 
 MOST = 256
 """Trials of an arm up to which a model of the space is fitted: its work grows with the
@@ -88,7 +88,7 @@ class Places:
             options: (D,) how many options a choice has; 0 for a range.
             unordered: (D,) whether they have no order.
         """
-        points = _even(coordinates)[:, list(columns)]
+        points = _points(coordinates)[:, list(columns)]
         for column, count in enumerate(options):
             if count:
                 cell = np.minimum((points[:, column] * count).astype(int), count - 1)
@@ -104,37 +104,6 @@ class Places:
         inside = (self.points[:, column] >= low) & (self.points[:, column] < high)
         return dataclasses.replace(self, points=self.points[inside])
 
-    def kernels(self) -> np.ndarray:
-        """Returns (M, n, n) how alike each smoother takes two trials to be."""
-        return np.stack(
-            [_kernel(self._apart(self.trials), *shape) for shape in self._shapes()]
-        )
-
-    def kernel_to_points(self, smoother: int) -> np.ndarray:
-        """Returns (N, n) the same of the space's points and the trials."""
-        return _kernel(self._apart(self.points), *self._shapes()[smoother])
-
-    def _apart(self, places: np.ndarray) -> np.ndarray:
-        """Returns (D, places, n) squared distances along each hyperparameter."""
-        apart: np.ndarray = places.T[:, :, None] - self.trials.T[:, None, :]
-        apart *= apart
-        other = self.unordered
-        apart[other] = _APART * (apart[other] > 0)
-        return apart
-
-    def _shapes(self) -> list[tuple[np.ndarray, bool]]:
-        """Returns inverse squared lengths (D,), and whether the parts are added."""
-        size = self.trials.shape[1]
-        every = np.ones(size)
-        shapes = [(every / length**2, False) for length in _LENGTHS]
-        if size == 1:
-            return shapes
-        for each in np.eye(size):
-            along = np.where(each > 0, 1.0, _SHRUNK**2)
-            shapes += [(along / length**2, False) for length in _ALONG]
-            shapes.append((each / _ALONE**2, False))
-        return shapes + [(every / length**2, True) for length in _ADDED]
-
 
 @functools.lru_cache(maxsize=16)
 def _points(coordinates: int) -> np.ndarray:
@@ -143,8 +112,25 @@ def _points(coordinates: int) -> np.ndarray:
     return found
 
 
-def _even(coordinates: int) -> np.ndarray:
-    return _points(coordinates).copy()
+def _apart(places: np.ndarray, trials: np.ndarray, unordered: np.ndarray) -> np.ndarray:
+    """Returns (D, places, n) squared distances along each hyperparameter."""
+    apart: np.ndarray = places.T[:, :, None] - trials.T[:, None, :]
+    apart *= apart
+    apart[unordered] = _APART * (apart[unordered] > 0)
+    return apart
+
+
+def _shapes(size: int) -> list[tuple[np.ndarray, bool]]:
+    """Returns (D,) inverse squared lengths, and whether the parts are added; M of both."""
+    every = np.ones(size)
+    shapes = [(every / length**2, False) for length in _LENGTHS]
+    if size == 1:
+        return shapes
+    for each in np.eye(size):
+        along = np.where(each > 0, 1.0, _SHRUNK**2)
+        shapes += [(along / length**2, False) for length in _ALONG]
+        shapes.append((each / _ALONE**2, False))
+    return shapes + [(every / length**2, True) for length in _ADDED]
 
 
 def _kernel(apart: np.ndarray, scales: np.ndarray, added: bool) -> np.ndarray:
@@ -182,23 +168,41 @@ class _Smoothers:
     """All smoothers of an arm's space that learn from some of its trials.
 
     Args:
-        places: Of all trials.
+        trials: (n, D) where all trials lie.
+        unordered: (D,) bool, whose values are options without an order.
         known: (n,) bool, which trials are learnt from.
     """
 
-    def __init__(self, places: Places, known: np.ndarray) -> None:
-        self._places, self._known = places, known
+    def __init__(
+        self, trials: np.ndarray, unordered: np.ndarray, known: np.ndarray
+    ) -> None:
+        self._trials, self._unordered = trials, unordered
+        self._shapes = _shapes(trials.shape[1])
         self._rows = np.flatnonzero(known)
         if len(self._rows) > 2:
-            self._kernels = places.kernels()
+            apart = _apart(trials, trials, unordered)
+            self._kernels = np.stack([_kernel(apart, *each) for each in self._shapes])
             own = self._kernels[:, self._rows[:, None], self._rows] + _LEVEL
             noise = np.eye(len(self._rows)) * np.array(_NOISES)[:, None, None]
             self._inverses = inverse(
                 (own[:, None] + noise).reshape(-1, len(self._rows), len(self._rows))
             )
 
-    def fit(self, values: np.ndarray) -> _Surface:
-        """Smooths values (n,) by the smoother with the least leave-one-out error."""
+    @classmethod
+    def of(cls, places: Places, known: np.ndarray) -> "_Smoothers":
+        """Returns the smoothers, which arms that share their draws have in common."""
+        trials = np.ascontiguousarray(places.trials)
+        return _smoothers(
+            trials.tobytes(), trials.shape, places.unordered.tobytes(), known.tobytes()
+        )
+
+    def fit(self, values: np.ndarray, points: np.ndarray) -> _Surface:
+        """Smooths values (n,) by the smoother with the least leave-one-out error.
+
+        Args:
+            values: (n,) at the trials.
+            points: (N, D) where the surface is wanted, too.
+        """
         n, learnt = len(values), values[self._rows]
         count = len(learnt)
         level = float(np.mean(learnt if count else values))
@@ -207,9 +211,7 @@ class _Smoothers:
             without[self._rows] = (np.sum(learnt) - learnt) / (count - 1)
         off = learnt - without[self._rows]
         least = float(np.mean(off * off)) if count else 0.0
-        flat = _Surface(
-            without, np.full(n, level), np.full(len(self._places.points), level), least
-        )
+        flat = _Surface(without, np.full(n, level), np.full(len(points), level), least)
         if count < 3:
             return flat
         solved = product(self._inverses.reshape(-1, count), learnt).reshape(-1, count)
@@ -223,9 +225,21 @@ class _Smoothers:
         trials = product(self._kernels[smoother][:, self._rows], weights) + level
         without = trials.copy()
         without[self._rows] = learnt - missed[best]
-        across = self._places.kernel_to_points(smoother)[:, self._rows]
-        points = product(across, weights) + level
-        return _Surface(without, trials, points, float(errors[best]))
+        across = _apart(points, self._trials[self._rows], self._unordered)
+        surface = product(_kernel(across, *self._shapes[smoother]), weights) + level
+        return _Surface(without, trials, surface, float(errors[best]))
+
+
+@functools.lru_cache(maxsize=4)
+def _smoothers(
+    trials: bytes, shape: tuple[int, int], unordered: bytes, known: bytes
+) -> _Smoothers:
+    """Makes smoothers once for all scores of the same trials."""
+    return _Smoothers(
+        np.frombuffer(trials).reshape(shape),
+        np.frombuffer(unordered, dtype=bool),
+        np.frombuffer(known, dtype=bool),
+    )
 
 
 # --- influences ---------------------------------------------------------------------
@@ -242,15 +256,8 @@ class Influences:
     """(K,) D(k) over the modelled space, less that over the design's points in it."""
 
 
-def influences(
-    places: Places,
-    validation: np.ndarray,
-    score: np.ndarray,
-    diverged: np.ndarray,
-    worst: float,
-    efforts: np.ndarray,
-) -> Influences:
-    """Returns what each trial does to D(k), and how far the design as a whole is off.
+class Model:
+    """What the space of one arm looks like, to judge how far D(k) may be off.
 
     Divergence has a boundary that no smoother of scores follows, so it is predicted
     apart, and scores from the trials that did not diverge.
@@ -261,32 +268,75 @@ def influences(
         score: (n,) the score that counts.
         diverged: (n,) bool.
         worst: What a diverged trial scores.
-        efforts: (K,).
     """
-    n = len(validation)
-    smoothers = _Smoothers(places, ~diverged)
-    chosen, seen = smoothers.fit(validation), smoothers.fit(score)
-    failing = None
-    if diverged.any() and not diverged.all():
-        everyone = np.ones(n, dtype=bool)
-        failing = _Smoothers(places, everyone).fit(diverged.astype(np.float64))
 
-    def ends(surface: _Surface, part: str, fails: np.ndarray | None) -> np.ndarray:
-        values: np.ndarray = getattr(surface, part)
-        return values if fails is None else np.where(fails, worst, values)
+    def __init__(
+        self,
+        places: Places,
+        validation: np.ndarray,
+        score: np.ndarray,
+        diverged: np.ndarray,
+        worst: float,
+    ) -> None:
+        self._places, self._worst, self._diverged = places, worst, diverged
+        self._validation, self._score = validation, score
+        smoothers = _Smoothers.of(places, ~diverged)
+        self._chosen = smoothers.fit(validation, places.points)
+        self._seen = smoothers.fit(score, places.points)
+        self._failing: _Surface | None = None
+        if diverged.any() and not diverged.all():
+            everyone = _Smoothers.of(places, np.ones(len(validation), dtype=bool))
+            self._failing = everyone.fit(diverged.astype(np.float64), places.points)
 
-    fails = None if failing is None else failing.without > 0.5
-    picked, ended = ends(chosen, "without", fails), ends(seen, "without", fails)
-    weights = plug_in_weights(n, efforts)
-    replaced = np.repeat(validation[None], n, axis=0)
-    scores = np.repeat(score[None], n, axis=0)
-    np.fill_diagonal(replaced, picked)
-    np.fill_diagonal(scores, ended)
-    whole = _ranked(validation[None], score[None], weights)
-    return Influences(
-        whole - _ranked(replaced, scores, weights),
-        _design_error(places, chosen, seen, diverged, failing, worst, efforts),
-    )
+    def influences(self, efforts: np.ndarray) -> Influences:
+        """Returns what each trial does to D(k), and how far the whole design is off.
+
+        Args:
+            efforts: (K,).
+        """
+        n = len(self._validation)
+        picked, ended = self._chosen.without, self._seen.without
+        if self._failing is not None:
+            fails = self._failing.without > 0.5
+            picked = np.where(fails, self._worst, picked)
+            ended = np.where(fails, self._worst, ended)
+        weights = plug_in_weights(n, efforts)
+        replaced = np.repeat(self._validation[None], n, axis=0)
+        scores = np.repeat(self._score[None], n, axis=0)
+        np.fill_diagonal(replaced, picked)
+        np.fill_diagonal(scores, ended)
+        whole = _ranked(self._validation[None], self._score[None], weights)
+        return Influences(
+            whole - _ranked(replaced, scores, weights), self._design_error(efforts)
+        )
+
+    def _design_error(self, efforts: np.ndarray) -> np.ndarray:
+        """Returns (K,) D(k) over the modelled space, less that over the design in it.
+
+        A search picks by noisy validation, so the noise that the smoother left is put
+        back on both: on the space's points once, on each of the design's several times.
+        """
+        chosen, seen, worst = self._chosen, self._seen, self._worst
+        size, n = len(self._places.points), len(self._validation)
+        times = max(size // n, 1)
+        noise = np.sqrt(chosen.variance) * _normal(max(size, times * n))
+        picked, ended = chosen.points + noise[0, :size], seen.points
+        own = np.repeat(chosen.trials, times) + noise[1, : times * n]
+        own_ended = np.repeat(seen.trials, times)
+        if self._failing is not None:
+            # Below whatever the noise makes of the others.
+            lowest = min(worst, float(picked.min()), float(own.min())) - 1.0
+            out = self._failing.points > 0.5
+            own_out = np.repeat(self._diverged, times)
+            picked, ended = np.where(out, lowest, picked), np.where(out, worst, ended)
+            own = np.where(own_out, lowest, own)
+            own_ended = np.where(own_out, worst, own_ended)
+        of_space = _ranked(picked[None], ended[None], plug_in_weights(size, efforts))
+        of_design = _ranked(
+            own[None], own_ended[None], plug_in_weights(len(own), efforts)
+        )
+        found: np.ndarray = (of_space - of_design)[0]
+        return found
 
 
 def _ranked(
@@ -304,39 +354,6 @@ def _ranked(
         means = np.bincount(group, scores.ravel()) / sizes
         scores = means[group].reshape(scores.shape)
     return product(scores, weights)
-
-
-def _design_error(
-    places: Places,
-    chosen: _Surface,
-    seen: _Surface,
-    diverged: np.ndarray,
-    failing: _Surface | None,
-    worst: float,
-    efforts: np.ndarray,
-) -> np.ndarray:
-    """Returns (K,) D(k) over the modelled space, less that over the design in it.
-
-    A search picks by noisy validation, so the noise that the smoother left is put
-    back on both: on the space's points once, on each of the design's several times.
-    """
-    size, n = len(places.points), len(places.trials)
-    times = max(size // n, 1)
-    noise = np.sqrt(chosen.variance) * _normal(max(size, times * n))
-    picked, ended = chosen.points + noise[0, :size], seen.points
-    own = np.repeat(chosen.trials, times) + noise[1, : times * n]
-    own_ended = np.repeat(seen.trials, times)
-    if failing is not None:
-        # Below whatever the noise makes of the others.
-        lowest = min(worst, float(picked.min()), float(own.min())) - 1.0
-        out, own_out = failing.points > 0.5, np.repeat(diverged, times)
-        picked, ended = np.where(out, lowest, picked), np.where(out, worst, ended)
-        own = np.where(own_out, lowest, own)
-        own_ended = np.where(own_out, worst, own_ended)
-    of_space = _ranked(picked[None], ended[None], plug_in_weights(size, efforts))
-    of_design = _ranked(own[None], own_ended[None], plug_in_weights(len(own), efforts))
-    found: np.ndarray = (of_space - of_design)[0]
-    return found
 
 
 @functools.lru_cache(maxsize=16)

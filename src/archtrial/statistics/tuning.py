@@ -112,8 +112,16 @@ def plug_in_weights(n: int, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
         >>> plug_in_weights(4, [2])[:, 0] * 16
         array([1., 3., 5., 7.])
     """
+    return _plug_in_weights(n, tuple(int(k) for k in efforts))
+
+
+@functools.lru_cache(maxsize=64)
+def _plug_in_weights(n: int, efforts: tuple[int, ...]) -> np.ndarray:
+    """Returns the weights, which the many studies of a simulation have in common."""
     below = np.arange(n + 1) / n
-    return np.stack([np.diff(_power(below, int(k))) for k in efforts], axis=1)
+    weights = np.stack([np.diff(_power(below, k)) for k in efforts], axis=1)
+    weights.flags.writeable = False
+    return weights
 
 
 def _power(base: np.ndarray, exponent: int) -> np.ndarray:

@@ -33,6 +33,7 @@ from archtrial.statistics.matching import (
     Matching,
     efforts_to_scan,
     match,
+    trials_to_reach,
 )
 from archtrial.statistics.planning import (
     EvenError,
@@ -132,8 +133,8 @@ class Comparison:
     strong: bool
     """Whether, besides `architecture`, the whole interval lies above the margin."""
     reason: str | None
-    """Why nothing is claimed: for `not_assessable`, and where the declared reading by
-    run and fresh seeds differ."""
+    """Why nothing is claimed: for `not_assessable`, and where readings that must agree
+    differ."""
     sentence: str
     baseline: str
     challenger: str
@@ -233,9 +234,10 @@ def compare(
         seed: The protocol's seed.
         alpha: Shared by all challengers.
         max_multiple: How much more tuning `catch_up` is about.
-        estimand: The reading that the verdict is about. "configuration" decides
-            alone; where "run" would decide otherwise, that is a warning. "run" needs
-            the other: where they lead to different verdicts, it is inconclusive.
+        estimand: The reading that the verdict is about. Where the trials fill the
+            space evenly, "configuration" decides alone, and another verdict by "run"
+            is a warning. In all other cases both readings must lead to the same
+            verdict; else it is inconclusive.
         paired: Whether trials are paired by index.
         higher_is_better: The metric's direction; searches are turned already.
         fraction: Whether a hundredth is called a point; by default, whether the
@@ -700,9 +702,11 @@ def _report(
             continue
         failing = any(arm.seeds_fail(terms.effort) for arm in (baseline, challenger))
         depends = "seed failure" if failing else "the luck of single seeds"
-        if terms.estimand == "run":
+        alone = terms.estimand == "configuration" and baseline.stratified
+        if not alone:
             # The very runs that were picked are lucky ones: what they show must hold
-            # on fresh seeds, too.
+            # on fresh seeds, too. And of independent draws fresh seeds alone claim
+            # more than is promised in some settings (docs/calibration.md).
             reason = (
                 f"depends on {depends}: by {terms.estimand} the verdict is {verdict},"
                 f" by {reading} {elsewhere}"
@@ -764,9 +768,11 @@ def _report(
                 test_variance=test_variance or 0.0,
                 alpha=terms.level,
             )
-    # As many trials as let n / 4 of them reach the multiple.
+    # As many trials as tell of an effort that reaches the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
-    needs = 4 * math.ceil(terms.max_multiple / ratio - 1e-9)
+    needs = trials_to_reach(
+        math.ceil(terms.max_multiple / ratio - 1e-9), modelled=baseline.modelled
+    )
     needed = needs if matching.catch_up == "unknown" and needs > baseline.n else None
     equal = None
     if measured.equal_efforts is not None and measured.equal_effect is not None:
