@@ -281,6 +281,21 @@ def test_a_budget_goes_where_the_spread_is(tmp_path, monkeypatch):
     assert chosen(0.3, 0.001, cost(64, 3)) == (64, 3)
 
 
+@pytest.mark.parametrize("changes", [{"top": 14}, {"top": 14, "effort": 5}])
+def test_a_budget_pays_for_all_that_a_declared_top_takes(
+    tmp_path, monkeypatch, changes
+):
+    known_pilot(monkeypatch, apart=0.0, seeds=0.02)
+    study = alike(configurations=32, **changes)
+    smallest = study.replace(configurations=4 * study.effort)
+    trained = pilot._trainings(smallest)
+    budget = 1.2 * (trained.equivalents(True) + trained.equivalents(False))
+    found, _ = pilot.fit(study, budget, tmp_path / "s")
+    trained = pilot._trainings(found)
+    assert trained.equivalents(True) + trained.equivalents(False) <= budget
+    assert found.configurations >= 4 * study.effort
+
+
 def test_a_study_goes_on_with_the_seeds_that_its_budget_chose(tmp_path, monkeypatch):
     known_pilot(monkeypatch, apart=0.0, seeds=0.02)
     begun = {"configurations": 32, "confirm_seeds": 7}

@@ -416,12 +416,6 @@ def fit(
     seconds, _, scores = _pilot(sound, prepared)
     start = START_SECONDS if workers > 1 else 0.0
     smallest = sound.replace(configurations=4 * sound.effort)
-    trained = _trainings(smallest)
-    # Longer rungs and probes cost the same whatever n is.
-    beyond = sum(
-        (trained.equivalents(name == declared.baseline.name) - trained.at_1x) * spent
-        for name, spent in seconds.items()
-    )
 
     def takes(of: Protocol) -> float:
         trainings = _trainings(of)
@@ -441,19 +435,31 @@ def fit(
             f" {sound.effort} and {sound.confirm_seeds} fresh seeds. Raise the budget, or"
             " train for fewer steps.",
         )
-    chosen = statistics.largest_study(
-        (budget - start) * workers - beyond,
-        list(seconds.values()),
-        effort=sound.effort,
-        confirm_seeds=sound.confirm_seeds,
-        winner_seeds=statistics.planning.WINNER_SEEDS + sound.confirm_seeds,
-        stratified=sound.sampling == "sobol",
-    )
-    n = chosen.configurations
     if sound.sampling == "random":
-        return sound.replace(configurations=n), folder
-    powers = [1 << power for power in range(n.bit_length())]
-    sizes = [size for size in powers if size >= 4 * sound.effort] or [n]
+        trained = _trainings(smallest)
+        # Longer rungs and probes cost the same whatever n is.
+        beyond = sum(
+            (trained.equivalents(name == declared.baseline.name) - trained.at_1x)
+            * spent
+            for name, spent in seconds.items()
+        )
+        chosen = statistics.largest_study(
+            (budget - start) * workers - beyond,
+            list(seconds.values()),
+            effort=sound.effort,
+            confirm_seeds=sound.confirm_seeds,
+            winner_seeds=statistics.planning.WINNER_SEEDS + sound.confirm_seeds,
+        )
+        return sound.replace(configurations=chosen.configurations), folder
+
+    def pays(n: int) -> bool:
+        return takes(sound.replace(configurations=n)) <= budget
+
+    n, sizes = 1 << (4 * sound.effort - 1).bit_length(), []
+    while pays(n):
+        sizes.append(n)
+        n *= 2
+    sizes = sizes or [max(filter(pays, range(4 * sound.effort, n)))]
     if "confirm_seeds" in given:
         return sound.replace(configurations=sizes[-1]), folder
     errors = _Errors(sound, scores, _seeds(sound, prepared)[0])
