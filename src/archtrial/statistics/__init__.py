@@ -51,16 +51,19 @@ from archtrial.statistics.looks import (
     spend,
 )
 from archtrial.statistics.planning import (
+    EvenError,
     Plan,
     Settlement,
     configurations_for,
     detectable_effects,
     effect_spread,
+    even_settlement,
     largest_study,
     minimum_detectable_effect,
     plan_runs,
     seed_spread,
     settlement,
+    worthwhile_seeds,
 )
 from archtrial.statistics.relaxation import (
     ArmScores,
@@ -90,6 +93,7 @@ __all__ = [
     "Effect",
     "Estimand",
     "Estimate",
+    "EvenError",
     "Look",
     "NetNames",
     "Plan",
@@ -118,6 +122,7 @@ __all__ = [
     "edge_pileup",
     "effect_spread",
     "effects",
+    "even_settlement",
     "holm",
     "importance",
     "judge_relaxation",
@@ -134,4 +139,5 @@ __all__ = [
     "spend",
     "tuning_curve",
     "winner",
+    "worthwhile_seeds",
 ]
