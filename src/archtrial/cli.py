@@ -125,7 +125,11 @@ Effort = Annotated[
     int | None, typer.Option(help="Trials before an experimenter picks the best (k).")
 ]
 Configurations = Annotated[
-    int | None, typer.Option(help="Configurations searched in each arm (n >= 4 k).")
+    int | None,
+    typer.Option(
+        help="Configurations searched in each arm (n >= 4 k). A finished study with"
+        " fewer grows."
+    ),
 ]
 Sampling = Annotated[
     str | None,
@@ -317,9 +321,15 @@ def run(
         )
         if pattern is not None
     }
-    given = (protocol, command, validation_regex, test_regex, *options.values())
+    # A study that goes on may grow.
+    besides = {k: v for k, v in options.items() if k != "configurations"}
+    given = (protocol, command, validation_regex, test_regex, *besides.values())
     nothing = all(value is None for value in given)
-    begun = _goes_on(study, trust) if nothing and study is not None else None
+    begun = (
+        _goes_on(study, trust, configurations)
+        if nothing and study is not None
+        else None
+    )
     if begun is not None:
         declared, command, patterns = begun
     else:
@@ -1129,15 +1139,21 @@ def init(
 
 
 def _goes_on(
-    study: Path, trust: bool
+    study: Path, trust: bool, configurations: int | None = None
 ) -> "tuple[Protocol, str | None, dict[str, Any]] | None":
     """Returns the protocol of a study that has begun in a folder, and its command.
 
+    Args:
+        study: The folder.
+        trust: Whether what it names may run unasked.
+        configurations: Of each arm, where they are to be more than there are.
+
     Raises:
-        StudyError: Its folder names code, or a command, that nobody has trusted.
+        StudyError: Its folder names code, or a command, that nobody has trusted; or it
+            has as many configurations as its looks say.
     """
     from archtrial import protocol as room
-    from archtrial.freezing import expect
+    from archtrial.freezing import check_size, expect
     from archtrial.records.store import frozen
 
     begun = frozen(study)
@@ -1161,6 +1177,9 @@ def _goes_on(
     }
     # Releases before Sobol sequences did not say how they drew, nor does the hash.
     declared["sampling"] = begun[1].get("sampling", "random")
+    if configurations is not None:
+        check_size(study, begun[1], configurations)
+        declared["configurations"] = configurations
     found = room.Protocol(**declared)
     described = [begun[1].get("baseline"), *(begun[1].get("challengers") or ())]
     sources = {

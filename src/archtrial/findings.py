@@ -9,6 +9,7 @@ a verdict.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ import numpy as np
 from archtrial import searches, statistics
 from archtrial import space as spaces
 from archtrial.calibration import published_error
+from archtrial.freezing import looks_of
 from archtrial.records.table import Run
+from archtrial.report import numbers
 from archtrial.statistics import Comparison, Estimand, Estimate, Search
 
-__all__ = ["ceilings", "of_study", "options"]
+__all__ = ["ceilings", "going_on", "grew", "of_study", "options"]
 
 # The first trials are a fair sample, however they were drawn; with this many, shares are
 # known to a point or two.
@@ -64,7 +67,7 @@ def of_study(
         return found
     # Only such studies were simulated: both readings, one challenger, one look.
     simulated = estimand == "configuration" and searches.tested(runs)
-    if simulated and len(arrays) == 2 and not protocol.get("looks"):
+    if simulated and len(arrays) == 2 and len(looks_of(protocol)) == 1:
         found["calibration"] = published_error(
             n,
             protocol["effort"],
@@ -98,6 +101,57 @@ def of_study(
         )
         found["winner"] = None if best is None else _rerun(best, sign)
     return found
+
+
+def going_on(protocol: Mapping[str, Any], folder: Path) -> str:
+    """Says of a study that grows what it goes on from, before anything is trained.
+
+    Args:
+        protocol: The resolved protocol, with the looks that were made.
+        folder: The study's.
+    """
+    last, asked = looks_of(protocol)[-2:]
+    return (
+        f"Goes on from the finished study of {last} configurations in {folder}, and adds"
+        f" {asked - last} to each arm. {_price_of(protocol)}"
+    )
+
+
+def grew(protocol: Mapping[str, Any], before: Sequence[str]) -> str:
+    """Says of a study that grew what that does to the level of its verdict.
+
+    Args:
+        protocol: The resolved protocol, with the looks that were made.
+        before: What was found at each of them.
+    """
+    found = ", ".join(
+        f"{verdict.replace('_', ' ')} at {n}"
+        for verdict, n in zip(before, protocol["grown"], strict=True)
+    )
+    return (
+        f"This study grew to {protocol['configurations']} configurations after it was"
+        f" judged ({found}). {_price_of(protocol)}"
+    )
+
+
+def _price_of(protocol: Mapping[str, Any]) -> str:
+    """Says what looks cost that were not declared, and what to do the next time."""
+    sizes, alpha = looks_of(protocol), protocol["alpha"]
+    levels = [
+        look.level or 0.0
+        for look in statistics.grown_looks(
+            sizes, alpha=alpha, challengers=len(protocol["challengers"])
+        )
+    ]
+    each = " and ".join(
+        f"{numbers.rate(level)} at {n}" for level, n in zip(levels, sizes, strict=True)
+    )
+    return (
+        f"That is another look, which was not declared, at a level of its own ({each}):"
+        f" without any gap one is claimed in up to {numbers.rate(sum(levels))} of such"
+        f" studies, not {numbers.rate(alpha)}. Looks that are declared before a study"
+        f" begins (--looks {','.join(map(str, sizes))}) keep {numbers.rate(alpha)}."
+    )
 
 
 def ceilings(

@@ -1,14 +1,18 @@
 """A study's folder keeps the protocol that it began with.
 
 The first time a resolved protocol is frozen into the store; whenever the study goes
-on, it is held to what was frozen.
+on, it is held to what was frozen. One thing may change when a trial has come to its end:
+it may grow, that is, get more configurations. The protocol then in force is frozen beside
+the one before, with a word on what was looked at already ("grown").
 """
 
+import dataclasses
 import json
 import os
 import platform
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,18 @@ from archtrial.errors import RecordsError, StudyError
 from archtrial.files import tidy, write
 from archtrial.records.store import Store, frozen
 
-__all__ = ["as_begun", "expect", "freeze"]
+__all__ = [
+    "Begun",
+    "as_begun",
+    "begun",
+    "check_size",
+    "elsewhere",
+    "expect",
+    "extended",
+    "freeze",
+    "looks_of",
+    "standing",
+]
 
 
 def as_begun(
@@ -40,6 +55,123 @@ def as_begun(
     return declared.replace(sampling=begun[1].get("sampling", "random"))
 
 
+def looks_of(resolved: Mapping[str, Any]) -> tuple[int, ...]:
+    """Returns the configurations of each arm at each look at a trial.
+
+    Args:
+        resolved: Its protocol, with the looks that were declared, or with those that
+            were made before it grew, or with neither.
+    """
+    n = int(resolved["configurations"])
+    declared: list[int] | None = resolved.get("looks")
+    return tuple(declared or [*resolved.get("grown", ()), n])
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """The study that a folder holds."""
+
+    folder: Path
+    resolved: Mapping[str, Any]
+    """The protocol in force."""
+    finished: bool
+    """Whether its test set was opened for all that this protocol has trained."""
+
+
+def begun(folder: str | Path) -> Begun | None:
+    """Returns what a folder holds, None where no study has begun.
+
+    Raises:
+        RecordsError: There is a store, but it cannot be read.
+    """
+    if frozen(folder) is None:
+        return None
+    with Store(folder, read_only=True) as store:
+        return standing(store)
+
+
+def standing(store: Store) -> Begun | None:
+    """Returns what an open store holds, None where no study has begun."""
+    kept = store.protocol()
+    if kept is None:
+        return None
+    resolved = kept[1]
+    looks = 1 if resolved.get("experiment") else len(looks_of(resolved))
+    return Begun(store.folder, resolved, store.openings >= looks)
+
+
+def elsewhere(resolved: Mapping[str, Any], studies: Path) -> Begun | None:
+    """Returns the study among others that a trial goes on with, if there is one.
+
+    That is a finished one that is the same but for fewer configurations, or one that
+    has grown to as many, or began to.
+
+    Args:
+        resolved: The trial's protocol.
+        studies: A folder of studies.
+
+    Raises:
+        StudyError: Several are such studies.
+    """
+    found = []
+    # A trial that began with as many is found by its hash.
+    if (studies / protocol.digest(resolved)[:8]).exists():
+        return None
+    for file in sorted(studies.glob("*/protocol.json")):
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # not ours to mend; whoever names it is told
+        if isinstance(told, dict) and _but_for_size(told) == _but_for_size(resolved):
+            there = begun(file.parent)
+            if there is not None and "grown" in extended(resolved, there):
+                found.append(there)
+    if found[1:]:
+        places = [str(there.folder) for there in found]
+        raise StudyError(
+            "a trial that goes on with another number of configurations goes on from"
+            " one study",
+            f"{' and '.join(places)} are the same but for that number",
+            "Name the one that is meant: "
+            + ", or ".join(f"--study {place}" for place in places)
+            + ".",
+        )
+    return found[0] if found else None
+
+
+def extended(resolved: Mapping[str, Any], there: Begun | None) -> dict[str, Any]:
+    """Returns a protocol as it goes on from what a folder holds.
+
+    Args:
+        resolved: What was resolved now.
+        there: What the folder holds. Where that is finished and the same but for fewer
+            configurations, the study grows; where it grew to as many before, it goes
+            on; all else stays as it is, to be refused or not by `freeze`.
+    """
+    same = there is not None and _but_for_size(resolved) == _but_for_size(
+        there.resolved
+    )
+    if there is None or not same or there.resolved.get("looks"):
+        return dict(resolved)
+    held, asked = there.resolved["configurations"], resolved["configurations"]
+    grown = list(there.resolved.get("grown", ()))
+    if asked > held and there.finished:
+        grown.append(held)
+    elif asked != held:
+        return dict(resolved)
+    return {**resolved, "grown": grown} if grown else dict(resolved)
+
+
+def _but_for_size(resolved: Mapping[str, Any]) -> str:
+    """Returns a protocol's hash without the number of its configurations.
+
+    Without what follows from that number either: a matched baseline is matched over
+    as many draws.
+    """
+    beside = ("configurations", "grown", "matched")
+    return protocol.digest({k: v for k, v in resolved.items() if k not in beside})
+
+
 def freeze(
     store: Store,
     resolved: Mapping[str, Any],
@@ -47,8 +179,11 @@ def freeze(
     *,
     device: str,
     threads: int,
+    found: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Begins a study in its folder, or makes sure that it is the one that began there.
+
+    A trial that `extended` says grows does so here.
 
     Args:
         store: The folder's store, open for writing.
@@ -57,31 +192,33 @@ def freeze(
             JSON cannot hold it.
         device: Where it is trained.
         threads: Of each training.
+        found: Returns what is recorded, when the study grows, of what it had found.
 
     Raises:
         StudyError: The folder holds another study.
     """
     tidy(store.folder)
     hash_ = protocol.digest(resolved)
-    frozen, here = store.protocol(), _environment(store, device, threads)
-    if frozen is None:
+    there, here = standing(store), _environment(store, device, threads)
+    if there is None:
         store.declare(
             hash_,
             protocol.canonical(resolved),
             json.dumps(declared),
             json.dumps(here),
         )
-    elif frozen[0] != hash_:
-        different = [
-            f"  {name}: {old} -> {new}"
-            for name, old, new in protocol.differences(frozen[1], resolved)
-        ]
-        raise StudyError(
-            "a study keeps the protocol that it began with",
-            f"{store.folder} holds another one:\n" + "\n".join(different[:20]),
-            "Go back to the old protocol, or name another folder with --study.",
-        )
     else:
+        if _grows(there.resolved, resolved):
+            detail = {
+                "from": there.resolved["configurations"],
+                "to": resolved["configurations"],
+                **found(),
+            }
+            store.grow(
+                hash_, protocol.canonical(resolved), json.dumps(declared), detail
+            )
+        elif protocol.digest(there.resolved) != hash_:
+            raise _another(there, resolved)
         # The same versions give the same bytes; others may not.
         (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
         changed = {
@@ -91,9 +228,90 @@ def freeze(
         }
         if changed:
             store.note("went on elsewhere", json.dumps(changed))
-    if not (store.folder / "protocol.json").exists():
+    # One that grew has an older protocol there until this is written.
+    if "grown" in resolved or not (store.folder / "protocol.json").exists():
         text = json.dumps(resolved, indent=2, ensure_ascii=False)
         write(store.folder / "protocol.json", text + "\n")
+
+
+def _grows(held: Mapping[str, Any], resolved: Mapping[str, Any]) -> bool:
+    """Says whether a protocol is another one that has grown, as `extended` says."""
+    more = {
+        "grown": [*held.get("grown", ()), held.get("configurations")],
+        "configurations": resolved.get("configurations"),
+    }
+    return protocol.digest({**held, **more}) == protocol.digest(resolved)
+
+
+def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
+    """Returns what is said of a protocol that a folder's study does not go on with."""
+    folder, held = there.folder, there.resolved
+    n, asked = (found.get("configurations", 0) for found in (held, resolved))
+    trial = "experiment" not in held
+    same = trial and _but_for_size(held) == _but_for_size(resolved)
+    if same and asked < n:
+        return StudyError(
+            "a study does not shrink: what was seen stays seen",
+            f"{folder} holds {n} configurations of each arm, and {asked} are asked for",
+            f"To see it as it stands: --configurations {n}, or {_report(folder)}. For a"
+            f" study of {asked}: {_ANEW}.",
+        )
+    if same and asked > n:
+        return StudyError(
+            "a study grows when it has come to its end",
+            f"that of {n} configurations in {folder} has not",
+            f"Go on with it: --configurations {n}. Then give this command again.",
+        )
+    looks, other = (found.get("looks") for found in (held, resolved))
+    if trial and looks != other and _but_for_looks(held) == _but_for_looks(resolved):
+        if looks is None:
+            return StudyError(
+                "looks are declared before a study begins",
+                f"looks = {other}, and that in {folder} began without any",
+                f"Leave them out: --configurations {max(n, asked)} goes on with it. Or"
+                f" {_ANEW}.",
+            )
+        with_looks = f"with looks = {other}" if other else "without looks"
+        return _no_growth(folder, looks, f"{asked} configurations {with_looks}")
+    different = [
+        f"  {name}: {old} -> {new}"
+        for name, old, new in protocol.differences(held, resolved)
+        if name != "grown"  # which nobody declares
+    ]
+    return StudyError(
+        "a study keeps the protocol that it began with",
+        f"{folder} holds another one:\n" + "\n".join(different[:20]),
+        "Go back to the old protocol, or name another folder with --study.",
+    )
+
+
+def check_size(folder: Path, held: Mapping[str, Any], configurations: int) -> None:
+    """Raises a StudyError where a study with looks is to have more than they say."""
+    looks = held.get("looks")
+    if looks and configurations != held["configurations"]:
+        raise _no_growth(folder, looks, f"{configurations} configurations")
+
+
+def _no_growth(folder: Path, looks: Sequence[int], asked: str) -> StudyError:
+    further = ",".join(map(str, [*looks, 2 * looks[-1]]))
+    return StudyError(
+        "a study with declared looks keeps them, and does not grow: they share all of"
+        " its level",
+        f"{folder} has looks = {list(looks)}, and asked for are {asked}",
+        f"To see it as it stands: {_report(folder)}. To go further: {_ANEW}, with looks"
+        f" that go as far as it may, such as --looks {further}.",
+    )
+
+
+_ANEW = "begin a new study, with another folder after --study and another --seed"
+
+
+def _report(folder: Path) -> str:
+    return f"archtrial report {shlex.quote(str(folder))}"
+
+
+def _but_for_looks(resolved: Mapping[str, Any]) -> str:
+    return _but_for_size({k: v for k, v in resolved.items() if k != "looks"})
 
 
 def expect(

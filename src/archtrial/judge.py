@@ -7,6 +7,8 @@ somebody else's table.
 import dataclasses
 import json
 import math
+import shlex
+import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,11 +20,11 @@ from scipy import special
 from archtrial import findings, metrics, searches, statistics
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError, StudyError
-from archtrial.freezing import expect
+from archtrial.freezing import expect, looks_of
 from archtrial.protocol import digest
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import Imported, read
-from archtrial.records.store import Store
+from archtrial.records.store import GREW, OPENED, Store
 from archtrial.records.table import Run
 from archtrial.report import Evidence, figures, page
 from archtrial.statistics import soundness
@@ -152,26 +154,26 @@ def judge_study(
             still: the study has not come to its end.
     """
     with Store(folder, read_only=True) as store:
-        declared = store.protocol()
+        declared = store.protocols()
         events = store.events()
-        opened = [
-            json.loads(detail)
-            for _, name, detail in events
-            if name == "test set opened"
-        ]
+        opened = [json.loads(detail) for _, name, detail in events if name == OPENED]
         unfinished = RecordsError(
             "a study is judged when all its runs are done",
             f"the test set of {store.folder} is still sealed",
             "Give archtrial run with the same protocol again: it goes on where it"
             " stopped.",
         )
-        if declared is not None:
-            expect(declared[1], None, folder)
-        if declared is None or not opened:
+        if declared:
+            expect(declared[0][1], None, folder)
+        if not declared or not opened:
             raise unfinished
-        _, resolved, _ = declared
+        # One that grows is what it was until its test set is opened again.
+        _, resolved, _ = declared[: len(opened)][-1]
         runs = store.runs()
-        beforehand = () if store.checked else (UNCHECKED,)
+        beforehand = [] if store.checked else [UNCHECKED]
+    if len(declared) > len(opened):
+        runs = [run for run in runs if run.look <= len(opened)]
+        beforehand.append(_growing(store.folder, resolved, declared[-1][1]))
     if not searches.tested(runs):
         raise unfinished
     changed = _changed(resolved, changes)
@@ -184,7 +186,7 @@ def judge_study(
         ceilings=ceilings,
     )
     looked = judgement.verdict.to_dict()["study"].get("looks")
-    if looked and "go on" in looked[-1]["decisions"].values():
+    if looked and "go on" in looked[-1].get("decisions", {}).values():
         # What was changed may have ended later; what was declared has not ended yet.
         as_declared = all(value is None for value in changes.values())
         if as_declared and looked[-1]["configurations"] < resolved["configurations"]:
@@ -192,7 +194,7 @@ def judge_study(
     said = [*_exploratory(Path(folder), events, resolved, changed), *beforehand]
     return dataclasses.replace(
         judgement,
-        beforehand=beforehand,
+        beforehand=tuple(beforehand),
         evidence=dataclasses.replace(
             judgement.evidence, notes=[*judgement.evidence.notes, *said]
         ),
@@ -203,6 +205,18 @@ UNCHECKED = (
     "This study was recorded by a version without checksums (archtrial 0.2 or older):"
     " whether a score was altered since then cannot be told."
 )
+
+
+def _growing(folder: Path, resolved: Mapping[str, Any], more: Mapping[str, Any]) -> str:
+    return (
+        f"This study grows from {resolved['configurations']} to"
+        f" {more['configurations']} configurations and has not come to its end: this is"
+        f" what it found before. To go on: archtrial run --study"
+        f" {shlex.quote(str(folder))}, or the command that it was begun with, with"
+        f" --configurations {more['configurations']}."
+    )
+
+
 EXPLORED = "judged with other settings"
 """The event of a study that was judged as it was not declared."""
 
@@ -533,22 +547,25 @@ def assess(
     arms = [protocol["baseline"], *protocol["challengers"]]
     names = [arm["name"] for arm in arms]
     margin, assumed = protocol["margin"], False
+    looking = len(looks_of(protocol)) > 1
     if margin is None:
         # Every look has the margin of the first.
-        seen = at_look(runs, protocol, 1)[0] if protocol.get("looks") else runs
+        seen = at_look(runs, protocol, 1)[0] if looking else runs
         margin, assumed = searches.default_margin(seen, metric, constant), True
     declared = {arm["name"]: _space(arm) for arm in arms}
     compared = {**protocol, "margin": margin}
     looked: Sequence[_Looked] = ()
     common: Sequence[Run] = runs
     comparisons: Sequence[statistics.Comparison]
-    if protocol.get("looks"):
+    if looking:
         looked = _looks(runs, compared, constant)
         # What is said of all arms together is said of what all of them have.
         common, then = at_look(runs, compared, _shortest(runs, compared))
         reading = _read(common, then, constant=constant, comparing=False)
         last = {found.challenger: found for each in looked for found in each.found}
         comparisons = [last[name] for name in names[1:]]
+        if "grown" in protocol:
+            comparisons = [_beware_of_growth(c, protocol, looked) for c in comparisons]
     else:
         reading = _read(runs, compared, constant=constant, paired=paired)
         comparisons = reading.comparisons
@@ -556,6 +573,8 @@ def assess(
     comparisons = [_beware_of_training(found, rises, protocol) for found in comparisons]
     worst = reading.arrays[0].worst
     notes = [*protocol["notes"], *reading.notes]
+    if "grown" in protocol:
+        notes.append(findings.grew(protocol, [_said(each) for each in looked[:-1]]))
     if assumed:
         notes.append(
             f"No margin was declared: {margin:g} is assumed, the larger of"
@@ -753,12 +772,12 @@ def _space(arm: Mapping[str, Any]) -> dict[str, spaces.Dimension]:
 def at_look(
     runs: Sequence[Run], protocol: Mapping[str, Any], look: int
 ) -> tuple[list[Run], dict[str, Any]]:
-    """Returns what was known at a declared look, and the protocol as it stood there.
+    """Returns what was known at a look, and the protocol as it stood there.
 
     Args:
         runs: All runs of the study. Which challengers still were in the trial is read
             off them: those that were searched at this look, or later.
-        protocol: The resolved protocol, with its looks.
+        protocol: The resolved protocol, with its looks or those before it grew.
         look: Counted from 1.
 
     Returns:
@@ -773,7 +792,7 @@ def at_look(
     return known, {
         **protocol,
         "challengers": still,
-        "configurations": protocol["looks"][look - 1],
+        "configurations": looks_of(protocol)[look - 1],
     }
 
 
@@ -801,16 +820,22 @@ class _Looked:
     look: statistics.Look
     found: Sequence[statistics.Comparison]
     """At the look's own level."""
-    decisions: Mapping[str, statistics.Decision]
+    decisions: Mapping[str, statistics.Decision] | None
+    """None where nothing followed: whoever let the study grow decided."""
 
     def to_dict(self) -> dict[str, Any]:
-        claimed = {each.challenger: each.verdict for each in self.found}
-        return {
+        found: dict[str, str] = {each.challenger: each.verdict for each in self.found}
+        described = {
             "configurations": self.look.configurations,
             # 0 where the look is for futility only.
             "alpha": self.look.level or 0.0,
+        }
+        if self.decisions is None:
+            return {**described, "verdicts": found}
+        return {
+            **described,
             "decisions": {
-                name: f"claim: {claimed[name]}" if decision == "claim" else decision
+                name: f"claim: {found[name]}" if decision == "claim" else decision
                 for name, decision in self.decisions.items()
             },
         }
@@ -836,7 +861,9 @@ def decisions(
     if margin is None:
         seen, _ = at_look(runs, protocol, 1)
         margin = searches.default_margin(seen, _metric(protocol), constant)
-    return _look(runs, {**protocol, "margin": margin}, look, constant).decisions
+    found = _look(runs, {**protocol, "margin": margin}, look, constant).decisions
+    assert found is not None  # looks that are declared have some
+    return found
 
 
 def _looks(
@@ -854,6 +881,17 @@ def _look(
 ) -> _Looked:
     known, then = at_look(runs, protocol, number)
     challengers = len(protocol["challengers"])
+    if "grown" in protocol:
+        look = statistics.grown_looks(
+            looks_of(protocol), alpha=protocol["alpha"], challengers=challengers
+        )[number - 1]
+        found = _read(
+            known,
+            {**then, "alpha": look.level},
+            constant=constant,
+            permutations=max(look.permutations or 0, 9999),
+        ).comparisons
+        return _Looked(look, found, None)
     looks = statistics.declare_looks(
         protocol["looks"],
         configurations=protocol["configurations"],
@@ -917,6 +955,28 @@ def _decide(
         margin=whole.margin,
         test_variance=((whole.test_set_floor or 0.0) / critical) ** 2,
     )
+
+
+def _said(looked: _Looked) -> str:
+    """Says what was found at a look, of several challengers at once."""
+    verdicts = [each.verdict for each in looked.found]
+    return " and ".join(dict.fromkeys(verdicts))
+
+
+def _beware_of_growth(
+    found: statistics.Comparison,
+    protocol: Mapping[str, Any],
+    looked: Sequence[_Looked],
+) -> statistics.Comparison:
+    """Returns a comparison with a warning of the looks that were made before it."""
+    before = [
+        each.verdict
+        for look in looked[:-1]
+        for each in look.found
+        if each.challenger == found.challenger
+    ]
+    warning = findings.grew(protocol, before)
+    return dataclasses.replace(found, warnings=(warning, *found.warnings))
 
 
 def _beware_of_edges(
@@ -1211,9 +1271,13 @@ def _environment(
 ) -> dict[str, str]:
     """Returns versions and hardware, and how long the trainings took."""
     described: dict[str, str] = {}
-    for _, name, detail in events:
+    for when, name, detail in events:
         if name == "began":
             described.update(json.loads(detail))
+        elif name == GREW:
+            grew = json.loads(detail)
+            day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
+            described[f"grew to {grew['to']} configurations"] = day
         elif name == "went on elsewhere":
             described["went on with"] = ", ".join(
                 f"{key} {value}" for key, value in json.loads(detail).items()

@@ -187,6 +187,15 @@ class Forecast:
         lines += _table(self.sizes)
         if self.allocation is not None:
             lines += ["", str(self.allocation)]
+        if not declared.looks:
+            now, twice = declared.configurations, 2 * declared.configurations
+            lines += [
+                "",
+                "to go further only where need be, at the same level: declare --looks"
+                f" {now},{twice} before the study begins",
+                f"(a finished study also grows, with --configurations {twice}, but its"
+                " claims are then wrong more often)",
+            ]
         if self.effect is not None:
             n = self.configurations_for_effect
             lines += [

@@ -19,6 +19,7 @@ import numpy as np
 
 from archtrial import (
     execution,
+    findings,
     freezing,
     judge,
     probes,
@@ -42,6 +43,8 @@ from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]
 
+_STUDIES = Path("studies")
+
 
 class Study:
     """One protocol, carried out in one folder.
@@ -49,7 +52,8 @@ class Study:
     Args:
         declared: What is compared.
         folder: Where the store, the verdict and the page are kept; by default
-            `studies/` and the protocol's short hash.
+            `studies/` and the protocol's short hash, or the finished study there that
+            is the same but for fewer configurations: it grows.
         trainer: The user's own training loop: `f(arm, configuration, seed, steps)`
             returns a mapping with the scores "validation" and "test" in the units of
             the protocol's metric. The protocol's `data` is then but a name.
@@ -80,21 +84,55 @@ class Study:
         self.patterns = {name: p for name, p in given.items() if p is not None}
         if declared.probes:
             probes.check()
-        self.trial = trial.prepare(declared, trainer, command, self.patterns)
-        self.hash = protocol.digest(self.trial.resolved)
+        self._prepared = functools.partial(
+            trial.prepare, declared, trainer, command, self.patterns
+        )
+        self.trial = self._prepared()
+        begun = (
+            freezing.elsewhere(self.trial.resolved, _STUDIES)
+            if folder is None
+            else freezing.begun(folder)
+        )
+        self._go_on_from(begun)
+        if folder is None:
+            folder = _STUDIES / self.hash[:8] if begun is None else begun.folder
+        self.folder = Path(folder)
+        self._judgement: judge.Judgement | None = None
+
+    def _go_on_from(self, begun: freezing.Begun | None) -> None:
+        """Lets the trial grow from what its folder holds, if it is to."""
+        self.resolved = freezing.extended(self.trial.resolved, begun)
+        grown = self.resolved.get("grown")
+        if grown and self.protocol.matched_baseline:
+            # Its size is that of the arm which is there already.
+            self.trial = self._prepared(matched_over=grown[0])
+            self.resolved = freezing.extended(self.trial.resolved, begun)
+        self.sizes = freezing.looks_of(self.resolved)
+        self.hash = protocol.digest(self.resolved)
+        if grown:
+            statistics.grown_looks(  # says now if there is no level left
+                self.sizes,
+                alpha=self.protocol.alpha,
+                challengers=len(self.protocol.challengers),
+            )
         self.design = spaces.Design(
             self.trial.spaces, self.protocol.seed, self.protocol.sampling
         )
-        self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
-        self._judgement: judge.Judgement | None = None
 
     @property
     def notes(self) -> Sequence[str]:
         """What was noticed about the data and the arms before anything is trained."""
-        return tuple(self.trial.resolved["notes"])
+        notes = list(self.resolved["notes"])
+        if "grown" in self.resolved:
+            notes.append(findings.going_on(self.resolved, self.folder))
+        return tuple(notes)
 
     def run(self, *, workers: int = 1, watch: Watch | None = None) -> judge.Verdict:
         """Carries the study out, or goes on where it was interrupted.
+
+        A finished study whose folder has fewer configurations, and else the same
+        protocol, grows: all that it has is kept, and what was found then counts as a
+        look that was not declared (`statistics.grown_looks`).
 
         Args:
             workers: Processes; the results do not depend on it. With more than one,
@@ -114,7 +152,7 @@ class Study:
             ) as crew:
                 work = execution.Work(store, crew, watch)
                 arms: Sequence[Arm] = self.trial.arms
-                for look in range(1, len(self.protocol.sizes) + 1):
+                for look in range(1, len(self.sizes) + 1):
                     self._search(arms, look, work)
                     if look == 1:
                         # What longer training and other tuners bring is known
@@ -135,13 +173,23 @@ class Study:
     # The stages.
 
     def _declare(self, store: Store) -> None:
+        # What was there before may have come to its end since then.
+        self._go_on_from(freezing.standing(store))
         freezing.freeze(
             store,
-            self.trial.resolved,
+            self.resolved,
             self._declared(),
             device=self.protocol.device,
             threads=self.protocol.threads,
+            found=self._found_before,
         )
+
+    def _found_before(self) -> dict[str, Any]:
+        """Returns the verdicts of a study that is about to grow, by challenger."""
+        verdict = judge.judge_study(self.folder).verdict
+        return {
+            "verdicts": {c["challenger"]: c["verdict"] for c in verdict.comparisons}
+        }
 
     def _declared(self) -> dict[str, Any] | None:
         """Returns all that is needed to go on from the folder alone, as JSON."""
@@ -169,7 +217,7 @@ class Study:
             runs = len(work.store.runs(per_example=False))
             work.watch(Standing("test", runs, 0, {}, None))
             scores, detail = self.trial.open_test(work.store)
-            if self.protocol.looks:
+            if self.sizes[1:]:
                 detail = {**detail, "look": look}
             work.store.open_test(scores, detail)
         first = next(d for _, name, d in work.store.events() if name == OPENED)
@@ -180,24 +228,26 @@ class Study:
         self, arms: Sequence[Arm], look: int, store: Store, constant: float | None
     ) -> list[Arm]:
         """Returns the arms that get more runs after a look; the baseline with any."""
-        if look == len(self.protocol.sizes):
+        if look == len(self.sizes):
             return []
+        if not self.protocol.looks:
+            return list(arms)  # it grew, whatever was found
         known = [run for run in store.runs() if run.look <= look]
-        decided = judge.decisions(known, self.trial.resolved, look, constant)
+        decided = judge.decisions(known, self.resolved, look, constant)
         stopped = {name for name, decision in decided.items() if decision != "go on"}
         if len(stopped) == len(decided):
             return []
-        matched = self.trial.resolved.get("matched")
+        matched = self.resolved.get("matched")
         if matched is not None and matched["matches"] in stopped:
             stopped.add(matched["name"])
         return [arm for arm in arms if arm.name not in stopped]
 
     def _plan_search(self, arms: Sequence[Arm], look: int) -> list[trainers.Item]:
         """Plans what arms search up to a look, and their defaults on r seeds."""
-        first = self.protocol.sizes[look - 2] if look > 1 else 0
+        first = self.sizes[look - 2] if look > 1 else 0
         planned = []
         for arm in arms:
-            for index in range(first, self.protocol.sizes[look - 1]):
+            for index in range(first, self.sizes[look - 1]):
                 drawn = self.design.configuration(arm.name, index)
                 planned.append(
                     trainers.Item(arm.name, index, 0, "search", drawn, look=look)
@@ -392,9 +442,7 @@ class Study:
             if arm in arms
         )
         pairs = [
-            equal_compute(
-                declared.effort, declared.sizes[look - 1], baseline, challenger
-            )
+            equal_compute(declared.effort, self.sizes[look - 1], baseline, challenger)
             for challenger in challengers
         ]
         return {min(affordable[0]) for affordable in pairs if affordable}

@@ -142,7 +142,9 @@ class Loops:
         """Trains the task's runs."""
         jobs = [self._job(item) for item in task]
         problem = self.problem_of(task[0].arm, task[0].rung)
-        if len(jobs) == 1:
+        # In a fleet, even of one, a run has the same bits whatever its company: which
+        # that is, the number of configurations decides. A tuner's trials are alone.
+        if not self.stacks[task[0].arm] or task[0].tuner is not None:
             outcomes = [run.train(problem, jobs[0])]
         else:
             outcomes = fleet.train(problem, jobs)

@@ -73,6 +73,8 @@ def prepare(
     function: Callable[..., Mapping[str, float]] | None = None,
     command: str | None = None,
     patterns: Mapping[str, Any] | None = None,
+    *,
+    matched_over: int | None = None,
 ) -> Trial:
     """Makes a trial of a protocol, for our own training or for the user's.
 
@@ -81,6 +83,8 @@ def prepare(
         function: The user's own training loop.
         command: The same as a command line.
         patterns: "validation_regex" and "test_regex", of a command.
+        matched_over: Over how many draws the size of a matched baseline is, where
+            that is not the number of configurations.
     """
     if function is not None and command is not None:
         raise ProtocolError("a study has one trainer", "a function and a command")
@@ -93,7 +97,9 @@ def prepare(
             f"{' and '.join(sorted(patterns))} without a command",
             "Add --command, or leave it out.",
         )
-    return Zoo(declared) if function is None else OwnTrainer(declared, function)
+    if function is not None:
+        return OwnTrainer(declared, function)
+    return Zoo(declared, matched_over=matched_over)
 
 
 class Zoo:
@@ -106,7 +112,7 @@ class Zoo:
     has_defaults = True
     rehearsed = True
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, *, matched_over: int | None = None) -> None:
         check_device(declared.device)
         self.arms = declared.arms
         self.architectures = {arm.name: _found(arm) for arm in declared.arms}
@@ -114,7 +120,11 @@ class Zoo:
         metrics.check_margin(declared.margin, self.metric.bounded)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.spaces, left_out = self._put_together(declared)
-        matched = self._match(declared) if declared.matched_baseline else None
+        matched = (
+            self._match(declared, matched_over or declared.configurations)
+            if declared.matched_baseline
+            else None
+        )
         recipes = {
             arm.name: declared.recipe_of(arm, self.split.kind) for arm in self.arms
         }
@@ -271,7 +281,7 @@ class Zoo:
             for name, arms in unused.items()
         ]
 
-    def _match(self, declared: Declared) -> sizes.Matched | None:
+    def _match(self, declared: Declared, draws: int) -> sizes.Matched | None:
         """Adds the baseline at the size of the largest challenger, if it is smaller."""
         baseline, *challengers = (
             sizes.Sized(arm.name, self.architectures[arm.name], self.spaces[arm.name])
@@ -284,7 +294,7 @@ class Zoo:
                 self.split.input_shape,
                 self.split.num_outputs,
                 declared.seed,
-                declared.configurations,
+                draws,
             )
         if found is not None:
             arm = declared.baseline.model_copy(

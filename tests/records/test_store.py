@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,52 @@ def test_the_test_set_is_opened_again_only_for_runs_without_a_score(tmp_path):
         store.open_test({key("mlp", 1, 0): (0.25, None)}, {"constant": 0.1, "look": 2})
         assert [run.test for run in store.runs()] == [0.5, 0.25]
         assert store.openings == 2
+
+
+def a_protocol(n, **more):
+    resolved = {"configurations": n, **more}
+    return digest(resolved), json.dumps(resolved), json.dumps({"configurations": n})
+
+
+def test_a_study_that_grew_has_each_protocol_and_the_event(tmp_path):
+    with Store(tmp_path) as store:
+        assert store.protocols() == []
+        store.declare(*a_protocol(16))
+        store.grow(*a_protocol(32, grown=[16]), {"from": 16, "to": 32})
+        store.grow(*a_protocol(64, grown=[16, 32]), {"from": 32, "to": 64})
+    with Store(tmp_path, read_only=True) as store:
+        assert [found[1]["configurations"] for found in store.protocols()] == [
+            16, 32, 64,
+        ]  # fmt: skip
+        assert store.protocol() == store.protocols()[-1]
+        assert store.protocol()[2] == {"configurations": 64}
+        assert [(name, json.loads(d)) for _, name, d in store.events()][1:] == [
+            (room.GREW, {"from": 16, "to": 32}),
+            (room.GREW, {"from": 32, "to": 64}),
+        ]
+
+
+def test_a_growth_that_is_not_recorded_whole_is_not_recorded(tmp_path, monkeypatch):
+    with Store(tmp_path) as store:
+        store.declare(*a_protocol(16))
+
+        def full(*_):
+            raise sqlite3.OperationalError("no more room")
+
+        monkeypatch.setattr(store, "_event", full)
+        with pytest.raises(StudyError):
+            store.grow(*a_protocol(32, grown=[16]), {})
+        assert len(store.protocols()) == 1
+
+
+def test_a_study_without_checksums_does_not_grow(tmp_path):
+    golden = Path(__file__).parents[1] / "golden" / "0.2.0"
+    shutil.copytree(golden, tmp_path / "study")
+    with Store(tmp_path / "study") as store:
+        with pytest.raises(StudyError, match=r"0\.2 or before") as caught:
+            store.grow(*a_protocol(32, grown=[16]), {})
+        assert "--study" in str(caught.value)
+        assert store.protocol()[1]["configurations"] == 16
 
 
 def version(folder):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from archtrial.statistics import (
     compare,
     decide_look,
     declare_looks,
+    grown_looks,
     permutations_needed,
     spend,
 )
@@ -158,6 +160,76 @@ def test_what_more_configurations_leave_decides_what_is_in_reach():
     for times, expected in ((0.99, "go on"), (1.01, "futile")):
         given = {"error": 0.5 * just, "test_variance": times * rest}
         assert decided(-0.04, 0.005, **given) == expected
+
+
+# --- studies that grow -----------------------------------------------------------
+
+
+def levels(sizes, **declared):
+    return [look.level for look in grown_looks(sizes, **declared)]
+
+
+def test_each_growth_and_each_doubling_halves_the_level():
+    assert levels([16]) == [0.05]
+    assert levels([16, 32, 64]) == [0.05, 0.025, 0.0125]
+    # Who goes further at once takes the level that is there for so many.
+    assert levels([16, 64]) == [0.05, 0.0125]
+    assert levels([16, 33]) == [0.05, 0.0125]
+    # Who goes on by small steps gets no more than by large ones.
+    assert levels([16, 17, 18, 32]) == [0.05, 0.025, 0.0125, 0.00625]
+    assert levels([12, 24], alpha=0.1) == [0.1, 0.05]
+    looks = grown_looks([16, 32], challengers=3)
+    assert [look.configurations for look in looks] == [16, 32]
+    assert [look.permutations for look in looks] == [600, 1200]
+
+
+@given(
+    st.integers(4, 64), st.lists(st.floats(1.01, 4.0), max_size=8), st.floats(0.01, 0.4)
+)
+def test_all_growths_together_add_less_than_alpha(first, factors, alpha):
+    sizes = [first]
+    for factor in factors:
+        sizes.append(math.ceil(sizes[-1] * factor) + (factor < 1.02))
+    sizes = sorted(set(sizes))
+    found = levels(sizes, alpha=alpha, permutations=10**9)
+    assert found[0] == alpha
+    assert sum(found[1:]) < alpha
+    assert all(now <= before for before, now in itertools.pairwise(found))
+    assert all(level <= alpha / 2**i for i, level in enumerate(found))
+
+
+def test_there_is_an_end_to_growing():
+    assert levels([16, 16 * 2**9])
+    with pytest.raises(ProtocolError, match="204,800 permutations"):
+        grown_looks([16, 16 * 2**10])
+    with pytest.raises(ProtocolError, match="another --seed"):
+        grown_looks(list(range(16, 27)))
+
+
+def test_what_growing_does_to_the_level_is_as_it_is_told():
+    # 200,000 repetitions know the rate to .0006.
+    n = np.array([16, 32, 64, 128, 256])
+    z = np.abs(paths(n, 0.0, 200_000)) * np.sqrt(n)
+    claimed = z >= stats.norm.isf(np.array(levels(n.tolist())) / 2)
+    rates = [claimed[:, :looks].any(axis=1).mean() for looks in (1, 2, 3, 5)]
+    assert rates == pytest.approx([0.05, 0.064, 0.071, 0.077], abs=0.002)
+    full = [np.mean((z[:, :looks] >= 1.96).any(axis=1)) for looks in (2, 3, 5)]
+    assert full == pytest.approx([0.083, 0.113, 0.170], abs=0.003)
+
+
+def test_choosing_the_size_by_what_was_seen_gains_little():
+    sizes = np.array([*range(17, 65), 80, 96, 128, 256, 512])
+    beyond = stats.norm.isf(np.array([levels([16, int(n)])[1] for n in sizes]) / 2)
+    share = np.sqrt(16 / sizes)
+    rest = np.sqrt(1 - share**2)
+    # (Z,): the chance of a claim at the size where it is largest, given what was seen.
+    seen = np.linspace(-1.96, 1.96, 2001)[:, None]
+    chance = (
+        stats.norm.sf((beyond - share * seen) / rest)
+        + stats.norm.cdf((-beyond - share * seen) / rest)
+    ).max(axis=1)
+    total = 0.05 + np.trapezoid(stats.norm.pdf(seen[:, 0]) * chance, seen[:, 0])
+    assert 0.064 < total < 0.067
 
 
 # --- errors over all looks -----------------------------------------------------

@@ -33,6 +33,7 @@ from archtrial.records.table import CurvePoint, Run
 
 __all__ = [
     "FILE_NAME",
+    "GREW",
     "OPENED",
     "SCHEMA",
     "EmptyStoreError",
@@ -49,7 +50,7 @@ _LOCK = "lock"
 _BESIDE = ("-wal", "-shm", "-journal")
 # 2: a run's details may hold its rung, look and tuner, which version 1 cannot read.
 # 3: or a reading and measures, which version 2 cannot read.
-# 4: rows have numbers and checksums.
+# 4: rows have numbers and checksums; a study that grew has a row for each protocol.
 # A store keeps what it began with, so that the release that began it goes on reading
 # it; one of version 1 or 2 becomes one of version 3 in the transaction that records an
 # experiment's first run: older releases then say that they are too old for it, instead
@@ -59,6 +60,8 @@ _CHECKED = 4
 _EXPERIMENTS = 3
 OPENED = "test set opened"
 """The event that says so."""
+GREW = "study grew"
+"""The event of a finished study that got more configurations than were declared."""
 
 _COLUMNS = {
     "study": "hash TEXT NOT NULL, resolved TEXT NOT NULL, declared TEXT NOT NULL",
@@ -413,6 +416,32 @@ class Store:
             self._insert("study", [(hash_, resolved, declared)])
             self._event("began", environment)
 
+    def grow(
+        self, hash_: str, resolved: str, declared: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Puts another protocol in force, beside those before it.
+
+        Args:
+            hash_: Its hash.
+            resolved: Its resolved form.
+            declared: What was declared.
+            detail: What goes with the event, recorded in the same transaction.
+
+        Raises:
+            StudyError: The store is of an older version, whose readers know of one
+                protocol only.
+        """
+        if not self.checked:
+            raise StudyError(
+                "a study that grows was begun by an archtrial whose rows have checksums",
+                f"{self.path} was begun by archtrial 0.2 or before",
+                "Begin a new study of that size: name another folder with --study, and"
+                " another --seed.",
+            )
+        with self._transaction():
+            self._insert("study", [(hash_, resolved, declared)])
+            self._event(GREW, json.dumps(detail))
+
     def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Adds rows to a table, inside a transaction."""
         if self.checked:
@@ -446,19 +475,35 @@ class Store:
     def protocol(self) -> tuple[str, dict[str, Any], dict[str, Any] | None] | None:
         """Returns (hash, resolved protocol, declared protocol), None before `declare`.
 
+        Of a study that grew it is the last one.
+
         Raises:
             RecordsError: The hash is another protocol's.
         """
+        found = self.protocols()
+        return found[-1] if found else None
+
+    def protocols(
+        self,
+    ) -> list[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+        """Returns what `protocol` does of each that was in force, in their order.
+
+        Raises:
+            RecordsError: A hash is another protocol's.
+        """
         with self._explained(reading=True):
             rows = self._connection.execute(
-                "SELECT hash, resolved, declared FROM study"
+                "SELECT hash, resolved, declared FROM study ORDER BY rowid"
             ).fetchall()
-        if not rows:
-            return None
+        if rows[1:] and not self.checked:
+            raise self._damaged("its protocol cannot be read: there are several")
+        return [self._protocol(*row) for row in rows]
+
+    def _protocol(
+        self, hash_: str, resolved_text: str, declared_text: str
+    ) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
         try:
-            ((hash_, resolved, declared),) = (
-                (row[0], json.loads(row[1]), json.loads(row[2])) for row in rows
-            )
+            resolved, declared = json.loads(resolved_text), json.loads(declared_text)
             found = digest(resolved)
         except _UNREADABLE as error:
             raise self._damaged(f"its protocol cannot be read: {error}") from error

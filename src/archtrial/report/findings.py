@@ -4,6 +4,7 @@ The page and the terminal tell of the same findings in the same words.
 """
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from archtrial.report import numbers
 from archtrial.report.drawing import joined, shortened
 from archtrial.report.evidence import Evidence
 from archtrial.report.numbers import Metric
+from archtrial.statistics.looks import grown_looks
 
 __all__ = [
     "Answer",
@@ -325,17 +327,42 @@ def settling(comparison: Mapping[str, Any], evidence: Evidence) -> str:
     if spent > 0:
         seconds = settled["times_cost"] * spent
         cost += f" ({_training(seconds, evidence.price_per_hour)})"
-    option = f"--configurations {settled['configurations']}"
     # Our own trainings can be asked for; somebody else's table cannot.
     way = (
-        f" To do it: archtrial run, with the same protocol and {option}; on the same"
-        " test set that is a second look."
+        _going_further(evidence.protocol, settled["configurations"])
         if "trainer" in evidence.protocol
-        else " On the same test set that is a second look."
+        else "On the same test set that is a second look."
     )
     return (
         f"{settled['configurations']:,} configurations an arm, {cost}, would probably"
-        f" settle {challenger} against {baseline}.{way}"
+        f" settle {challenger} against {baseline}. {way}"
+    )
+
+
+def _going_further(protocol: Mapping[str, Any], n: int) -> str:
+    """Says what to type for more configurations: in a new study, or in this one."""
+    declared = protocol.get("looks")
+    made = [*protocol.get("grown", ()), protocol["configurations"]]
+    looks = ",".join(map(str, sorted({*(declared or made), n})))
+    anew = (
+        f"To do it at the level that was declared: a new study, archtrial run with"
+        f" --looks {looks} --seed {protocol['seed'] + 1} and another --study."
+    )
+    if declared:
+        return anew
+    levels = [
+        look.level or 0.0
+        for look in grown_looks(
+            [*made, n],
+            alpha=protocol["alpha"],
+            challengers=len(protocol["challengers"]),
+            permutations=sys.maxsize,
+        )
+    ]
+    return (
+        f"{anew} Or go on from these runs, as a look that was not declared: the same"
+        f" command with --configurations {n}; without any gap one is claimed in up to"
+        f" {numbers.rate(sum(levels))} of such studies."
     )
 
 

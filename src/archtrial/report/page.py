@@ -83,6 +83,7 @@ def render(evidence: Evidence) -> str:
             for arm, found in (study.get("ceilings") or {}).items()
         ],
         looks=_looks(study, [c["challenger"] for c in comparisons]),
+        grew="grown" in evidence.protocol,
         sections=sections,
         arms=_arms(colors),
         rows=_arm_rows(evidence, list(colors)),
@@ -369,7 +370,7 @@ def _importance(study: Mapping[str, Any], arms: Sequence[str]) -> Table | None:
 
 
 def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> Table | None:
-    """Returns what was decided at each declared look."""
+    """Returns what was decided, or found, at each look."""
     looks = study.get("looks")
     if not looks:
         return None
@@ -381,11 +382,17 @@ def _looks(study: Mapping[str, Any], challengers: Sequence[str]) -> Table | None
                 "for futility only"
                 if not look["alpha"]
                 else numbers.rate(look["alpha"]),
-                *(look["decisions"].get(arm, "") for arm in challengers),
+                *(_followed(look, arm) for arm in challengers),
             )
             for look in looks
         ],
     )
+
+
+def _followed(look: Mapping[str, Any], arm: str) -> str:
+    if "verdicts" in look:
+        return str(look["verdicts"].get(arm, "")).replace("_", " ")
+    return str(look["decisions"].get(arm, ""))
 
 
 def _scored(

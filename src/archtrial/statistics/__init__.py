@@ -47,6 +47,7 @@ from archtrial.statistics.looks import (
     Look,
     decide_look,
     declare_looks,
+    grown_looks,
     permutations_needed,
     spend,
 )
@@ -123,6 +124,7 @@ __all__ = [
     "effect_spread",
     "effects",
     "even_settlement",
+    "grown_looks",
     "holm",
     "importance",
     "judge_relaxation",

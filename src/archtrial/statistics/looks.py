@@ -26,6 +26,7 @@ __all__ = [
     "Look",
     "decide_look",
     "declare_looks",
+    "grown_looks",
     "permutations_needed",
     "spend",
 ]
@@ -152,6 +153,60 @@ def declare_looks(
             "Allow that many, or have fewer looks.",
         )
     return tuple(declared)
+
+
+def grown_looks(
+    sizes: Sequence[int],
+    *,
+    alpha: float = 0.05,
+    challengers: int = 1,
+    permutations: int = PERMUTATIONS,
+) -> tuple[Look, ...]:
+    """Returns the looks of a study that grew after its verdict was known.
+
+    The first look was made at all of alpha, so nothing of it is left: whatever is
+    claimed later adds to it. A later look has
+
+        alpha / 2^i,  i the larger of its place (1 for the first growth) and of the
+        doublings from the first look's n to its own, rounded up.
+
+    Each claim is wrong with probability alpha / 2^i at most, so that looks at which
+    claims were made, or could have been, are wrong in their sum of levels at most: .075
+    after one doubling. Each doubling has a level of its own, known beforehand, so
+    that whoever chooses n by what was seen, and goes on for as long as he likes, stays
+    below 2 alpha in all. For looks whose errors are jointly normal it is .064 after one
+    doubling, .071 after two and .077 after four (at the full level each time .083, .113
+    and .170), and .066 where n is chosen by what was seen to claim most likely.
+
+    Args:
+        sizes: n at each look, ascending; the first one's was declared.
+        alpha: The level of the study, shared by all challengers; so is each look's.
+        challengers: J; a claim for one of them may need p below level / J.
+        permutations: The most that a look may take.
+
+    Raises:
+        ProtocolError: The last look would take more permutations.
+
+    Examples:
+        >>> [round(look.level, 4) for look in grown_looks([16, 32, 128])]
+        [0.05, 0.025, 0.0063]
+    """
+    first = sizes[0]
+    looks = []
+    for place, n in enumerate(sizes):
+        doublings = (-(-n // first) - 1).bit_length()
+        level = alpha / 2 ** max(place, doublings)
+        looks.append(Look(n, level, permutations_needed(level / challengers)))
+    needed = looks[-1].permutations
+    assert needed is not None  # each look may claim
+    if needed > permutations:
+        raise ProtocolError(
+            "each time that a study grows, or doubles, its next look has half the level",
+            f"at {sizes[-1]} configurations after {first} a claim would take {needed:,}"
+            f" permutations, more than {permutations:,}",
+            "Begin a new study of that size, with another --seed and another --study.",
+        )
+    return tuple(looks)
 
 
 def decide_look(
