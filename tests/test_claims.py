@@ -429,7 +429,7 @@ def test_a_baseline_that_learned_nothing_is_not_compared(here, typed):
 
 def test_enough_steps_need_no_such_warning(here, typed):
     status, printed, _ = typed(
-        "run", "--data", "four.npz", *ARMS, "--steps", "400", *SMALL, "--study", "long"
+        "run", "--data", "four.npz", *ARMS, "--steps", "800", *SMALL, "--study", "long"
     )
     assert status == 0
     assert "learned nothing" not in printed

@@ -364,8 +364,34 @@ def test_plan_says_cost_and_smallest_effect(archtrial):
     status, out, _ = archtrial("plan", *SMALL, "--price", 3, "--effect", 0.4, "--json")
     planned = json.loads(out)
     assert planned["price"] == pytest.approx(3 * planned["seconds"] / 3600)
-    assert planned["configurations_for_effect"] % 8 == 0
+    wanted = planned["configurations_for_effect"]
+    assert wanted & (wanted - 1) == 0
     assert archtrial("plan", *SMALL, "--price", 0)[0] == 2
+
+
+def test_the_number_of_seeds_that_plan_names_can_be_typed(archtrial, monkeypatch):
+    from archtrial import pilot
+
+    # Arms that differ by nothing but seeds, on a test set without an error.
+    luck = np.random.default_rng(0).normal(size=(2, 8)) * 0.02
+    scores = {"linear": luck[0], "mlp": luck[1]}
+    ones = {"linear": 1.0, "mlp": 1.0}
+    monkeypatch.setattr(pilot, "_pilot", lambda *_: (ones, ones, scores))
+    monkeypatch.setattr(
+        pilot, "_seeds", lambda *_: (dict.fromkeys(ones, 0.02), dict.fromkeys(ones, 0))
+    )
+    monkeypatch.setattr(pilot, "DISAGREEMENT", 0.0)
+    sizes = ["--configurations", 16, "--effort", 4]
+    even = ["plan", *SMALL, *sizes, "--sampling", "sobol"]
+    status, out, _ = archtrial(*even)
+    assert status == 0
+    (line,) = (line for line in out.splitlines() if "--confirm-seeds" in line)
+    option = line[line.index("--confirm-seeds") :].split()
+    status, typed, _ = archtrial(*even, *option)
+    assert status == 0
+    assert f"{option[1]} fresh seeds" in typed
+    assert "--confirm-seeds" not in typed
+    assert archtrial("run", *SMALL, "--confirm-seeds", 0)[0] == 2
 
 
 def test_a_budget_chooses_n_and_keeps_it(archtrial, tmp_path):

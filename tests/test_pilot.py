@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from archtrial import Protocol, pilot
@@ -158,3 +159,163 @@ def test_judging_many_test_examples_is_counted(forecast, monkeypatch):
     told = dataclasses.replace(forecast, judging_seconds=90.0)
     assert "to open the test set and to judge" in str(told)
     assert told.to_dict()["judging_seconds"] == 90
+
+
+# --- how many fresh seeds ----------------------------------------------------------
+
+
+def alike(**changes):
+    """A study of two arms for which nothing but the number of seeds was left open."""
+    return Protocol(
+        **{
+            "data": "mnist1d",
+            "baseline": "linear",
+            "challengers": ["mlp"],
+            "steps": 60,
+            "configurations": 16,
+            "sampling": "sobol",
+            **changes,
+        }
+    )
+
+
+def known_pilot(monkeypatch, apart, seeds):
+    """Stands in for trainings: what the arms differ by, and one seed's deviation."""
+    luck = np.random.default_rng(0).normal(size=(2, pilot.CONFIGURATIONS))
+    shared = np.linspace(0.3, 0.8, pilot.CONFIGURATIONS)
+    bent = apart * np.tile([-1.0, 1.0], pilot.CONFIGURATIONS // 2)
+    scores = {
+        "linear": shared + seeds * luck[0],
+        "mlp": shared + bent + seeds * luck[1],
+    }
+    seconds, flops = ({"linear": 1.0, "mlp": 1.0} for _ in range(2))
+    monkeypatch.setattr(pilot, "_pilot", lambda *_: (seconds, flops, scores))
+    monkeypatch.setattr(
+        pilot,
+        "_seeds",
+        lambda *_: (dict.fromkeys(scores, seeds), dict.fromkeys(scores, 0)),
+    )
+    # So that test examples decide nothing.
+    monkeypatch.setattr(pilot, "DISAGREEMENT", 0.0)
+
+
+def test_more_seeds_are_proposed_where_seeds_make_the_spread(monkeypatch):
+    known_pilot(monkeypatch, apart=0.0, seeds=0.02)
+    found = pilot.plan(alike())
+    proposed = found.allocation
+    assert proposed.declared_seeds == 3
+    assert 4 <= proposed.confirm_seeds <= 8
+    assert proposed.seeds_share > 0.7
+    assert f"--confirm-seeds {proposed.confirm_seeds}" in str(found)
+    # What it says is what declaring it plans.
+    typed = pilot.plan(alike(confirm_seeds=proposed.confirm_seeds))
+    (before,), (after,) = (
+        each.declared.minimum_detectable_effect.values() for each in (found, typed)
+    )
+    assert proposed.declared_effect == before
+    assert proposed.minimum_detectable_effect == after < before
+    assert proposed.more_runs == pytest.approx(
+        typed.declared.runs / found.declared.runs - 1
+    )
+    # What was declared is kept without a word.
+    assert typed.allocation is None
+    assert "confirm_seeds" not in str(typed)
+    assert found.to_dict()["allocation"]["confirm_seeds"] == proposed.confirm_seeds
+    assert typed.to_dict()["allocation"] is None
+
+
+def test_no_more_seeds_are_proposed_where_configurations_make_the_spread(monkeypatch):
+    known_pilot(monkeypatch, apart=0.3, seeds=0.005)
+    found = pilot.plan(alike())
+    assert found.allocation.confirm_seeds == found.allocation.declared_seeds == 3
+    assert found.allocation.more_runs == 0
+    assert found.allocation.seeds_share < 0.2
+    assert "do not pay" in str(found)
+
+
+def test_independent_draws_are_planned_as_ever(monkeypatch):
+    known_pilot(monkeypatch, apart=0.1, seeds=0.02)
+    found = pilot.plan(alike(sampling="random"), effect=0.2)
+    assert found.allocation is None
+    assert found.configurations_for_effect % 8 == 0
+    even = pilot.plan(alike(), effect=0.2)
+    assert even.configurations_for_effect in (16, 32, 64, 128)
+    for new, old in zip(even.sizes, found.sizes, strict=True):
+        assert (
+            new.minimum_detectable_effect["mlp"] < old.minimum_detectable_effect["mlp"]
+        )
+
+
+def test_what_the_arms_have_in_common_is_no_spread_of_their_gain(monkeypatch):
+    known_pilot(monkeypatch, apart=0.0, seeds=0.001)
+    close = pilot.plan(alike()).declared.minimum_detectable_effect["mlp"]
+    known_pilot(monkeypatch, apart=0.1, seeds=0.001)
+    apart = pilot.plan(alike()).declared.minimum_detectable_effect["mlp"]
+    assert close < apart / 5
+
+
+def test_a_budget_goes_where_the_spread_is(tmp_path, monkeypatch):
+    def chosen(apart, seeds, budget, **changes):
+        known_pilot(monkeypatch, apart=apart, seeds=seeds)
+        name = f"{apart}, {seeds}, {budget}, {len(changes)}"
+        found = pilot.fit(alike(**changes), budget, tmp_path / name)[0]
+        trained = pilot._trainings(found)
+        assert trained.equivalents(True) + trained.equivalents(False) <= budget
+        return found.configurations, found.confirm_seeds
+
+    def cost(n, r):
+        trained = pilot._trainings(alike(configurations=n, confirm_seeds=r))
+        return trained.equivalents(True) + trained.equivalents(False)
+
+    # Enough for 32 of three seeds, or for 16 of many.
+    budget = cost(32, 3)
+    assert chosen(0.3, 0.001, budget) == (32, 3)
+    assert chosen(0.0, 0.02, budget) == (32, 3)
+    # One run less does not pay for 32: what is left goes into seeds.
+    less = chosen(0.0, 0.02, budget - 1)
+    assert less[0] == 16
+    assert cost(*less) <= budget - 1 < cost(16, less[1] + 1)
+    # What was declared is kept.
+    assert chosen(0.0, 0.02, budget - 1, confirm_seeds=3) == (16, 3)
+    # Where configurations make the spread, no seeds make up for them.
+    assert chosen(0.3, 0.001, cost(64, 3)) == (64, 3)
+
+
+@pytest.mark.parametrize("changes", [{"top": 14}, {"top": 14, "effort": 5}])
+def test_a_budget_pays_for_all_that_a_declared_top_takes(
+    tmp_path, monkeypatch, changes
+):
+    known_pilot(monkeypatch, apart=0.0, seeds=0.02)
+    study = alike(configurations=32, **changes)
+    smallest = study.replace(configurations=4 * study.effort)
+    trained = pilot._trainings(smallest)
+    budget = 1.2 * (trained.equivalents(True) + trained.equivalents(False))
+    found, _ = pilot.fit(study, budget, tmp_path / "s")
+    trained = pilot._trainings(found)
+    assert trained.equivalents(True) + trained.equivalents(False) <= budget
+    assert found.configurations >= 4 * study.effort
+
+
+def test_a_study_goes_on_with_the_seeds_that_its_budget_chose(tmp_path, monkeypatch):
+    known_pilot(monkeypatch, apart=0.0, seeds=0.02)
+    begun = {"configurations": 32, "confirm_seeds": 7}
+    monkeypatch.setattr(pilot, "frozen", lambda folder: ("hash", begun, None))
+    found, _ = pilot.fit(alike(), 100.0, tmp_path)
+    assert (found.configurations, found.confirm_seeds) == (32, 7)
+    declared, _ = pilot.fit(alike(confirm_seeds=4), 100.0, tmp_path)
+    assert (declared.configurations, declared.confirm_seeds) == (32, 4)
+
+
+def test_a_pilot_of_even_draws_is_paired_and_none_of_the_study(tmp_path):
+    study = alike(challengers=["cnn"])
+    prepared = pilot.trial.Zoo(study)
+    drawn = pilot._draws(study, prepared)
+    design = pilot.spaces.Design(prepared.spaces, study.seed, "sobol")
+    shared = set(prepared.spaces["linear"]) & set(prepared.spaces["cnn"])
+    assert shared
+    for index in range(pilot.CONFIGURATIONS):
+        one, other = (drawn(arm, index) for arm in ("linear", "cnn"))
+        for name in shared:
+            if prepared.spaces["linear"][name] == prepared.spaces["cnn"][name]:
+                assert one[name] == other[name]
+        assert one != design.configuration("linear", index)

@@ -138,6 +138,10 @@ Sampling = Annotated[
         " balanced where n is 16, 32, 64 or 128) or random (independently)."
     ),
 ]
+ConfirmSeeds = Annotated[
+    int | None,
+    typer.Option(help="Fresh seeds of the best configurations (r).", min=1),
+]
 Steps = Annotated[int | None, typer.Option(help="Training steps of every run.")]
 Ladder = Annotated[
     str | None,
@@ -249,6 +253,7 @@ def run(
     effort: Effort = None,
     configurations: Configurations = None,
     sampling: Sampling = None,
+    confirm_seeds: ConfirmSeeds = None,
     steps: Steps = None,
     ladder: Ladder = None,
     looks: Looks = None,
@@ -296,6 +301,7 @@ def run(
         "effort": effort,
         "configurations": configurations,
         "sampling": sampling,
+        "confirm_seeds": confirm_seeds,
         "steps": steps,
         "ladder": _numbers("ladder", ladder),
         "looks": _numbers("looks", looks),
@@ -342,11 +348,12 @@ def run(
             raise ProtocolError(
                 "a budget takes the place of a number of configurations", "both given"
             )
+        seeds_open = "confirm_seeds" not in declared.model_fields_set
         declared, study = pilot.fit(declared, _seconds(budget), study, workers=crew)
         _say(
-            f"The budget allows {declared.configurations} configurations of each arm"
-            f"{_chosen_how(declared)}, at effort {declared.effort} and with"
-            f" {declared.confirm_seeds} fresh seeds."
+            f"The budget allows {declared.configurations} configurations of each arm, at"
+            f" effort {declared.effort} and with {declared.confirm_seeds} fresh"
+            f" seeds{_chosen_how(declared, seeds_open)}."
         )
     trial = Study(declared, study, command=command, **patterns)
     for note in trial.notes:
@@ -360,10 +367,14 @@ def run(
     _conclude(judgement, page, as_json)
 
 
-def _chosen_how(declared: "Protocol") -> str:
+def _chosen_how(declared: "Protocol", seeds_open: bool) -> str:
     """Says why a budget gives a number of configurations and no larger one."""
-    if declared.sampling == "sobol" and not declared.unbalanced:
-        return " (the largest power of two that it pays for: there draws are balanced)"
+    if declared.sampling == "random":
+        return ""
+    if seeds_open:
+        return "; of all such pairs that it pays for, this one sees the smallest gain"
+    if not declared.unbalanced:
+        return "; it pays for no larger power of two, at which draws are balanced"
     return ""
 
 
@@ -387,6 +398,7 @@ def plan(
     effort: Effort = None,
     configurations: Configurations = None,
     sampling: Sampling = None,
+    confirm_seeds: ConfirmSeeds = None,
     steps: Steps = None,
     ladder: Ladder = None,
     looks: Looks = None,
@@ -424,6 +436,7 @@ def plan(
         effort=effort,
         configurations=configurations,
         sampling=sampling,
+        confirm_seeds=confirm_seeds,
         steps=steps,
         ladder=_numbers("ladder", ladder),
         looks=_numbers("looks", looks),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import probes, protocol, statistics, trial
+from archtrial import probes, protocol, randomness, statistics, trial
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.execution import Crew
@@ -22,10 +22,12 @@ from archtrial.freezing import expect
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
 from archtrial.report import numbers
+from archtrial.statistics import EvenError
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
+from archtrial.statistics.planning import MOST_SEEDS
 from archtrial.trainers import Finished, Item, Loops
 
-__all__ = ["Forecast", "Seen", "Size", "fit", "plan"]
+__all__ = ["Allocation", "Forecast", "Seen", "Size", "fit", "plan"]
 
 # Enough to see a spread, few enough to cost little.
 CONFIGURATIONS = 8
@@ -75,6 +77,34 @@ class Size:
 
 
 @dataclasses.dataclass(frozen=True)
+class Allocation:
+    """How many fresh seeds are worth their runs, at the declared n."""
+
+    declared_seeds: int
+    confirm_seeds: int
+    seeds_share: float
+    """Of the variance of the gain as declared, what fresh seeds make."""
+    more_runs: float
+    """What the proposed number takes beyond the declared one, as a share of its runs."""
+    declared_effect: float
+    """The smallest gain seen with the declared number, of the challenger for which it
+    is largest."""
+    minimum_detectable_effect: float
+    """The same with the proposed number."""
+
+    def __str__(self) -> str:
+        r, more = self.declared_seeds, self.confirm_seeds
+        seeds = f"seeds make {self.seeds_share:.0%} of the variance of the gain"
+        if more == r:
+            return f"confirm_seeds = {r}: {seeds}, so more of them do not pay"
+        return (
+            f"confirm_seeds = {more} sees a gain of {self.minimum_detectable_effect:.2g}"
+            f" where {r} sees {self.declared_effect:.2g}, for {self.more_runs:.0%} more"
+            f" runs, since {seeds}: --confirm-seeds {more}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Forecast:
     """What a study will cost and see, at its declared size and at others."""
 
@@ -93,6 +123,9 @@ class Forecast:
     judging_seconds: float = 0.0
     """What opening a large test set and reaching the verdict take of the declared
     study; 0 where it is no more than moments."""
+    allocation: Allocation | None = None
+    """How many fresh seeds are worth their runs; None where their number was declared,
+    or draws are independent."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the forecast as JSON."""
@@ -110,6 +143,9 @@ class Forecast:
             "effect": self.effect,
             "configurations_for_effect": self.configurations_for_effect,
             "judging_seconds": self.judging_seconds,
+            "allocation": None
+            if self.allocation is None
+            else dataclasses.asdict(self.allocation),
         }
 
     def __str__(self) -> str:
@@ -149,6 +185,8 @@ class Forecast:
             "the smallest gain that a study sees (chance 80 %), by its size n",
         ]
         lines += _table(self.sizes)
+        if self.allocation is not None:
+            lines += ["", str(self.allocation)]
         if not declared.looks:
             now, twice = declared.configurations, 2 * declared.configurations
             lines += [
@@ -217,22 +255,9 @@ def plan(
     prepared = trial.Zoo(declared)
     seconds, flops, scores = _pilot(declared, prepared)
     reseeded, diverged = _seeds(declared, prepared)
-    # Accuracies are told apart by the examples on which the arms disagree.
-    test_variance = (
-        DISAGREEMENT / prepared.split.test_size if prepared.metric.bounded else 0.0
-    )
-    baseline = scores[declared.baseline.name]
-    spreads = {
-        arm.name: _pseudo_spread(declared.effort, baseline, scores[arm.name])
-        for arm in declared.challengers
-    }
+    errors = _Errors(declared, scores, reseeded)
     judging = _judging(prepared)
-    level = declared.alpha / len(declared.challengers)
-    terms = {
-        "margin": declared.margin or 0.0,
-        "test_variance": test_variance,
-        "alpha": level,
-    }
+    terms = {"margin": declared.margin or 0.0, **_terms(declared, prepared)}
 
     def sized(n: int) -> Size:
         of_n = declared.replace(
@@ -263,7 +288,7 @@ def plan(
                 name: statistics.detectable_effects(
                     [n], spread, declared.effort, **terms
                 )[0]
-                for name, spread in spreads.items()
+                for name, spread in errors.of(of_n).items()
             },
         )
 
@@ -276,7 +301,7 @@ def plan(
     if effect is not None:
         each = [
             statistics.configurations_for(effect, spread, declared.effort, **terms)
-            for spread in spreads.values()
+            for spread in errors.of(declared).values()
         ]
         needed = None if None in each else max(n for n in each if n is not None)
     return Forecast(
@@ -298,6 +323,46 @@ def plan(
         effect=effect,
         configurations_for_effect=needed,
         judging_seconds=judging(found[declared.configurations].runs),
+        allocation=_allocate(declared, errors, terms)
+        if declared.sampling == "sobol"
+        and "confirm_seeds" not in declared.model_fields_set
+        else None,
+    )
+
+
+def _allocate(
+    declared: Protocol, errors: "_Errors", terms: Mapping[str, float]
+) -> Allocation:
+    """Finds how many fresh seeds are worth their runs; never fewer than declared."""
+    n, r = declared.configurations, declared.confirm_seeds
+    fixed = terms["test_variance"]
+
+    def variances(seeds: int) -> list[tuple[float, float]]:
+        """Returns of each challenger the variance, and what seeds make of it."""
+        found = errors.even(declared.replace(confirm_seeds=seeds)).values()
+        return [(each.at(n) ** 2 + fixed, each.seeds) for each in found]
+
+    def runs(seeds: int) -> int:
+        trainings = _trainings(declared.replace(confirm_seeds=seeds))
+        arms = len(declared.arms) + declared.matched_baseline
+        return trainings.runs * arms + trainings.probes
+
+    def detectable(seeds: int) -> float:
+        found = errors.even(declared.replace(confirm_seeds=seeds)).values()
+        return max(
+            statistics.detectable_effects([n], each, declared.effort, **terms)[0]
+            for each in found
+        )
+
+    more = statistics.worthwhile_seeds(lambda seeds: max(variances(seeds))[0], runs, r)
+    total, of_seeds = max(variances(r))
+    return Allocation(
+        declared_seeds=r,
+        confirm_seeds=more,
+        seeds_share=min(of_seeds / total, 1.0) if total else 0.0,
+        more_runs=runs(more) / runs(r) - 1,
+        declared_effect=detectable(r),
+        minimum_detectable_effect=detectable(more),
     )
 
 
@@ -306,21 +371,25 @@ def fit(
 ) -> tuple[Protocol, Path]:
     """Chooses the largest n that a time pays for; k and r stay sound.
 
-    Of a Sobol sequence it is the largest power of two, where draws are balanced, unless
-    none that is paid for has an interval (n >= 4 k).
+    Of a Sobol sequence it is a power of two, where draws are balanced, unless none that
+    is paid for has an interval (n >= 4 k). Where r was not declared, it is chosen
+    together with n: of all pairs that are paid for the one that sees the smallest gain,
+    as far as a pilot tells. With a declared r that is the largest n.
 
-    The number is frozen with the study: the same command goes on with it, however
-    long the machine takes on another day.
+    Both are frozen with the study: the same command goes on with them, however long the
+    machine takes on another day.
 
     Args:
-        declared: The protocol; its configurations are replaced.
+        declared: The protocol; its configurations are replaced, and the fresh seeds
+            that it does not declare.
         budget: Seconds.
         folder: The study's folder; by default one that the protocol and the budget
             determine.
         workers: How many processes the study will have.
 
     Returns:
-        The protocol with its number of configurations, and the study's folder.
+        The protocol with its numbers of configurations and fresh seeds, and the
+        study's folder.
 
     Raises:
         ProtocolError: Not even the smallest sound study fits; the message says what
@@ -348,17 +417,24 @@ def fit(
     begun = frozen(folder)
     if begun is not None:
         expect(begun[1], None, folder)
-        return sound.replace(configurations=begun[1]["configurations"]), folder
-    seconds, _, _ = _pilot(sound, trial.Zoo(sound))
+        kept = {"configurations": begun[1]["configurations"]}
+        if "confirm_seeds" not in given:
+            kept["confirm_seeds"] = begun[1]["confirm_seeds"]
+        return sound.replace(**kept), folder
+    prepared = trial.Zoo(sound)
+    seconds, _, scores = _pilot(sound, prepared)
     start = START_SECONDS if workers > 1 else 0.0
     smallest = sound.replace(configurations=4 * sound.effort)
-    trained = _trainings(smallest)
-    # Longer rungs and probes cost the same whatever n is.
-    beyond = sum(
-        (trained.equivalents(name == declared.baseline.name) - trained.at_1x) * spent
-        for name, spent in seconds.items()
-    )
-    least = (trained.at_1x * sum(seconds.values()) + beyond) / workers + start
+
+    def takes(of: Protocol) -> float:
+        trainings = _trainings(of)
+        spent = sum(
+            trainings.equivalents(name == declared.baseline.name) * each
+            for name, each in seconds.items()
+        )
+        return spent / workers + start
+
+    least = takes(smallest)
     if least > budget:
         raise ProtocolError(
             "a budget pays for the smallest sound study at least",
@@ -368,19 +444,112 @@ def fit(
             f" {sound.effort} and {sound.confirm_seeds} fresh seeds. Raise the budget, or"
             " train for fewer steps.",
         )
-    chosen = statistics.largest_study(
-        (budget - start) * workers - beyond,
-        list(seconds.values()),
-        effort=sound.effort,
-        confirm_seeds=sound.confirm_seeds,
-        winner_seeds=statistics.planning.WINNER_SEEDS + sound.confirm_seeds,
-        stratified=sound.sampling == "sobol",
-    )
-    n = chosen.configurations
-    if sound.sampling == "sobol":
-        below = 1 << (n.bit_length() - 1)
-        n = below if below >= 4 * sound.effort else n
-    return sound.replace(configurations=n), folder
+    if sound.sampling == "random":
+        trained = _trainings(smallest)
+        # Longer rungs and probes cost the same whatever n is.
+        beyond = sum(
+            (trained.equivalents(name == declared.baseline.name) - trained.at_1x)
+            * spent
+            for name, spent in seconds.items()
+        )
+        chosen = statistics.largest_study(
+            (budget - start) * workers - beyond,
+            list(seconds.values()),
+            effort=sound.effort,
+            confirm_seeds=sound.confirm_seeds,
+            winner_seeds=statistics.planning.WINNER_SEEDS + sound.confirm_seeds,
+        )
+        return sound.replace(configurations=chosen.configurations), folder
+
+    def pays(n: int) -> bool:
+        return takes(sound.replace(configurations=n)) <= budget
+
+    n, sizes = 1 << (4 * sound.effort - 1).bit_length(), []
+    while pays(n):
+        sizes.append(n)
+        n *= 2
+    sizes = sizes or [max(filter(pays, range(4 * sound.effort, n)))]
+    if "confirm_seeds" in given:
+        return sound.replace(configurations=sizes[-1]), folder
+    errors = _Errors(sound, scores, _seeds(sound, prepared)[0])
+    terms = _terms(sound, prepared)
+
+    def sees(of: Protocol) -> float:
+        return max(
+            statistics.detectable_effects(
+                [of.configurations], each, of.effort, **terms
+            )[0]
+            for each in errors.of(of).values()
+        )
+
+    paid = [
+        of
+        for size in sizes
+        for r in range(sound.confirm_seeds, MOST_SEEDS + 1)
+        if takes(of := sound.replace(configurations=size, confirm_seeds=r)) <= budget
+    ]
+    return min(paid, key=lambda of: (sees(of), takes(of))), folder
+
+
+def _terms(declared: Protocol, prepared: trial.Zoo) -> dict[str, float]:
+    """Returns what a claim depends on beside its error and the margin."""
+    # Accuracies are told apart by the examples on which the arms disagree.
+    of_examples = DISAGREEMENT / prepared.split.test_size
+    return {
+        "test_variance": of_examples if prepared.metric.bounded else 0.0,
+        "alpha": declared.alpha / len(declared.challengers),
+    }
+
+
+class _Errors:
+    """What a pilot guesses of the errors of a study, whatever its size.
+
+    Args:
+        declared: Its protocol.
+        scores: By arm, validation scores of the same draws.
+        seed_spreads: By arm, one seed's standard deviation.
+    """
+
+    def __init__(
+        self,
+        declared: Protocol,
+        scores: Mapping[str, np.ndarray],
+        seed_spreads: Mapping[str, float],
+    ) -> None:
+        self._declared, self._scores = declared, scores
+        self._seed_spreads = seed_spreads
+
+    def of(self, study: Protocol) -> Mapping[str, float | EvenError]:
+        """Returns by challenger what `statistics.detectable_effects` takes."""
+        if study.sampling == "sobol":
+            return self.even(study)
+        baseline = self._scores[study.baseline.name]
+        return {
+            arm.name: _pseudo_spread(study.effort, baseline, self._scores[arm.name])
+            for arm in study.challengers
+        }
+
+    def even(self, study: Protocol) -> dict[str, EvenError]:
+        """Returns the same of draws that fill the space evenly.
+
+        Pairing takes out what the arms have in common, so it is their difference on
+        the same draws that spreads; what seeds make of that is taken out.
+        """
+        n, name = study.configurations, study.baseline.name
+        found = {}
+        for arm in study.challengers:
+            seeds = [self._seed_spreads[name], self._seed_spreads[arm.name]]
+            apart = self._scores[arm.name] - self._scores[name]
+            variance = float(np.var(apart, ddof=1)) - sum(each**2 for each in seeds)
+            found[arm.name] = EvenError.guess(
+                n,
+                study.effort,
+                difference_spread=math.sqrt(max(variance, 0.0)),
+                seed_spreads=seeds,
+                confirm_seeds=study.confirm_seeds,
+                top=None if study.top is None else min(study.top, n),
+            )
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -455,16 +624,10 @@ def _pilot(
     seconds: dict[str, float] = {}
     flops: dict[str, float] = {}
     scores: dict[str, np.ndarray] = {}
+    drawn = _draws(declared, prepared)
     for arm in prepared.arms:
-        # Independent draws of their own, which are none of the study's design.
         items = [
-            Item(
-                arm.name,
-                index,
-                0,
-                "search",
-                spaces.sample(prepared.spaces[arm.name], declared.seed, -1 - index),
-            )
+            Item(arm.name, index, 0, "search", drawn(arm.name, index))
             for index in range(CONFIGURATIONS)
         ]
         took = []
@@ -485,6 +648,21 @@ def _pilot(
         )
         scores[arm.name] = prepared.sign * np.array([run.validation for run in runs])
     return seconds, flops, scores
+
+
+def _draws(
+    declared: Protocol, prepared: trial.Zoo
+) -> Callable[[str, int], dict[str, spaces.Value]]:
+    """Returns draws of the pilot's own, by arm and index; none is of the study's.
+
+    They are paired between arms as the study's are.
+    """
+    if declared.sampling == "sobol":
+        seed = randomness.seed(declared.seed, "pilot")
+        return spaces.Design(prepared.spaces, seed, "sobol").configuration
+    return lambda arm, index: spaces.sample(
+        prepared.spaces[arm], declared.seed, -1 - index
+    )
 
 
 # So many runs show what judging takes.
@@ -531,15 +709,10 @@ def _seeds(
     )
     loops = dataclasses.replace(prepared.trainer, problem=problem)
     spreads, diverged = {}, {}
+    drawn = _draws(declared, prepared)
     for arm in prepared.arms:
         items = [
-            Item(
-                arm.name,
-                index,
-                seed,
-                "confirm",
-                spaces.sample(prepared.spaces[arm.name], declared.seed, -1 - index),
-            )
+            Item(arm.name, index, seed, "confirm", drawn(arm.name, index))
             for index in range(CONFIGURATIONS // 2)
             for seed in (1, 2, 3)
         ]

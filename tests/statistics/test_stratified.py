@@ -10,6 +10,7 @@ from scipy.stats import qmc
 
 from archtrial.statistics import compare, sums
 from archtrial.statistics.comparison import expectation, gain
+from archtrial.statistics.matching import furthest, trials_to_reach
 from archtrial.statistics.search import Search, aligned
 from archtrial.statistics.stratified import MOST, Model, Places
 from archtrial.statistics.tuning import Ranking, plug_in_weights, rank_weights
@@ -478,6 +479,17 @@ def test_even_draws_tell_of_efforts_up_to_two_thirds_of_their_number(n):
     found, settled = catch_up(*plain)
     assert (found["reportable_up_to"], settled) == (n / 16, "unknown")
     assert found["would_settle"] == 4 * (2 * n // 3)
+
+
+@pytest.mark.parametrize(
+    ("effort", "modelled", "trials"),
+    [(4, True, 8), (10, True, 16), (11, True, 32), (39, True, 64), (39, False, 156),
+     (170, True, 256), (171, True, 684)],
+)  # fmt: skip
+def test_so_many_trials_tell_of_an_effort(effort, modelled, trials):
+    assert trials_to_reach(effort, modelled=modelled) == trials
+    if trials <= MOST:
+        assert furthest(trials, modelled=modelled) >= effort
 
 
 def test_beyond_a_quarter_of_the_trials_the_larger_error_bar_counts():

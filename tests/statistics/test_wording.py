@@ -101,6 +101,9 @@ def test_inconclusive_says_as_much_as_is_known():
     assert settled(None, None, 2.5) == (
         f"{missed} It takes at least 2.5 times as many test examples to settle it."
     )
+    assert settled(None, None, None) == (
+        f"{missed} The estimate is too near the margin for any n to settle it."
+    )
 
 
 def test_tuning_beside_published_numbers_names_what_made_up_for_the_gain():

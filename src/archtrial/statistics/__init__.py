@@ -52,16 +52,19 @@ from archtrial.statistics.looks import (
     spend,
 )
 from archtrial.statistics.planning import (
+    EvenError,
     Plan,
     Settlement,
     configurations_for,
     detectable_effects,
     effect_spread,
+    even_settlement,
     largest_study,
     minimum_detectable_effect,
     plan_runs,
     seed_spread,
     settlement,
+    worthwhile_seeds,
 )
 from archtrial.statistics.relaxation import (
     ArmScores,
@@ -91,6 +94,7 @@ __all__ = [
     "Effect",
     "Estimand",
     "Estimate",
+    "EvenError",
     "Look",
     "NetNames",
     "Plan",
@@ -119,6 +123,7 @@ __all__ = [
     "edge_pileup",
     "effect_spread",
     "effects",
+    "even_settlement",
     "grown_looks",
     "holm",
     "importance",
@@ -136,4 +141,5 @@ __all__ = [
     "spend",
     "tuning_curve",
     "winner",
+    "worthwhile_seeds",
 ]

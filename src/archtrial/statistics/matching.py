@@ -12,6 +12,7 @@ from archtrial.statistics.comparison import (
     gain,
 )
 from archtrial.statistics.search import Reading
+from archtrial.statistics.stratified import MOST
 from archtrial.statistics.tuning import some_efforts
 
 __all__ = [
@@ -72,8 +73,13 @@ def furthest(trials: int, *, modelled: bool) -> int:
 
 
 def trials_to_reach(effort: int, *, modelled: bool) -> int:
-    """Returns the smallest number of trials that tell of an effort."""
-    return math.ceil(3 * effort / 2) if modelled else 4 * effort
+    """Returns a number of trials that tell of an effort.
+
+    The smallest of independent trials; of trials that fill the space evenly the
+    smallest power of two, as long as a model is fitted to so many.
+    """
+    balanced = 1 << (math.ceil(3 * effort / 2) - 1).bit_length()
+    return balanced if modelled and balanced <= MOST else 4 * effort
 
 
 def efforts_to_scan(baseline: Reading) -> np.ndarray:

@@ -13,24 +13,35 @@ import numpy as np
 from scipy import special
 
 from archtrial.errors import ProtocolError
+from archtrial.statistics.search import Estimand, Search
+from archtrial.statistics.stratified import MOST
 from archtrial.statistics.tuning import plug_in_weights, rank_weights
 
 __all__ = [
+    "MOST_SEEDS",
+    "EvenError",
     "Plan",
     "Settlement",
     "configurations_for",
     "detectable_effects",
     "effect_spread",
+    "even_settlement",
     "largest_study",
     "minimum_detectable_effect",
     "plan_runs",
     "seed_spread",
+    "seed_variance",
     "settlement",
+    "worthwhile_seeds",
 ]
 
 POWER = 0.8
 SMALLEST_EFFORT = 4
 WINNER_SEEDS = 10
+_LARGEST = 2**20
+"""Configurations beyond which nobody goes."""
+MOST_SEEDS = 12
+"""Fresh seeds beyond which one more of them changes next to nothing."""
 
 
 def minimum_detectable_effect(
@@ -108,17 +119,193 @@ def effect_spread(score_spread: float, effort: int, correlation: float = 0.0) ->
     return one_arm * math.sqrt(2 * (1 - correlation))
 
 
+# --- draws that fill the space evenly ------------------------------------------
+
+
+_RATE = 2
+"""What an even design leaves falls like n to the power of -2: of eleven settings whose
+arms differ, by powers of 1.8 to 2.7 from n = 16 to 128, and 2.3 in the middle
+(evidence/error_bars.py)."""
+_LEFT = 0.11
+"""What it leaves at n = 4 k, as a share of the standard deviation that the difference
+of the arms has over the space: .05 to .20 in the same settings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvenError:
+    """How the gain's error falls with n where the trials fill the space evenly.
+
+    Two parts of its variance fall at rates of their own. What the luck of fresh seeds
+    makes is a mean over trials, and falls like 1/n. What the design leaves of the space,
+    and no model of it knows, falls like 1/n^2. No error is larger than the plain
+    jackknife's; of more than `stratified.MOST` trials it is that one.
+
+    Each field is a variance of the gain at that number of configurations.
+    """
+
+    configurations: int
+    """n, of each arm."""
+    seeds: float
+    """That stems from fresh seeds."""
+    design: float
+    """The rest, but for the test examples."""
+    jackknife: float
+    """The plain jackknife's."""
+
+    @classmethod
+    def of(
+        cls,
+        configurations: int,
+        standard_error: float,
+        jackknife: float,
+        seeds: Sequence[float | None],
+    ) -> "EvenError":
+        """Takes the error of a study apart.
+
+        Args:
+            configurations: Its n.
+            standard_error: Of the gain.
+            jackknife: The plain jackknife's standard error.
+            seeds: Of both arms, the part of the variance that stems from seeds; None
+                where nothing is known of it, or no model is fitted: then all of it is
+                taken to fall like 1/n.
+        """
+        variance = standard_error**2
+        parts = [part for part in seeds if part is not None]
+        known = min(sum(parts), variance) if len(parts) == len(seeds) else variance
+        return cls(configurations, known, variance - known, jackknife**2)
+
+    @classmethod
+    def guess(
+        cls,
+        configurations: int,
+        effort: int,
+        *,
+        difference_spread: float,
+        seed_spreads: Sequence[float],
+        confirm_seeds: int = 3,
+        top: int | None = None,
+    ) -> "EvenError":
+        """Guesses the error of a study that has not begun, from a pilot. A rough guess.
+
+        Args:
+            configurations: n.
+            effort: k.
+            difference_spread: Standard deviation over configurations of the
+                challenger's score less the baseline's on the same draw, without what
+                seeds make.
+            seed_spreads: Of both arms, one seed's standard deviation.
+            confirm_seeds: r.
+            top: How many are the top of each arm, instead of m_.7.
+        """
+        seeds = sum(spread**2 for spread in seed_spreads)
+        seeds *= _seed_share(configurations, effort, confirm_seeds, top)
+        left = _LEFT * difference_spread * (4 * effort / configurations)
+        plain = effect_spread(difference_spread, effort, 0.5) ** 2 / configurations
+        return cls(configurations, seeds, left**2, plain + seeds)
+
+    def at(self, configurations: int) -> float:
+        """Returns the standard error of a study of another size."""
+        share = self.configurations / configurations
+        variance = self.jackknife * share
+        if configurations <= MOST:
+            modelled = self.seeds * share + self.design * share**_RATE
+            variance = min(variance, modelled)
+        return math.sqrt(variance)
+
+
+def _tops(
+    configurations: int, effort: int, top: int | None, stratified: bool
+) -> tuple[np.ndarray, int, int]:
+    """Returns the weights, best first; how many have all seeds, and at least one."""
+    weigh = plug_in_weights if stratified else rank_weights
+    weights = weigh(configurations, [effort])[::-1, 0]
+    cumulated = np.cumsum(weights)
+    fully, weighty = (
+        int(np.searchsorted(cumulated, share - 1e-9)) + 1 for share in (0.7, 0.99)
+    )
+    return weights, fully if top is None else top, weighty
+
+
+def _seed_share(
+    configurations: int, effort: int, confirm_seeds: int, top: int | None
+) -> float:
+    """Returns the variance of D(k) that seeds of variance 1 make, at most.
+
+    At most, for the best configurations of the other arm have all seeds, too.
+    """
+    weights, fully, _ = _tops(configurations, effort, top, True)
+    squares = weights**2
+    return float(np.sum(squares[:fully]) / confirm_seeds + np.sum(squares[fully:]))
+
+
+def seed_variance(search: Search, effort: int, estimand: Estimand) -> float | None:
+    """Returns the part of D(k)'s variance that stems from seeds.
+
+    A trial with a single seed is taken to vary as those with several do on average.
+
+    Args:
+        search: An arm's.
+        effort: k.
+        estimand: The reading.
+
+    Returns:
+        The variance; None where no trial has several fresh seeds.
+    """
+    seeds = np.array([len(scores) for scores in search.fresh])
+    if not np.any(seeds > 1):
+        return None
+    spread = np.array(
+        [
+            np.var(scores, ddof=1) if len(scores) > 1 else np.nan
+            for scores in search.fresh
+        ]
+    )
+    spread = np.where(seeds > 1, spread, np.nanmean(spread))
+    reading = search.reading(estimand)
+    squares = reading.ranking.weights([effort])[:, 0] ** 2
+    counted = np.ones(len(seeds)) if estimand == "run" else np.maximum(seeds, 1)
+    found = float(np.sum(squares * spread / counted))
+    if reading.failing is not None:
+        found = max(found, float(np.sum(squares * reading.failing)))
+    return found
+
+
+def worthwhile_seeds(
+    variance: Callable[[int], float], runs: Callable[[int], int], least: int
+) -> int:
+    """Returns how many fresh seeds are worth what they cost.
+
+    That is the r with the least variance times cost. Where the variance is a + b / r and
+    the cost 1 + u r, it is the square root of b / (a u): the more of the variance seeds
+    make, the more of them.
+
+    Args:
+        variance: Of the gain, by r.
+        runs: What a study takes, by r.
+        least: The smallest r in question; the largest is `MOST_SEEDS`.
+
+    Examples:
+        >>> worthwhile_seeds(lambda r: 1 + 18 / r, lambda r: 10 + 5 * r, 3)
+        6
+    """
+    allowed = range(least, max(least, MOST_SEEDS) + 1)
+    return min(allowed, key=lambda r: (variance(r) * runs(r), r))
+
+
 @dataclasses.dataclass(frozen=True)
 class Settlement:
     """What would turn "inconclusive" into a claim, if the estimate is the truth."""
 
     configurations: int | None
-    """n of each arm, a multiple of 8; None where the test set is too small for any
-    n."""
+    """n of each arm, a multiple of 8, or a power of two where trials fill the space
+    evenly; None where the test set is too small for any n, or the estimate too near the
+    margin for any that anybody has."""
     times_cost: float | None
     """The cost of such a study as a multiple of this one's."""
     test_examples: float | None
-    """How many times the test examples it takes at least; None if these do."""
+    """How many times the test examples it takes at least; None if these do, or no
+    number of them would."""
 
 
 def settlement(
@@ -169,6 +356,67 @@ def settlement(
     return Settlement(enough, enough / configurations, None)
 
 
+def even_settlement(
+    estimate: float,
+    error: EvenError,
+    effort: int,
+    *,
+    margin: float,
+    test_variance: float = 0.0,
+    alpha: float = 0.05,
+) -> Settlement:
+    """Finds the n that would settle the question where trials fill the space evenly.
+
+    The smallest power of two at which a study claims a gain that is worth having or an
+    interval inside the margin, with a chance of 80 % of one or the other, if the true
+    gain is the estimate. Of 0 to 2 points of true gain and a margin of one, SETTLED of
+    such studies settled it (evidence/error_bars.py).
+
+    Args:
+        estimate: The gain.
+        error: How its error falls.
+        effort: k.
+        margin: The smallest gap worth having.
+        test_variance: The gain's variance from the draw of test examples, which
+            more configurations do not lower.
+        alpha: The level of the claim.
+    """
+    size = abs(estimate)
+
+    def chance(of_search: float, examples: float, freedom: float) -> float:
+        """Returns the chance of a claim or of an interval within the margin."""
+        quantile = float(special.stdtrit(freedom, 1 - alpha / 2))
+        normal = float(special.ndtri(1 - alpha / 2))
+        reach = math.sqrt(quantile**2 * of_search + normal**2 * examples)
+        spread = math.sqrt(of_search + examples)
+        if spread == 0:
+            return 1.0
+        claimed = special.stdtr(freedom, (size - max(reach, margin)) / spread)
+        above = special.stdtr(freedom, (margin - reach - size) / spread)
+        below = special.stdtr(freedom, (reach - margin - size) / spread)
+        return float(claimed + max(above - below, 0.0))
+
+    def settles(n: int) -> bool:
+        if size >= margin and least_p(n, n, paired=True) > alpha:
+            return False
+        found = chance(error.at(n) ** 2, test_variance, 2 * n / effort - 1)
+        return found >= POWER
+
+    n = 1 << error.configurations.bit_length()
+    while n <= _LARGEST:
+        if settles(n):
+            return Settlement(n, n / error.configurations, None)
+        n *= 2
+    # No search, however large, makes up for a small test set.
+    if test_variance == 0 or chance(0.0, test_variance, math.inf) >= POWER:
+        return Settlement(None, None, None)
+    for times in np.geomspace(1, 1e6, 601):
+        if chance(0.0, test_variance / times, math.inf) >= POWER:
+            # So many that half the variance is left for the configurations.
+            return Settlement(None, None, 2 * float(times))
+    return Settlement(None, None, None)
+
+
 def _fewest(enough: Callable[[int], bool], above: int) -> int:
     """Returns the smallest multiple of 8 above a multiple of 8 that is enough."""
     few, many = above, above + 8
@@ -178,6 +426,14 @@ def _fewest(enough: Callable[[int], bool], above: int) -> int:
         middle = 8 * ((few + many) // 16)
         few, many = (few, middle) if enough(middle) else (middle, many)
     return many
+
+
+def _balanced(enough: Callable[[int], bool], above: int) -> int:
+    """Returns the smallest power of two above a number that is enough."""
+    n = 1 << above.bit_length()
+    while not enough(n):
+        n *= 2
+    return n
 
 
 def seed_spread(fresh: Sequence[Sequence[float] | np.ndarray]) -> float:
@@ -231,13 +487,8 @@ def plan_runs(
         winner_seeds: More fresh seeds of the tuned configuration.
         stratified: Whether configurations fill the space evenly.
     """
-    weigh = plug_in_weights if stratified else rank_weights
-    weights = weigh(configurations, [effort])[::-1, 0]
-    cumulated = np.cumsum(weights)
-    fully, weighty = (
-        int(np.searchsorted(cumulated, share - 1e-9)) + 1 for share in (0.7, 0.99)
-    )
-    fully = min(arms * (fully if top is None else top), configurations)
+    _, fully, weighty = _tops(configurations, effort, top, stratified)
+    fully = min(arms * fully, configurations)
     once = max(min(arms * weighty, configurations) - fully, 0)
     return Plan(
         configurations, configurations, confirm_seeds * fully + once, winner_seeds
@@ -302,7 +553,7 @@ def largest_study(
 
 def detectable_effects(
     sizes: Sequence[int],
-    spread: float,
+    spread: float | EvenError,
     effort: int,
     *,
     margin: float = 0.0,
@@ -314,7 +565,8 @@ def detectable_effects(
     Args:
         sizes: n, the configurations of each arm; each at least 4 k.
         spread: Standard deviation of the gain's pseudo-values: of `effect_spread`,
-            or from a study, its standard error times the root of its n.
+            or from a study, its standard error times the root of its n. Where trials
+            fill the space evenly, how the error falls instead.
         effort: k.
         margin: The smallest gap worth having.
         test_variance: The part of the gain's variance that stems from the test
@@ -340,7 +592,7 @@ def detectable_effects(
             )
     return [
         minimum_detectable_effect(
-            spread / math.sqrt(n),
+            spread.at(n) if isinstance(spread, EvenError) else spread / math.sqrt(n),
             n,
             effort,
             margin=margin,
@@ -353,7 +605,7 @@ def detectable_effects(
 
 def configurations_for(
     effect: float,
-    spread: float,
+    spread: float | EvenError,
     effort: int,
     *,
     margin: float = 0.0,
@@ -371,10 +623,11 @@ def configurations_for(
         alpha: The level of the claim.
 
     Returns:
-        n, a multiple of 8 and at least 4 k. None where no number of configurations
-        is enough: the gain does not exceed the margin, or the test set is too small
-        to show it. `detectable_effects` of a huge n, with and without the test
-        variance, tells which.
+        n, a multiple of 8 (where trials fill the space evenly, a power of two) and at
+        least 4 k. None where no number of configurations is enough: the gain does not
+        exceed the margin, or the test set is too small to show it.
+        `detectable_effects` of a huge n, with and without the test variance, tells
+        which.
     """
 
     def claimed(n: int) -> bool:
@@ -389,4 +642,6 @@ def configurations_for(
     critical, reserve = special.ndtri(1 - alpha / 2), special.ndtri(POWER)
     if max(critical * left, margin) + reserve * left >= 0.99 * effect:
         return None
+    if isinstance(spread, EvenError):
+        return _balanced(claimed, 4 * effort - 1)
     return _fewest(claimed, 8 * (math.ceil(4 * effort / 8) - 1))

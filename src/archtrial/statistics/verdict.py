@@ -15,6 +15,7 @@ from scipy import special
 from archtrial.errors import ProtocolError
 from archtrial.statistics.comparison import (
     Estimate,
+    Expectation,
     Gain,
     equal_compute,
     expectations,
@@ -35,9 +36,12 @@ from archtrial.statistics.matching import (
     trials_to_reach,
 )
 from archtrial.statistics.planning import (
+    EvenError,
     Settlement,
+    even_settlement,
     least_p,
     minimum_detectable_effect,
+    seed_variance,
     settlement,
 )
 from archtrial.statistics.robustness import Robustness, Row, robustness
@@ -427,6 +431,8 @@ class _Measured:
     matching: Matching
     climb: Climb | None
     """None where the baseline was not trained longer."""
+    even: EvenError | None = None
+    """How the error falls with n; None for independent draws."""
 
     @property
     def catch_up(self) -> CatchUp:
@@ -571,6 +577,32 @@ def _measure(
         )
         if baseline.rungs
         else None,
+        even=_even_error(terms, baseline, challenger, reading, effect, of_b[0], of_a[0])
+        if b.stratified
+        else None,
+    )
+
+
+def _even_error(
+    terms: _Terms,
+    baseline: Search,
+    challenger: Search,
+    reading: Estimand,
+    effect: Gain,
+    of_b: Expectation,
+    of_a: Expectation,
+) -> EvenError:
+    """Takes apart what makes the error of a gain whose trials fill the space evenly."""
+    plain_b, plain_a = (dataclasses.replace(each, model=None) for each in (of_b, of_a))
+    plain = gain(plain_b, plain_a, alpha=terms.level, paired=terms.paired)
+    return EvenError.of(
+        min(baseline.n, challenger.n),
+        float(effect.standard_error[0]),
+        float(plain.standard_error[0]),
+        [
+            None if each.model is None else seed_variance(search, terms.effort, reading)
+            for search, each in ((baseline, of_a), (challenger, of_b))
+        ],
     )
 
 
@@ -715,16 +747,27 @@ def _report(
         )
     settling = None
     if verdict == "inconclusive" and reason is None:
-        settling = settlement(
-            float(measured.effect.estimate[0]),
-            error,
-            n,
-            terms.effort,
-            margin=terms.margin,
-            test_variance=test_variance or 0.0,
-            alpha=terms.level,
-            paired=terms.paired,
-        )
+        gained = float(measured.effect.estimate[0])
+        if measured.even is None:
+            settling = settlement(
+                gained,
+                error,
+                n,
+                terms.effort,
+                margin=terms.margin,
+                test_variance=test_variance or 0.0,
+                alpha=terms.level,
+                paired=terms.paired,
+            )
+        else:
+            settling = even_settlement(
+                gained,
+                measured.even,
+                terms.effort,
+                margin=terms.margin,
+                test_variance=test_variance or 0.0,
+                alpha=terms.level,
+            )
     # As many trials as tell of an effort that reaches the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
     needs = trials_to_reach(

@@ -239,6 +239,8 @@ def _settling(
         )
     if settlement is None:
         return words
+    if settlement.configurations is None and settlement.test_examples is None:
+        return f"{words} The estimate is too near the margin for any n to settle it."
     if settlement.configurations is None:
         return (
             f"{words} It takes at least {settlement.test_examples:.2g} times as many"
