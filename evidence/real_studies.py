@@ -18,11 +18,6 @@ same in all studies. What users are shown allows for other test examples as well
 recorded beside the scores, and made again from the studies' folders by `--again`.
 """
 
-import os
-
-# Before numpy is imported, which reads it once.
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
 import argparse
 import dataclasses
 import fcntl
@@ -32,7 +27,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -44,7 +39,7 @@ from scipy import special
 from archtrial import Protocol, Study, judge
 from archtrial.files import write
 from archtrial.records.store import OPENED, Store
-from archtrial.records.table import STAGES, Run
+from archtrial.records.table import Run
 
 RECORDS = journal.RESULTS / "real_studies.jsonl"
 TABLE = journal.RESULTS / "real_studies.json"
@@ -53,109 +48,155 @@ BASELINE = "mlp"
 CHALLENGERS = ("mlp(norm='layer')", "cnn")
 STUDIES = 40
 ALPHA = 0.05
-
-# What follows from the scores of single stages alone; the defaults decide nothing.
-_JUDGED = ("search", "confirm")
+STUDY = {
+    "baseline": BASELINE,
+    "challengers": CHALLENGERS,
+    "configurations": 16,
+    "effort": 4,
+    "confirm_seeds": 3,
+    "margin": 0.01,
+    "alpha": ALPHA,
+    "steps": 300,
+}
+"""What every study declares."""
 
 
 def declared(design: str, seed: int) -> Protocol:
     """Returns what a study declares."""
-    return Protocol(
-        data="mnist1d",
-        baseline=BASELINE,
-        challengers=list(CHALLENGERS),
-        configurations=16,
-        effort=4,
-        confirm_seeds=3,
-        margin=0.01,
-        alpha=ALPHA,
-        steps=300,
-        batch_size=25,
-        sampling=design,
-        seed=seed,
-    )
+    return Protocol(data="mnist1d", batch_size=25, sampling=design, seed=seed, **STUDY)
 
 
 # --- records --------------------------------------------------------------------------
 
 
-def record(folder: Path) -> dict[str, Any]:
-    """Returns what is kept of a finished study: what another judge needs, and little."""
+@dataclasses.dataclass
+class Records:
+    """What is kept of all studies: a line for each, behind one with their protocol."""
+
+    protocol: dict[str, Any]
+    """Resolved, without seed, design and the arms' source code; empty at first."""
+    studies: dict[tuple[str, int], dict[str, Any]]
+    """By design and seed."""
+
+    @classmethod
+    def read(cls) -> "Records":
+        """Returns what is recorded."""
+        if not RECORDS.exists():
+            return cls({}, {})
+        first, *lines = (json.loads(line) for line in RECORDS.read_text().splitlines())
+        return cls(first, {(line["sampling"], line["seed"]): line for line in lines})
+
+    def add(self, folder: Path) -> dict[str, Any]:
+        """Adds a finished study, and returns what is kept of it."""
+        protocol, kept = record(folder)
+        if self.protocol and protocol != self.protocol:
+            sys.exit(f"{folder} declares something else than the studies in {RECORDS}")
+        self.protocol = protocol
+        self.studies[kept["sampling"], kept["seed"]] = kept
+        return kept
+
+    def write(self) -> None:
+        """Writes all, whole or not at all."""
+        ordered = sorted(
+            self.studies.values(), key=lambda kept: (kept["seed"], kept["sampling"])
+        )
+        lines = (
+            json.dumps(line, separators=(",", ":"), sort_keys=True) + "\n"
+            for line in (self.protocol, *ordered)
+        )
+        write(RECORDS, "".join(lines))
+
+
+def record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a finished study's protocol, and what another judge needs of its runs."""
     with Store(folder, read_only=True) as store:
-        protocol = store.protocol()
-        assert protocol is not None  # the study is finished
-        resolved, runs = protocol[1], store.runs()
+        declared = store.protocol()
+        assert declared is not None  # the study is finished
+        resolved, runs = declared[1], store.runs()
         opened = next(json.loads(d) for _, name, d in store.events() if name == OPENED)
-    arms = [arm["name"] for arm in (resolved["baseline"], *resolved["challengers"])]
-    kept = [run for run in runs if run.stage in _JUDGED]
-    searched = [run for run in kept if run.stage == "search"]
-    return {
-        # Protocols without the word are of independent draws.
-        "sampling": resolved.get("sampling", "random"),
-        "seed": resolved["seed"],
+    arms = names_of(resolved)
+    kept = [run for run in runs if run.stage in ("search", "confirm")]
+    by_pair: dict[tuple[str, int], list[Run]] = {}
+    for run in sorted(kept, key=lambda run: (run.arm, run.pair, run.seed)):
+        by_pair.setdefault((run.arm, run.pair), []).append(run)
+    protocol = {
+        **resolved,
+        "baseline": _without_source(resolved["baseline"]),
+        "challengers": [_without_source(arm) for arm in resolved["challengers"]],
+    }
+    # Protocols without the word are of independent draws.
+    sampling, seed = protocol.pop("sampling", "random"), protocol.pop("seed")
+    # Of the data as the seed has split them.
+    protocol["data"] = {k: v for k, v in resolved["data"].items() if k != "digest"}
+    return protocol, {
+        "sampling": sampling,
+        "seed": seed,
         "code": journal.code(),
         "constant": opened["constant"],
-        "protocol": _without_sources(resolved),
-        "runs": [
+        # By arm and configuration: its values, by name; its cost; and validation and
+        # test score of the search run and of each fresh seed.
+        "trials": [
             [
-                arms.index(run.arm), run.pair, run.seed, STAGES.index(run.stage),
-                _short(run.validation), _short(run.test), int(run.diverged),
+                [
+                    [_short(v) for _, v in sorted(own[0].configuration.items())],
+                    own[0].flops,
+                    [[_score(run.validation), _score(run.test)] for run in own],
+                ]
+                for (name, _), own in by_pair.items()
+                if name == arm
             ]
-            for run in kept
+            for arm in arms
         ],
-        "drawn": [
-            [arms.index(run.arm), run.pair, run.flops, _rounded(run.configuration)]
-            for run in searched
+        "diverged": [
+            [arms.index(run.arm), run.pair, run.seed] for run in kept if run.diverged
         ],
-        "shown": [found(runs, resolved, opened["constant"], a) for a in arms[1:]],
-    }  # fmt: skip
-
-
-def _without_sources(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a resolved protocol without the arms' source code."""
-
-    def bare(arm: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in arm.items() if name != "source"}
-
-    return {
-        **resolved,
-        "baseline": bare(resolved["baseline"]),
-        "challengers": [bare(arm) for arm in resolved["challengers"]],
+        "shown": [
+            found(runs, resolved, opened["constant"], challenger)
+            for challenger in arms[1:]
+        ],
     }
 
 
-def _short(score: float | None) -> float | None:
+def names_of(protocol: Mapping[str, Any]) -> list[str]:
+    """Returns the names of a resolved protocol's arms, the baseline's first."""
+    return [arm["name"] for arm in (protocol["baseline"], *protocol["challengers"])]
+
+
+def _without_source(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arm.items() if name != "source"}
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _score(score: float | None) -> float | None:
     return None if score is None or not math.isfinite(score) else round(score, 6)
 
 
-def _rounded(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: float(f"{value:.6g}") if isinstance(value, float) else value
-        for name, value in configuration.items()
-    }
-
-
-def runs_of(kept: Mapping[str, Any]) -> list[Run]:
+def runs_of(kept: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[Run]:
     """Returns the runs of a record, without the scores of single test examples."""
-    protocol = kept["protocol"]
-    arms = [arm["name"] for arm in (protocol["baseline"], *protocol["challengers"])]
-    drawn = {(arm, pair): (flops, values) for arm, pair, flops, values in kept["drawn"]}
+    diverged = {tuple(place) for place in kept["diverged"]}
     runs = []
-    for arm, pair, seed, stage, validation, test, diverged in kept["runs"]:
-        flops, configuration = drawn[arm, pair]
-        runs.append(
-            Run(
-                arm=arms[arm],
-                pair=pair,
-                seed=seed,
-                stage=STAGES[stage],
-                configuration=configuration,
-                validation=math.nan if validation is None else validation,
-                test=math.nan if test is None else test,
-                diverged=bool(diverged),
-                flops=flops,
-            )
-        )
+    arms = (protocol["baseline"], *protocol["challengers"])
+    for i, (arm, trials) in enumerate(zip(arms, kept["trials"], strict=True)):
+        for pair, (values, flops, scores) in enumerate(trials):
+            for seed, (validation, test) in enumerate(scores):
+                runs.append(
+                    Run(
+                        arm=arm["name"],
+                        pair=pair,
+                        seed=seed,
+                        stage="confirm" if seed else "search",
+                        configuration=dict(
+                            zip(sorted(arm["space"]), values, strict=True)
+                        ),
+                        validation=math.nan if validation is None else validation,
+                        test=math.nan if test is None else test,
+                        diverged=(i, pair, seed) in diverged,
+                        flops=flops,
+                    )
+                )
     return runs
 
 
@@ -189,24 +230,13 @@ def found(
         "challenger", "verdict", "effect", "standard_error", "p_value",
         "baseline_score", "challenger_score", "test_set_floor",
     )  # fmt: skip
-    return {name: compared[name] for name in kept}
+    return {name: _digits(compared[name]) for name in kept}
 
 
-def recorded() -> dict[tuple[str, int], dict[str, Any]]:
-    """Returns the records by design and seed."""
-    if not RECORDS.exists():
-        return {}
-    # What stands behind the last newline is half a line, of a run that was killed.
-    whole = RECORDS.read_text().rpartition("\n")[0]
-    lines = [json.loads(line) for line in whole.splitlines()]
-    return {(line["sampling"], line["seed"]): line for line in lines}
-
-
-def keep(records: Iterable[Mapping[str, Any]]) -> None:
-    """Writes all records, whole or not at all."""
-    ordered = sorted(records, key=lambda kept: (kept["seed"], kept["sampling"]))
-    lines = (json.dumps(kept, separators=(",", ":")) + "\n" for kept in ordered)
-    write(RECORDS, "".join(lines))
+def _digits(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _digits(part) for name, part in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def train(folder: Path, studies: int) -> None:
@@ -217,10 +247,10 @@ def train(folder: Path, studies: int) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"{folder}: another process is training its studies")
+        records = Records.read()
         for seed in range(studies):
             for design in DESIGNS:
-                records = recorded()
-                if (design, seed) in records:
+                if (design, seed) in records.studies:
                     continue
                 start = time.perf_counter()
                 place = folder / f"{design}-{seed}"
@@ -228,29 +258,31 @@ def train(folder: Path, studies: int) -> None:
                 # interval, and cost a fifth of the study.
                 with mock.patch("archtrial.study.WINNER_SEEDS", 0):
                     Study(declared(design, seed), place).run()
-                records[design, seed] = record(place)
-                keep(records.values())
+                kept = records.add(place)
+                records.write()
                 seconds = time.perf_counter() - start
                 shown = (
                     f"{each['challenger']} {each['verdict']}"
                     f" {100 * each['effect']['estimate']:+.1f}"
-                    for each in records[design, seed]["shown"]
+                    for each in kept["shown"]
                 )
                 print(
                     f"{design} {seed}: {'; '.join(shown)} ({seconds:.0f} s)", flush=True
                 )
 
 
-def judge_again(folder: Path) -> None:
+def judge_again(folder: Path, studies: int) -> None:
     """Makes the records of all studies that have a folder again."""
-    records = recorded()
-    for (design, seed), kept in records.items():
-        place = folder / f"{design}-{seed}"
-        if place.exists():
-            records[design, seed] = record(place)
-        else:
-            print(f"{place} is not there: its record stays that of {kept['code']}")
-    keep(records.values())
+    records = Records.read()
+    records.protocol = {}
+    for seed in range(studies):
+        for design in DESIGNS:
+            place = folder / f"{design}-{seed}"
+            if place.exists():
+                records.add(place)
+            else:
+                print(f"{place} is not there; its record, if any, stays as it is")
+    records.write()
 
 
 # --- the table ------------------------------------------------------------------------
@@ -313,18 +345,20 @@ def reported_error(
     return reach / float(special.stdtrit(freedom, 1 - ALPHA / 2))
 
 
-def table(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def table(records: Records) -> dict[str, Any]:
     """Judges all records, of this very test set, and sums them up."""
     by_design: dict[str, list[list[dict[str, Any]]]] = {}
     shown: dict[tuple[str, str], Counter[str]] = {}
     with_examples: dict[tuple[str, str], list[float]] = {}
-    n = k = 0
-    for kept in records:
-        design, protocol, runs = kept["sampling"], kept["protocol"], runs_of(kept)
-        n, k = protocol["configurations"], protocol["effort"]
-        names = [arm["name"] for arm in protocol["challengers"]]
+    n, k = records.protocol["configurations"], records.protocol["effort"]
+    for (design, seed), kept in records.studies.items():
+        protocol = {**records.protocol, "sampling": design, "seed": seed}
+        runs = runs_of(kept, protocol)
         by_design.setdefault(design, []).append(
-            [found(runs, protocol, kept["constant"], name) for name in names]
+            [
+                found(runs, protocol, kept["constant"], name)
+                for name in names_of(protocol)[1:]
+            ]
         )
         for each in kept["shown"]:
             place = design, each["challenger"]
@@ -417,12 +451,13 @@ def main() -> None:
     options = parser.parse_args()
     logging.getLogger().setLevel(logging.ERROR)
     if options.again:
-        judge_again(options.folder)
+        judge_again(options.folder, options.studies)
     elif not options.only_table:
         train(options.folder, options.studies)
-    if not (records := recorded()):
+    records = Records.read()
+    if not records.studies:
         sys.exit(f"{RECORDS} has no studies yet: train some, without --only-table")
-    summed = table(records.values())
+    summed = table(records)
     write(TABLE, json.dumps(summed, indent=1) + "\n")
     print(markdown(summed))
 
