@@ -12,15 +12,24 @@ from archtrial import Protocol, Study, judge
 from archtrial.testing import KnownTruth, Surface
 
 ROOT = Path(__file__).parents[1]
-SEEDS = 3
+SEEDS = 2
+
+
+class StoppedError(Exception):
+    pass
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Whole studies of both designs whose training takes no time."""
+def evidence():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "evidence"))
         import real_studies
+    return real_studies
+
+
+@pytest.fixture(scope="module")
+def folder(evidence, tmp_path_factory):
+    """Whole studies of both designs whose training takes no time, and their records."""
     place = tmp_path_factory.mktemp("studies")
     arms = {
         # The lowest scores are its own, whichever challenger it is judged with.
@@ -30,30 +39,29 @@ def folder(tmp_path_factory):
     }
     trainer = KnownTruth(arms)
     for seed in range(SEEDS):
-        for design in real_studies.DESIGNS:
+        for design in evidence.DESIGNS:
             declared = Protocol(
                 data="known truth",
                 space=dict(trainer.space),
                 sampling=design,
                 seed=seed,
-                **real_studies.STUDY,
+                **evidence.STUDY,
             )
             Study(declared, place / f"{design}-{seed}", trainer=trainer).run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "RECORDS", place / "records")
+        evidence.judge_again(place, SEEDS)
     return place
 
 
-@pytest.fixture
-def evidence(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(ROOT / "evidence"))
-    import real_studies
-
-    for name in ("RECORDS", "TABLE"):
-        monkeypatch.setattr(real_studies, name, tmp_path / name)
-    return real_studies
+@pytest.fixture(autouse=True)
+def results(evidence, folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(evidence, "TABLE", tmp_path / "table")
+    monkeypatch.setattr(evidence, "RECORDS", tmp_path / "records")
+    evidence.RECORDS.write_bytes((folder / "records").read_bytes())
 
 
 def test_a_record_gives_the_verdict_of_its_study(evidence, folder):
-    evidence.judge_again(folder, SEEDS)
     records = evidence.Records.read()
     assert len(records.studies) == 2 * SEEDS
     for (design, seed), kept in records.studies.items():
@@ -72,8 +80,7 @@ def test_a_record_gives_the_verdict_of_its_study(evidence, folder):
                     )
 
 
-def test_the_table_sums_up_what_each_study_says(evidence, folder, monkeypatch, capsys):
-    evidence.judge_again(folder, SEEDS)
+def test_the_table_sums_up_what_each_study_says(evidence, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["real_studies.py", "--only-table"])
     evidence.main()
     written = json.loads(evidence.TABLE.read_text())
@@ -123,9 +130,8 @@ def test_intervals_that_miss_are_counted(evidence):
 
 
 def test_studies_that_are_recorded_are_not_trained_again(
-    evidence, folder, monkeypatch, tmp_path
+    evidence, monkeypatch, tmp_path
 ):
-    evidence.judge_again(folder, SEEDS)
     asked = []
 
     class Asked:
@@ -133,18 +139,17 @@ def test_studies_that_are_recorded_are_not_trained_again(
             asked.append((declared.sampling, declared.seed))
 
         def run(self):
-            raise KeyboardInterrupt
+            raise StoppedError
 
     monkeypatch.setattr(evidence, "Study", Asked)
     evidence.train(tmp_path, SEEDS)
     assert asked == []
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError):
         evidence.train(tmp_path, SEEDS + 1)
     assert asked == [("sobol", SEEDS)]
 
 
 def test_studies_of_another_protocol_are_refused(evidence, folder):
-    evidence.judge_again(folder, 1)
     records = evidence.Records.read()
     other = dataclasses.replace(records, protocol={**records.protocol, "steps": 1_000})
     with pytest.raises(SystemExit, match="something else"):
