@@ -272,16 +272,16 @@ def train(folder: Path, studies: int) -> None:
 
 
 def judge_again(folder: Path, studies: int) -> None:
-    """Makes the records of all studies that have a folder again."""
+    """Makes the records of all finished studies that have a folder again."""
     records = Records.read()
     records.protocol = {}
     for seed in range(studies):
         for design in DESIGNS:
             place = folder / f"{design}-{seed}"
-            if place.exists():
+            if (place / "verdict.json").exists():
                 records.add(place)
-            else:
-                print(f"{place} is not there; its record, if any, stays as it is")
+            elif (design, seed) in records.studies:
+                print(f"{place} is not there: its record stays as it is")
     records.write()
 
 
