@@ -124,11 +124,11 @@ def effect_spread(score_spread: float, effort: int, correlation: float = 0.0) ->
 
 _RATE = 2
 """What an even design leaves of the variance falls like n to the power of -2: in
-simulated studies whose arms differ, from n = 16 to 128, by powers of 2.0 to 2.6
-(evidence/error_bars.py)."""
+nine simulated settings whose arms differ, from n = 16 to 128, by powers of 1.6 (half of
+one arm's draws diverge) to 2.8, and 2.3 in the middle (evidence/error_bars.py)."""
 _LEFT = 0.11
 """What it leaves at n = 4 k, as a share of the standard deviation that the difference
-of the arms has over the space: .05 to .18 in the same studies, so it is a rough guess."""
+of the arms has over the space: .04 to .22 in the same settings, so it is a rough guess."""
 
 
 @dataclasses.dataclass(frozen=True)
