@@ -358,6 +358,7 @@ def coverage_section(cells: Known) -> str:
             *(_covered(found.tally.rate(key)) for key in kinds.values()),
             f"{100 * found.tally.mean('width'):.1f}",
             f"{100 * (found.tally.mean('estimate') - found.about['gain']):+.2f}",
+            f"{100 * _spread(found.tally):.2f}",
         )
         for cell, found in cells
     ]
@@ -378,15 +379,21 @@ Nominal 95 %; the promise is at least 93 %. The worst setting for each:
             worst,
         )
     }
-All of them, per cent of the studies; width of the gain's interval and bias of its
-estimate in points. The truth has an error of {100 * error:.4f} points at most.
+All of them, per cent of the studies; width of the gain's interval, bias of its
+estimate and its standard deviation over studies ("spread") in points. The truth has an error of {
+        100 * error:.4f} points at most.
 
 {
         table(
-            ("setting", "true gain", "studies", *kinds, "mean width", "bias"),
+            ("setting", "true gain", "studies", *kinds, "mean width", "bias", "spread"),
             rows,
         )
     }"""
+
+
+def _spread(tally: Tally) -> float:
+    """Returns the standard deviation of the estimate over studies."""
+    return math.sqrt(tally.mean("square") - tally.mean("estimate") ** 2)
 
 
 def records_section() -> str:
@@ -666,7 +673,7 @@ And by what was not simulated, or is known not to hold:
 - Test scores without single examples: the claim holds for that very test set only.
   Without them, arms of equal accuracy are told apart by the luck of the test set.
 - Tables of runs that others drew: their trials count as independent draws, whatever
-  drew them. A model of the space was tried on such records and sees no more there.
+  drew them.
 - Search spaces unlike these (noisy quadratics of 1 to 6 hyperparameters, plateaus,
   ridges, two optima, choices, divergence at an edge): repeat it on yours with
   `archtrial calibrate STUDY`.

@@ -432,9 +432,15 @@ def test_without_a_folder_it_is_found_among_the_studies(tmp_path, monkeypatch):
     assert growing.folder == first.folder
     growing.run()
     assert study(None, 16).folder == study(None, 32).folder == first.folder
-    # Another seed, and fewer configurations than there ever were, are other studies.
-    assert study(None, 16, seed=1).folder != first.folder
-    assert study(None, 10).folder != first.folder
+    # Another seed is another study. So are fewer configurations than there were, and
+    # looks; but what they draw is known.
+    apart = study(None, 16, seed=1)
+    assert apart.folder != first.folder
+    assert apart.notes == first.notes
+    for other in (study(None, 10), study(None, 32, looks=[16, 32])):
+        assert other.folder != first.folder
+        assert f"{first.folder} is the same trial with 16" in other.notes[-1]
+    assert "same trial" not in str(study(None, 32).notes)
     # The one that it began as is this one, and has grown.
     with pytest.raises(StudyError, match="does not shrink"):
         study(None, 8).run()

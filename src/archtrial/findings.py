@@ -22,7 +22,7 @@ from archtrial.records.table import Run
 from archtrial.report import numbers
 from archtrial.statistics import Comparison, Estimand, Estimate, Search
 
-__all__ = ["ceilings", "going_on", "grew", "of_study", "options"]
+__all__ = ["ceilings", "going_on", "grew", "of_study", "options", "seen_before"]
 
 # The first trials are a fair sample, however they were drawn; with this many, shares are
 # known to a point or two.
@@ -131,6 +131,21 @@ def grew(protocol: Mapping[str, Any], before: Sequence[str]) -> str:
     return (
         f"This study grew to {protocol['configurations']} configurations after it was"
         f" judged ({found}). {_price_of(protocol)}"
+    )
+
+
+def seen_before(protocol: Mapping[str, Any], folder: Path) -> str:
+    """Says of a study that it begins with draws whose outcome is known.
+
+    Args:
+        protocol: The resolved protocol of the study that has them.
+        folder: That study's.
+    """
+    n = protocol["configurations"]
+    return (
+        f"{folder} is the same trial with {n} configurations and the same seed, and its"
+        " verdict is known: this one trains runs of it again, and finds nothing that is"
+        " independent of it. For that take another --seed."
     )
 
 

@@ -24,15 +24,16 @@ from archtrial.records.store import Store, frozen
 
 __all__ = [
     "Begun",
+    "alike",
     "as_begun",
     "begun",
     "check_size",
-    "elsewhere",
     "expect",
     "extended",
     "freeze",
     "looks_of",
     "standing",
+    "to_go_on_from",
 ]
 
 
@@ -74,8 +75,10 @@ class Begun:
     folder: Path
     resolved: Mapping[str, Any]
     """The protocol in force."""
+    opened: bool
+    """Whether its test set was opened."""
     finished: bool
-    """Whether its test set was opened for all that this protocol has trained."""
+    """Whether it was opened for all that this protocol trains."""
 
 
 def begun(folder: str | Path) -> Begun | None:
@@ -97,35 +100,44 @@ def standing(store: Store) -> Begun | None:
         return None
     resolved = kept[1]
     looks = 1 if resolved.get("experiment") else len(looks_of(resolved))
-    return Begun(store.folder, resolved, store.openings >= looks)
+    times = store.openings
+    return Begun(store.folder, resolved, times > 0, times >= looks)
 
 
-def elsewhere(resolved: Mapping[str, Any], studies: Path) -> Begun | None:
-    """Returns the study among others that a trial goes on with, if there is one.
+def alike(resolved: Mapping[str, Any], studies: Path) -> list[Begun]:
+    """Returns those of a folder of studies that are the same but for size and looks.
+
+    Only those whose test set was opened: what they found is known.
+    """
+    found = []
+    for file in sorted(studies.glob("*/protocol.json")):
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # not ours to mend; whoever names it is told
+        if isinstance(told, dict) and _but_for_looks(told) == _but_for_looks(resolved):
+            there = begun(file.parent)
+            if there is not None and there.opened:
+                found.append(there)
+    return found
+
+
+def to_go_on_from(
+    resolved: Mapping[str, Any], studies: Sequence[Begun]
+) -> Begun | None:
+    """Returns the study that a trial goes on from, if there is one.
 
     That is a finished one that is the same but for fewer configurations, or one that
     has grown to as many, or began to.
 
     Args:
         resolved: The trial's protocol.
-        studies: A folder of studies.
+        studies: What `alike` found.
 
     Raises:
         StudyError: Several are such studies.
     """
-    found = []
-    # A trial that began with as many is found by its hash.
-    if (studies / protocol.digest(resolved)[:8]).exists():
-        return None
-    for file in sorted(studies.glob("*/protocol.json")):
-        try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # not ours to mend; whoever names it is told
-        if isinstance(told, dict) and _but_for_size(told) == _but_for_size(resolved):
-            there = begun(file.parent)
-            if there is not None and "grown" in extended(resolved, there):
-                found.append(there)
+    found = [there for there in studies if "grown" in extended(resolved, there)]
     if found[1:]:
         places = [str(there.folder) for there in found]
         raise StudyError(
@@ -133,7 +145,7 @@ def elsewhere(resolved: Mapping[str, Any], studies: Path) -> Begun | None:
             " one study",
             f"{' and '.join(places)} are the same but for that number",
             "Name the one that is meant: "
-            + ", or ".join(f"--study {place}" for place in places)
+            + ", or ".join(f"--study {shlex.quote(place)}" for place in places)
             + ".",
         )
     return found[0] if found else None

@@ -88,16 +88,25 @@ class Study:
             trial.prepare, declared, trainer, command, self.patterns
         )
         self.trial = self._prepared()
-        begun = (
-            freezing.elsewhere(self.trial.resolved, _STUDIES)
-            if folder is None
-            else freezing.begun(folder)
-        )
+        self.folder, begun = self._found(folder)
         self._go_on_from(begun)
-        if folder is None:
-            folder = _STUDIES / self.hash[:8] if begun is None else begun.folder
-        self.folder = Path(folder)
         self._judgement: judge.Judgement | None = None
+
+    def _found(self, folder: str | Path | None) -> tuple[Path, freezing.Begun | None]:
+        """Returns the study's folder, and what it holds."""
+        resolved = self.trial.resolved
+        self._seen: list[freezing.Begun] = []
+        if folder is not None:
+            return Path(folder), freezing.begun(folder)
+        own = _STUDIES / protocol.digest(resolved)[:8]
+        if own.exists():
+            return own, freezing.begun(own)
+        alike = freezing.alike(resolved, _STUDIES)
+        begun = freezing.to_go_on_from(resolved, alike)
+        if begun is not None:
+            return begun.folder, begun
+        self._seen = alike
+        return own, None
 
     def _go_on_from(self, begun: freezing.Begun | None) -> None:
         """Lets the trial grow from what its folder holds, if it is to."""
@@ -125,6 +134,9 @@ class Study:
         notes = list(self.resolved["notes"])
         if "grown" in self.resolved:
             notes.append(findings.going_on(self.resolved, self.folder))
+        notes += [
+            findings.seen_before(there.resolved, there.folder) for there in self._seen
+        ]
         return tuple(notes)
 
     def run(self, *, workers: int = 1, watch: Watch | None = None) -> judge.Verdict:
