@@ -4,7 +4,7 @@ What `archtrial.statistics.planning` assumes of it was read off here: the two pa
 variance, what an even design leaves of the arms' difference, whether `would_settle`
 keeps its word, and what more fresh seeds buy an arm against itself.
 
-    python evidence/error_bars.py                  all four parts, about 20 minutes
+    python evidence/error_bars.py                  everything, about 20 minutes
     python evidence/error_bars.py --only parts     one of parts, seeds, settled
 """
 

@@ -123,12 +123,12 @@ def effect_spread(score_spread: float, effort: int, correlation: float = 0.0) ->
 
 
 _RATE = 2
-"""What an even design leaves falls like n to the power of -2: of eleven settings whose
-arms differ, by powers of 1.8 to 2.7 from n = 16 to 128, and 2.3 in the middle
-(evidence/error_bars.py)."""
+"""What an even design leaves of the variance falls like n to the power of -2: in
+nine simulated settings whose arms differ, from n = 16 to 128, by powers of 1.6 (half of
+one arm's draws diverge) to 2.8, and 2.3 in the middle (evidence/error_bars.py)."""
 _LEFT = 0.11
 """What it leaves at n = 4 k, as a share of the standard deviation that the difference
-of the arms has over the space: .05 to .20 in the same settings."""
+of the arms has over the space: .04 to .22 in the same settings, so it is a rough guess."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -369,8 +369,8 @@ def even_settlement(
 
     The smallest power of two at which a study claims a gain that is worth having or an
     interval inside the margin, with a chance of 80 % of one or the other, if the true
-    gain is the estimate. Of 0 to 2 points of true gain and a margin of one, SETTLED of
-    such studies settled it (evidence/error_bars.py).
+    gain is the estimate. The next power of two is more than that takes: of 460
+    simulated studies of such a size, 94 % settled it (evidence/error_bars.py).
 
     Args:
         estimate: The gain.
