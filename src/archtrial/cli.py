@@ -1185,7 +1185,8 @@ def _goes_on(
     sources = {
         arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)
     }
-    _ask_for_trust("run", study, sources, found.arms, own, trust)
+    more = "" if configurations is None else f" --configurations {configurations}"
+    _ask_for_trust("run", study, sources, found.arms, own, trust, more)
     return found, own, patterns
 
 
@@ -1196,6 +1197,7 @@ def _ask_for_trust(
     arms: "Sequence[Arm]",
     command: str | None,
     trust: bool,
+    more: str = "",
 ) -> None:
     """Shows what a folder names and somebody else may have written, before it runs."""
     from archtrial.zoo import trust as trusted
@@ -1217,7 +1219,8 @@ def _ask_for_trust(
     raise StudyError(
         "what a study's folder names runs only when it is trusted",
         "\n  ".join(["", *found]).lstrip("\n") if found[1:] else found[0],
-        f"Look at it; then: archtrial {verb} --study {shlex.quote(str(study))} --trust",
+        f"Look at it; then: archtrial {verb} --study {shlex.quote(str(study))}{more}"
+        " --trust",
     )
 
 

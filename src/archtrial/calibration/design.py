@@ -281,6 +281,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
             "Give archtrial run with the same protocol again: it goes on where it"
             " stopped. Or calibrate the protocol's file.",
         )
+    # One that grows is what it was until its test set is opened again.
+    runs = [run for run in runs if run.look <= len(opened)]
     resolved = declared[1]
     metric = metrics.get(resolved["metric"], resolved.get("task"))
     sign = 1 if metric.higher_is_better else -1
