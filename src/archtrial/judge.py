@@ -758,8 +758,15 @@ def _read(
 
 
 def _stratified(protocol: Mapping[str, Any]) -> bool:
-    """Says whether a study drew a Sobol sequence; tables and older studies say nothing."""
-    return bool(protocol.get("sampling") == "sobol")
+    """Says whether a study's configurations fill the space evenly (`space.Design`).
+
+    Tables and older studies say nothing of their draws; where nothing is searched there
+    are seeds alone.
+    """
+    searched = any(
+        _space(arm) for arm in (protocol["baseline"], *protocol["challengers"])
+    )
+    return searched and protocol.get("sampling") == "sobol"
 
 
 def _space(arm: Mapping[str, Any]) -> dict[str, spaces.Dimension]:

@@ -186,7 +186,7 @@ def _at_rung(
         positions={
             name: np.array(
                 [
-                    dimension.position(run.configuration[name])
+                    _place(dimension, run.configuration[name], stratified)
                     for run in searched.values()
                 ]
             )
@@ -195,6 +195,13 @@ def _at_rung(
         },
         stratified=stratified,
     )
+
+
+def _place(dimension: spaces.Dimension, value: spaces.Value, stratified: bool) -> float:
+    """Returns where a value lies in its range; of an even design by its quantile."""
+    if stratified and isinstance(dimension, spaces.Integer):
+        return dimension.quantile(value)
+    return dimension.position(value)
 
 
 # The runs whose scores by example are compared.

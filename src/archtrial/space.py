@@ -139,6 +139,14 @@ class Integer:
             return math.log(number / self.low) / math.log(self.high / self.low)
         return (number - self.low) / (self.high - self.low)
 
+    def quantile(self, value: Value) -> float:
+        """Returns the middle of the quantiles in [0, 1] that have a value."""
+        low, high = self._edges()
+        ends = (float(value) - 0.5, float(value) + 0.5)
+        if self.log:
+            return math.log(ends[0] * ends[1] / low**2) / math.log(high / low) / 2
+        return (sum(ends) / 2 - low) / (high - low)
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
@@ -351,8 +359,8 @@ class Design:
 
     @property
     def stratified(self) -> bool:
-        """Whether configurations fill the space evenly."""
-        return self.sampling == "sobol"
+        """Whether configurations fill the space evenly; runs of one alone are seeds."""
+        return self.sampling == "sobol" and bool(self.names)
 
     def configuration(self, arm: str, index: int) -> dict[str, Value]:
         """Returns configuration `index` of an arm, by name, in the order of the names.

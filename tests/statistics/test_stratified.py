@@ -484,7 +484,7 @@ def test_even_draws_tell_of_efforts_up_to_two_thirds_of_their_number(n):
 @pytest.mark.parametrize(
     ("effort", "modelled", "trials"),
     [(4, True, 8), (10, True, 16), (11, True, 32), (39, True, 64), (39, False, 156),
-     (170, True, 256), (171, True, 684)],
+     (171, True, 512), (682, True, 1024), (683, True, 2732)],
 )  # fmt: skip
 def test_so_many_trials_tell_of_an_effort(effort, modelled, trials):
     assert trials_to_reach(effort, modelled=modelled) == trials

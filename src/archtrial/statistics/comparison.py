@@ -382,10 +382,13 @@ def _even_gain(
     if len(models) == len(parts):
         first, *others = models
         modelled, design = np.sum(first.trials**2, axis=0), first.design
+        boundary = first.boundary
         for other in others:
             modelled = _variance(first.trials, other.trials, paired)
             design = design - other.design
-        modelled = np.maximum(modelled + design**2, _failing(challenger, baseline))
+            boundary = boundary + other.boundary
+        modelled = modelled + design**2 + boundary
+        modelled = np.maximum(modelled, _failing(challenger, baseline))
         # Beyond n / 4 the jackknife of the best of nearly all may be too small.
         variance = np.where(
             freedom >= _SOUND,

@@ -317,10 +317,12 @@ def _combined(
     model = None
     models = [(w, cell.model) for w, cell in chosen if cell.model is not None]
     if len(models) == len(chosen):
-        parts = [w * each.trials for w, each in models]
+        parts = [each.scaled(w) for w, each in models]
+        trials = [each.trials for each in parts]
         model = Influences(
-            np.sum(parts, axis=0) if paired else np.concatenate(parts),
-            np.sum([w * each.design for w, each in models], axis=0),
+            np.sum(trials, axis=0) if paired else np.concatenate(trials),
+            np.sum([each.design for each in parts], axis=0),
+            np.sum([each.boundary for each in parts], axis=0),
         )
     failing = [w**2 * cell.failing for w, cell in chosen if cell.failing is not None]
     return Expectation(

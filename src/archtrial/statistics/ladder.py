@@ -354,7 +354,11 @@ def _combined(
         trials = np.zeros_like(influence)
         for each, weight in zip(models, weights, strict=True):
             trials[: len(each.trials)] += weight * each.trials
-        model = Influences(trials, weighted(weights, [m.design for m in models]))
+        model = Influences(
+            trials,
+            weighted(weights, [m.design for m in models]),
+            weighted(weights**2, [m.boundary for m in models]),
+        )
     failing = [part.failing for part in parts if part.failing is not None]
     falls = np.array([part.fall[0] for part in parts])
     # A sum of scores errs by their weights' sum at most, as if by fewer examples.

@@ -82,14 +82,18 @@ def trials_to_reach(effort: int, *, modelled: bool) -> int:
     return balanced if modelled and balanced <= MOST else 4 * effort
 
 
-def efforts_to_scan(baseline: Reading) -> np.ndarray:
+def efforts_to_scan(baseline: Reading, *, modelled: bool = False) -> np.ndarray:
     """Returns the efforts, up to the furthest, at which the baseline's curve is looked at.
 
     Those of which its scores tell (`Reading.tells`). Of more than a thousand trials,
     efforts a few per cent apart: the limits are those of the next one looked at, on
     the safe side.
+
+    Args:
+        baseline: Its trials.
+        modelled: Whether a model of its space is fitted to the other arm, too.
     """
-    modelled = baseline.places is not None
+    modelled = modelled and baseline.places is not None
     efforts = some_efforts(furthest(len(baseline.score), modelled=modelled))
     told: np.ndarray = efforts[baseline.tells(efforts)]
     return told

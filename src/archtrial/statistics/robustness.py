@@ -4,7 +4,8 @@ A gain may hang on how the search space was declared: with the learning rates a
 decade higher the other arm might have won. So it is estimated again
 
 - on each half of each hyperparameter's range, and for each option of a choice;
-- for the median of where a k-search ends, in place of the mean;
+- for the median of where a k-search ends, in place of the mean, of independent draws
+  (its bootstrap does not see how evenly others lie);
 - against a larger baseline with the challenger's number of parameters.
 
 A part of the space is declared before any score is seen, so the trials that lie in
@@ -158,10 +159,9 @@ def robustness(
     References:
         Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
-    baseline, challenger, *larger = aligned(
-        [baseline, challenger, *(() if matched is None else (matched,))], options or {}
-    )
-    matched = larger[0] if larger else None
+    if matched is not None:
+        matched, _ = aligned([matched, challenger], options or {})
+    baseline, challenger = aligned([baseline, challenger], options or {})
     arms = (baseline, challenger)
     n = min(arm.n for arm in arms)
     if not 1 <= effort <= n // 4:
@@ -199,7 +199,8 @@ def robustness(
             skipped.append(part.name)
         else:
             seen.append(dataclasses.replace(found, part=part))
-    seen.append(study.median(baseline, challenger, everything, effort, whole))
+    if not baseline.stratified:
+        seen.append(study.median(baseline, challenger, everything, effort, whole))
     if matched is not None:
         against = everything
         if paired:
@@ -315,8 +316,9 @@ def _parts(
         ]
         a, b = cells
         together = a is not None and b is not None
-        if together and paired:
-            # The same name with other values is another hyperparameter.
+        if together and paired and not (baseline.stratified and challenger.stratified):
+            # The same name with other values is another hyperparameter. An even design
+            # pairs by quantile, whatever the values.
             together = np.array_equal(
                 baseline.positions[name][:pairs], challenger.positions[name][:pairs]
             )

@@ -11,6 +11,10 @@ other trials by a linear smoother over their places in the space; the prediction
 put in its place, and what that changes is the trial's influence. It holds what no
 neighbour knows: seeds, and roughness. A bad smoother makes it larger, never smaller.
 
+*Divergence* has a boundary that no smoother of scores follows, so it is predicted apart.
+Where all trials are told apart rightly, the boundary still lies anywhere between two of
+them: what one diverged trial more or fewer changes is added.
+
 *The design's own error.* The same smoothers say what the space looks like. D(k) over
 a large even sample of the modelled space, less D(k) over the design's own points in
 it, is how far this very design is off. It moves no estimate; it widens the interval.
@@ -36,9 +40,13 @@ from archtrial.statistics.tuning import plug_in_weights
 
 __all__ = ["MOST", "Influences", "Model", "Places"]
 
-MOST = 256
+MOST = 1024
 """Trials of an arm up to which a model of the space is fitted: its work grows with the
-cube of their number, and above it the plain jackknife is narrow enough."""
+cube of their number."""
+
+_CHOSEN_AMONG = 256
+"""Trials, the first ones, among which the smoother is chosen; of a smoother that is
+chosen already, one system is solved instead of dozens."""
 
 _POINTS = 10
 """Log2 of N."""
@@ -179,14 +187,14 @@ class _Smoothers:
         self._trials, self._unordered = trials, unordered
         self._shapes = _shapes(trials.shape[1])
         self._rows = np.flatnonzero(known)
+        self._first = self._rows[:_CHOSEN_AMONG]
         if len(self._rows) > 2:
-            apart = _apart(trials, trials, unordered)
-            self._kernels = np.stack([_kernel(apart, *each) for each in self._shapes])
-            own = self._kernels[:, self._rows[:, None], self._rows] + _LEVEL
-            noise = np.eye(len(self._rows)) * np.array(_NOISES)[:, None, None]
-            self._inverses = inverse(
-                (own[:, None] + noise).reshape(-1, len(self._rows), len(self._rows))
-            )
+            apart = _apart(trials[self._first], trials[self._first], unordered)
+            own = np.stack([_kernel(apart, *each) for each in self._shapes]) + _LEVEL
+            count = len(self._first)
+            noise = np.eye(count) * np.array(_NOISES)[:, None, None]
+            self._inverses = inverse((own[:, None] + noise).reshape(-1, count, count))
+        self._of_all: dict[int, np.ndarray] = {}
 
     @classmethod
     def of(cls, places: Places, known: np.ndarray) -> "_Smoothers":
@@ -214,20 +222,45 @@ class _Smoothers:
         flat = _Surface(without, np.full(n, level), np.full(len(points), level), least)
         if count < 3:
             return flat
-        solved = product(self._inverses.reshape(-1, count), learnt).reshape(-1, count)
-        missed = solved / np.einsum("bii->bi", self._inverses)
+        first = len(self._first)
+        _, missed = self._solved(self._inverses, learnt[:first])
         errors = np.mean(missed * missed, axis=1)
         best = int(np.argmin(errors))
-        if not errors[best] < least:
+        if not errors[best] < np.mean(off[:first] ** 2):
             return flat
-        smoother, weights = best // len(_NOISES), solved[best]
+        (weights,), (missed,) = self._solved(self._inverse(best)[None], learnt)
+        shape = self._shapes[best // len(_NOISES)]
         level = _LEVEL * float(np.sum(weights))
-        trials = product(self._kernels[smoother][:, self._rows], weights) + level
+
+        def surface(places: np.ndarray) -> np.ndarray:
+            across = _apart(places, self._trials[self._rows], self._unordered)
+            return np.asarray(product(_kernel(across, *shape), weights) + level)
+
+        trials = surface(self._trials)
         without = trials.copy()
-        without[self._rows] = learnt - missed[best]
-        across = _apart(points, self._trials[self._rows], self._unordered)
-        surface = product(_kernel(across, *self._shapes[smoother]), weights) + level
-        return _Surface(without, trials, surface, float(errors[best]))
+        without[self._rows] = learnt - missed
+        variance = float(np.mean(missed * missed))
+        return _Surface(without, trials, surface(points), variance)
+
+    def _solved(
+        self, inverses: np.ndarray, learnt: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (B, n) weights of the trials, and what each misses without itself."""
+        count = len(learnt)
+        weights = product(inverses.reshape(-1, count), learnt).reshape(-1, count)
+        return weights, weights / np.einsum("bii->bi", inverses)
+
+    def _inverse(self, best: int) -> np.ndarray:
+        """Returns the inverse (n, n) of one smoother and noise, of all trials."""
+        if len(self._first) == len(self._rows):
+            return np.asarray(self._inverses[best])
+        if best not in self._of_all:
+            trials = self._trials[self._rows]
+            apart = _apart(trials, trials, self._unordered)
+            own = _kernel(apart, *self._shapes[best // len(_NOISES)]) + _LEVEL
+            own += np.eye(len(trials)) * _NOISES[best % len(_NOISES)]
+            self._of_all[best] = inverse(own[None])[0]
+        return self._of_all[best]
 
 
 @functools.lru_cache(maxsize=4)
@@ -254,6 +287,15 @@ class Influences:
     sum to the squared standard error of all that is not predictable."""
     design: np.ndarray
     """(K,) D(k) over the modelled space, less that over the design's points in it."""
+    boundary: np.ndarray
+    """(K,) the variance that stems from where divergence begins, which lies somewhere
+    between two trials: the larger squared change when one more or one fewer diverges."""
+
+    def scaled(self, weight: float) -> "Influences":
+        """Returns the influences of D(k) times a weight."""
+        return Influences(
+            weight * self.trials, weight * self.design, weight**2 * self.boundary
+        )
 
 
 class Model:
@@ -307,8 +349,31 @@ class Model:
         np.fill_diagonal(scores, ended)
         whole = _ranked(self._validation[None], self._score[None], weights)
         return Influences(
-            whole - _ranked(replaced, scores, weights), self._design_error(efforts)
+            whole - _ranked(replaced, scores, weights),
+            self._design_error(efforts),
+            self._boundary(whole, weights),
         )
+
+    def _boundary(self, whole: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Returns (K,) what one diverged trial more or fewer would change, squared.
+
+        Of those that diverged and of those that did not, the one of which the others
+        tell least is taken. A smoother that tells all of them apart says nothing of
+        where between them the boundary lies.
+        """
+        if self._failing is None:
+            return np.zeros(weights.shape[1])
+        out = self._failing.without
+        more = int(np.argmax(np.where(self._diverged, -np.inf, out)))
+        fewer = int(np.argmin(np.where(self._diverged, out, np.inf)))
+        validation = np.repeat(self._validation[None], 2, axis=0)
+        score = np.repeat(self._score[None], 2, axis=0)
+        validation[0, more] = score[0, more] = self._worst
+        validation[1, fewer] = self._chosen.without[fewer]
+        score[1, fewer] = self._seen.without[fewer]
+        changed = _ranked(validation, score, weights) - whole
+        found: np.ndarray = np.max(changed * changed, axis=0)
+        return found
 
     def _design_error(self, efforts: np.ndarray) -> np.ndarray:
         """Returns (K,) D(k) over the modelled space, less that over the design in it.

@@ -285,7 +285,6 @@ def compare(
             ", ".join(published),
             f"Add the published score of {baseline.name}.",
         )
-    baseline, *challengers = aligned([baseline, *challengers], options or {})
     units = Units(metric, fraction, scored_on)
     if test_size is not None:
         _check_test_size(test_size, units, (baseline, *challengers))
@@ -328,7 +327,11 @@ def compare(
 
     readings = _readings(terms, baseline, challengers)
     found: dict[Estimand, list[_Measured]] = {reading: [] for reading in readings}
-    for challenger in challengers:
+    # Each pair alone, so that no finding depends on which other challengers there are.
+    pairs = [
+        aligned([baseline, challenger], terms.options) for challenger in challengers
+    ]
+    for one, challenger in pairs:
         counts = resample_counts(
             terms.seed,
             baseline.n,
@@ -337,9 +340,7 @@ def compare(
             resamples=terms.resamples,
         )
         for reading in readings:
-            found[reading].append(
-                _measure(terms, baseline, challenger, reading, counts)
-            )
+            found[reading].append(_measure(terms, one, challenger, reading, counts))
     adjusted = {
         reading: holm([measured.p_value for measured in each])
         for reading, each in found.items()
@@ -354,12 +355,12 @@ def compare(
     return [
         _report(
             own[challenger.name],
-            baseline,
+            one,
             challenger,
             {reading: (found[reading][j], adjusted[reading][j]) for reading in found},
             at_equal_compute[j],
         )
-        for j, challenger in enumerate(challengers)
+        for j, (one, challenger) in enumerate(pairs)
     ]
 
 
@@ -497,7 +498,7 @@ def _measure(
     pairs = [same] if equal == same else [same, *known[:1]]
 
     # All that is asked of an arm is asked at once.
-    scanned = efforts_to_scan(everyone)
+    scanned = efforts_to_scan(everyone, modelled=b.places is not None)
     of_b = expectations(b, [[e[1]] for e in pairs], counts[1])
     lists = [[e[0]] for e in pairs]
     if alone:
@@ -771,7 +772,8 @@ def _report(
     # As many trials as tell of an effort that reaches the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
     needs = trials_to_reach(
-        math.ceil(terms.max_multiple / ratio - 1e-9), modelled=baseline.modelled
+        math.ceil(terms.max_multiple / ratio - 1e-9),
+        modelled=baseline.modelled and challenger.modelled,
     )
     needed = needs if matching.catch_up == "unknown" and needs > baseline.n else None
     equal = None
