@@ -36,6 +36,11 @@ NULL: dict[str, dict[str, object]] = {
         "baseline": Landscape(diverging=0.2),
         "challenger": Landscape(diverging=0.5),
     },
+    # Where the boundary lies at no multiple of a power of two, as a half does.
+    "0 against 60 % of draws diverge": {
+        "baseline": Landscape(peak=0.7),
+        "challenger": Landscape(diverging=0.6),
+    },
     "0 against 30 % of seeds fail": {
         "baseline": Landscape(peak=0.55),
         "challenger": Landscape(failing=0.3),
@@ -115,6 +120,9 @@ NULL: dict[str, dict[str, object]] = {
         ),
     },
 }
+
+# Failures so rare that most studies see none: no method knows of what it has not seen.
+RARE = (0.02, 0.05, 0.1)
 
 SAMPLING = ("sobol", "random")
 SIZES = ((16, 4), (32, 4))
@@ -253,6 +261,18 @@ def null_cells() -> Iterator[Cell]:
                     )
 
 
+def rare_cells() -> Iterator[Cell]:
+    """Seeds of one arm that fail so seldom that most studies see none that did."""
+    for sampling, share in itertools.product(SAMPLING, RARE):
+        yield _cell(
+            "rare" if sampling == "random" else "rare-sobol",
+            f"0 against {share:.0%} of seeds fail, n = 16, k = 4",
+            SELDOM,
+            challenger=Landscape(failing=share),
+            sampling=sampling,
+        )
+
+
 def power_cells() -> Iterator[Cell]:
     """Planted gains, between arms whose optima lie a tenth of the range apart."""
     arms = {"baseline": _APART[0], "challenger": _APART[1]}
@@ -333,6 +353,7 @@ def cells() -> list[Cell]:
     """Returns all of them."""
     return [
         *null_cells(),
+        *rare_cells(),
         *power_cells(),
         *confound_cells(),
         *coverage_cells(),
