@@ -1218,7 +1218,7 @@ def _ask_for_trust(
         return
     raise StudyError(
         "what a study's folder names runs only when it is trusted",
-        "\n  ".join(["", *found]).lstrip("\n") if found[1:] else found[0],
+        "\n  ".join(["", *found]) if found[1:] else found[0],
         f"Look at it; then: archtrial {verb} --study {shlex.quote(str(study))}{more}"
         " --trust",
     )

@@ -134,14 +134,21 @@ def grew(protocol: Mapping[str, Any], before: Sequence[str]) -> str:
     )
 
 
-def seen_before(protocol: Mapping[str, Any], folder: Path) -> str:
+def seen_before(protocol: Mapping[str, Any], folder: Path, *, same: bool) -> str:
     """Says of a study that it begins with draws whose outcome is known.
 
     Args:
         protocol: The resolved protocol of the study that has them.
         folder: That study's.
+        same: Whether its arms are the same to the letter.
     """
     n = protocol["configurations"]
+    if not same:
+        return (
+            f"{folder} is the same trial with {n} configurations and the same seed, but"
+            " the text of a file that holds its arms was another one: this study does"
+            " not go on from it."
+        )
     return (
         f"{folder} is the same trial with {n} configurations and the same seed, and its"
         " verdict is known: this one trains runs of it again, and finds nothing that is"
@@ -164,8 +171,8 @@ def _price_of(protocol: Mapping[str, Any]) -> str:
     return (
         f"That is another look, which was not declared, at a level of its own ({each}):"
         f" without any gap one is claimed in up to {numbers.rate(sum(levels))} of such"
-        f" studies, not {numbers.rate(alpha)}. Looks that are declared before a study"
-        f" begins (--looks {','.join(map(str, sizes))}) keep {numbers.rate(alpha)}."
+        f" studies, not {numbers.rate(alpha)}. For the next study: looks that are"
+        f" declared before it begins (--looks {','.join(map(str, sizes))}) keep {numbers.rate(alpha)}."
     )
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "extended",
     "freeze",
     "looks_of",
+    "same_sources",
     "standing",
     "to_go_on_from",
 ]
@@ -104,19 +105,30 @@ def standing(store: Store) -> Begun | None:
     return Begun(store.folder, resolved, times > 0, times >= looks)
 
 
-def alike(resolved: Mapping[str, Any], studies: Path) -> list[Begun]:
+def alike(
+    resolved: Mapping[str, Any], studies: Path, *, whatever_source: bool = False
+) -> list[Begun]:
     """Returns those of a folder of studies that are the same but for size and looks.
 
     Only those whose test set was opened: what they found is known.
+
+    Args:
+        resolved: A trial's protocol.
+        studies: The folder.
+        whatever_source: Whether the text of the files that hold the arms may differ.
     """
     found = []
+    same = _but_for_sources if whatever_source else _but_for_looks
     for file in sorted(studies.glob("*/protocol.json")):
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # not ours to mend; whoever names it is told
-        if isinstance(told, dict) and _but_for_looks(told) == _but_for_looks(resolved):
-            there = begun(file.parent)
+        if isinstance(told, dict) and same(told) == same(resolved):
+            try:
+                there = begun(file.parent)
+            except RecordsError:
+                continue
             if there is not None and there.opened:
                 found.append(there)
     return found
@@ -288,7 +300,8 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
     different = [
         f"  {name}: {old} -> {new}"
         for name, old, new in protocol.differences(held, resolved)
-        if name != "grown"  # which nobody declares
+        # Nobody declares the one, and the other follows from what differs.
+        if name not in ("grown", "notes")
     ]
     return StudyError(
         "a study keeps the protocol that it began with",
@@ -320,6 +333,23 @@ _ANEW = "begin a new study, with another folder after --study and another --seed
 
 def _report(folder: Path) -> str:
     return f"archtrial report {shlex.quote(str(folder))}"
+
+
+def _but_for_sources(resolved: Mapping[str, Any]) -> str:
+    """Returns a protocol's hash without the text of the files that hold its arms."""
+    arms = [resolved.get("baseline"), *(resolved.get("challengers") or ())]
+    bare = [
+        {k: v for k, v in arm.items() if k != "source"}
+        if isinstance(arm, dict)
+        else arm
+        for arm in arms
+    ]
+    return _but_for_looks({**resolved, "baseline": bare[0], "challengers": bare[1:]})
+
+
+def same_sources(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Says whether two such protocols hold the same texts of their arms' files."""
+    return _but_for_looks(one) == _but_for_looks(other)
 
 
 def _but_for_looks(resolved: Mapping[str, Any]) -> str:

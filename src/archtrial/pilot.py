@@ -96,7 +96,10 @@ class Allocation:
         r, more = self.declared_seeds, self.confirm_seeds
         seeds = f"seeds make {self.seeds_share:.0%} of the variance of the gain"
         if more == r:
-            return f"confirm_seeds = {r}: {seeds}, so more of them do not pay"
+            return (
+                f"confirm_seeds = {r}: {seeds}, and more of them would cost more in runs"
+                " than they take off the variance"
+            )
         return (
             f"confirm_seeds = {more} sees a gain of {self.minimum_detectable_effect:.2g}"
             f" where {r} sees {self.declared_effect:.2g}, for {self.more_runs:.0%} more"
@@ -185,6 +188,9 @@ class Forecast:
             "the smallest gain that a study sees (chance 80 %), by its size n",
         ]
         lines += _table(self.sizes)
+        if declared.unbalanced:
+            sizes = ", ".join(map(str, declared.unbalanced))
+            lines += ["", f"{sizes}: no power of two, at which draws are balanced"]
         if self.allocation is not None:
             lines += ["", str(self.allocation)]
         if not declared.looks:

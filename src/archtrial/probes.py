@@ -1,6 +1,6 @@
 """Adaptive tuners that ask how far the baseline can get at all.
 
-They begin with what the random search has seen and go on from there, one trial at a
+They begin with what the search has seen and go on from there, one trial at a
 time. What a tuner proposes is a function of what it has been told and of a seed, and of
 nothing else, so that a study goes on where it stopped without any state of theirs.
 

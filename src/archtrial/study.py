@@ -1,5 +1,6 @@
 """The one loop: plan, search, confirm, open the test set, judge.
 
+import shlex
 import archtrial
 study = archtrial.Study(archtrial.Protocol(
     data="mnist1d", baseline="mlp", challengers=["cnn"]))
@@ -96,16 +97,23 @@ class Study:
         """Returns the study's folder, and what it holds."""
         resolved = self.trial.resolved
         self._seen: list[freezing.Begun] = []
-        if folder is not None:
-            return Path(folder), freezing.begun(folder)
-        own = _STUDIES / protocol.digest(resolved)[:8]
-        if own.exists():
-            return own, freezing.begun(own)
-        alike = freezing.alike(resolved, _STUDIES)
-        begun = freezing.to_go_on_from(resolved, alike)
-        if begun is not None:
-            return begun.folder, begun
-        self._seen = alike
+        self._left: Path | None = None
+        own = (
+            _STUDIES / protocol.digest(resolved)[:8] if folder is None else Path(folder)
+        )
+        there = freezing.begun(own) if folder is not None or own.exists() else None
+        if there is not None or (folder is None and own.exists()):
+            return own, there
+        if folder is None:
+            begun = freezing.to_go_on_from(resolved, freezing.alike(resolved, _STUDIES))
+            if begun is not None:
+                return begun.folder, begun
+        if folder is None and "sampling" not in self.protocol.model_fields_set:
+            plain = {k: v for k, v in resolved.items() if k != "sampling"}
+            before = _STUDIES / protocol.digest(plain)[:8]
+            self._left = before if before.exists() else None
+        for studies in dict.fromkeys((_STUDIES, own.parent)):
+            self._seen += freezing.alike(resolved, studies, whatever_source=True)
         return own, None
 
     def _go_on_from(self, begun: freezing.Begun | None) -> None:
@@ -134,8 +142,19 @@ class Study:
         notes = list(self.resolved["notes"])
         if "grown" in self.resolved:
             notes.append(findings.going_on(self.resolved, self.folder))
+        if self._left is not None:
+            notes.append(
+                f"{self._left} is a study of the same protocol, begun when draws were"
+                f" independent; this one draws a Sobol sequence. To go on with that one:"
+                f" --study {shlex.quote(str(self._left))}."
+            )
         notes += [
-            findings.seen_before(there.resolved, there.folder) for there in self._seen
+            findings.seen_before(
+                there.resolved,
+                there.folder,
+                same=freezing.same_sources(there.resolved, self.trial.resolved),
+            )
+            for there in self._seen
         ]
         return tuple(notes)
 

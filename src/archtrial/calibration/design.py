@@ -38,6 +38,8 @@ _VERDICTS: tuple[Verdict, ...] = (
     "inconclusive",
 )
 
+_DRAWS = {"sobol": "of one Sobol sequence", "random": "drawn independently"}
+
 Both: TypeAlias = Sequence[float]
 """One value for both arms, or the baseline's and the challenger's."""
 
@@ -87,6 +89,8 @@ def design(
     """
     declared = _declared(source)
     notes: list[str] = list(declared.pop("notes", []))
+    if unpaired:
+        declared.pop("sampling", None)  # which is of arms that share their draws
     given: dict[str, Any] = {
         "configurations": configurations,
         "effort": effort,
@@ -435,7 +439,7 @@ class Calibration:
         lines = [
             f"{setting.configurations} configurations of each arm, effort"
             f" {setting.effort}, margin {setting.margin:g},"
-            f" {'paired' if setting.paired else 'unpaired'};"
+            f" {'paired' if setting.paired else 'unpaired'}, {_DRAWS[setting.sampling]};"
             f" {self.rows[0].tally.studies} simulated studies a line.",
             *self.notes,
             "",

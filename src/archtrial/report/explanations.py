@@ -345,7 +345,7 @@ def probes(
     metric: Metric,
     width: int = WIDE,
 ) -> Figure:
-    """Draws how far other tuners bring the baseline, between both random searches.
+    """Draws how far other tuners bring the baseline, between both searches of the study.
 
     Args:
         arms: Each arm's colour.
@@ -363,7 +363,7 @@ def probes(
             arm = comparison[role]
             rows.append(
                 estimated(
-                    f"{shortened(arm, 16)}, random search, {effort}",
+                    f"{shortened(arm, 16)}, the study's search, {effort}",
                     _score(score, metric),
                     arms[arm],
                     score,

@@ -64,8 +64,9 @@ def error_rate(study: Mapping[str, Any]) -> str:
         f"In simulations of such studies ({known['configurations']} {paired}"
         f" configurations, effort {known['effort']}{nearest}), a null effect is called"
         f" \u201carchitecture\u201d in {numbers.rate(known['architecture'])}"
-        f" ({known['studies']:,} studies); in the worst setting one arm is wrongly"
-        f" named the better in {numbers.rate(known['worst'])}"
+        f" ({known['studies']:,} studies); in the worst of"
+        f" {known['settings']} settings one arm is wrongly named the better in"
+        f" {numbers.rate(known['worst'])}"
         f" ({known['worst_setting']})."
     )
 
@@ -345,8 +346,11 @@ def _going_further(protocol: Mapping[str, Any], n: int) -> str:
     made = [*protocol.get("grown", ()), protocol["configurations"]]
     looks = ",".join(map(str, sorted({*(declared or made), n})))
     anew = (
-        f"To do it at the level that was declared: a new study, archtrial run with"
-        f" --looks {looks} --seed {protocol['seed'] + 1} and another --study."
+        f"A new study has the declared level for itself: archtrial run with --looks"
+        f" {looks} in place of a number of configurations, --seed"
+        f" {protocol['seed'] + 1} and another --study. On the same test set it is a"
+        f" second look: in up to {numbers.rate(2 * protocol['alpha'])} of such pairs of"
+        " studies one of both claims a gap that is not there."
     )
     if declared:
         return anew

@@ -410,10 +410,11 @@ def even_settlement(
     # No search, however large, makes up for a small test set.
     if test_variance == 0 or chance(0.0, test_variance, math.inf) >= POWER:
         return Settlement(None, None, None)
-    for times in np.geomspace(1, 1e6, 601):
+    for times in np.geomspace(1, 50, 201):
         if chance(0.0, test_variance / times, math.inf) >= POWER:
             # So many that half the variance is left for the configurations.
             return Settlement(None, None, 2 * float(times))
+    # An estimate so near to the margin, or to 0, is no ground for any number.
     return Settlement(None, None, None)
 
 
