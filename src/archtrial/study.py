@@ -1,6 +1,5 @@
 """The one loop: plan, search, confirm, open the test set, judge.
 
-import shlex
 import archtrial
 study = archtrial.Study(archtrial.Protocol(
     data="mnist1d", baseline="mlp", challengers=["cnn"]))
@@ -12,6 +11,7 @@ study.report("report.html")
 import dataclasses
 import functools
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
