@@ -364,7 +364,7 @@ def _going_further(protocol: Mapping[str, Any], n: int) -> str:
         )
     ]
     return (
-        f"{anew} Or go on from these runs, as a look that was not declared: the same"
+        f"{anew} Or go on from this study, as a look that was not declared: the same"
         f" command with --configurations {n}; without any gap one is claimed in up to"
         f" {numbers.rate(sum(levels))} of such studies."
     )
