@@ -315,3 +315,15 @@ def test_the_largest_whole_number_is_one_of_a_range():
 def test_a_range_made_in_python_is_finite_too(kind):
     with pytest.raises(ProtocolError, match="both ends of a range are finite"):
         kind(1, math.inf)
+
+
+@pytest.mark.parametrize(
+    "dimension", [Integer(1, 3), Integer(1, 8, log=True), Integer(-2, 5)]
+)
+def test_the_quantile_of_a_whole_number_is_the_middle_of_those_that_have_it(dimension):
+    quantiles = (np.arange(100_000) + 0.5) / 100_000
+    drawn = np.array([dimension.value(each) for each in quantiles])
+    for value in range(dimension.low, dimension.high + 1):
+        own = quantiles[drawn == value]
+        middle = (own.min() + own.max()) / 2
+        assert dimension.quantile(value) == pytest.approx(middle, abs=2e-5)

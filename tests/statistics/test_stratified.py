@@ -11,6 +11,7 @@ from scipy.stats import qmc
 from archtrial.statistics import compare, sums
 from archtrial.statistics.comparison import expectation, gain
 from archtrial.statistics.matching import furthest, trials_to_reach
+from archtrial.statistics.robustness import robustness
 from archtrial.statistics.search import Search, aligned
 from archtrial.statistics.stratified import MOST, Model, Places
 from archtrial.statistics.tuning import Ranking, plug_in_weights, rank_weights
@@ -241,6 +242,82 @@ def test_influences_are_those_of_plain_loops(dimensions, n, diverging, unordered
     for j, k in enumerate(EFFORTS):
         expected = picked(space, ended, k) - picked(own, own_ended, k)
         assert design[j] == pytest.approx(expected, abs=1e-8)
+    # One diverged trial more, and one fewer, where the others tell least of it.
+    if stops is None:
+        assert (of.boundary == 0).all()
+        return
+    stopped, ran = np.flatnonzero(reading.diverged), np.flatnonzero(known)
+    more = max(ran, key=lambda i: stops[0][i])
+    fewer = min(stopped, key=lambda i: stops[0][i])
+    for j, k in enumerate(EFFORTS):
+        whole = picked(reading.validation, reading.score, k)
+        changes = []
+        for i, picks, ends in (
+            (more, 0.1, 0.1),
+            (fewer, of_validation[0][fewer], of_score[0][fewer]),
+        ):
+            validation, score = reading.validation.copy(), reading.score.copy()
+            validation[i], score[i] = picks, ends
+            changes.append((picked(validation, score, k) - whole) ** 2)
+        assert of.boundary[j] == pytest.approx(max(changes), abs=1e-8)
+        assert of.boundary[j] > 0
+
+
+def test_where_divergence_begins_is_not_known_to_a_trial():
+    """Boundaries anywhere, not where the sequence lies level: intervals hold."""
+
+    def study(seed, share):
+        runs, stops = (
+            made(seed, 32, design=seed),
+            made(seed + 1000, 32, design=seed, diverging=share, peak=0.9, name="b"),
+        )
+        both = [spaced(arm) for arm in (stops, runs)]
+        return gain(
+            *(expectation(r, [4], np.ones((1, 32), int)) for r in both),
+            alpha=0.05,
+            paired=True,
+        )
+
+    for share in (0.55, 0.7):
+        found = [study(seed, share) for seed in range(60)]
+        truth = np.mean([each.estimate[0] for each in found])
+        covered = [each.low[0] <= truth <= each.high[0] for each in found]
+        assert np.mean(covered) >= 0.93
+
+
+def test_weighted_influences_are_those_of_weighted_scores():
+    reading = spaced(made(7, diverging=0.3))
+    places, out = reading.places, reading.diverged
+    once = Model(places, reading.validation, reading.score, out, 0.1)
+    thrice = Model(places, reading.validation, -3 * reading.score, out, -0.3)
+    of, other = once.influences(EFFORTS).scaled(-3), thrice.influences(EFFORTS)
+    np.testing.assert_allclose(of.trials[~out], other.trials[~out], atol=1e-12)
+    assert (of.boundary >= 0).all()
+
+
+def test_of_many_trials_the_first_choose_the_smoother(monkeypatch):
+    from archtrial.statistics import stratified
+
+    search = made(8, 24)
+    reading = spaced(search)
+    values, places = reading.score, reading.places
+    every, first = np.ones(24, dtype=bool), np.arange(24) < 12
+    monkeypatch.setattr(stratified, "_CHOSEN_AMONG", 12)
+    found = stratified._Smoothers(places.trials, places.unordered, every)
+    surface = found.fit(values, places.points)
+    # The same smoother and noise as those twelve trials choose for themselves.
+    own = stratified._Smoothers(places.trials, places.unordered, first)
+    _, missed = own._solved(own._inverses, values[:12])
+    best = int(np.argmin(np.mean(missed**2, axis=1)))
+    plain = Plain(places, every)
+    kernel, noise = plain.kernels[best // 3], (0.01, 0.1, 1.0)[best % 3]
+    for i in (0, 13, 23):
+        left = [j for j in range(24) if j != i]
+        expected = plain.predicted(kernel, noise, values, left, places.trials[[i]])
+        assert surface.without[i] == pytest.approx(expected[0], abs=1e-8)
+    expected = plain.predicted(kernel, noise, values, range(24), places.points[:5])
+    np.testing.assert_allclose(surface.points[:5], expected, atol=1e-8)
+    assert found._inverse(best) is found._inverse(best)
 
 
 def test_the_standard_error_is_that_of_repeated_studies():
@@ -507,3 +584,31 @@ def test_beyond_a_quarter_of_the_trials_the_larger_error_bar_counts():
     smaller, larger = np.sort([unmodelled, modelled], axis=0)
     np.testing.assert_allclose(found, [*smaller[:2], *larger[2:]])
     assert not np.allclose(smaller, larger)
+
+
+# --- other arms, other parts ---------------------------------------------------------
+
+
+def test_no_finding_depends_on_which_other_challengers_there_are():
+    a, b = made(1), made(2, name="b", optimum=(0.5, 0.6))
+    other = made(3, dimensions=3, name="c")
+    terms = {"effort": 4, "margin": 0.01, "metric": "accuracy", "seed": 1}
+    both, _ = compare(a, [b, other], alpha=0.1, **terms)
+    (alone,) = compare(a, [b], alpha=0.05, **terms)
+    assert (both.effect, both.p_value) == (alone.effect, alone.p_value)
+
+
+def test_an_even_design_pairs_its_halves_by_quantile_and_has_no_median():
+    a, b = made(1), made(2, name="b", peak=0.9)
+    nearly = {name: np.nextafter(x, 1) for name, x in b.positions.items()}
+    b = dataclasses.replace(b, positions=nearly)
+    terms = {
+        "effort": 4, "estimand": "configuration", "margin": 0.01, "seed": 1,
+        "alpha": 0.05, "paired": True,
+    }  # fmt: skip
+    found = robustness(a, b, **terms)
+    names = {f"h{j}, {half} half" for j in (0, 1) for half in ("lower", "upper")}
+    assert {row.name for row in found.rows} == names
+    plain = [dataclasses.replace(each, stratified=False) for each in (a, b)]
+    found = robustness(*plain, **terms)
+    assert "median instead of mean" in {row.name for row in found.rows}
