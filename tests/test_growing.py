@@ -254,7 +254,7 @@ def test_what_it_does_to_the_level_is_said_by_note_warning_and_page(grown):
         assert "--looks 8,16,32" in warning
     page = found.page()
     assert "grew to 32 configurations" in page
-    assert "those after it were not" in page
+    assert "Those after it were not declared" in page
     assert "The looks were declared before" not in page
 
 
@@ -505,7 +505,7 @@ def typed(monkeypatch, capsys, tmp_path):
 
 def test_what_is_typed(typed):
     _, said = typed("run", "t.toml")
-    assert "a new study, archtrial run with --looks 4," in said
+    assert "archtrial run with --looks 4," in said
     (folder,) = Path("studies").iterdir()
     _, said = typed("run", "t.toml", "--configurations", "8")
     assert "note: Goes on from the finished study of 4" in said

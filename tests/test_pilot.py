@@ -230,7 +230,7 @@ def test_no_more_seeds_are_proposed_where_configurations_make_the_spread(monkeyp
     assert found.allocation.confirm_seeds == found.allocation.declared_seeds == 3
     assert found.allocation.more_runs == 0
     assert found.allocation.seeds_share < 0.2
-    assert "do not pay" in str(found)
+    assert "would cost more in runs than they take off" in str(found)
 
 
 def test_independent_draws_are_planned_as_ever(monkeypatch):
