@@ -170,13 +170,13 @@ def grown_looks(
         alpha / 2^i,  i the larger of its place (1 for the first growth) and of the
         doublings from the first look's n to its own, rounded up.
 
-    Each claim is wrong with probability alpha / 2^i at most, so that looks at which
-    claims were made, or could have been, are wrong in their sum of levels at most: .075
-    after one doubling. Each doubling has a level of its own, known beforehand, so
-    that whoever chooses n by what was seen, and goes on for as long as he likes, stays
-    below 2 alpha in all. For looks whose errors are jointly normal it is .064 after one
-    doubling, .071 after two and .077 after four (at the full level each time .083, .113
-    and .170), and .066 where n is chosen by what was seen to claim most likely.
+    At sizes that do not depend on what was seen, each claim is wrong with probability
+    alpha / 2^i at most, so that all looks together are in the sum of their levels at
+    most: .075 after one doubling, and below 2 alpha however often a study doubles. For
+    looks whose errors are jointly normal it is .064 after one doubling, .071 after two
+    and .077 after four (at the full level each time .083, .113 and .170). The bound is
+    not proven where n itself is chosen by what was seen; simulated in the same way, a
+    choice that makes a claim most likely has .066.
 
     Args:
         sizes: n at each look, ascending; the first one's was declared.
