@@ -1168,6 +1168,8 @@ def _goes_on(
         raise StudyError(
             "a study whose arms or trainer were given in Python goes on from Python",
             str(study),
+            f"What it found is shown by archtrial report {shlex.quote(str(study))}; it"
+            " goes on with archtrial.Study(protocol, folder, trainer=...).run().",
         )
     own = declared.pop("command", None)
     patterns: dict[str, Any] = {

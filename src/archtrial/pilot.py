@@ -155,7 +155,8 @@ class Forecast:
         declared = self.protocol
         lines = [
             f"{declared.configurations} configurations of each arm, effort"
-            f" {declared.effort}, {declared.confirm_seeds} fresh seeds: at most"
+            f" {declared.effort}, {numbers.count(declared.confirm_seeds, 'fresh seed')}:"
+            " at most"
             f" {self.declared.runs} runs",
             f"about {numbers.duration(self.declared.seconds)} with"
             f" {numbers.count(self.workers, 'worker')},"

@@ -181,7 +181,7 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
         )
     elif found["lost"]:
         answer = (
-            f"Not everywhere: of {count} other sides, {_quoted(found['lost'])}"
+            f"Not everywhere: of {numbers.count(count, 'other side')}, {_quoted(found['lost'])}"
             f" {'loses' if len(found['lost']) == 1 else 'lose'} the gain; nowhere does"
             " its sign turn."
         )
