@@ -334,6 +334,8 @@ def run(
         declared, command, patterns = begun
     else:
         declared = _declared(protocol, own=command is not None, **options)
+        if study is not None and protocol is None and command is None:
+            _same_data(study, declared)
     _check_price(price)
     # Nobody knows what a command takes of the machine: one at a time.
     crew = workers or (_workers(declared) if command is None else 1)
@@ -1190,6 +1192,22 @@ def _goes_on(
     more = "" if configurations is None else f" --configurations {configurations}"
     _ask_for_trust("run", study, sources, found.arms, own, trust, more)
     return found, own, patterns
+
+
+def _same_data(study: Path, declared: "Protocol") -> None:
+    """Raises StudyError where options are laid over a trial that the folder has not."""
+    from archtrial.records.store import frozen
+
+    begun = frozen(study)
+    held = None if begun is None or begun[2] is None else begun[2].get("data")
+    if held is not None and held != declared.data:
+        place = shlex.quote(str(study))
+        raise StudyError(
+            "a study keeps the data that it began with",
+            f"{study} is about {held}, and these options about {declared.data}",
+            "Give them with the command that it was begun with, or go on by archtrial"
+            f" run --study {place} alone; with --configurations N it grows.",
+        )
 
 
 def _ask_for_trust(
