@@ -713,7 +713,7 @@ def _report(
                 f" by {reading} {elsewhere}"
             )
             verdict = "inconclusive"
-        elif not terms.unsound:
+        else:
             another = (
                 f"By run, the seeds that were picked included, the verdict would be"
                 f" {elsewhere}, which tells of {depends}; fresh seeds decide."
