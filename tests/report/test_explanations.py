@@ -275,8 +275,8 @@ def test_probes_stand_beside_both_random_searches(whole, reaches, message):
     assert figure.get_label() == message
     names = [t.get_text() for t in figure.axes[0].texts if "%" not in t.get_text()]
     assert names == [
-        "cnn, random search, 4 trials",
-        "mlp, random search, 4 trials",
+        "cnn, the study's search, 4 trials",
+        "mlp, the study's search, 4 trials",
         "mlp, TPE, 32 trials",
         "mlp, GP, 32 trials",
     ]
