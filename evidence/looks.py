@@ -19,7 +19,7 @@ import numpy as np
 from journal import RESULTS, SEED, Journal, digest
 from scipy import special
 from scipy.stats import qmc
-from simulations import NULL, SAMPLING, described
+from simulations import NULL, SAMPLING, described, journal
 
 from archtrial.calibration import CHUNK, Landscape, Setting, Tally, Truth, truth
 from archtrial.files import write
@@ -202,15 +202,15 @@ def main() -> None:
     for setting in settings():
         known = truth(setting)
         definition = digest([described(setting), LOOKS, ALPHA])
-        journal = Journal("looks" if setting.sampling == "random" else "looks-sobol")
-        journal.fill(
+        found_in = Journal(journal("looks", setting.sampling))
+        found_in.fill(
             setting.name,
             definition,
             options.studies,
             functools.partial(count, setting, known),
             {"gain": setting.effect},
         )
-        found = journal.found(setting.name, definition)
+        found = found_in.found(setting.name, definition)
         assert found is not None
         tally = found.tally
         false = tally.rate(*(f"verdict {v}" for v in CLAIMS if v != "equivalent"))
@@ -231,8 +231,8 @@ def main() -> None:
             }
         )
         write(RESULTS / "looks.json", json.dumps(rows, indent=1) + "\n")
-    for name in ("looks", "looks-sobol"):
-        Journal(name).compact()
+    for sampling in SAMPLING:
+        Journal(journal("looks", sampling)).compact()
     print(f"looks: {time.perf_counter() - start:.0f} s")
 
 

@@ -240,6 +240,11 @@ class Cell:
         return digest(described(self.setting))
 
 
+def journal(kind: str, sampling: str) -> str:
+    """Returns the journal's name; each way of drawing has its own."""
+    return kind if sampling == "random" else f"{kind}-{sampling}"
+
+
 def _cell(journal: str, name: str, studies: int, **setting: object) -> Cell:
     return Cell(journal, name, Setting(name, **setting), studies)  # type: ignore[arg-type]
 
@@ -251,7 +256,7 @@ def null_cells() -> Iterator[Cell]:
             if (n, k) in (*SIZES, MORE_SIZES[0]) or name in _MORE:
                 for sampling in SAMPLING:
                     yield _cell(
-                        "null" if sampling == "random" else "null-sobol",
+                        journal("null", sampling),
                         f"{name}, n = {n}, k = {k}",
                         OFTEN if (n, k) in SIZES else SELDOM,
                         configurations=n,
@@ -265,7 +270,7 @@ def rare_cells() -> Iterator[Cell]:
     """Seeds of one arm that fail so seldom that most studies see none that did."""
     for sampling, share in itertools.product(SAMPLING, RARE):
         yield _cell(
-            "rare" if sampling == "random" else "rare-sobol",
+            journal("rare", sampling),
             f"0 against {share:.0%} of seeds fail, n = 16, k = 4",
             SELDOM,
             challenger=Landscape(failing=share),
@@ -287,7 +292,7 @@ def power_cells() -> Iterator[Cell]:
                 sampling=sampling,
             )
             yield Cell(
-                "power" if sampling == "random" else "power-sobol",
+                journal("power", sampling),
                 f"{name}, gain {share:g} margins",
                 setting,
                 SELDOM,
@@ -306,7 +311,7 @@ def confound_cells() -> Iterator[Cell]:
         ):
             where = ", optima a tenth apart" if design else ""
             yield _cell(
-                "confound" if sampling == "random" else "confound-sobol",
+                journal("confound", sampling),
                 f"{published}, true gain {gain:g}, n = {n}, k = {k}{where}",
                 SELDOM,
                 configurations=n,
@@ -323,7 +328,7 @@ def coverage_cells() -> Iterator[Cell]:
     """The null cells' surfaces with a gain of 3 points, where the two must differ."""
     for sampling, name in itertools.product(SAMPLING, _MORE):
         yield _cell(
-            "coverage" if sampling == "random" else "coverage-sobol",
+            journal("coverage", sampling),
             f"{name}, gain 0.03, n = 16, k = 4",
             SELDOM,
             effect=0.03,

@@ -105,26 +105,24 @@ def standing(store: Store) -> Begun | None:
     return Begun(store.folder, resolved, times > 0, times >= looks)
 
 
-def alike(
-    resolved: Mapping[str, Any], studies: Path, *, whatever_source: bool = False
-) -> list[Begun]:
+def alike(resolved: Mapping[str, Any], studies: Path) -> list[Begun]:
     """Returns those of a folder of studies that are the same but for size and looks.
 
-    Only those whose test set was opened: what they found is known.
+    Only those whose test set was opened: what they found is known. The text of the
+    files that hold the arms may differ (`same_sources`).
 
     Args:
         resolved: A trial's protocol.
         studies: The folder.
-        whatever_source: Whether the text of the files that hold the arms may differ.
     """
     found = []
-    same = _but_for_sources if whatever_source else _but_for_looks
+    same = _but_for_sources(resolved)
     for file in sorted(studies.glob("*/protocol.json")):
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # not ours to mend; whoever names it is told
-        if isinstance(told, dict) and same(told) == same(resolved):
+        if isinstance(told, dict) and _but_for_sources(told) == same:
             try:
                 there = begun(file.parent)
             except RecordsError:

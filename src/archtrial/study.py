@@ -98,22 +98,27 @@ class Study:
         resolved = self.trial.resolved
         self._seen: list[freezing.Begun] = []
         self._left: Path | None = None
-        own = (
-            _STUDIES / protocol.digest(resolved)[:8] if folder is None else Path(folder)
+        named = folder is not None
+        short = protocol.digest(resolved)[:8]
+        own = _STUDIES / short if folder is None else Path(folder)
+        begun = freezing.begun(own)
+        if begun is not None or (own.exists() and not named):
+            return own, begun
+        for studies in dict.fromkeys((_STUDIES, own.parent)):
+            self._seen += freezing.alike(resolved, studies)
+        if named:
+            return own, None
+        begun = freezing.to_go_on_from(
+            resolved,
+            [x for x in self._seen if freezing.same_sources(x.resolved, resolved)],
         )
-        there = freezing.begun(own) if folder is not None or own.exists() else None
-        if there is not None or (folder is None and own.exists()):
-            return own, there
-        if folder is None:
-            begun = freezing.to_go_on_from(resolved, freezing.alike(resolved, _STUDIES))
-            if begun is not None:
-                return begun.folder, begun
-        if folder is None and "sampling" not in self.protocol.model_fields_set:
+        if begun is not None:
+            self._seen = []
+            return begun.folder, begun
+        if "sampling" not in self.protocol.model_fields_set:
             plain = {k: v for k, v in resolved.items() if k != "sampling"}
             before = _STUDIES / protocol.digest(plain)[:8]
             self._left = before if before.exists() else None
-        for studies in dict.fromkeys((_STUDIES, own.parent)):
-            self._seen += freezing.alike(resolved, studies, whatever_source=True)
         return own, None
 
     def _go_on_from(self, begun: freezing.Begun | None) -> None:

@@ -28,8 +28,8 @@ def published_error(
         "configurations", "effort" and "paired" of the nearest size that was
         simulated; "settings" and "studies" there, all of a true gain of 0;
         "architecture" and "baseline", the shares that were called so; and "worst",
-        "worst_setting", the larger of the two where it was largest. None where no size is near: n within
-        a factor of 2, and k too.
+        "worst_setting", the larger of the two where it was largest. None where no
+        size is near: n within a factor of 2, and k too.
     """
 
     def doublings(size: Mapping[str, Any]) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from archtrial.randomness import generator
 from archtrial.randomness import seed as seed_of
 from archtrial.statistics import Comparison, Estimand, Estimate, Search, decide
 from archtrial.statistics.matching import furthest
+from archtrial.statistics.stratified import in_cells
 from archtrial.statistics.tuning import Ranking
 
 __all__ = [
@@ -108,12 +109,7 @@ class Landscape:
 
     def places(self, positions: np.ndarray) -> np.ndarray:
         """Returns (..., D) where trials lie, each option in the middle of its share."""
-        found: np.ndarray = positions[..., : len(self.optimum)].copy()
-        for column, count in enumerate(self.choices):
-            if count:
-                cell = np.minimum((found[..., column] * count).astype(int), count - 1)
-                found[..., column] = (cell + 0.5) / count
-        return found
+        return in_cells(positions[..., : len(self.optimum)], self.choices)
 
     def _lost(self, places: np.ndarray, optimum: tuple[float, ...]) -> np.ndarray:
         apart = places - np.array(optimum)

@@ -38,7 +38,7 @@ from archtrial.randomness import generator
 from archtrial.statistics.sums import inverse, product
 from archtrial.statistics.tuning import plug_in_weights
 
-__all__ = ["MOST", "Influences", "Model", "Places"]
+__all__ = ["MOST", "Influences", "Model", "Places", "in_cells"]
 
 MOST = 1024
 """Trials of an arm up to which a model of the space is fitted: its work grows with the
@@ -96,11 +96,7 @@ class Places:
             options: (D,) how many options a choice has; 0 for a range.
             unordered: (D,) whether they have no order.
         """
-        points = _points(coordinates)[:, list(columns)]
-        for column, count in enumerate(options):
-            if count:
-                cell = np.minimum((points[:, column] * count).astype(int), count - 1)
-                points[:, column] = (cell + 0.5) / count
+        points = in_cells(_points(coordinates)[:, list(columns)], options)
         return cls(trials, points, np.asarray(unordered, dtype=bool))
 
     def take(self, trials: np.ndarray) -> "Places":
@@ -111,6 +107,21 @@ class Places:
         """Returns the same trials in a part of the space: low <= position < high."""
         inside = (self.points[:, column] >= low) & (self.points[:, column] < high)
         return dataclasses.replace(self, points=self.points[inside])
+
+
+def in_cells(positions: np.ndarray, options: Sequence[int]) -> np.ndarray:
+    """Returns positions with each choice's in the middle of its option's share.
+
+    Args:
+        positions: (..., D) in [0, 1].
+        options: (D,) how many options a choice has; 0 for a range. May be shorter.
+    """
+    found = positions.copy()
+    for column, count in enumerate(options):
+        if count:
+            cell = np.minimum((found[..., column] * count).astype(int), count - 1)
+            found[..., column] = (cell + 0.5) / count
+    return found
 
 
 @functools.lru_cache(maxsize=16)
