@@ -18,12 +18,43 @@ from archtrial.testing import KnownTruth, Surface
 GOLDEN = Path(__file__).with_name("golden")
 
 
+# The numbers of old stores stay; the sentence that tells of them reads another way since
+# 0.3.0.
+OPEN = (
+    "Undecided. The answer depends on seed failure: by configuration the verdict is"
+    " baseline, by run inconclusive. odd looks {} points worse; anything from {} to {}"
+    " worse fits these runs."
+)
+TOLD_ANEW = {
+    "0.1.0": [
+        "Yes, the architecture matters. After 4 tries each, tweak reaches 81.2 %, plain"
+        " 78.1 %: 3.1 percentage points more (2.1 to 4.1). The best of all 16 plain"
+        " settings reaches 78.8 %, so tuning this far did not help; 64 settings would"
+        " test 4 times tweak's effort.",
+        OPEN.format(26.5, 5.9, 47.1),
+    ],
+    "0.2.0": [
+        "Yes, the architecture matters. After 4 tries each, tweak reaches 81.2 %, plain"
+        " 76.1 %: 5.1 percentage points more (4.1 to 6.1). The best of all 16 plain"
+        " settings reaches 76.8 %, so tuning this far did not help; 64 settings would"
+        " test 4 times tweak's effort. Training plain up to 2 times as long does not"
+        " bring it there.",
+        OPEN.format(24.5, 3.9, 45.1),
+    ],
+}
+
+
 @pytest.mark.parametrize("release", sorted(p.name for p in GOLDEN.iterdir()))
 def test_an_old_store_gives_its_verdict(tmp_path, release):
     shutil.copytree(GOLDEN / release, tmp_path / "study")
     judgement = judge_study(tmp_path / "study")
     expected = json.loads((GOLDEN / release / "verdict.json").read_text())
-    assert_within(expected, judgement.verdict.to_dict())
+    found = judgement.verdict.to_dict()
+    assert_within(expected, found)
+    said = [
+        compared["sentence"].replace("\u00a0", " ") for compared in found["comparisons"]
+    ]
+    assert said == TOLD_ANEW[release]
     assert judgement.page()
 
 
@@ -55,6 +86,8 @@ def assert_within(old, new, place=""):
             if row["part"] in few:
                 assert row["standing"] == "lost", place
                 row["standing"] = "too few"
+    if place.endswith(".sentence"):
+        return  # see TOLD_ANEW
     if isinstance(old, dict):
         for key in old.keys() - {"schema"}:
             assert_within(old[key], new[key], f"{place}.{key}")

@@ -17,7 +17,7 @@ ROOT = Path(archtrial.__file__).parent
 # In the order of ARCHITECTURE.md: a room imports only from rooms above it.
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
-    "statistics", "report", "searches", "calibration", "findings", "judge",
+    "statistics", "words", "report", "searches", "calibration", "findings", "judge",
     "data", "zoo", "equivalents", "training", "execution",
     "trainers", "trial", "tuned", "probes", "study", "pilot", "experiments", "cli",
     "testing",

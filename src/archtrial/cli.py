@@ -910,7 +910,7 @@ def relax(
 
 def _show_forecast(forecast: "Mapping[str, Mapping[Any, float]]") -> None:
     """Prints how many trainings an experiment has, and what they cost."""
-    from archtrial.report import numbers
+    from archtrial.words import numbers
 
     for kind, trainings in forecast["trainings"].items():
         flops = numbers.flops(forecast["flops"][kind])

@@ -19,8 +19,8 @@ from archtrial import space as spaces
 from archtrial.calibration import published_error
 from archtrial.freezing import looks_of
 from archtrial.records.table import Run
-from archtrial.report import numbers
 from archtrial.statistics import Comparison, Estimand, Estimate, Search
+from archtrial.words import numbers
 
 __all__ = ["ceilings", "going_on", "grew", "of_study", "options", "seen_before"]
 

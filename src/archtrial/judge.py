@@ -30,7 +30,7 @@ from archtrial.report import Evidence, figures, page
 from archtrial.statistics import soundness
 from archtrial.statistics.learning import Rise
 from archtrial.statistics.verdict import Copies
-from archtrial.statistics.wording import Units
+from archtrial.words import verdict as words
 
 __all__ = [
     "Judgement",
@@ -168,7 +168,7 @@ def judge_study(
         if not declared or not opened:
             raise unfinished
         # One that grows is what it was until its test set is opened again.
-        _, resolved, _ = declared[: len(opened)][-1]
+        _, resolved, given = declared[: len(opened)][-1]
         runs = store.runs()
         beforehand = [] if store.checked else [UNCHECKED]
     if len(declared) > len(opened):
@@ -196,9 +196,23 @@ def judge_study(
         judgement,
         beforehand=tuple(beforehand),
         evidence=dataclasses.replace(
-            judgement.evidence, notes=[*judgement.evidence.notes, *said]
+            judgement.evidence,
+            notes=[*judgement.evidence.notes, *said],
+            going_on=_going_on(Path(folder), resolved, given),
         ),
     )
+
+
+def _going_on(
+    folder: Path, resolved: Mapping[str, Any], given: Mapping[str, Any] | None
+) -> str:
+    """Returns the command that goes on with a study; "" where its parts are Python's."""
+    own = None if given is None else given.get("command")
+    if given is None or resolved.get("trainer") not in ("archtrial", own):
+        return ""
+    # Its own command was run here before, and would be asked about again.
+    trust = "" if own is None else " --trust"
+    return f"archtrial run --study {shlex.quote(str(folder))}{trust}"
 
 
 UNCHECKED = (
@@ -556,21 +570,24 @@ def assess(
     compared = {**protocol, "margin": margin}
     looked: Sequence[_Looked] = ()
     common: Sequence[Run] = runs
-    comparisons: Sequence[statistics.Comparison]
+    found: Sequence[statistics.Comparison]
     if looking:
         looked = _looks(runs, compared, constant)
         # What is said of all arms together is said of what all of them have.
         common, then = at_look(runs, compared, _shortest(runs, compared))
         reading = _read(common, then, constant=constant, comparing=False)
-        last = {found.challenger: found for each in looked for found in each.found}
-        comparisons = [last[name] for name in names[1:]]
-        if "grown" in protocol:
-            comparisons = [_beware_of_growth(c, protocol, looked) for c in comparisons]
+        last = {each.challenger: each for one in looked for each in one.found}
+        found = [last[name] for name in names[1:]]
     else:
         reading = _read(runs, compared, constant=constant, paired=paired)
-        comparisons = reading.comparisons
+        found = reading.comparisons
     rises = _rises(common, protocol, sign)
-    comparisons = [_beware_of_training(found, rises, protocol) for found in comparisons]
+    unfinished = [_unfinished(each, rises) for each in found]
+    # What longer training may undo is no strong finding.
+    found = [
+        dataclasses.replace(each, strong=False) if arms_learning else each
+        for each, arms_learning in zip(found, unfinished, strict=True)
+    ]
     worst = reading.arrays[0].worst
     notes = [*protocol["notes"], *reading.notes]
     if "grown" in protocol:
@@ -585,6 +602,29 @@ def assess(
             )
             + " and one standard deviation over seeds."
         )
+    summaries = [_summary(runs, name, sign, worst) for name in names]
+    in_digits = words.digits([each.to_dict() for each in found], metric)
+    comparisons = [
+        _told(
+            each,
+            protocol,
+            summaries,
+            in_digits,
+            # In the order of a page: what may undo the verdict stands first.
+            before=[
+                *(
+                    words.still_learning(
+                        arm, rises[arm].last, metric, _longer(protocol, _rung(each))
+                    )
+                    for arm in learning
+                ),
+                *_of_growth(each, protocol, looked),
+            ],
+            after=_of_edges(each, reading.crowded),
+            learning=learning,
+        )
+        for each, learning in zip(found, unfinished, strict=True)
+    ]
     document = {
         "schema": 2,
         "study": {
@@ -600,7 +640,7 @@ def assess(
             "configurations": protocol["configurations"],
             "steps": protocol.get("steps"),
             "flops": sum(run.flops for run in runs),
-            "arms": [_summary(runs, name, sign, worst) for name in names],
+            "arms": summaries,
             "notes": notes,
             **({"looks": [each.to_dict() for each in looked]} if looked else {}),
             **findings.of_study(
@@ -611,7 +651,7 @@ def assess(
                 sign=sign,
                 estimand=reading.estimand,
                 paired=paired,
-                comparison=comparisons[0],
+                comparison=found[0],
             ),
             "ceilings": findings.ceilings(
                 reading.arrays,
@@ -622,7 +662,7 @@ def assess(
             if ceilings
             else None,
         },
-        "comparisons": [found.to_dict() for found in comparisons],
+        "comparisons": comparisons,
     }
     return Judgement(
         Verdict(document),
@@ -666,6 +706,9 @@ class _Reading:
     estimand: statistics.Estimand
     comparisons: Sequence[statistics.Comparison]
     notes: Sequence[str]
+    crowded: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """By arm, the edges at which its best configurations pile up, a clause each, where
+    nobody declared a space: they are only those of what was tried."""
 
 
 def _read(
@@ -749,12 +792,11 @@ def _read(
         test_size=protocol.get("test_size"),
         elsewhere=elsewhere and any(declared.values()) and arrays[0].n <= MANY,
         matched=_matched(runs, protocol, sign, worst),
-        causes={arm["name"]: _cause(arms[0], arm) for arm in arms[1:]},
         options=findings.options(declared),
     )
-    if inferred:
-        comparisons = [_beware_of_edges(found, crowded) for found in comparisons]
-    return _Reading(arrays, edges, estimand, comparisons, notes)
+    return _Reading(
+        arrays, edges, estimand, comparisons, notes, crowded if inferred else {}
+    )
 
 
 def _stratified(protocol: Mapping[str, Any]) -> bool:
@@ -970,33 +1012,70 @@ def _said(looked: _Looked) -> str:
     return " and ".join(dict.fromkeys(verdicts))
 
 
-def _beware_of_growth(
+def _of_growth(
     found: statistics.Comparison,
     protocol: Mapping[str, Any],
     looked: Sequence[_Looked],
-) -> statistics.Comparison:
-    """Returns a comparison with a warning of the looks that were made before it."""
+) -> list[str]:
+    """Returns a warning of the looks that were made before, where a study grew."""
+    if "grown" not in protocol:
+        return []
     before = [
         each.verdict
         for look in looked[:-1]
         for each in look.found
         if each.challenger == found.challenger
     ]
-    warning = findings.grew(protocol, before)
-    return dataclasses.replace(found, warnings=(warning, *found.warnings))
+    return [findings.grew(protocol, before)]
 
 
-def _beware_of_edges(
+def _of_edges(
     found: statistics.Comparison, crowded: Mapping[str, Sequence[str]]
-) -> statistics.Comparison:
-    """Returns a comparison with a warning for each edge that its arms crowd at."""
-    warnings = [
+) -> list[str]:
+    """Returns a warning for each edge that the arms of a comparison crowd at."""
+    return [
         f"{clause[0].upper()}{clause[1:]} of what was tried: beyond it may lie better"
         " ones."
         for arm in (found.baseline, found.challenger)
         for clause in crowded.get(arm, ())
     ]
-    return dataclasses.replace(found, warnings=(*found.warnings, *warnings))
+
+
+def _told(
+    found: statistics.Comparison,
+    protocol: Mapping[str, Any],
+    summaries: Sequence[Mapping[str, Any]],
+    metric: Any,
+    *,
+    before: Sequence[str],
+    after: Sequence[str],
+    learning: Sequence[str],
+) -> dict[str, Any]:
+    """Returns a comparison as the document has it: its numbers, in words as well."""
+    arms = {
+        arm["name"]: arm for arm in (protocol["baseline"], *protocol["challengers"])
+    }
+    by_arm = {summary["name"]: summary for summary in summaries}
+    best = by_arm[found.baseline]["tuned"]
+    numbers = found.to_dict()
+    sentence = words.sentence(
+        numbers,
+        metric=metric,
+        cause=_cause(arms[found.baseline], arms[found.challenger]),
+        max_multiple=protocol["max_multiple"],
+        best=None if best is None else best["estimate"],
+        parameters={name: arm["parameters"] for name, arm in by_arm.items()},
+        learning=learning,
+        steps=protocol.get("steps"),
+    )
+    warnings = [words.warning(caution, metric) for caution in found.cautions]
+    said: dict[str, Any] = {}
+    for name, value in numbers.items():
+        said[name] = value
+        if name == "reason":
+            # Where a reader of the document looks for it: beside the verdict.
+            said["sentence"] = sentence
+    return {**said, "warnings": [*before, *warnings, *after]}
 
 
 def _nothing_known(
@@ -1106,56 +1185,34 @@ def _rises(
     return found
 
 
-def _beware_of_training(
-    found: statistics.Comparison,
-    rises: Mapping[str, Rise],
-    protocol: Mapping[str, Any],
-) -> statistics.Comparison:
-    """Returns a comparison with a warning where longer training may turn it.
+def _unfinished(found: statistics.Comparison, rises: Mapping[str, Rise]) -> list[str]:
+    """Returns the arms whose longer training may turn a verdict.
 
     The arm behind could make up for the gap, if its curve goes on as it rose before
     the learning rate fell; or, where none is ahead, one of them has hardly begun. A
     ladder answers that better than any curve, unless it leaves it open.
     """
     if found.effect is None:
-        return found
-    rung = 1
-    if found.ladder is not None:
-        if found.ladder["reaches"] != "unknown":
-            return found
-        rung = found.ladder["longest"]
+        return []
+    if found.ladder is not None and found.ladder["reaches"] != "unknown":
+        return []
     if found.verdict in ("architecture", "baseline", "tuning"):
         gap = abs(found.effect.estimate) - found.margin
         behind = [found.baseline if found.effect.estimate > 0 else found.challenger]
     elif found.verdict in ("equivalent", "inconclusive"):
         gap, behind = math.inf, [found.baseline, found.challenger]
     else:
-        return found
-    units = Units(found.metric, bool(_metric(protocol).bounded), found.scored_on)
-    unfinished = [
+        return []
+    return [
         arm
         for arm in behind
         if arm in rises and rises[arm].further(found.margin) >= gap
     ]
-    if not unfinished:
-        return found
-    warnings = [
-        f"{arm} was still learning: while the learning rate was high, the last doubling"
-        f" of its training brought {units.size(rises[arm].last)} of validation score."
-        f" A flat end of its curve comes from the schedule. {_longer(protocol, rung)}."
-        for arm in unfinished
-    ]
-    steps = protocol.get("steps")
-    after = f" after {steps:,} steps" if steps else ""
-    return dataclasses.replace(
-        found,
-        # What longer training may undo is no strong finding.
-        strong=False,
-        sentence=f"{found.sentence} That is how they stand{after}:"
-        f" {' and '.join(unfinished)} {'was' if len(unfinished) == 1 else 'were'} still"
-        " learning.",
-        warnings=(*warnings, *found.warnings),
-    )
+
+
+def _rung(found: statistics.Comparison) -> int:
+    """Returns the longest training that was tried."""
+    return 1 if found.ladder is None else int(found.ladder["longest"])
 
 
 def _copies(
@@ -1181,7 +1238,10 @@ def _copies(
         moves[arm["name"]] = soundness.copies_move(
             count, known["of"], gains, fraction=fraction
         )
-    return Copies(count, known["of"], moves)
+    copies = Copies(count, known["of"], moves)
+    metric = _metric(protocol)
+    reasons = {name: words.copied(copies, name, metric) for name in moves}
+    return dataclasses.replace(copies, reasons=reasons)
 
 
 def _cause(baseline: Mapping[str, Any], challenger: Mapping[str, Any]) -> str:

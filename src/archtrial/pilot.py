@@ -21,11 +21,11 @@ from archtrial.execution import Crew
 from archtrial.freezing import expect
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
-from archtrial.report import numbers
 from archtrial.statistics import EvenError
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.statistics.planning import MOST_SEEDS
 from archtrial.trainers import Finished, Item, Loops
+from archtrial.words import numbers
 
 __all__ = ["Allocation", "Forecast", "Seen", "Size", "fit", "plan"]
 

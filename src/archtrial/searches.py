@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from archtrial import space as spaces
 from archtrial import statistics
@@ -20,6 +19,7 @@ from archtrial.protocol import Recipe
 from archtrial.records.table import Run
 from archtrial.statistics import learning
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
+from archtrial.statistics.simultaneous import mean
 from archtrial.statistics.soundness import Tuned, equal_over_seeds
 
 __all__ = [
@@ -393,16 +393,13 @@ def default_margin(runs: Sequence[Run], metric: Any, constant: float | None) -> 
     for run in runs:
         if run.stage in ("confirm", "winner") and math.isfinite(run.validation):
             groups.setdefault((run.arm, run.pair), []).append(run.validation)
-    spread = statistics.seed_spread(list(groups.values()))
-    half_a_point = 0.005
+    usual = None
     if not (metric.bounded or metric.name == "r2"):
-        size = constant
-        if size is None:
+        usual = constant
+        if usual is None:
             known = [r.validation for r in runs if math.isfinite(r.validation)]
-            size = float(np.median(np.abs(known))) if known else 1.0
-        half_a_point *= abs(size) or 1.0
-    # Two digits: the margin is a convention, and so it should look.
-    return float(f"{max(half_a_point, spread):.2g}")
+            usual = float(np.median(np.abs(known))) if known else 1.0
+    return statistics.default_margin(list(groups.values()), usual)
 
 
 def edges_reached(
@@ -462,17 +459,11 @@ def over_seeds(runs: Sequence[Run], worst: float) -> dict[str, Any] | None:
     scores = [score if math.isfinite(score) else worst for score in seen]
     if not scores:
         return None
-    mean = float(np.mean(scores))
-    if len(scores) < 2:
-        return {"estimate": mean, "low": None, "high": None, "seeds": 1}
-    reach = float(
-        special.stdtrit(len(scores) - 1, 0.975)
-        * np.std(scores, ddof=1)
-        / math.sqrt(len(scores))
-    )
+    found = mean(np.array(scores), 0.05)
+    known = len(scores) > 1
     return {
-        "estimate": mean,
-        "low": mean - reach,
-        "high": mean + reach,
+        "estimate": found.estimate,
+        "low": found.low if known else None,
+        "high": found.high if known else None,
         "seeds": len(scores),
     }

@@ -57,6 +57,7 @@ def test_a_page_shows_what_it_was_given_in_order():
         "The small net mimics the large one.",
         "It needs no labels.",
         "Warnings Beware.",
+        "What the words mean Mimic A net that learns from another.",
         "Gap 0.3 points of accuracy",
         "Taller is taller",
         "Each point is a net.",
@@ -66,7 +67,6 @@ def test_a_page_shows_what_it_was_given_in_order():
         "By size size gap 1 \u2013 n",
         "Exploratory.",
         "Notes By the way.",
-        "Mimic A net that learns from another.",
         "How to cite Cite me.",
         '{ "kind": "mimic" }',
     ]

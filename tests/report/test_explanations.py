@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def published(gap, tuning, architecture, luck):
             Score(),
             "What the published gap is made of",
         ),
-        ((0.3, 0.24, 0.0, 0.06), RMSE, "Of a published gap of 0.3, 0.24 is tuning"),
+        ((0.3, 0.24, 0.0, 0.06), RMSE, "Of a published gap of .3, .24 is tuning"),
     ],
 )
 def test_the_waterfall_names_the_largest_part(parts, metric, message):
@@ -171,7 +172,7 @@ def sides(**standings):
     [
         (
             {"a": "holds", "b": "holds"},
-            "From all 2 other sides the answer is the same",
+            "All 2 sensitivity analyses give the same answer",
         ),
         (
             {"a": "lost", "b": "holds"},
@@ -239,12 +240,12 @@ def test_shares_are_ordered_and_named_in_the_title():
     names = [t.get_text() for t in figure.axes[0].texts if "%" not in t.get_text()]
     assert names == ["hyperparameters", "architecture", "interaction of both", "seed"]
     assert figure.get_label() == (
-        "55% of the spread of scores comes from the hyperparameters, 31% from the"
+        "55\u00a0% of the spread of scores comes from the hyperparameters, 31\u00a0% from the"
         " architecture"
     )
     first = ATTRIBUTION["shares"] | {"architecture": estimate(0.8, 0.7, 0.9)}
     assert explanations.shares(first).get_label() == (
-        "80% of the spread of scores comes from the architecture"
+        "80\u00a0% of the spread of scores comes from the architecture"
     )
 
 
@@ -282,14 +283,18 @@ def test_probes_stand_beside_both_random_searches(whole, reaches, message):
     ]
 
 
-def test_a_phone_has_the_estimate_alone(whole):
+@pytest.mark.parametrize("name", ["robustness", "waterfall", "effects", "factorial"])
+def test_a_phone_has_every_interval(whole, name):
     words = {}
     for width in (figures.WIDE, figures.NARROW):
-        figure = figures.draw("robustness", whole, width)
-        words[width] = [text.get_text() for text in figure.axes[0].texts]
-    assert "+24.1 (+20.3 to +27.9)" in words[figures.WIDE]
-    assert "+24.1" in words[figures.NARROW]
-    assert not any("(" in text for text in words[figures.NARROW])
+        figure = figures.draw(name, whole, width)
+        texts = figure.axes[0].texts
+        words[width] = [t.get_text() for t in texts if "(" in t.get_text()]
+        figure.draw_without_rendering()
+        boxes = [t.get_window_extent() for t in texts if t.get_text()]
+        assert all(not a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert words[figures.NARROW]
+    assert words[figures.NARROW] == words[figures.WIDE]
 
 
 def test_long_names_stay_beside_their_rows():

@@ -186,7 +186,7 @@ def gains_of(*intervals):
     [
         (
             [(-0.1, -0.05), (0.01, 0.03), (-0.01, 0.02)],
-            "The eFCN gains most when relaxed after 10 steps: 2.00 points over the CNN",
+            "The eFCN gains most when relaxed after 10 steps: 2.0 points over the CNN",
             "Relaxed after 10 steps, the eFCN beats the CNN by more than the margin",
         ),
         (
@@ -201,7 +201,7 @@ def gains_of(*intervals):
         ),
         (
             [(-0.1, -0.05), (-0.01, 0.02)],
-            "The eFCN gains most when relaxed after 10 steps: 0.5 points over the CNN,"
+            "The eFCN gains most when relaxed after 10 steps: .5 points over the CNN,"
             " which chance may have made",
             "Relaxed after 1 step, the eFCN falls short of the CNN",
         ),
@@ -212,7 +212,7 @@ def gains_of(*intervals):
         ),
         (
             [(0.01, 0.03)],
-            "The eFCN relaxed after 1 step ends 2.00 points above the CNN",
+            "The eFCN relaxed after 1 step ends 2.0 points above the CNN",
             "Relaxed after 1 step, the eFCN beats the CNN by more than the margin",
         ),
     ],
@@ -251,26 +251,26 @@ def test_a_gain_that_was_not_estimated_is_in_no_title():
     [
         (
             {0: 0.16, 12: 0.05, 93: 0.0016},
-            "The later it is relaxed, the less it leaves the convolutional subspace: 16%"
-            " of the norm is off-local when relaxed before the first step, 0.16% after 93"
+            "The later it is relaxed, the less it leaves the convolutional subspace: 16\u00a0%"
+            " of the norm is off-local when relaxed before the first step, .16\u00a0% after 93"
             " steps",
         ),
         (
             {0: 0.01, 12: 0.02, 93: 0.3},
-            "The later it is relaxed, the more it leaves the convolutional subspace: 1.0%"
-            " of the norm is off-local when relaxed before the first step, 30% after 93"
+            "The later it is relaxed, the more it leaves the convolutional subspace: 1\u00a0%"
+            " of the norm is off-local when relaxed before the first step, 30\u00a0% after 93"
             " steps",
         ),
         # Neither up nor down.
         (
             {0: 0.01, 12: 0.5, 93: 0.02},
-            "1.0% of the norm is off-local when relaxed before the first step, 2.0% after"
+            "1\u00a0% of the norm is off-local when relaxed before the first step, 2\u00a0% after"
             " 93 steps",
         ),
         # Not clear of chance.
         (
             {0: 0.05, 12: 0.051, 93: 0.052},
-            "5.0% of the norm is off-local when relaxed before the first step, 5.2% after"
+            "5\u00a0% of the norm is off-local when relaxed before the first step, 5.2\u00a0% after"
             " 93 steps",
         ),
     ],
@@ -290,8 +290,8 @@ def test_the_title_says_how_far_it_leaves(shares, message):
 def test_a_locally_connected_network_only_unties():
     document = changed("deviation", est([0.0, 0.0]))
     message = label("deviation", document)
-    assert "16%" not in message
-    assert "6.4% of the norm is no longer tied when relaxed" in message
+    assert "16\u00a0%" not in message
+    assert "6.4\u00a0% of the norm is no longer tied when relaxed" in message
     for entry in document["times"]:
         entry["untied"] = est([0.0, 0.0])
     assert (
@@ -318,7 +318,7 @@ def test_an_amount_of_zero_keeps_a_place_on_a_logarithmic_axis():
         )
     )
     assert ticks["0"] == y[2]
-    assert ticks["10%"] == pytest.approx(math.log10(0.1))
+    assert ticks["10\u00a0%"] == pytest.approx(math.log10(0.1))
 
 
 def test_the_title_says_what_the_off_local_weights_are_worth():
@@ -353,7 +353,7 @@ def test_the_title_says_how_high_the_loss_rises_between():
 
     flat = changed("path", line(0.5, 0.45, 0.4))
     assert label("path", flat) == (
-        "On the straight line from the CNN to the eFCN the loss rises by no more than 2%"
+        "On the straight line from the CNN to the eFCN the loss rises by no more than 2\u00a0%"
     )
     high = changed("path", lambda time: line(0.5, 0.6 + time / 100, 0.4))
     assert label("path", high) == (
@@ -654,7 +654,7 @@ def test_words_and_measures():
     assert relaxed_after(1) == "relaxed after 1 step"
     assert relaxed_after(2_000) == "relaxed after 2,000 steps"
     assert [share(x) for x in (0, 0.00079, 0.05, 0.0994, 0.0996, 0.16, 1)] == [
-        "0%", "0.079%", "5.0%", "9.9%", "10%", "16%", "100%",
+        "0\u00a0%", ".079\u00a0%", "5\u00a0%", "9.9\u00a0%", "10\u00a0%", "16\u00a0%", "100\u00a0%",
     ]  # fmt: skip
     assert not measured(None)
     assert not measured({"estimate": math.nan})

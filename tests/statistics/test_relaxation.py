@@ -9,6 +9,7 @@ from scipy import stats
 from archtrial.errors import ProtocolError
 from archtrial.statistics import Estimate, judge_relaxation, mean, simultaneous
 from archtrial.statistics.relaxation import ArmScores, NetNames, RelaxReading
+from archtrial.statistics.relaxation_sentences import Units
 
 TIMES = (0, 4, 13, 40, 93, 210, 800, 2000)
 FLAT = (0.0,) * 8
@@ -822,3 +823,29 @@ def test_estimates_are_plain_numbers():
     assert judged().fresh_gap == Estimate(
         *(float(x) for x in dataclasses.astuple(judged().fresh_gap))
     )
+
+
+@pytest.mark.parametrize(
+    ("units", "difference", "reach", "text"),
+    [
+        (Units("accuracy"), 0.2412, 0.038, "24.1"),
+        (Units("accuracy"), 0.24123, 0.0012, "24.12"),
+        (Units("accuracy"), -0.00001, 0.01, "0.0"),
+        (Units("accuracy"), 0.03, 0.0, "3.00"),
+        (Units("rmse"), 23456.78, 1200.0, "23,457"),
+        (Units("my score", fraction=True), 0.1, 0.05, "10.0"),
+        (Units("accuracy", fraction=False), 0.1, 0.05, "0.100"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_interval_supports(
+    units, difference, reach, text
+):
+    assert units.number(difference, reach) == text
+
+
+def test_units_are_written_out():
+    assert Units("accuracy").gap(0.05, 0.02) == "5.0 points of accuracy"
+    assert Units("log_loss").gap(0.05, 0.02) == "0.050 in log loss"
+    assert Units("r2").name == "R²"
+    assert Units("accuracy").size(0.005) == "0.5 points"
+    assert Units("mae").size(12.0) == "12"

@@ -1,6 +1,7 @@
 import dataclasses
 import importlib.resources
 import json
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -12,6 +13,7 @@ from archtrial.errors import ProtocolError, RecordsError
 from archtrial.statistics import Estimate, Search, compare, decide, holm, verdict
 from archtrial.statistics.planning import least_p
 from archtrial.statistics.verdict import Copies
+from archtrial.words import verdict as words
 
 SCHEMA = json.loads(
     (
@@ -32,12 +34,35 @@ def judged(baseline, *challengers, **given):
     return compare(baseline, challengers, **(TERMS | given))
 
 
+def metric_of(comparison):
+    """What the words need to know of its scores."""
+    return SimpleNamespace(
+        name=comparison.metric,
+        higher_is_better=comparison.higher_is_better,
+        bounded=comparison.metric in verdict.FRACTIONS,
+    )
+
+
+def told(comparison):
+    """The comparison in words."""
+    document = comparison.to_dict()
+    metric = words.digits([document], metric_of(comparison))
+    return words.sentence(document, metric=metric).replace("\u00a0", " ")
+
+
+def warned(comparison):
+    """What a reader must know beside it, in words."""
+    metric = metric_of(comparison)
+    return [words.warning(caution, metric) for caution in comparison.cautions]
+
+
 def checked(comparison):
     """The comparison's document, after the schema has seen it."""
+    said = {"sentence": told(comparison), "warnings": warned(comparison)}
     document = {
         "schema": 2,
         "study": {"protocol_hash": "0", "data": "d", "seed": 0},
-        "comparisons": [comparison.to_dict()],
+        "comparisons": [comparison.to_dict() | said],
     }
     again = json.loads(json.dumps(document, allow_nan=False))
     jsonschema.Draft202012Validator(SCHEMA).validate(again)
@@ -98,12 +123,14 @@ def test_a_clear_gain_is_the_architecture(make_search):
         True,
         "unknown",
     )
-    assert found.sentence == (
-        "With the same tuning effort (best of 4 trials), cnn beats mlp by"
-        f" {100 * found.effect.estimate:.1f} points of accuracy (95% interval"
-        f" {100 * found.effect.low:.1f} to {100 * found.effect.high:.1f}): the"
-        " architecture makes the difference. Whether mlp gets there with more tuning"
-        " is not settled: n = 64 configurations would tell up to 4 times."
+    assert told(found) == (
+        "Yes, the architecture matters. After 4 tries each, cnn reaches"
+        f" {100 * found.challenger_score.estimate:.0f} %, mlp"
+        f" {100 * found.baseline_score.estimate:.0f} %:"
+        f" {100 * found.effect.estimate:.0f} percentage points more"
+        f" ({100 * found.effect.low:.0f} to {100 * found.effect.high:.0f}). Whether mlp"
+        " gets there with more tuning is not settled; 64 settings would test 4 times"
+        " cnn's effort."
     )
     document = checked(found)
     assert document["effect"]["low"] > 0.005
@@ -115,10 +142,10 @@ def test_a_clear_gain_is_the_architecture(make_search):
 def test_a_clear_loss_is_the_baselines(make_search):
     (found,) = judged(make_search("mlp", 1, gain=0.2), make_search("cnn", 2))
     assert found.verdict == "baseline"
-    assert found.sentence.startswith(
-        "With the same tuning effort (best of 4 trials), mlp beats cnn by"
+    assert told(found).startswith(
+        "No, the baseline is better. After 4 tries each, mlp reaches"
     )
-    assert found.sentence.endswith("the change of architecture does harm.")
+    assert told(found).endswith("The change of architecture does harm.")
     assert not found.strong
     checked(found)
 
@@ -127,9 +154,9 @@ def test_the_same_arm_twice_is_equivalent_within_a_wide_margin(make_search):
     a, b = (make_search(n, s, examples=4000) for n, s in (("a", 1), ("b", 2)))
     (found,) = judged(a, b, margin=0.05)
     assert found.verdict == "equivalent"
-    assert "b and a are equally good" in found.sentence
-    assert "less than 5 points counts as none." in found.sentence
-    assert "ahead" not in found.sentence
+    assert "No difference worth having." in told(found)
+    assert "b and a end within 5 points of each other" in told(found)
+    assert "ahead" not in told(found)
     checked(found)
 
 
@@ -141,14 +168,14 @@ def test_a_real_but_small_effect_is_equivalent_and_says_so(make_search, gain, le
     )
     (found,) = judged(a, b, margin=0.06)
     assert found.verdict == "equivalent"
-    assert f"{leader} is ahead, but by less than is worth having." in found.sentence
+    assert f"{leader} is ahead, but by less than is worth having." in told(found)
 
 
 def test_a_small_study_is_inconclusive_and_says_what_would_settle_it(make_search):
     (found,) = judged(make_search("a", 1), make_search("b", 2, gain=0.03))
     assert found.verdict == "inconclusive"
     assert found.reason is None
-    assert "it remains open which of b and a is better" in found.sentence
+    assert "Undecided. b looks " in told(found)
     document = checked(found)
     settled = document["would_settle"]
     assert settled["configurations"] or settled["test_examples"]
@@ -163,11 +190,11 @@ def test_an_inconclusive_study_without_examples_asks_for_configurations(make_sea
     (found,) = judged(*arms)
     assert found.verdict == "inconclusive"
     assert (
-        f"About n = {found.would_settle.configurations} would settle it"
-        in found.sentence
+        f"About {found.would_settle.configurations} settings would settle it"
+        in told(found)
     )
     assert found.test_set_floor is None
-    assert any("this very test set" in w for w in found.warnings)
+    assert any("this very test set" in w for w in warned(found))
     checked(found)
 
 
@@ -182,7 +209,7 @@ def test_a_baseline_that_gets_there_with_more_trials_makes_it_tuning():
     (found,) = judged(a, b, margin=0.03, max_multiple=12, estimand="run")
     assert found.catch_up == "yes"
     assert found.verdict == "tuning"
-    assert "it is the tuning that makes the difference" in found.sentence
+    assert "No, it is the tuning." in told(found)
     assert found.tuning_to_match["multiple"]["high"] <= 12
     checked(found)
 
@@ -193,8 +220,8 @@ def test_a_baseline_that_never_gets_there(make_search):
         make_search("b", 2, n=80, gain=0.2, examples=2000),
     )
     assert found.catch_up == "no"
-    assert found.sentence.endswith(
-        "Even 4 times the tuning does not bring a within 0.5 points of b."
+    assert told(found).endswith(
+        "Even 4 times the tuning does not bring a within half a point of b."
     )
     checked(found)
 
@@ -218,8 +245,8 @@ def test_published_numbers_that_nobody_tuned_for_are_tuning(make_search):
     a, b = (make_search(n, s, examples=4000) for n, s in (("a", 1), ("b", 2)))
     (found,) = judged(a, b, margin=0.03, published={"a": 0.65, "b": 0.77})
     assert found.verdict == "tuning"
-    assert found.sentence.startswith(
-        "The published gap of 12 points of accuracy comes from tuning"
+    assert told(found).startswith(
+        "No, it is the tuning. The published gap of 12.0 percentage points comes from"
     )
     parts = checked(found)["published"]
     total = sum(
@@ -322,8 +349,8 @@ def test_a_known_size_of_the_test_set_widens_every_interval(make_search):
         assert widths == sorted(widths)
         assert len(set(widths)) == 3
     assert bounded.minimum_detectable_effect > unknown.minimum_detectable_effect
-    assert not any("this very test set" in w for w in bounded.warnings)
-    assert any("a test set of 200 examples can" in w for w in bounded.warnings)
+    assert not any("this very test set" in w for w in warned(bounded))
+    assert any("a test set of 200 examples can" in w for w in warned(bounded))
     checked(bounded)
     # What the examples themselves tell is better than a bound.
     assert judged(a, b, test_size=200)[0].effect == exact.effect
@@ -363,8 +390,8 @@ def test_too_few_configurations_are_not_assessable(make_search):
     (found,) = judged(make_search("a", 1, n=15), make_search("b", 2, n=15))
     assert found.verdict == "not_assessable"
     assert found.effect is None
-    assert found.sentence == (
-        "b and a cannot be compared: an effort of 4 takes 16 configurations of each"
+    assert told(found) == (
+        "No verdict. b and a cannot be compared: an effort of 4 takes 16 configurations of each"
         " arm at least, and there are 15."
     )
     assert checked(found)["effect"] == {"estimate": None, "low": None, "high": None}
@@ -383,7 +410,7 @@ def test_no_gain_is_large_enough_for_too_few_configurations(
     assert found.p_value == pytest.approx(least, rel=1e-9 if paired else 0.6)
     assert least_p(n, n, paired=paired) == pytest.approx(least)
     assert (found.minimum_detectable_effect is None) == (least > 0.05)
-    assert ("no gain is ever claimed" in found.sentence) == (least > 0.05)
+    assert ("no gap is ever claimed" in told(found)) == (least > 0.05)
     if least > 0.05:
         assert found.verdict == "inconclusive"
         assert found.would_settle.configurations == 8
@@ -403,7 +430,7 @@ def test_an_unsound_comparison_has_numbers_but_no_verdict(make_search):
         make_search("a", 1), make_search("b", 2, gain=0.2), unsound=["x piles up"]
     )
     assert found.verdict == "not_assessable"
-    assert found.sentence == "b and a cannot be compared: x piles up."
+    assert told(found) == "No verdict. b and a cannot be compared: x piles up."
     assert found.effect.low > 0
     checked(found)
 
@@ -425,7 +452,7 @@ def test_a_reading_by_run_that_fresh_seeds_contradict_is_inconclusive(make_searc
         "depends on seed failure: by run the verdict is architecture, by configuration"
         " baseline"
     )
-    assert "the answer is open, since it depends on seed failure" in found.sentence
+    assert "Undecided. The answer depends on seed failure" in told(found)
     assert found.would_settle is None
     assert checked(found)["other_reading"]["estimand"] == "configuration"
     # Nor are independent draws decided by fresh seeds alone.
@@ -449,7 +476,7 @@ def test_where_trials_fill_the_space_evenly_fresh_seeds_decide(make_search):
     even = [dataclasses.replace(each, stratified=True) for each in (a, b)]
     (fresh,) = judged(*even)
     assert (fresh.verdict, fresh.reason) == ("baseline", None)
-    assert fresh.warnings[0] == (
+    assert warned(fresh)[0] == (
         "By run, the seeds that were picked included, the verdict would be architecture,"
         " which tells of seed failure; fresh seeds decide."
     )
@@ -467,7 +494,8 @@ def test_several_challengers_share_the_level(make_search):
         assert found.p_value == alone.p_value
         assert found.effect == halved.effect
         assert found.effect.low < alone.effect.low
-        assert "97.5% interval" in found.sentence
+        level = words.beside(found.to_dict(), 2)
+        assert level.startswith("97.5\u00a0% interval")
         checked(found)
     assert [f.p_value_adjusted for f in both] == holm([f.p_value for f in both])
 
@@ -496,7 +524,7 @@ def test_the_reading_must_be_allowed_by_the_records(make_search):
         judged(a, bare)
     assert "Choose the reading by run." in str(caught.value)
     (found,) = judged(a, bare, estimand="run")
-    assert any("luck of the seeds" in w for w in found.warnings)
+    assert any("luck of the seeds" in w for w in warned(found))
     neither = dataclasses.replace(bare, test_run=None)
     with pytest.raises(ProtocolError, match="reading by run") as caught:
         judged(a, neither, estimand="run")
@@ -508,8 +536,8 @@ def test_the_reading_must_be_allowed_by_the_records(make_search):
 def test_scores_on_validation_are_called_that(make_search):
     a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
     (found,) = judged(a, b, scored_on="validation")
-    assert "points of validation accuracy" in found.sentence
-    assert any("There are no test scores" in w for w in found.warnings)
+    assert " reaches a validation accuracy of " in told(found)
+    assert any("There are no test scores" in w for w in warned(found))
     checked(found)
 
 
@@ -521,8 +549,8 @@ def test_a_metric_of_which_less_is_better_keeps_its_units(make_search):
     assert down.effect == up.effect
     assert down.baseline_score.estimate == -up.baseline_score.estimate
     assert down.baseline_score.low == -up.baseline_score.high
-    assert " in log loss (" in down.sentence
-    assert "points" not in down.sentence
+    assert " reaches a log loss of " in told(down)
+    assert "points" not in told(down)
     checked(down)
 
 
@@ -545,7 +573,7 @@ def test_arms_that_cannot_be_had_at_equal_compute(make_search):
     b = make_search("b", 2, gain=0.2, cost=np.full(16, 50.0))
     (found,) = judged(a, b)
     assert found.effect_at_equal_compute is None
-    assert any("no comparison at equal compute" in w for w in found.warnings)
+    assert any("no comparison at equal compute" in w for w in warned(found))
     checked(found)
 
 
@@ -566,10 +594,10 @@ def test_no_effect_at_equal_compute_rests_on_stand_ins(make_search):
         assert found.effect.low > 0
         assert checked(found)["effect_at_equal_compute"] is None
         assert (
-            "At equal compute (a best of 4, b best of 2) nothing is claimed: 12.5% of"
+            "At equal compute (a best of 4, b best of 2) nothing is claimed: 12.5\u00a0% of"
             " an arm's expected score would rest on configurations that were not"
             " trained again on fresh seeds."
-        ) in found.warnings
+        ) in warned(found)
     (turned,) = judged(b, a)
     assert turned.effect_at_equal_compute is None
     (by_run,) = judged(a, b, estimand="run")
@@ -588,16 +616,16 @@ def test_claims_at_equal_compute_share_the_level(make_search, monkeypatch):
     monkeypatch.setattr(verdict, "gate_by_signs", lambda *_, **__: 0.04)
     a = make_search("a", 1, n=32)
     b, c = (make_search(n, 2, n=32, gain=0.2, cost=np.full(32, 2.0)) for n in "bc")
-    dear = make_search("d", 3, n=32, gain=0.2, cost=np.full(32, 50.0))
+    costly = make_search("d", 3, n=32, gain=0.2, cost=np.full(32, 50.0))
 
-    def warned(found):
+    def another(found):
         assert found.verdict == "architecture"
-        return any("another one" in warning for warning in found.warnings)
+        return any("another one" in warning for warning in warned(found))
 
-    assert not warned(judged(a, b)[0])
-    assert all(warned(found) for found in judged(a, b, c))
+    assert not another(judged(a, b)[0])
+    assert all(another(found) for found in judged(a, b, c))
     # One that cannot be had at equal compute is still one of two.
-    assert warned(judged(a, b, dear)[0])
+    assert another(judged(a, b, costly)[0])
 
 
 def test_a_verdict_that_compute_turns_round_is_warned_of():
@@ -609,7 +637,7 @@ def test_a_verdict_that_compute_turns_round_is_warned_of():
     # Sixteen cheap trials cost what four dear ones do, and A is there with them.
     assert found.verdict == "tuning"
     assert any(
-        "At equal compute (a best of 16, b best of 4)" in w for w in found.warnings
+        "At equal compute (a best of 16, b best of 4)" in w for w in warned(found)
     )
 
 
@@ -631,7 +659,7 @@ def test_baseline_trials_without_a_partner_serve_catching_up(make_search):
 
 def test_challenger_trials_without_a_partner_are_left_out_aloud(make_search):
     (found,) = judged(make_search("a", 1), make_search("b", 2, n=20))
-    assert any("last 4 trials of b" in w for w in found.warnings)
+    assert any("last 4 trials of b" in w for w in warned(found))
     assert found.configurations == 16
 
 
@@ -639,13 +667,13 @@ def test_unpaired_searches(make_search):
     a, b = make_search("a", 1, n=20), make_search("b", 2, n=16, gain=0.2, draws=1)
     (found,) = judged(a, b, paired=False)
     assert found.verdict == "architecture"
-    assert any("not paired" in w for w in found.warnings)
+    assert any("not paired" in w for w in warned(found))
     checked(found)
 
 
 def test_divergence_is_told(make_search):
     (found,) = judged(make_search("a", 1, diverged=3), make_search("b", 2))
-    assert any("3 of 16 trials of a diverged" in w for w in found.warnings)
+    assert any("3 of 16 trials of a diverged" in w for w in warned(found))
     checked(found)
 
 
@@ -879,7 +907,7 @@ def test_a_sign_that_turns_elsewhere_leaves_the_question_open(
     (compared,) = judged(a, b, elsewhere=True, margin=0.01)
     assert compared.verdict == expected
     said = "the sign of the gain turns (learning_rate, upper half)"
-    assert (said in compared.sentence) == (expected == "inconclusive")
+    assert (said in told(compared)) == (expected == "inconclusive")
 
 
 def test_a_baseline_may_climb_alone(make_search):
@@ -899,7 +927,7 @@ def test_a_baseline_that_gets_there_by_longer_training_was_not_beaten(make_searc
         make_search("a", 1, rungs=alike), make_search("b", 2, gain=0.2), margin=0.05
     )
     assert (found.verdict, found.catch_up) == ("tuning", "yes")
-    assert "when it is trained 4 times as long" in found.sentence
+    assert "but trained 4 times as long, " in told(found)
     checked(found)
 
 
@@ -916,10 +944,13 @@ def test_a_baseline_that_gets_there_by_longer_training_was_not_beaten(make_searc
 )
 def test_copies_undo_what_they_may_have_made(make_search, moves, verdict, says):
     a, b = make_search("a", 1), make_search("b", 2, gain=0.2)
-    (found,) = judged(a, b, copies=Copies(3, 200, {"b": moves}))
+    copies = Copies(3, 200, {"b": moves})
+    reasons = {"b": words.copied(copies, "b", SimpleNamespace(bounded=True))}
+    copies = dataclasses.replace(copies, reasons=reasons)
+    (found,) = judged(a, b, copies=copies)
     assert found.verdict == verdict
-    assert sum("3 of 200" in warning for warning in found.warnings) == (moves < 0.1)
-    said = (found.reason, *found.warnings)
+    assert sum("3 of 200" in warning for warning in warned(found)) == (moves < 0.1)
+    said = (found.reason, *warned(found))
     assert any(says in clause for clause in said if clause is not None)
     checked(found)
 

@@ -8,7 +8,6 @@ import contextlib
 import html
 import math
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO, StringIO
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError
 from archtrial.files import write
+from archtrial.words.phrases import columns_of
 
 __all__ = [
     "DARK",
@@ -33,13 +33,9 @@ __all__ = [
     "blank",
     "canvas",
     "colors",
-    "columns_of",
-    "fitted",
-    "joined",
     "label_ends",
     "room_for",
     "save",
-    "shortened",
     "to_svg",
 ]
 
@@ -198,33 +194,6 @@ def label_ends(
         )
 
 
-def columns_of(text: str) -> int:
-    """Returns how many letters wide a text is."""
-    # East Asian characters and emoji are twice as wide as letters.
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def shortened(text: str, columns: int) -> str:
-    """Returns text on one line, without control characters, cut in its middle."""
-    clean = "".join(
-        " " if c.isspace() else "\ufffd" if unicodedata.category(c)[0] == "C" else c
-        for c in text
-    )
-    if columns_of(clean) <= columns:
-        return clean
-    head, tail = clean, clean
-    while columns_of(head) > columns - columns // 3 - 1:
-        head = head[:-1]
-    while columns_of(tail) > columns // 3:
-        tail = tail[1:]
-    return f"{head}…{tail}"
-
-
-def fitted(names: Iterable[str], columns: int) -> dict[str, str]:
-    """Returns each name as it is written where there are so many columns."""
-    return {name: shortened(name, columns) for name in names}
-
-
 def room_for(names: Iterable[str]) -> float:
     """Returns the width that labels beside a line need."""
     return 20 + 0.68 * SIZE * max(map(columns_of, names))
@@ -237,13 +206,6 @@ def _wrapped(text: str, columns: int) -> list[str]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
-
-
-def joined(names: Sequence[str]) -> str:
-    """Returns an enumeration: "a, b and c"."""
-    if len(names) < 2:
-        return "".join(names)
-    return ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
 def save(figure: Figure, path: str | Path) -> None:

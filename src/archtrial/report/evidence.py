@@ -6,14 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from archtrial.records.table import Run
-from archtrial.report.numbers import Metric
 from archtrial.space import Space
 from archtrial.statistics.learning import Rise
+from archtrial.statistics.simultaneous import mean
+from archtrial.words.findings import with_ranges
+from archtrial.words.numbers import Metric
+from archtrial.words.verdict import digits
 
-__all__ = ["Evidence", "fresh_runs", "mean_interval", "of_stage", "tuned_pair"]
+__all__ = [
+    "Evidence",
+    "fresh_runs",
+    "mean_interval",
+    "of_stage",
+    "presented",
+    "tuned_pair",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +52,29 @@ class Evidence:
     """Of each arm, the lines of Python that load its tuned model."""
     price_per_hour: float | None = None
     """What an hour of training costs, in any currency."""
+    going_on: str = ""
+    """The command that goes on with this study from its folder alone; "" where there
+    is none."""
+
+    @property
+    def seconds(self) -> float:
+        """What all runs took; 0 where nobody timed them."""
+        return sum(run.seconds for run in self.runs)
+
+
+def presented(evidence: Evidence) -> Evidence:
+    """Returns the evidence as a reader sees it, on a page or in a terminal.
+
+    All scores have one number of digits, that of the sentence, and halves of the space
+    name their ranges.
+    """
+    comparisons = evidence.document["comparisons"]
+    named = [with_ranges(compared, evidence.spaces) for compared in comparisons]
+    return dataclasses.replace(
+        evidence,
+        metric=digits(comparisons, evidence.metric),
+        document={**evidence.document, "comparisons": named},
+    )
 
 
 def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
@@ -87,9 +119,8 @@ def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1)
-    half /= math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    found = mean(values, 0.05)
+    return found.low, found.high
 
 
 def of_stage(runs: Sequence[Run], arm: str, stage: str) -> list[Run]:

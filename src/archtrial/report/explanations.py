@@ -1,7 +1,7 @@
 """Figures of what stands beside the primary gain, drawn from the verdict's document.
 
 Where a published gap comes from, what longer training brings, whether the gain
-holds elsewhere, what a factorial of tweaks found, whence the spread of scores, and
+holds elsewhere, what a factorial of tweaks found, where the spread of scores comes from, and
 how far other tuners get. None of them needs the runs.
 """
 
@@ -13,7 +13,6 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.report import findings, numbers
 from archtrial.report.drawing import (
     LIGHT,
     STYLE,
@@ -21,14 +20,14 @@ from archtrial.report.drawing import (
     axes_at,
     blank,
     canvas,
-    joined,
     label_ends,
     room_for,
-    shortened,
 )
-from archtrial.report.numbers import Metric
-from archtrial.report.rows import Row, alone, draw_forest, estimated
+from archtrial.report.rows import LINE, Row, draw_forest, estimated
 from archtrial.report.scales import score_axis, score_ticks, scored
+from archtrial.words import findings, numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import joined, shortened
 
 __all__ = ["factorial", "ladder", "probes", "robustness", "shares", "waterfall"]
 
@@ -59,7 +58,7 @@ def waterfall(
         width: The figure's width.
     """
     published = comparison["published"]
-    columns = 30 if width >= WIDE else 13
+    columns = 30 if width >= WIDE else 18
     baseline = shortened(comparison["baseline"], columns)
     challenger = shortened(comparison["challenger"], columns)
     sign = 1 if metric.higher_is_better else -1
@@ -73,7 +72,9 @@ def waterfall(
         - sign * published["tuning"]["estimate"]
     )
     end = start + sign * published["gap"]
-    pitch, margin = 46, 18
+    # On a phone, names and numbers have a line each.
+    line = 0 if width >= WIDE else LINE
+    pitch, margin = 46 + line, 18
     with matplotlib.rc_context(STYLE):
         message = _published_message(comparison, metric)
         figure, top = blank(message, width, pitch * 5 + 46)
@@ -98,8 +99,9 @@ def waterfall(
             style: dict[str, Any] = {"va": "baseline", "bbox": paper, "zorder": 6}
             head = pitch * row + 15
             axes.text(low - pad, head, left, color=color, weight="bold", **style)
-            axes.text(high + pad, head, right, ha="right", **style)
-            return head + 15.0
+            at, align = (low - pad, "left") if line else (high + pad, "right")
+            axes.text(at, head + line, right, ha=align, **style)
+            return head + line + 15.0
 
         for row, name, value, color in (
             (0, baseline, start, arms[comparison["baseline"]]),
@@ -110,9 +112,7 @@ def waterfall(
             axes.plot([value], [y], "o", ms=8, color=color, zorder=5)
         for row, (part, words, color) in enumerate(parts, 1):
             found, begins = published[part], reached[row - 1]
-            written = _gain(found, metric)
-            written = written if width >= WIDE else alone(written)
-            y = write(row, words, written, color)
+            y = write(row, words, numbers.signed_estimate(found, metric), color)
             # A connector from the row above says where this part begins.
             axes.plot([begins, begins], [y - pitch, y], color=LIGHT["muted"], lw=1)
             axes.barh(
@@ -237,13 +237,18 @@ def robustness(
         color = arms[challenger]
         effect = comparison["effect"]
         rows.append(
-            estimated(f"{lead}the whole study", _gain(effect, metric), color, effect)
+            estimated(
+                f"{lead}the whole study",
+                numbers.signed_estimate(effect, metric),
+                color,
+                effect,
+            )
         )
         for row in comparison["robustness"]["rows"]:
             rows.append(
                 estimated(
                     f"{lead}{row['part']}",
-                    _gain(row["effect"], metric),
+                    numbers.signed_estimate(row["effect"], metric),
                     arms[comparison["baseline"]]
                     if row["standing"] == "opposite"
                     else color,
@@ -285,7 +290,7 @@ def factorial(
     rows = [
         estimated(
             found["name"],
-            _gain(found["effect"], metric),
+            numbers.signed_estimate(found["effect"], metric),
             # No arm's colour: an effect is of all arms that have the tweak.
             LIGHT["ink" if len(found["factors"]) == 1 else "muted"],
             found["effect"],
@@ -300,7 +305,7 @@ def factorial(
         axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
         score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
-        axes.set_xlabel(f"effect on {numbers.label(metric)}{_points(metric)}")
+        axes.set_xlabel(f"effect on {numbers.label(metric)}{numbers.axis_unit(metric)}")
     return figure
 
 
@@ -364,7 +369,7 @@ def probes(
             rows.append(
                 estimated(
                     f"{shortened(arm, 16)}, the study's search, {effort}",
-                    _score(score, metric),
+                    numbers.estimated_bare(score, metric),
                     arms[arm],
                     score,
                 )
@@ -374,7 +379,7 @@ def probes(
         rows.append(
             estimated(
                 f"{shortened(comparison['baseline'], 16)}, {probe['tuner']}, {trials}",
-                _score(probe["score"], metric),
+                numbers.estimated_bare(probe["score"], metric),
                 color,
                 probe["score"],
                 filled=False,
@@ -402,13 +407,12 @@ def _published_message(comparison: Mapping[str, Any], metric: Metric) -> str:
         return "What the published gap is made of"
     largest = max(parts, key=lambda part: float(published[part]["estimate"]))
     share = published[largest]["estimate"]
-    whole, part = numbers.size(gap, metric), numbers.size(share, metric)
     if share > gap:
+        whole = numbers.size(gap, metric)
         return f"{parts[largest].capitalize()} makes more than the published {whole}"
+    whole, part = numbers.sized(gap, metric), numbers.sized(share, metric)
     if not metric.bounded:
         return f"Of a published gap of {whole}, {part} is {parts[largest]}"
-    whole = whole.removesuffix(" points").removesuffix(" point")
-    part = part.removesuffix(" points").removesuffix(" point")
     noun = "point" if whole == "1" else "points"
     return f"Of {whole} published {noun}, {part} {_verb(part)} {parts[largest]}"
 
@@ -446,7 +450,7 @@ def _ladder_message(climbed: Sequence[Mapping[str, Any]]) -> str:
 def _robustness_message(checked: Sequence[Mapping[str, Any]]) -> str:
     rows = [row for c in checked for row in c["robustness"]["rows"]]
     if all(c["verdict"] == "not_assessable" for c in checked):
-        return "The gain from other sides, which cannot be judged either"
+        return "The sensitivity analyses cannot be judged either"
     opposite = [row["part"] for row in rows if row["standing"] == "opposite"]
     lost = [row["part"] for row in rows if row["standing"] == "lost"]
     if opposite:
@@ -459,11 +463,17 @@ def _robustness_message(checked: Sequence[Mapping[str, Any]]) -> str:
     told = sum(row["standing"] != "too few" for row in rows)
     if told < len(rows):
         return (
-            f"From {told} other side{'' if told == 1 else 's'} the answer is the same;"
+            f"{numbers.count(told, *_ANALYSES)}"
+            f" {'gives' if told == 1 else 'give'} the same answer;"
             f" {len(rows) - told} {'has' if len(rows) - told == 1 else 'have'} too few"
             " configurations to tell"
         )
-    return f"From all {len(rows)} other sides the answer is the same"
+    if len(rows) == 1:
+        return "The sensitivity analysis gives the same answer"
+    return f"All {numbers.count(len(rows), *_ANALYSES)} give the same answer"
+
+
+_ANALYSES = ("sensitivity analysis", "sensitivity analyses")
 
 
 def _few(names: Sequence[str]) -> str:
@@ -528,27 +538,6 @@ def _gains_axis(
     axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
     score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
     baseline = shortened(comparison["baseline"], 20)
-    axes.set_xlabel(f"gain over {baseline} in {numbers.label(metric)}{_points(metric)}")
-
-
-def _points(metric: Metric) -> str:
-    return ", points" if metric.bounded else ""
-
-
-def _gain(found: Mapping[str, Any], metric: Metric) -> str:
-    """Writes a gain and its interval without their unit: "+24.1 (+20 to +28)"."""
-    within = (found["low"], found["high"])
-    gain = numbers.difference(found["estimate"], metric, within)
-    gain = gain.removesuffix(" points")
-    if None in within:
-        return gain
-    return f"{gain} ({numbers.differences(*within, metric).removesuffix(' points')})"
-
-
-def _score(found: Mapping[str, Any], metric: Metric) -> str:
-    """Writes a score and its interval: "63.3% (60.1 to 66.0)"."""
-    within = (found["low"], found["high"])
-    score = numbers.score(found["estimate"], metric, within)
-    if None in within:
-        return score
-    return f"{score} ({numbers.scores(*within, metric).removesuffix('%')})"
+    axes.set_xlabel(
+        f"gain over {baseline} in {numbers.label(metric)}{numbers.axis_unit(metric)}"
+    )

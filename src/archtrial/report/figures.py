@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.records.table import Run
-from archtrial.report import explanations, numbers
+from archtrial.report import explanations
 from archtrial.report.drawing import (
     LIGHT,
     NARROW,
@@ -32,12 +32,9 @@ from archtrial.report.drawing import (
     blank,
     canvas,
     colors,
-    fitted,
-    joined,
     label_ends,
     room_for,
     save,
-    shortened,
     to_svg,
 )
 from archtrial.report.evidence import (
@@ -45,13 +42,16 @@ from archtrial.report.evidence import (
     fresh_runs,
     mean_interval,
     of_stage,
+    presented,
     tuned_pair,
 )
-from archtrial.report.numbers import Metric
 from archtrial.report.rows import Row, draw_rows
 from archtrial.report.scales import above, score_axis, score_ticks, scored
 from archtrial.space import Choice, Dimension, Integer, Space
 from archtrial.statistics.learning import Rise
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import fitted, joined, shortened
 
 __all__ = [
     "MANY",
@@ -180,6 +180,7 @@ def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
             repr(name),
             f"They are {joined(NAMES)}.",
         )
+    evidence = presented(evidence)
     found = drawable(evidence, evidence.document["comparisons"])
     if name not in found:
         raise RecordsError(
@@ -303,7 +304,8 @@ def fresh_seeds(
         within = mean_interval(tests)
         written = numbers.score(float(tests.mean()), metric, within)
         if within is not None:
-            written += f" ({numbers.scores(*within, metric).removesuffix('%')})"
+            low, high = (numbers.bare(end, metric, within) for end in within)
+            written += f" ({low} to {high})"
         shown = tests[:: drawn_every("fresh_seeds", len(tests))]
         rows.append(
             Row(f"tuned {names[arm]}", written, arms[arm], shown, tests.mean(), within)
@@ -335,9 +337,7 @@ def effects(
     for comparison in drawn:
         effect = comparison["effect"]
         within = (effect["low"], effect["high"])
-        gain = numbers.difference(effect["estimate"], metric, within)
-        bounds = numbers.differences(*within, metric).removesuffix(" points")
-        written = f"{gain.removesuffix(' points')} ({bounds})"
+        written = numbers.signed_estimate(effect, metric)
         rows.append(
             Row(
                 names[comparison["challenger"]],
@@ -350,7 +350,7 @@ def effects(
         )
     margin = max(c["margin"] for c in drawn)
     baseline = shortened(next(iter(arms)), 24)
-    unit = ", points" if numbers.difference(0.0, metric).endswith("points") else ""
+    unit = numbers.axis_unit(metric)
     with matplotlib.rc_context(STYLE):
         figure, axes = draw_rows(
             _effects_message(drawn, metric), rows, width, height=52, include=(0.0,)
@@ -401,7 +401,9 @@ def search_positions(
     left, gap = 48, 18
     panel_width = (width - left - 8 - gap * (columns - 1)) / columns
     with matplotlib.rc_context(STYLE):
-        message = _edges_message(list(arms), edges)
+        message = _edges_message(list(arms), edges) or _choices_message(
+            {arm: (searched[arm], spaces.get(arm, {})) for arm in arms}, best
+        )
         figure, top = blank(message, width, 24 + pitch * rows)
         for i, (name, dimension, owners) in enumerate(panels):
             row, column = divmod(i, columns)
@@ -604,26 +606,7 @@ def _tuning_message(
         return f"{before} is ahead up to {last}, {after} with more"
     else:
         return f"The lead between {joined(names)} changes with the effort"
-    if len(arms) > 2:
-        return message
-    low = np.array([np.asarray(curves[arm].low[:k]) for arm in arms])
-    high = np.array([np.asarray(curves[arm].high[:k]) for arm in arms])
-    apart = low.max(axis=0) > high.min(axis=0)
-    if apart.all():
-        return message + (", and the bands never touch" if k > 1 else "")
-    if not apart.any():
-        return message + ", but the bands overlap" + (" throughout" if k > 1 else "")
-    return message + f"; the bands part at {_efforts(effort[apart])}"
-
-
-def _efforts(effort: np.ndarray) -> str:
-    if len(effort) > 1 and np.all(np.diff(effort) == 1):
-        return f"{effort[0]} to {effort[-1]} trials"
-    if len(effort) > 6:
-        return f"{len(effort)} of the efforts"
-    return joined([str(k) for k in effort]) + (
-        " trial" if effort[-1] == 1 else " trials"
-    )
+    return message
 
 
 def _seeds_message(
@@ -667,10 +650,10 @@ def _effects_message(comparisons: Sequence[Mapping[str, Any]], metric: Metric) -
     baseline = fitted([comparisons[0]["baseline"]], 30)[comparisons[0]["baseline"]]
     if len(comparisons) == 1:
         effect = comparisons[0]["effect"]
-        gain = numbers.difference(
+        gain = numbers.amount(
             effect["estimate"], metric, (effect["low"], effect["high"])
         )
-        challenger, gain = name[comparisons[0]["challenger"]], gain[1:]
+        challenger = name[comparisons[0]["challenger"]]
         if effect["estimate"] < 0:
             return f"{challenger} falls {gain} short of {baseline}"
         return f"{challenger} gains {gain} over {baseline}"
@@ -698,7 +681,7 @@ def _edges_message(arms: Sequence[str], edges: Mapping[str, Mapping[str, str]]) 
         for dimension, side in edges.get(arm, {}).items()
     ]
     if not found:
-        return "The best configurations lie inside their ranges"
+        return ""
     arm, dimension, side = found[0]
     message = (
         f"The best {shortened(arm, 24)} configurations pile up at the {side} end of"
@@ -706,6 +689,41 @@ def _edges_message(arms: Sequence[str], edges: Mapping[str, Mapping[str, str]]) 
     )
     more = len(found) - 1
     return message + (f" ({numbers.count(more, 'more edge')})" if more else "")
+
+
+def _choices_message(
+    searched: Mapping[str, tuple[Sequence[Run], Space]], best: Mapping[str, set[int]]
+) -> str:
+    """Says whether the best configurations lie inside their ranges.
+
+    A choice has no edge where configurations pile up; but where most of the best ones
+    have the largest of its numbers, a larger one may be better still.
+    """
+    largest = []
+    for arm, (runs, space) in searched.items():
+        chosen = [run.configuration for run in runs if run.pair in best[arm]]
+        for name, dimension in sorted(space.items()):
+            if not isinstance(dimension, Choice):
+                continue
+            numbered = [
+                option
+                for option in dimension.options
+                if isinstance(option, (int, float)) and not isinstance(option, bool)
+            ]
+            if len(numbered) < max(2, len(dimension.options)):
+                continue
+            at_most = sum(own[name] == max(numbered) for own in chosen if name in own)
+            if 2 * at_most > len(chosen):
+                largest.append((arm, name, max(numbered)))
+    if not largest:
+        return "The best configurations lie inside their ranges"
+    arm, name, value = largest[0]
+    more = len(largest) - 1
+    return (
+        f"Most of the best {shortened(arm, 24)} configurations have the largest"
+        f" {shortened(name, 24)} that was tried, {numbers.value(value)}"
+        + (f" ({numbers.count(more, 'more such choice')})" if more else "")
+    )
 
 
 def _learning_message(

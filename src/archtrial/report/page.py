@@ -12,34 +12,30 @@ from typing import Any
 import numpy as np
 
 from archtrial.records.table import Run
-from archtrial.report import drawing, figures, findings, frame, numbers
+from archtrial.report import drawing, figures, frame
 from archtrial.report.evidence import (
     Evidence,
     fresh_runs,
     mean_interval,
     of_stage,
+    presented,
     tuned_pair,
 )
-from archtrial.report.frame import Fact, Table, drawn, split
-from archtrial.report.numbers import Metric
+from archtrial.report.frame import Fact, Table, drawn
+from archtrial.words import findings, numbers
+from archtrial.words import verdict as words
+from archtrial.words.numbers import Metric
 
 __all__ = ["render"]
 
 # Figures that all comparisons share.
 _OF_THE_STUDY = ("effects", "factorial", "shares", "probes")
-# What each verdict means, as a heading.
-_VERDICTS = {
-    "architecture": "It is the architecture",
-    "tuning": "It is the tuning",
-    "equivalent": "No difference worth having",
-    "baseline": "The baseline is better",
-    "inconclusive": "Not settled",
-    "not_assessable": "This comparison cannot be judged",
-}
 
 
 def render(evidence: Evidence) -> str:
     """Returns the page, one HTML document; the same evidence gives the same bytes."""
+    document = evidence.document
+    evidence = presented(evidence)
     comparisons = evidence.document["comparisons"]
     colors = figures.colors(
         comparisons[0]["baseline"], [c["challenger"] for c in comparisons]
@@ -47,12 +43,13 @@ def render(evidence: Evidence) -> str:
     several = len(comparisons) > 1
     sections = [_section(evidence, compared) for compared in comparisons]
     headline, lead = (
-        (_headline(comparisons), "") if several else split(comparisons[0]["sentence"])
+        (words.overview(comparisons), "")
+        if several
+        else words.split(comparisons[0]["sentence"])
     )
     together = figures.drawable(evidence, comparisons)
-    # Tuning curves show why; several challengers, or none of a curve, need this.
-    shown = "effects" in together and (several or "tuning_curves" not in together)
-    overview = drawn(together["effects"]) if shown else None
+    # The first figure has the very intervals that the sentence rests on.
+    overview = drawn(together["effects"]) if "effects" in together else None
     warnings = {w: None for c in comparisons for w in c["warnings"]}
     study = evidence.document["study"]
     metric = evidence.metric
@@ -98,7 +95,7 @@ def render(evidence: Evidence) -> str:
         effort=comparisons[0]["effort"],
         estimand=comparisons[0]["estimand"],
         citation=frame.cited("Controlled trial", study, evidence.environment),
-        document=evidence.document,
+        document=document,
     )
 
 
@@ -115,19 +112,24 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
         )
         for arm in ("baseline", "challenger")
     ]
-    first, rest = split(comparison["sentence"])
+    first, rest = words.split(comparison["sentence"])
     return {
         "baseline": comparison["baseline"],
         "challenger": comparison["challenger"],
-        "meaning": _VERDICTS[comparison["verdict"]],
         "sentence": first,
         "rest": rest,
         "numbers": _three_numbers(comparison, metric, evidence.document),
         "catch_up": findings.catching_up(comparison),
         "longer": findings.longer_training(comparison, metric),
         "rungs": _rungs(comparison, metric),
-        "other_sides": findings.other_sides(comparison),
-        "settling": findings.settling(comparison, evidence),
+        "sensitivity": findings.sensitivity(comparison),
+        "next": findings.next_step(
+            comparison,
+            evidence.protocol,
+            seconds=evidence.seconds,
+            price_per_hour=evidence.price_per_hour,
+            going_on=evidence.going_on,
+        ),
         "readings": _readings(comparison, metric),
         "figures": {
             name: drawn(draw)
@@ -160,26 +162,6 @@ def _thinned(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, str
     return words
 
 
-def _headline(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """Returns one sentence on several challengers."""
-    baseline = comparisons[0]["baseline"]
-    saying = {
-        "architecture": ("gains", "gain", f"over {baseline} by architecture"),
-        "tuning": ("is", "are", f"ahead of {baseline} by tuning alone"),
-        "equivalent": ("is", "are", f"as good as {baseline}"),
-        "baseline": ("is", "are", f"worse than {baseline}"),
-        "inconclusive": ("is", "are", "not settled"),
-        "not_assessable": ("cannot", "cannot", "be judged"),
-    }
-    parts = []
-    for verdict, (one, many, words) in saying.items():
-        names = [c["challenger"] for c in comparisons if c["verdict"] == verdict]
-        if names:
-            verb = one if len(names) == 1 else many
-            parts.append(f"{drawing.joined(names)} {verb} {words}")
-    return "; ".join(parts) + "."
-
-
 def _three_numbers(
     comparison: Mapping[str, Any], metric: Metric, document: Mapping[str, Any]
 ) -> list[Fact]:
@@ -188,7 +170,7 @@ def _three_numbers(
         return []
     within = (effect["low"], effect["high"])
     share = len(document["comparisons"])
-    level = f"{100 * (1 - comparison['alpha'] / share):.4g}%"
+    level = numbers.level(comparison["alpha"] / share)
     return [
         Fact(
             f"Gain of {comparison['challenger']} over {comparison['baseline']}",
@@ -281,7 +263,7 @@ def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[Fact]:
         (
             "minimum_detectable_effect",
             "Smallest gap that this study was likely to see",
-            "with a chance of 80% (minimum detectable effect)",
+            f"with a chance of {numbers.percent(0.8)} (minimum detectable effect)",
         ),
         (
             "test_set_floor",
@@ -290,7 +272,9 @@ def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[Fact]:
         ),
     ):
         if comparison[key] is not None:
-            facts.append(Fact(term, numbers.size(comparison[key], metric), note))
+            found = comparison[key]
+            amount = numbers.amount(found, metric, (0.0, 2 * found))
+            facts.append(Fact(term, amount, note))
     return [fact for fact in facts if fact is not None]
 
 
@@ -314,9 +298,7 @@ def _rungs(comparison: Mapping[str, Any], metric: Metric) -> Table | None:
                 numbers.estimated(rung["baseline_score"], metric),
                 numbers.estimated(rung["challenger_score"], metric),
                 rung["reason"]
-                or numbers.gained(rung["ahead_of_target"], metric).replace(
-                    " points", ""
-                ),
+                or numbers.signed_estimate(rung["ahead_of_target"], metric),
             )
             for rung in ladder["rungs"]
         ],
@@ -464,8 +446,7 @@ def _mean(runs: Sequence[Run], metric: Metric) -> str:
     written = numbers.score(float(tests.mean()), metric, within)
     if within is None:
         return written
-    half = numbers.difference((within[1] - within[0]) / 2, metric, within)
-    return f"{written} ± {half.removesuffix(' points').removeprefix('+')}"
+    return f"{written} ± {numbers.bare((within[1] - within[0]) / 2, metric, within)}"
 
 
 def _configurations(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from archtrial.records.table import Run
-from archtrial.report import findings, frame, numbers
+from archtrial.report import frame
 from archtrial.report.article import (
     Article,
     Exhibit,
@@ -23,8 +23,6 @@ from archtrial.report.article import (
     Section,
     Table,
 )
-from archtrial.report.drawing import shortened
-from archtrial.report.numbers import Metric
 from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
 from archtrial.report.relaxation_words import (
     LEFT,
@@ -37,6 +35,9 @@ from archtrial.report.relaxation_words import (
     share,
     spread,
 )
+from archtrial.words import findings, numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import shortened
 
 __all__ = ["NAMES", "article", "draw", "show"]
 
@@ -201,7 +202,7 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _level(document: Mapping[str, Any]) -> str:
-    return f"{100 * (1 - document['alpha']):.4g}%"
+    return numbers.level(document["alpha"])
 
 
 def _best(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -629,7 +630,7 @@ def _table(
     """Returns the table by relax time, with as many columns as there is room for."""
     metric = metric_of(document)
     names = {role: shortened(name, 10) for role, name in document["names"].items()}
-    unit = ", points" if metric.bounded else ""
+    unit = numbers.axis_unit(metric)
     left = left_by(document)
     headings = {"time": "relax time", "left": LEFT[left]} | names
     headings["gain"] = f"gain over {names['cnn']}{unit}"
@@ -643,8 +644,7 @@ def _table(
             for entry in entries
         ]
     columns["gain"] = [
-        numbers.gained(entry["gain"], metric).replace(" points", "")
-        for entry in entries
+        numbers.signed_estimate(entry["gain"], metric) for entry in entries
     ]
     if any(measured(entry[left]) for entry in entries):
         columns["left"] = [_shares(entry[left]) for entry in entries]

@@ -20,21 +20,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError, RecordsError
-from archtrial.report import numbers
 from archtrial.report.drawing import (
     LIGHT,
     STYLE,
     WIDE,
     axes_at,
     blank,
-    fitted,
-    joined,
     label_ends,
     room_for,
-    shortened,
 )
 from archtrial.report.log_axes import AmountAxis, TimeAxis
-from archtrial.report.numbers import Metric
 from archtrial.report.relaxation_words import (
     LEFT,
     LOSS,
@@ -59,6 +54,9 @@ from archtrial.report.relaxation_words import (
     tried,
 )
 from archtrial.report.scales import above, score_axis, score_ticks, scored
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import fitted, joined, shortened
 
 __all__ = [
     "NAMES",
@@ -281,7 +279,7 @@ def _gains(document: Mapping[str, Any], which: str, other: str, width: int) -> F
         axes.axhspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
         axes.axhline(0, color=LIGHT["muted"], lw=1, zorder=1)
         score_ticks(axes.yaxis, metric, 6, signed=True)
-        unit = ", points" if metric.bounded else ""
+        unit = numbers.axis_unit(metric)
         above(axes, f"gain over {names[other]}{unit}", 8, muted=True)
         over.finish(_epochs(document, width))
     return figure

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from archtrial.report import numbers
-from archtrial.report.drawing import WIDE, joined, shortened
-from archtrial.report.numbers import Metric
+from archtrial.report.drawing import WIDE
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import joined, shortened
 
 __all__ = [
     "LEFT",
@@ -100,15 +101,13 @@ def relaxed_after(time: int) -> str:
 
 
 def share(number: float, *, tick: bool = False) -> str:
-    """Writes a share of a norm with two digits: "0.41%", "16%".
+    """Writes a share of a norm with two digits: ".41 %", "16 %".
 
     Args:
         number: Between 0 and 1.
         tick: Whether it stands beside an axis, where it is exact.
     """
-    if tick or number >= 0.0995 or number == 0:
-        return f"{round(100 * number, 6 if tick else 0):g}%"
-    return f"{100 * number:#.2g}%"
+    return numbers.percent(number, 6) if tick else numbers.rate(number)
 
 
 def tried(arm: Mapping[str, Any]) -> list[tuple[float, float]]:
@@ -199,8 +198,7 @@ def peak_message(document: Mapping[str, Any], metric: Metric) -> str:
     if entry is None or not judged or not measured(entry["gain"]):
         return f"Test scores of {joined(list(names.values()))} by relax time"
     gain = entry["gain"]
-    amount = numbers.difference(gain["estimate"], metric, (gain["low"], gain["high"]))
-    amount = amount[1:]
+    amount = numbers.amount(gain["estimate"], metric, (gain["low"], gain["high"]))
     several = len(document["times"]) > 1
     if gain["estimate"] <= 0:
         return (
@@ -322,7 +320,7 @@ def parts_message(document: Mapping[str, Any], metric: Metric) -> str:
     # As many digits as the score itself has.
     whole, ends = abs(lost), interval_of(found["relaxed"])
     half = (ends[1] - ends[0]) / 2 if ends else math.nan
-    amount = numbers.difference(whole, metric, (whole - half, whole + half))[1:]
+    amount = numbers.amount(whole, metric, (whole - half, whole + half))
     when = relaxed_after(entry["relax_time"])
     if lost <= 0:
         return (
@@ -343,7 +341,7 @@ def path_message(document: Mapping[str, Any]) -> str:
         return f"What lies on {line}"
     highest, _, time = max(rises)
     if all(rise <= 0.02 * abs(end) for rise, end, _ in rises):
-        return f"{way} the loss rises by no more than 2%"
+        return f"{way} the loss rises by no more than {numbers.percent(0.02)}"
     message = f"{way} the loss rises by {highest:.2g}"
     if len(rises) == 1:
         return message

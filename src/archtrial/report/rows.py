@@ -8,17 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.report.drawing import (
-    LIGHT,
-    SIZE,
-    WIDE,
-    axes_at,
-    blank,
-    columns_of,
-    shortened,
-)
+from archtrial.report.drawing import LIGHT, SIZE, WIDE, axes_at, blank
+from archtrial.words.phrases import columns_of, shortened
 
-__all__ = ["Row", "alone", "draw_forest", "draw_rows", "estimated"]
+__all__ = ["LINE", "Row", "draw_forest", "draw_rows", "estimated"]
+
+LINE = 15
+"""The height of a line of words above an interval."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +53,14 @@ def draw_rows(
     include: tuple[float, ...] = (),
 ) -> tuple[Figure, Axes]:
     """Draws rows of points and intervals over one axis of scores."""
-    figure, top = blank(message, width, height * len(rows) + 46)
     margin = 18
     inner = width - 2 * margin
+    # Where both do not fit on one line, as on a phone, the number has a line of its
+    # own: without its interval it would claim too much.
+    longest = max(columns_of(row.left) + columns_of(row.right) for row in rows)
+    line = 0 if 0.58 * SIZE * (longest + 2) <= inner else LINE
+    height += line
+    figure, top = blank(message, width, height * len(rows) + 46)
     axes = axes_at(figure, margin, top + 4, inner, height * len(rows))
     shown = [*include, *(row.estimate for row in rows)]
     for row in rows:
@@ -75,10 +76,13 @@ def draw_rows(
         paper = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
         style: dict[str, Any] = {"va": "baseline", "bbox": paper}
         axes.text(low - pad, head, row.left, color=row.color, weight="bold", **style)
-        axes.text(high + pad, head, row.right, ha="right", **style)
-        middle = head + 12 + (height - 40) / 2
+        at, align = (low - pad, "left") if line else (high + pad, "right")
+        axes.text(at, head + line, row.right, ha=align, **style)
+        middle = head + line + 12 + (height - line - 40) / 2
         if len(row.points):
-            offsets, diameter = _swarm(row.points / per_pixel, 7.0, (height - 46) / 2)
+            offsets, diameter = _swarm(
+                row.points / per_pixel, 7.0, (height - line - 46) / 2
+            )
             axes.scatter(
                 row.points,
                 middle - 5 + offsets,
@@ -119,7 +123,7 @@ def draw_forest(
     """Draws many estimates under each other.
 
     Wide, a row is one line: name, interval, number. A phone has no room for three
-    columns, so there the name and the estimate alone stand above the interval.
+    columns, so there name and number stand above the interval.
 
     Args:
         message: The title.
@@ -129,12 +133,7 @@ def draw_forest(
         leading: Whether the first row is what the others are set against, in bold.
     """
     if width < WIDE:
-        short = [
-            dataclasses.replace(
-                row, left=shortened(row.left, 28), right=alone(row.right)
-            )
-            for row in rows
-        ]
+        short = [dataclasses.replace(row, left=shortened(row.left, 38)) for row in rows]
         return draw_rows(message, short, width, height=46, include=include)
     written = max(columns_of(row.right) for row in rows)
     left = min(300.0, 24 + 0.58 * SIZE * max(columns_of(row.left) for row in rows))
@@ -180,11 +179,6 @@ def draw_forest(
 
 
 _PITCH = 27
-
-
-def alone(written: str) -> str:
-    """Returns an estimate without the interval that is written behind it."""
-    return written.split(" (")[0]
 
 
 def _swarm(x: np.ndarray, diameter: float, room: float) -> tuple[np.ndarray, float]:

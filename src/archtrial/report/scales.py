@@ -4,9 +4,9 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
-from archtrial.report import numbers
 from archtrial.report.drawing import LIGHT, SIZE
-from archtrial.report.numbers import Metric
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
 
 __all__ = ["above", "score_axis", "score_ticks", "scored"]
 

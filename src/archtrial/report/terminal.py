@@ -9,19 +9,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from archtrial.report import findings, numbers
-from archtrial.report.evidence import Evidence
+from archtrial.report.evidence import Evidence, presented
+from archtrial.words import findings, numbers
+from archtrial.words import verdict as words
 
 __all__ = ["show", "standing"]
 
 
 def show(evidence: Evidence, console: Console) -> None:
     """Prints the sentence, its numbers, a table of arms and what to do next."""
+    evidence = presented(evidence)
     comparisons = evidence.document["comparisons"]
     study, metric = evidence.document["study"], evidence.metric
     for note in evidence.notes:
         if note.startswith("Exploratory"):
             console.print(Text(note, style="yellow"))
+    if len(comparisons) > 1:
+        console.print()
+        console.print(Text(words.overview(comparisons), style="bold"))
     for comparison in comparisons:
         verdict = comparison["verdict"].replace("_", " ")
         strong = " (strong)" if comparison["strong"] else ""
@@ -30,8 +35,10 @@ def show(evidence: Evidence, console: Console) -> None:
         # before what might be believed without it.
         for warning in comparison["warnings"]:
             console.print(Text(f"warning: {warning}", style="yellow"))
-        console.print(Text(f"{verdict}{strong}", style="bold"))
-        console.print(Text(comparison["sentence"]))
+        headline, rest = words.split(comparison["sentence"])
+        console.print(Text.assemble((headline, "bold"), f" {rest}"))
+        terms = [f"{verdict}{strong}", words.beside(comparison, len(comparisons))]
+        console.print(Text("; ".join(filter(None, terms)), style="dim"))
     trust = findings.error_rate(study)
     if trust:
         console.print(Text(trust, style="dim"))
@@ -46,15 +53,17 @@ def show(evidence: Evidence, console: Console) -> None:
         if longer:
             console.print(Text(f"training longer{of}: {longer.answer}"))
         found = comparison.get("robustness")
-        sides = findings.other_sides(comparison)
-        if sides and found and (found["lost"] or found["opposite"]):
-            console.print(Text(f"elsewhere{of}: {sides.answer}", style="yellow"))
-    for heading, words in (
+        holds = findings.sensitivity(comparison)
+        if holds and found and (found["lost"] or found["opposite"]):
+            console.print(
+                Text(f"sensitivity analysis{of}: {holds.answer}", style="yellow")
+            )
+    for heading, said in (
         ("the winner", findings.winner(study, metric)),
         ("tweaks", findings.tweaks(study, metric)),
     ):
-        if words:
-            console.print(Text(f"{heading}: {words}"))
+        if said:
+            console.print(Text(f"{heading}: {said}"))
     if study.get("probes"):
         probing = findings.probing(comparisons[0], study["probes"])
         console.print(Text(f"outside the tests, other tuners: {probing.answer}"))
@@ -64,9 +73,20 @@ def show(evidence: Evidence, console: Console) -> None:
             Text(f"ceiling, by a model: {modelled.answer}; {modelled.detail}")
         )
     for comparison in comparisons:
-        advice = findings.settling(comparison, evidence)
+        advice = findings.next_step(
+            comparison,
+            evidence.protocol,
+            seconds=evidence.seconds,
+            price_per_hour=evidence.price_per_hour,
+            going_on=evidence.going_on,
+        )
         if advice:
-            console.print(Text(f"next: {advice}"))
+            console.print(Text(f"next: {advice.text}"))
+            if advice.command:
+                # On a line of its own that nothing breaks, so that it can be pasted.
+                console.print(Text(f"  {advice.command}"), soft_wrap=True)
+            if advice.detail:
+                console.print(Text(advice.detail, style="dim"))
 
 
 def _arms(evidence: Evidence, arms: Any) -> Table:

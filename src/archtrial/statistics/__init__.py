@@ -13,8 +13,8 @@ turned so that higher is better.
 - `robustness`: the gain in other parts of the space, for the median, at equal size.
 - `simultaneous`: several differences over seeds, of which one will be picked;
   `relaxation`: whether a net that is freed from its prior beats the one that kept it.
-- `attribution`: whence the spread of scores; `factorial`: which tweak did it.
-- `verdict`: the rules, and all of it put together; `wording`: the sentence.
+- `attribution`: where the spread of scores comes from; `factorial`: which tweak did it.
+- `verdict`: the rules, and all of it put together; `archtrial.words` tells it.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -56,6 +56,7 @@ from archtrial.statistics.planning import (
     Plan,
     Settlement,
     configurations_for,
+    default_margin,
     detectable_effects,
     effect_spread,
     even_settlement,
@@ -119,6 +120,7 @@ __all__ = [
     "decide",
     "decide_look",
     "declare_looks",
+    "default_margin",
     "detectable_effects",
     "edge_pileup",
     "effect_spread",

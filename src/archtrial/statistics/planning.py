@@ -23,6 +23,7 @@ __all__ = [
     "Plan",
     "Settlement",
     "configurations_for",
+    "default_margin",
     "detectable_effects",
     "effect_spread",
     "even_settlement",
@@ -449,6 +450,24 @@ def seed_spread(fresh: Sequence[Sequence[float] | np.ndarray]) -> float:
     """
     spreads = [np.std(scores, ddof=1) for scores in fresh if len(scores) > 1]
     return float(np.median(spreads)) if spreads else 0.0
+
+
+def default_margin(
+    fresh: Sequence[Sequence[float] | np.ndarray], usual: float | None = None
+) -> float:
+    """Returns the smallest gap worth having where none was declared.
+
+    That is the larger of half a point and one seed's standard deviation.
+
+    Args:
+        fresh: As for `seed_spread`; validation scores, since the margin stands before
+            the test set is opened.
+        usual: A usual score, of which half a point is half a per cent where scores
+            are no fractions; None where they are.
+    """
+    half_a_point = 0.005 if usual is None else 0.005 * (abs(usual) or 1.0)
+    # Two digits: the margin is a convention, and so it should look.
+    return float(f"{max(half_a_point, seed_spread(fresh)):.2g}")
 
 
 @dataclasses.dataclass(frozen=True)

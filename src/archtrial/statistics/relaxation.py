@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from archtrial.errors import ProtocolError
+from archtrial.statistics import planning
 from archtrial.statistics.comparison import Estimate
-from archtrial.statistics.planning import seed_spread
 from archtrial.statistics.relaxation_sentences import (
     NetNames,
     RelaxVerdict,
     Settling,
     Telling,
+    Units,
 )
 from archtrial.statistics.simultaneous import (
     Simultaneous,
@@ -38,7 +39,6 @@ from archtrial.statistics.simultaneous import (
     seeds_needed,
     simultaneous,
 )
-from archtrial.statistics.wording import Units
 
 __all__ = [
     "ArmScores",
@@ -448,7 +448,7 @@ def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
 
 
 def default_margin(scores: np.ndarray, diverged: np.ndarray, units: Units) -> float:
-    """Returns the larger of half a point and one seed's standard deviation.
+    """Returns the margin where none was declared, from the CNN's scores.
 
     Args:
         scores: (S, m) of the CNN; best on validation, so that no test score decides
@@ -458,11 +458,10 @@ def default_margin(scores: np.ndarray, diverged: np.ndarray, units: Units) -> fl
         units: How its differences are written.
     """
     columns = [own[~failed] for own, failed in zip(scores.T, diverged.T, strict=True)]
-    half_a_point = 0.005
+    usual = None
     if not (units.points or units.metric == "r2") and not diverged.all():
-        half_a_point *= float(np.median(np.abs(scores[~diverged]))) or 1.0
-    # Two digits: the margin is a convention, and so it should look.
-    return float(f"{max(half_a_point, seed_spread(columns)):.2g}")
+        usual = float(np.median(np.abs(scores[~diverged])))
+    return planning.default_margin(columns, usual)
 
 
 def _unsound(declared: RelaxReading, alpha: float, names: NetNames) -> str | None:

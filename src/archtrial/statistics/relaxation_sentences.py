@@ -1,15 +1,16 @@
 """What is said of relaxing, in sentences."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from archtrial.statistics.simultaneous import Simultaneous
-from archtrial.statistics.wording import Units
+from archtrial.statistics.verdict import FRACTIONS
 
-__all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling"]
+__all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling", "Units"]
 
 RelaxVerdict: TypeAlias = Literal[
     "relaxed_better", "no_gain", "inconclusive", "not_assessable"
@@ -19,6 +20,60 @@ _READINGS = {
     "best": "by the weights that were best on validation",
     "last": "by the weights of the last step",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """How differences of a score are written.
+
+    Args:
+        metric: Its name.
+        fraction: Whether a hundredth is called a point; None to go by the name.
+    """
+
+    metric: str
+    fraction: bool | None = None
+
+    @property
+    def points(self) -> bool:
+        """Whether differences are written in points."""
+        return self.metric in FRACTIONS if self.fraction is None else self.fraction
+
+    @property
+    def name(self) -> str:
+        """The metric's name in a sentence."""
+        return "R²" if self.metric == "r2" else self.metric.replace("_", " ")
+
+    def number(self, difference: float, reach: float | None = None) -> str:
+        """Writes a difference with the digits that its interval supports.
+
+        Args:
+            difference: In units of the score.
+            reach: Half the interval's width, of which two digits are shown; None
+                for three digits of the difference itself.
+        """
+        scale = 100.0 if self.points else 1.0
+        value = difference * scale
+        if reach is None:
+            return f"{value:.3g}"
+        width = reach * scale
+        digits = 1 - math.floor(math.log10(width)) if width > 0 else 2
+        text = f"{value:,.{min(max(digits, 0), 2 if self.points else 8)}f}"
+        # A difference that rounds to nothing has no sign.
+        return text if float(text.replace(",", "")) else text.lstrip("-")
+
+    def gap(self, difference: float, reach: float | None = None) -> str:
+        """Writes a difference with its unit: "24.1 points of accuracy"."""
+        number = self.number(difference, reach)
+        return (
+            f"{number} points of {self.name}"
+            if self.points
+            else f"{number} in {self.name}"
+        )
+
+    def size(self, difference: float) -> str:
+        """Writes a size without the metric: "0.5 points"."""
+        return self.number(difference) + (" points" if self.points else "")
 
 
 @dataclasses.dataclass(frozen=True)

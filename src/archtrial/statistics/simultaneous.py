@@ -23,7 +23,15 @@ from archtrial.randomness import generator
 from archtrial.statistics.comparison import Estimate
 from archtrial.statistics.sums import product
 
-__all__ = ["Simultaneous", "least_p", "mean", "reach", "seeds_needed", "simultaneous"]
+__all__ = [
+    "Simultaneous",
+    "half_width",
+    "least_p",
+    "mean",
+    "reach",
+    "seeds_needed",
+    "simultaneous",
+]
 
 # All 2^S flips are enumerated up to this many seeds; beyond, some are drawn.
 ENUMERATED = 14
@@ -278,9 +286,19 @@ def mean(scores: np.ndarray, alpha: float) -> Estimate:
     estimate = float(np.mean(scores))
     if len(scores) < 2:
         return Estimate(estimate, -math.inf, math.inf)
-    quantile = float(special.stdtrit(len(scores) - 1, 1 - alpha / 2))
-    half = quantile * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
+    half = half_width(scores, alpha)
     return Estimate(estimate, estimate - half, estimate + half)
+
+
+def half_width(scores: np.ndarray, alpha: float) -> float:
+    """Returns half the width of Student's interval of a mean.
+
+    Args:
+        scores: (S,) at least two.
+        alpha: The interval has level 1 - alpha.
+    """
+    quantile = float(special.stdtrit(len(scores) - 1, 1 - alpha / 2))
+    return quantile * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
 
 
 def _order(differences: np.ndarray) -> np.ndarray:

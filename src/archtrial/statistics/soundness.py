@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
+from archtrial.statistics.simultaneous import half_width
+
 __all__ = ["Tuned", "clear_of", "copies_move", "equal_over_seeds", "little_learned"]
 
 # An arm that has come less than this share of the way that the other has, away from
@@ -51,8 +53,7 @@ def clear_of(constant: float, tuned: Tuned, *, margin: float, alpha: float) -> b
     squares = 0.0
     seeds = len(tuned.scores)
     if seeds > 1:
-        quantile = float(special.stdtrit(seeds - 1, 1 - alpha / 2))
-        squares += quantile**2 * float(np.var(tuned.scores, ddof=1)) / seeds
+        squares += half_width(tuned.scores, alpha) ** 2
     if tuned.examples is not None and len(tuned.examples) > 1:
         normal = float(special.ndtri(1 - alpha / 2))
         variance = float(np.var(tuned.examples.astype(np.float64), ddof=1))

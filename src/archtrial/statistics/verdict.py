@@ -46,9 +46,11 @@ from archtrial.statistics.planning import (
 )
 from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Reading, Search, aligned
-from archtrial.statistics.wording import Units, sentence
 
-__all__ = ["Comparison", "Copies", "Verdict", "compare", "decide"]
+__all__ = ["Caution", "Comparison", "Copies", "Verdict", "compare", "decide"]
+
+# Scores between 0 and 1 that are means over examples, or nearly.
+FRACTIONS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 
 # Fractions that are no mean over examples of anything between 0 and 1, or need not be.
 NOT_MEANS = (
@@ -110,6 +112,8 @@ class Copies:
     """T, the number of test examples."""
     moves: Mapping[str, float]
     """By challenger, how far they can move its gain at most (`copies_move`)."""
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """By challenger, the clause that makes its comparison unsound where they decide."""
 
     def decides(self, challenger: str, gained: float, margin: float) -> bool:
         """Says whether without them the finding might have been another.
@@ -118,6 +122,30 @@ class Copies:
         one exceeded it.
         """
         return self.moves[challenger] > abs(abs(gained) - margin)
+
+
+CautionKind: TypeAlias = Literal[
+    "other reading",
+    "copies",
+    "validation only",
+    "test set bounded",
+    "this test set",
+    "picked seeds",
+    "unpaired",
+    "no partner",
+    "diverged",
+    "no equal compute",
+    "unconfirmed at equal compute",
+    "other verdict at equal compute",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Caution:
+    """What a reader must know beside a verdict: its kind and its numbers, no sentence."""
+
+    kind: CautionKind
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +163,6 @@ class Comparison:
     reason: str | None
     """Why nothing is claimed: for `not_assessable`, and where readings that must agree
     differ."""
-    sentence: str
     baseline: str
     challenger: str
     metric: str
@@ -177,16 +204,19 @@ class Comparison:
     """The gain in parts of the space, for the median, and at equal size."""
     published: dict[str, Any] | None = None
     """The published gap, taken apart; the split depends on the path."""
-    warnings: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the comparison as `verdict.schema.json` describes it."""
+        """Returns the comparison as `verdict.schema.json` describes it, without words.
+
+        Its sentence and its warnings are made of this by `archtrial.words`.
+        """
         document = dataclasses.asdict(self)
+        del document["cautions"]
         for field in ("effect", "baseline_score", "challenger_score"):
             # A reader need not ask first whether there are numbers.
             if document[field] is None:
                 document[field] = {"estimate": None, "low": None, "high": None}
-        document["warnings"] = list(self.warnings)
         return document
 
 
@@ -214,7 +244,6 @@ def compare(
     test_size: int | None = None,
     elsewhere: bool = False,
     matched: Mapping[str, Search] | None = None,
-    causes: Mapping[str, str] | None = None,
     options: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Comparison]:
     """Compares challengers with a baseline after equal tuning effort.
@@ -230,7 +259,7 @@ def compare(
             of the shared hyperparameters.
         effort: k*, at least 1. More than n / 4 is not assessable.
         margin: The smallest gap worth having, more than 0, in units of the score.
-        metric: The metric's name, for the sentence.
+        metric: The metric's name.
         seed: The protocol's seed.
         alpha: Shared by all challengers.
         max_multiple: How much more tuning `catch_up` is about.
@@ -240,8 +269,8 @@ def compare(
             verdict; else it is inconclusive.
         paired: Whether trials are paired by index.
         higher_is_better: The metric's direction; searches are turned already.
-        fraction: Whether a hundredth is called a point; by default, whether the
-            metric is known as such.
+        fraction: Whether scores lie between 0 and 1; by default, whether the metric
+            is known as such.
         scored_on: "validation" where no run was ever scored on a test set, and what
             stands for test scores are validation scores.
         permutations: P of the gate.
@@ -259,8 +288,6 @@ def compare(
             (`robustness`). A significant gain of the other sign there makes the
             verdict inconclusive.
         matched: By challenger, the baseline made as large as it.
-        causes: By challenger, what it has other than the baseline, in words; by
-            default "the architecture".
         options: By hyperparameter that is a choice, what its options are called.
 
     Returns:
@@ -285,9 +312,10 @@ def compare(
             ", ".join(published),
             f"Add the published score of {baseline.name}.",
         )
-    units = Units(metric, fraction, scored_on)
     if test_size is not None:
-        _check_test_size(test_size, units, (baseline, *challengers))
+        fractions = metric in FRACTIONS if fraction is None else fraction
+        bound = fractions and metric not in NOT_MEANS
+        _check_test_size(test_size, metric, bound, scored_on, (baseline, *challengers))
     level = alpha / len(challengers)
     terms = _Terms(
         effort=effort,
@@ -302,12 +330,12 @@ def compare(
         # Each tail of the percentile interval needs some resamples of its own.
         resamples=2 * math.ceil(max(resamples / 2, 20 / level)),
         higher_is_better=higher_is_better,
-        units=units,
+        metric=metric,
+        scored_on=scored_on,
         unsound=tuple(unsound),
         published=published,
         elsewhere=elsewhere,
         matched=matched or {},
-        causes=causes or {},
         options=options or {},
         test_size=test_size,
         copies=copies,
@@ -383,27 +411,33 @@ class _Terms:
     permutations: int
     resamples: int
     higher_is_better: bool
-    units: Units
+    metric: str
+    scored_on: Literal["test", "validation"]
     unsound: tuple[str, ...]
     published: Mapping[str, float] | None
     elsewhere: bool
     matched: Mapping[str, Search]
-    causes: Mapping[str, str]
     options: Mapping[str, Sequence[str]]
     test_size: int | None
     copies: Copies | None
 
 
-def _check_test_size(test_size: int, units: Units, searches: Sequence[Search]) -> None:
+def _check_test_size(
+    test_size: int,
+    metric: str,
+    bound: bool,
+    scored_on: str,
+    searches: Sequence[Search],
+) -> None:
     """Raises ProtocolError where the bound on the test set's error does not hold."""
     if test_size < 2:
         raise ProtocolError("a test set has at least 2 examples", str(test_size))
     rule = "a test set's size bounds its error where the score is a mean of fractions"
     way_out = "Leave the size of the test set out."
-    if units.scored_on == "validation":
+    if scored_on == "validation":
         raise ProtocolError(rule, "there are no test scores", way_out)
-    if not units.points or units.metric in NOT_MEANS:
-        raise ProtocolError(rule, f"the metric {units.metric}", way_out)
+    if not bound:
+        raise ProtocolError(rule, f"the metric {metric}", way_out)
     for search in searches:
         for scores in (search.test, search.test_run):
             outside = None if scores is None else scores[np.abs(scores) > 1]
@@ -669,9 +703,10 @@ def _report(
     if copies is not None and copies.decides(
         challenger.name, effect.estimate, terms.margin
     ):
-        terms = dataclasses.replace(
-            terms, unsound=(*terms.unsound, _copied(copies, challenger.name, terms))
+        clause = copies.reasons.get(
+            challenger.name, "test examples are copies of others that were trained on"
         )
+        terms = dataclasses.replace(terms, unsound=(*terms.unsound, clause))
 
     def judged(
         gained: Estimate | None, p: float | None, catch_up: CatchUp = "unknown"
@@ -688,7 +723,8 @@ def _report(
 
     verdict = judged(effect, adjusted, measured.catch_up)
     reason = "; ".join(terms.unsound) or None
-    other_reading, another = None, None
+    other_reading = None
+    another: Caution | None = None
     for reading, (other, p) in found.items():
         if reading == terms.estimand:
             continue
@@ -714,9 +750,8 @@ def _report(
             )
             verdict = "inconclusive"
         else:
-            another = (
-                f"By run, the seeds that were picked included, the verdict would be"
-                f" {elsewhere}, which tells of {depends}; fresh seeds decide."
+            another = Caution(
+                "other reading", {"verdict": elsewhere, "failing": failing}
             )
     other_parts = _elsewhere(terms, baseline, challenger)
     if other_parts is not None and verdict not in ("inconclusive", "not_assessable"):
@@ -797,31 +832,11 @@ def _report(
         strong=verdict == "architecture"
         and float(measured.effect.low[0]) > terms.margin,
         reason=reason,
-        sentence=sentence(
-            verdict,
-            baseline=baseline.name,
-            challenger=challenger.name,
-            units=terms.units,
-            effort=terms.effort,
-            configurations=n,
-            margin=terms.margin,
-            alpha=terms.level,
-            effect=effect,
-            matching=matching,
-            climb=measured.climb,
-            cause=terms.causes.get(challenger.name, "the architecture"),
-            max_multiple=terms.max_multiple,
-            matching_needs=needed,
-            detectable=detectable,
-            settlement=settling,
-            published_gap=None if decomposition is None else decomposition["gap"],
-            reason=reason,
-        ),
         baseline=baseline.name,
         challenger=challenger.name,
-        metric=terms.units.metric,
+        metric=terms.metric,
         higher_is_better=terms.higher_is_better,
-        scored_on=terms.units.scored_on,
+        scored_on=terms.scored_on,
         margin=terms.margin,
         alpha=terms.alpha,
         estimand=terms.estimand,
@@ -855,7 +870,7 @@ def _report(
         other_reading=other_reading,
         robustness=None if other_parts is None else _described(other_parts),
         published=decomposition,
-        warnings=_warnings(
+        cautions=_cautions(
             terms,
             baseline,
             challenger,
@@ -886,43 +901,17 @@ def _too_few(terms: _Terms, baseline: Search, challenger: Search) -> Comparison:
         verdict="not_assessable",
         strong=False,
         reason=reason,
-        sentence=sentence(
-            "not_assessable",
-            baseline=baseline.name,
-            challenger=challenger.name,
-            units=terms.units,
-            effort=terms.effort,
-            configurations=n,
-            margin=terms.margin,
-            alpha=terms.level,
-            effect=None,
-            reason=reason,
-        ),
         baseline=baseline.name,
         challenger=challenger.name,
-        metric=terms.units.metric,
+        metric=terms.metric,
         higher_is_better=terms.higher_is_better,
-        scored_on=terms.units.scored_on,
+        scored_on=terms.scored_on,
         margin=terms.margin,
         alpha=terms.alpha,
         estimand=terms.estimand,
         paired=terms.paired,
         configurations=n,
         effort=terms.effort,
-    )
-
-
-def _copied(copies: Copies, challenger: str, terms: _Terms) -> str:
-    """Says what test examples that were trained on may have done."""
-    moves = copies.moves[challenger]
-    most = (
-        f"which can move the gain by up to {terms.units.size(moves)}"
-        if math.isfinite(moves)
-        else "and how much of the gain they make cannot be told"
-    )
-    return (
-        f"{copies.count:,} of {copies.of:,} test examples are copies of others that"
-        f" were trained on, {most}: remove the copies from the data and run again"
     )
 
 
@@ -1063,7 +1052,7 @@ def _decompose(
     }
 
 
-def _warnings(
+def _cautions(
     terms: _Terms,
     baseline: Search,
     challenger: Search,
@@ -1072,76 +1061,42 @@ def _warnings(
     differs_at_equal_compute: bool,
     examples_known: bool,
     readings: int,
-    another: str | None,
-) -> tuple[str, ...]:
+    another: Caution | None,
+) -> tuple[Caution, ...]:
     """Returns what a reader of the verdict must know beside it."""
     found = [] if another is None else [another]
     copies = terms.copies
     if copies is not None and not any("copies" in clause for clause in terms.unsound):
-        found.append(
-            f"{copies.count:,} of {copies.of:,} test examples are copies of others that"
-            " were trained on; they are too few to turn this verdict."
-        )
-    if terms.units.scored_on == "validation":
-        found.append(
-            "There are no test scores: all numbers are validation scores, on which the"
-            " trials were chosen as well, so they are higher than new data would show."
-        )
+        found.append(Caution("copies", {"count": copies.count, "of": copies.of}))
+    if terms.scored_on == "validation":
+        found.append(Caution("validation only"))
     elif not examples_known and terms.test_size is not None:
-        found.append(
-            "The scores of single test examples are unknown, so the interval allows for"
-            f" the largest error that a test set of {terms.test_size:,} examples can"
-            " have."
-        )
+        found.append(Caution("test set bounded", {"size": terms.test_size}))
     elif not examples_known:
-        found.append(
-            "The scores of single test examples are unknown, so the interval holds for"
-            " this very test set; on another one the difference may be another."
-        )
+        found.append(Caution("this test set"))
     if readings == 1 and terms.estimand == "run":
-        found.append(
-            "No configuration was trained again on fresh seeds, so the scores include"
-            " the luck of the seeds that were picked."
-        )
+        found.append(Caution("picked seeds"))
     if not terms.paired:
-        found.append(
-            "The searches are not paired, which takes several times the configurations"
-            " to see the same difference."
-        )
+        found.append(Caution("unpaired"))
+    names = {"baseline": baseline.name, "challenger": challenger.name}
     dropped = challenger.n - baseline.n
     if terms.paired and dropped > 0:
-        found.append(
-            f"The last {dropped} trials of {challenger.name} have no partner in"
-            f" {baseline.name} and are left out."
-        )
+        found.append(Caution("no partner", {**names, "dropped": dropped}))
     for arm in (baseline, challenger):
         if count := int(np.sum(arm.diverged)):
-            found.append(
-                f"{count} of {arm.n} trials of {arm.name} diverged; they stay in, at"
-                " the worst score."
-            )
+            values = {"count": count, "of": arm.n, "arm": arm.name}
+            found.append(Caution("diverged", values))
     if measured.equal_efforts is None:
+        found.append(Caution("no equal compute"))
+        return tuple(found)
+    there = {**names, "efforts": measured.equal_efforts}
+    equal = measured.equal_effect
+    if equal is None:
+        share = measured.equal_unconfirmed
+        found.append(Caution("unconfirmed at equal compute", {**there, "share": share}))
+    elif differs_at_equal_compute:
+        effect = (equal.estimate, equal.low, equal.high)
         found.append(
-            "The arms differ so much in cost that this many configurations allow no"
-            " comparison at equal compute."
+            Caution("other verdict at equal compute", {**there, "effect": effect})
         )
-    else:
-        of_a, of_b = measured.equal_efforts
-        there = (
-            f"At equal compute ({baseline.name} best of {of_a}, {challenger.name} best"
-            f" of {of_b})"
-        )
-        equal = measured.equal_effect
-        if equal is None:
-            found.append(
-                f"{there} nothing is claimed: {measured.equal_unconfirmed:.1%} of an"
-                " arm's expected score would rest on configurations that were not"
-                " trained again on fresh seeds."
-            )
-        elif differs_at_equal_compute:
-            found.append(
-                f"{there} the verdict is another one: a gain of"
-                f" {terms.units.size(equal.estimate)}, interval"
-                f" {terms.units.size(equal.low)} to {terms.units.size(equal.high)}."
-            )
     return tuple(found)

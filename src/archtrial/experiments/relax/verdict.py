@@ -29,8 +29,8 @@ from archtrial.statistics.relaxation import (
     RelaxReading,
     default_margin,
 )
+from archtrial.statistics.relaxation_sentences import Units
 from archtrial.statistics.simultaneous import mean
-from archtrial.statistics.wording import Units
 
 __all__ = [
     "Finding",

@@ -4,17 +4,19 @@ The page and the terminal tell of the same findings in the same words.
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archtrial.report import numbers
-from archtrial.report.drawing import joined, shortened
-from archtrial.report.evidence import Evidence
-from archtrial.report.numbers import Metric
+from archtrial.space import Dimension, Integer, Space
 from archtrial.statistics.looks import grown_looks
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import joined, quoted, shortened
 
 __all__ = [
+    "Advice",
     "Answer",
     "beside_margin",
     "catching_up",
@@ -23,9 +25,9 @@ __all__ = [
     "error_rate",
     "hidden_shares",
     "longer_training",
-    "other_sides",
+    "next_step",
     "probing",
-    "settling",
+    "sensitivity",
     "tweaks",
     "winner",
 ]
@@ -36,6 +38,15 @@ class Answer:
     """A finding: its answer in one sentence, and what it rests on."""
 
     answer: str
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """What to do next: why, a command that can be pasted, and what it costs in level."""
+
+    text: str
+    command: str = ""
     detail: str = ""
 
 
@@ -88,27 +99,48 @@ def catching_up(comparison: Mapping[str, Any]) -> Answer | None:
         "unknown": f"Not settled: it is open whether {baseline} gets there"
         " with more tuning.",
     }[catch_up]
-    multiple = found["multiple"]
-    estimate, low, high = (multiple[end] for end in ("estimate", "low", "high"))
-    reach = _times(found["reportable_up_to"])
-    detail = f"These runs reach as far as {reach} the compute that {challenger} was tuned with"
-    if estimate is not None and multiple.get("at_most"):
-        limit = f" and at most {_times(high)}" if high is not None else ""
-        detail += (
-            f"; {_times(estimate)} of it is enough for {baseline} by best guess, which may"
-            " need less, since the scores do not tell of the efforts below; it needs at"
-            f" least {_times(low)}{limit}"
+    trials, multiple = found["trials"], found["multiple"]
+
+    def told(end: str) -> str:
+        tries = math.ceil(trials[end] - 1e-9)
+        return (
+            f"{numbers.trials(tries)} {'try' if tries == 1 else 'tries'}"
+            f" ({numbers.multiple(multiple[end])} that compute)"
         )
-    elif estimate is not None:
-        limit = f"at most {_times(high)}" if high is not None else "with no upper limit"
+
+    def least() -> str:
+        return ("" if trials["low"] > MOST else "at least ") + told("low")
+
+    reach = found["reportable_up_to"]
+    detail = f"These runs tell of up to {numbers.multiple(reach)}"
+    if multiple["low"]:
+        most = math.floor(reach * trials["low"] / multiple["low"] + 1e-9)
+        tries = numbers.trials(most)
+        detail = (
+            f"These runs tell of up to {tries} {'try' if most == 1 else 'tries'} of"
+            f" {baseline}, {numbers.multiple(reach)}"
+        )
+    detail += f" the compute that {challenger} was tuned with"
+    if multiple["estimate"] is not None and multiple.get("at_most"):
+        limit = f" and at most {told('high')}" if multiple["high"] is not None else ""
         detail += (
-            f"; the best guess is that {baseline} needs {_times(estimate)} of it, at"
-            f" least {_times(low)} and {limit}"
+            f"; by best guess {told('estimate')} are enough for {baseline}, which may need"
+            " fewer, since the scores do not tell of smaller efforts; it needs"
+            f" {least()}{limit}"
+        )
+    elif multiple["estimate"] is not None:
+        limit = "with no upper limit"
+        if multiple["high"] is not None:
+            limit = f"at most {told('high')}"
+        detail += (
+            f"; the best guess is that {baseline} needs {told('estimate')},"
+            f" {least()} and {limit}"
         )
     else:
-        detail += f"; {baseline} needs at least {_times(low)} of it"
+        detail += f"; {baseline} needs {least()}"
     if found["would_settle"] is not None:
-        detail += f". {found['would_settle']:,} configurations of each arm would tell"
+        needs = numbers.trials(found["would_settle"])
+        detail += f". {_capital(needs)} configurations of each arm would tell"
     return Answer(answer, f"{detail}.")
 
 
@@ -118,9 +150,9 @@ def longer_training(comparison: Mapping[str, Any], metric: Metric) -> Answer | N
     if not found:
         return None
     baseline, challenger = comparison["baseline"], comparison["challenger"]
-    rung, longest = found["rung"], _times(found["longest"])
+    rung, longest = found["rung"], numbers.times(found["longest"])
     if found["reaches"] == "yes":
-        length = _times(rung["high"] or found["longest"])
+        length = numbers.times(rung["high"] or found["longest"])
         answer = (
             f"Yes: trained {length} as long and tuned anew, {baseline} comes within the"
             f" margin of {challenger} at 1\u00d7."
@@ -142,14 +174,18 @@ def longer_training(comparison: Mapping[str, Any], metric: Metric) -> Answer | N
     ahead = last["ahead_of_target"]
     within = (ahead["low"], ahead["high"])
     detail = (
-        f"At {_times(last['rung'])} it is {_ahead(ahead['estimate'], metric, within)}"
+        f"At {numbers.times(last['rung'])} it is {_ahead(ahead['estimate'], metric, within)}"
         f" the target (interval {numbers.differences(*within, metric)})."
     )
     if found["reaches"] == "unknown" and rung["estimate"] is not None:
-        limit = f"at most {_times(rung['high'])}" if rung["high"] else "no upper limit"
+        limit = (
+            f"at most {numbers.times(rung['high'])}"
+            if rung["high"]
+            else "no upper limit"
+        )
         detail += (
-            f" The best guess is {_times(rung['estimate'])} the training, at least"
-            f" {_times(rung['low'] or 1)} and {limit}."
+            f" The best guess is {numbers.times(rung['estimate'])} the training, at least"
+            f" {numbers.times(rung['low'] or 1)} and {limit}."
         )
     guess = found["extrapolated"]
     if guess is not None:
@@ -158,12 +194,67 @@ def longer_training(comparison: Mapping[str, Any], metric: Metric) -> Answer | N
         detail += (
             f" A straight line through its rungs would take {baseline} to"
             f" {numbers.score(score['estimate'], metric, within)} at"
-            f" {_times(guess['rung'])}: a model, not evidence."
+            f" {numbers.times(guess['rung'])}: a model, not evidence."
         )
     return Answer(answer, detail)
 
 
-def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
+def with_ranges(
+    comparison: Mapping[str, Any], spaces: Mapping[str, Space]
+) -> Mapping[str, Any]:
+    """Returns a comparison whose halves of the space name their ranges.
+
+    "dropout, lower half" becomes "dropout at most .25" where the space is known and is
+    the same for whoever has the hyperparameter.
+
+    Args:
+        comparison: One of the document's.
+        spaces: Each arm's search space.
+    """
+    found = comparison.get("robustness")
+    if not found:
+        return comparison
+    arms = [comparison["baseline"], comparison["challenger"]]
+
+    def named(part: str) -> str:
+        title, _, half = part.rpartition(", ")
+        if half not in ("lower half", "upper half"):
+            return part
+        owners, name = arms, title
+        for arm in arms:
+            if title.endswith(f" of {arm}"):
+                owners, name = [arm], title.removesuffix(f" of {arm}")
+        own = [spaces[arm][name] for arm in owners if name in spaces.get(arm, {})]
+        if not own or any(dimension != own[0] for dimension in own):
+            return part
+        return f"{title} {_half_of(own[0], lower=half == 'lower half')}".rstrip()
+
+    return {
+        **comparison,
+        "robustness": {
+            **found,
+            "rows": [{**row, "part": named(row["part"])} for row in found["rows"]],
+            **{
+                name: [named(part) for part in found[name]]
+                for name in ("opposite", "lost", "skipped")
+                if name in found
+            },
+        },
+    }
+
+
+def _half_of(dimension: Dimension, *, lower: bool) -> str:
+    """Writes a half of a range: "at most .25", "above .25"."""
+    if isinstance(dimension, Integer):
+        whole = range(dimension.low, dimension.high + 1)
+        below = [value for value in whole if dimension.position(value) < 0.5]
+        bound = below[-1] if below else dimension.low
+        return f"{'at most' if lower else 'above'} {numbers.value(bound)}"
+    bound_at = numbers.value(dimension.value(0.5))
+    return f"{'at most' if lower else 'above'} {bound_at}"
+
+
+def sensitivity(comparison: Mapping[str, Any]) -> Answer | None:
     """Says whether the gain holds in other parts of the space and other readings."""
     found = comparison.get("robustness")
     if not found:
@@ -171,7 +262,7 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
     count = sum(row["standing"] != "too few" for row in found["rows"])
     if found["opposite"]:
         answer = (
-            f"No: in {_quoted(found['opposite'])} the sign of the gain turns, so the"
+            f"No: in {quoted(found['opposite'])} the sign of the gain turns, so the"
             " verdict depends on the search space."
         )
     elif comparison["verdict"] == "not_assessable":
@@ -181,13 +272,14 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
         )
     elif found["lost"]:
         answer = (
-            f"Not everywhere: of {numbers.count(count, 'other side')}, {_quoted(found['lost'])}"
-            f" {'loses' if len(found['lost']) == 1 else 'lose'} the gain; nowhere does"
+            f"Not in every analysis: of {numbers.count(count, 'sensitivity analysis', 'sensitivity analyses')},"
+            f" {quoted(found['lost'])}"
+            f" {'loses' if len(found['lost']) == 1 else 'lose'} the gain; in none does"
             " its sign turn."
         )
     else:
-        sides = "1 other side" if count == 1 else f"{count} other sides"
-        answer = f"Yes: seen from {sides}, the answer is the same."
+        analyses = numbers.count(count, "sensitivity analysis", "sensitivity analyses")
+        answer = f"Yes: {analyses} {'gives' if count == 1 else 'give'} the same answer."
     others = [
         row["part"]
         for row in found["rows"]
@@ -198,14 +290,14 @@ def other_sides(comparison: Mapping[str, Any]) -> Answer | None:
         *(row["part"] for row in found["rows"] if row["standing"] == "too few"),
     ]
     detail = (
-        f"Nothing is said of {_quoted(skipped)}: too few configurations lie there."
+        f"Nothing is said of {quoted(skipped)}: too few configurations lie there."
         if skipped
         else ""
     )
     if others:
         which = "run" if comparison["estimand"] == "configuration" else "configuration"
         detail += (
-            f" {_quoted(others)} {'is' if len(others) == 1 else 'are'} read by {which},"
+            f" {quoted(others)} {'is' if len(others) == 1 else 'are'} read by {which},"
             " since too few of the best there have the scores of the other reading."
         )
     return Answer(answer, detail.strip())
@@ -246,10 +338,8 @@ def claimed_effects(effects: Sequence[Mapping[str, Any]], metric: Metric) -> str
     if len(claimed) > 3:
         return f"{len(claimed)} of {len(effects)} effects are clear of chance"
     names = joined([shortened(found["name"], 44) for found in claimed])
-    gains = [
-        numbers.difference(found["effect"]["estimate"], metric) for found in claimed
-    ]
-    worth = joined([*(gain.removesuffix(" points") for gain in gains[:-1]), gains[-1]])
+    gains = [numbers.signed(found["effect"]["estimate"], metric) for found in claimed]
+    worth = joined(gains) + (" points" if metric.bounded else "")
     if len(claimed) == 1:
         return f"Only the effect of {names} is clear of chance: {worth}"
     return f"The effects of {names} are clear of chance: {worth}"
@@ -301,73 +391,116 @@ def ceiling(arm: str, found: Mapping[str, Any], metric: Metric) -> Answer:
         score += " (these trials set it no limit on one side)"
     return Answer(
         f"{arm}: {score}",
-        "the model foretold the best trials from the others"
+        "the model predicted the best trials from the others"
         if found["backtest"]["passed"]
-        else "do not rely on it: the model did not foretell the trials it had not seen",
+        else "do not rely on it: the model did not predict the trials it had not seen",
     )
 
 
-def settling(comparison: Mapping[str, Any], evidence: Evidence) -> str:
-    """Says what would settle an open question, in time and money; "" if nothing is open.
+def next_step(
+    comparison: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    *,
+    seconds: float,
+    price_per_hour: float | None = None,
+    going_on: str = "",
+) -> Advice | None:
+    """Says what would settle an open question, in time and money; None if nothing would.
 
     Time is that of training, on machines like those that the runs were made on.
+
+    Args:
+        comparison: One of the document's.
+        protocol: The resolved protocol.
+        seconds: What the runs so far took; 0 where nobody timed them.
+        price_per_hour: What an hour costs, in any currency.
+        going_on: The command that goes on with this study from its folder alone; ""
+            where there is none.
     """
-    settled = comparison.get("would_settle")
-    if comparison["verdict"] != "inconclusive" or not settled:
-        return ""
     baseline, challenger = comparison["baseline"], comparison["challenger"]
-    if settled["configurations"] is None:
-        if settled["test_examples"] is None:
-            return ""
-        return (
-            f"About {settled['test_examples']:.1f} times the test examples would settle"
-            f" {challenger} against {baseline}; more configurations would not."
-        )
-    spent = sum(run.seconds for run in evidence.runs)
-    cost = f"about {settled['times_cost']:.1f} times this study's cost"
-    if spent > 0:
-        seconds = settled["times_cost"] * spent
-        cost += f" ({_training(seconds, evidence.price_per_hour)})"
-    # Our own trainings can be asked for; somebody else's table cannot.
-    way = (
-        _going_further(evidence.protocol, settled["configurations"])
-        if "trainer" in evidence.protocol
-        else "On the same test set that is a second look."
-    )
-    return (
-        f"{settled['configurations']:,} configurations an arm, {cost}, would probably"
-        f" settle {challenger} against {baseline}. {way}"
-    )
+    if comparison["verdict"] == "inconclusive":
+        settled = comparison.get("would_settle")
+        if not settled:
+            return None
+        n, times = settled["configurations"], settled["times_cost"]
+        if n is None:
+            if settled["test_examples"] is None:
+                return None
+            return Advice(
+                f"{_capital(numbers.multiple(settled['test_examples']))} the test"
+                f" examples would settle {challenger} against {baseline}; more"
+                " configurations would not."
+            )
+        aim = f"settle {challenger} against {baseline}"
+    elif (
+        comparison["verdict"] == "architecture"
+        and comparison["catch_up"] == "unknown"
+        and "trainer" in protocol
+    ):
+        n = (comparison["tuning_to_match"] or {}).get("would_settle")
+        if n is None:
+            return None
+        times = n / comparison["configurations"]
+        aim = f"tell whether more tuning of {baseline} makes up for the gap"
+    else:
+        return None
+    cost = f"about {numbers.multiple(times)} this study's cost"
+    if seconds > 0:
+        cost = _training(times * seconds, price_per_hour)
+    text = f"{numbers.trials(n)} configurations an arm, {cost}, would probably {aim}"
+    if n > MOST or "trainer" not in protocol:
+        # Our own trainings can be asked for; somebody else's table cannot.
+        second = " On the same test set that is a second look."
+        return Advice(_capital(f"{text}.{'' if n > MOST else second}"))
+    return _going_further(text, protocol, n, going_on)
 
 
-def _going_further(protocol: Mapping[str, Any], n: int) -> str:
-    """Says what to type for more configurations: in a new study, or in this one."""
+MOST = 10_000
+"""The configurations that nobody is told to train more of."""
+
+
+def _going_further(
+    text: str, protocol: Mapping[str, Any], n: int, going_on: str
+) -> Advice:
+    """Says how to get more configurations: in this study, or in a new one."""
     declared = protocol.get("looks")
     made = [*protocol.get("grown", ()), protocol["configurations"]]
     looks = ",".join(map(str, sorted({*(declared or made), n})))
+    alpha = protocol["alpha"]
     anew = (
-        f"A new study has the declared level for itself: archtrial run with --looks"
-        f" {looks} in place of a number of configurations, --seed"
-        f" {protocol['seed'] + 1} and another --study. On the same test set it is a"
-        f" second look: in up to {numbers.rate(2 * protocol['alpha'])} of such pairs of"
-        " studies one of both claims a gap that is not there."
+        f"a new study, declared with --looks {looks}, --seed {protocol['seed'] + 1} and"
+        f" another --study, has the level of {numbers.rate(alpha)} for itself; on the"
+        f" same test set one of both studies claims a gap that is not there in up to"
+        f" {numbers.rate(2 * alpha)} of such pairs."
     )
     if declared:
-        return anew
+        return Advice(f"{text}.", "", _capital(anew))
+    if not going_on:
+        return Advice(
+            f"{text}.",
+            "",
+            "Its parts were given in Python, and so is the rest: the same trial with"
+            f" configurations={n} in the same folder grows; {anew}",
+        )
     levels = [
         look.level or 0.0
         for look in grown_looks(
             [*made, n],
-            alpha=protocol["alpha"],
+            alpha=alpha,
             challengers=len(protocol["challengers"]),
             permutations=sys.maxsize,
         )
     ]
-    return (
-        f"{anew} Or go on from this study, as a look that was not declared: the same"
-        f" command with --configurations {n}; without any gap one is claimed in up to"
-        f" {numbers.rate(sum(levels))} of such studies."
+    return Advice(
+        f"{text}:",
+        f"{going_on} --configurations {n}",
+        "That is a look which was not declared: without any gap, one is claimed in up to"
+        f" {numbers.rate(sum(levels))} of such studies. Instead, {anew}",
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _training(seconds: float, price_per_hour: float | None) -> str:
@@ -381,13 +514,5 @@ def _training(seconds: float, price_per_hour: float | None) -> str:
 def _ahead(
     estimate: float, metric: Metric, within: tuple[float | None, float | None]
 ) -> str:
-    amount = numbers.difference(abs(estimate), metric, within).removeprefix("+")
+    amount = numbers.amount(estimate, metric, within)
     return f"{amount} {'above' if estimate >= 0 else 'short of'}"
-
-
-def _quoted(parts: Sequence[str]) -> str:
-    return joined([f"\u201c{part}\u201d" for part in parts])
-
-
-def _times(multiple: float) -> str:
-    return f"{multiple:.2g}\u00d7"

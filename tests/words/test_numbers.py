@@ -1,0 +1,264 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archtrial.words import numbers
+from tests.report.conftest import Score
+
+ACCURACY = Score()
+RMSE = Score("rmse", False, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "within", "expected"),
+    [
+        (0.8342, ACCURACY, None, "83.4\u00a0%"),
+        (0.8342, ACCURACY, (0.79, 0.87), "83\u00a0%"),
+        (0.8342, ACCURACY, (0.6, 0.97), "83\u00a0%"),
+        (0.8342, ACCURACY, (0.8339, 0.8345), "83.42\u00a0%"),
+        (0.8342, ACCURACY, (0.8, None), "83.4\u00a0%"),
+        (12.3456, RMSE, None, "12.3"),
+        (12.3456, RMSE, (12.31, 12.38), "12.35"),
+        (0.00123456, RMSE, None, ".00123"),
+        (123456.7, RMSE, (110000.0, 140000.0), "123,457"),
+        (-0.5, Score("r2", bounded=False), None, "\u2212.500"),
+        (0.0, RMSE, None, "0"),
+        (None, ACCURACY, None, "not known"),
+        (math.nan, RMSE, None, "not known"),
+    ],
+)
+def test_score_has_the_digits_that_its_interval_supports(
+    value, metric, within, expected
+):
+    assert numbers.score(value, metric, within) == expected
+
+
+def test_intervals_of_scores_say_their_unit_once():
+    assert numbers.scores(0.812, 0.856, ACCURACY) == "81.2 to 85.6\u00a0%"
+    assert numbers.scores(12.31, 12.38, RMSE) == "12.31 to 12.38"
+    assert numbers.scores(0.8, None, ACCURACY) == "not known"
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "within", "expected"),
+    [
+        (0.2412, ACCURACY, (0.203, 0.279), "+24 points"),
+        (-0.004, ACCURACY, (-0.026, 0.018), "\u2212.4 points"),
+        (-0.0000001, ACCURACY, None, "0 points"),
+        (0.0312, RMSE, None, "+.0312"),
+        (None, RMSE, None, "not known"),
+    ],
+)
+def test_differences_carry_their_sign(value, metric, within, expected):
+    assert numbers.difference(value, metric, within) == expected
+
+
+def test_an_interval_of_differences_has_two_signs_and_one_unit():
+    assert numbers.differences(-0.012, 0.034, ACCURACY) == "\u22121.2 to +3.4 points"
+    assert numbers.differences(None, 0.034, ACCURACY) == "not known"
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "expected"),
+    [
+        (0.005, ACCURACY, ".5 points"),
+        (0.01, ACCURACY, "1 point"),
+        (0.0118, ACCURACY, "1.18 points"),
+        (0.31, RMSE, ".31"),
+    ],
+)
+def test_sizes_have_no_sign(value, metric, expected):
+    assert numbers.size(value, metric) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (0.0001, "about once in 10,000 (p = .0001)"),
+        (0.0044, "about once in 200 (p = .0044)"),
+        (0.012, "about once in 100 (p = .012)"),
+        (0.031, "about 3 times in 100 (p = .031)"),
+        (0.4, "about 40 times in 100 (p = .40)"),
+        (1.0, "practically always (p = 1.00)"),
+        (None, "not computed"),
+        (math.nan, "not computed"),
+    ],
+)
+def test_p_values_come_in_plain_words_first(p, expected):
+    assert numbers.p_value(p).replace("\u00a0", " ") == expected
+
+
+@given(st.floats(1e-6, 0.99))
+def test_the_p_in_brackets_is_the_p_within_its_digits(p):
+    shown = float(numbers.p_value(p).rsplit("\u00a0", 1)[1].removesuffix(")"))
+    assert shown == pytest.approx(p, rel=0.5, abs=0.005)
+    assert shown > 0
+
+
+@pytest.mark.parametrize(
+    ("chance", "expected"),
+    [
+        (0.987, "99\u00a0%"),
+        (0.999, "over 99\u00a0%"),
+        (1.0, "100\u00a0%"),
+        (0.004, "under 1\u00a0%"),
+        (0.0, "0\u00a0%"),
+        (None, "not known"),
+    ],
+)
+def test_a_chance_is_certain_only_when_it_is(chance, expected):
+    assert numbers.probability(chance) == expected
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        (812, "812 FLOP"),
+        (6.2834e10, "62.8 GFLOP"),
+        (9.996e8, "1.00 GFLOP"),
+        (3.5e15, "3.50 PFLOP"),
+    ],
+)
+def test_flops_have_three_digits_and_a_prefix(operations, expected):
+    assert numbers.flops(operations) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.2, "under a second"),
+        (45.4, "45 s"),
+        (130, "2 min 10 s"),
+        (3600, "1 h"),
+        (3605, "1 h"),
+        (277_000, "3 d 4 h"),
+    ],
+)
+def test_durations_have_two_units(seconds, expected):
+    assert numbers.duration(seconds) == expected
+
+
+def test_small_things():
+    assert numbers.count(1, "trial") == "1 trial"
+    assert numbers.count(1024, "entry", "entries") == "1,024 entries"
+    assert numbers.value(True) == "true"
+    assert numbers.value(8.294e-05) == "8.29e-5"
+    assert numbers.value(64) == "64"
+    assert numbers.value(0.25) == ".25"
+    assert numbers.value("<b>") == "<b>"
+    assert numbers.label(Score("balanced_accuracy")) == "balanced accuracy"
+    assert numbers.label(Score("auroc")) == "AUROC"
+    assert numbers.tick(0.25, ACCURACY) == "25\u00a0%"
+    assert numbers.tick(-0.05, ACCURACY, signed=True) == "\u22125"
+    assert numbers.tick(0.0, ACCURACY, signed=True) == "0"
+    assert numbers.tick(1.5, RMSE) == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.4, "under a second"),
+        (42, "42 seconds"),
+        (89, "89 seconds"),
+        (95, "1.6 minutes"),
+        (360, "6 minutes"),
+        (820, "14 minutes"),
+        (5400, "1.5 hours"),
+        (129_600, "1.5 days"),
+    ],
+)
+def test_guessed_times_have_one_unit(seconds, expected):
+    assert numbers.roughly(seconds) == expected
+
+
+def test_estimates_carry_their_interval_where_they_have_one():
+    found = {"estimate": 0.6331, "low": 0.601, "high": 0.66}
+    alone = {"estimate": 0.6331, "low": None, "high": None}
+    assert numbers.estimated(found, ACCURACY) == "63\u00a0% (60 to 66\u00a0%)"
+    assert numbers.estimated(alone, ACCURACY) == "63.3\u00a0%"
+    assert numbers.estimated(None, ACCURACY) == ""
+    assert numbers.gained(found, ACCURACY) == "+63 (+60 to +66 points)"
+    assert numbers.gained(alone, RMSE) == "+.633"
+    assert numbers.shares(found) == "63\u00a0% (60 to 66\u00a0%)"
+    assert (numbers.rate(0.0041), numbers.rate(0.021)) == (".41\u00a0%", "2.1\u00a0%")
+    assert (numbers.money(0.4), numbers.money(1250)) == ("0.40", "1,250")
+
+
+def test_nobody_takes_a_unit_off_a_text():
+    found = {"estimate": 0.2412, "low": 0.203, "high": 0.279}
+    within = (found["low"], found["high"])
+    assert numbers.bare(0.2412, ACCURACY, within) == "24"
+    assert numbers.signed(0.2412, ACCURACY, within) == "+24"
+    assert numbers.signed_range(*within, ACCURACY) == "+20 to +28"
+    assert numbers.signed_estimate(found, ACCURACY) == "+24 (+20 to +28)"
+    assert numbers.range_of(*within, ACCURACY) == "20 to 28"
+    assert numbers.estimated_bare(found, ACCURACY) == "24\u00a0% (20 to 28)"
+    assert numbers.amount(-0.2412, ACCURACY, within) == "24 points"
+    assert numbers.amount(0.01, ACCURACY, (0.0, 0.06), unit="percentage point") == (
+        "1 percentage point"
+    )
+    assert numbers.amount(0.3, RMSE, (0.1, 0.5)) == ".30"
+    assert numbers.sized(0.005, ACCURACY) == ".5"
+    assert (numbers.axis_unit(ACCURACY), numbers.axis_unit(RMSE)) == (", points", "")
+    for missing in (None, math.nan):
+        assert numbers.signed(missing, ACCURACY) == "not known"
+        assert numbers.difference(missing, ACCURACY) == "not known"
+
+
+def test_no_number_is_written_with_a_power_of_ten():
+    assert numbers.size(1.0, ACCURACY) == "100 points"
+    assert numbers.size(0.996, ACCURACY) == "99.6 points"
+    assert numbers.size(12345.0, RMSE) == "12,300"
+    assert numbers.rate(0.999) == "100\u00a0%"
+    assert numbers.times(128) == "128\u00d7"
+    assert numbers.times(2.5) == "2.5\u00d7"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (0.00023, "less than 1\u00a0% of"),
+        (0.234, "23\u00a0% of"),
+        (0.996, "1 times"),
+        (2.25, "2.2 times"),
+        (24.6, "25 times"),
+        (1234, "1,200 times"),
+        (10_001, "more than 10,000 times"),
+        (142_052, "more than 10,000 times"),
+    ],
+)
+def test_ratios_of_effort_are_rounded_to_what_a_reader_uses(ratio, expected):
+    assert numbers.multiple(ratio) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, "1"),
+        (1000, "1,000"),
+        (1024, "1,000"),
+        (1234, "1,200"),
+        (142_052, "more than 10,000"),
+    ],
+)
+def test_numbers_of_trials_are_rounded_to_what_a_reader_uses(count, expected):
+    assert numbers.trials(count) == expected
+
+
+def test_all_scores_of_a_page_have_one_number_of_digits():
+    page = numbers.Rounded.by(ACCURACY, (0.21, 0.37))
+    assert numbers.score(0.9134, page, (0.9, 0.93)) == "91\u00a0%"
+    assert numbers.difference(0.2912, page, (0.281, 0.305)) == "+29 points"
+    assert numbers.score(0.9134, page) == "91\u00a0%"
+    # As "91 to 91 %" an interval would say nothing.
+    assert numbers.scores(0.911, 0.916, page) == "91.1 to 91.6\u00a0%"
+    assert (page.name, page.higher_is_better, page.bounded) == ("accuracy", True, True)
+    unknown = numbers.Rounded.by(ACCURACY, (None, 0.3))
+    assert unknown is ACCURACY
+
+
+def test_a_level_is_that_of_the_interval():
+    assert numbers.level(0.05) == "95\u00a0%"
+    assert numbers.level(0.025) == "97.5\u00a0%"
