@@ -392,7 +392,7 @@ def test_a_study_too_short_says_what_settles_it_and_that_works(here, typed):
     first = lines(printed)
     assert first.startswith("warning: Slow was still learning")
     said = first.index("--ladder 1,4, with the same command and another --study")
-    assert said < first.index("Fast beats Slow by")
+    assert said < first.index("Fast reaches ")
     assert "(strong)" not in first
     page = (here / "short" / "report.html").read_text()
     assert "levelled off" not in page

@@ -1,10 +1,12 @@
 """The command line: what it prints, where, and with which exit status."""
 
 import ast
+import html
 import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +20,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from archtrial import cli
+from archtrial import cli, judge_study
 from archtrial.errors import UserError, printable
 from archtrial.progress import Standing
 from archtrial.records.store import Store
@@ -78,6 +80,30 @@ def test_run_prints_the_sentence_the_arms_and_the_page(archtrial, study):
     assert f"page: {study / 'report.html'}" in out
     assert out.index(sentence[:20]) < out.index("default") < out.index("page:")
     assert f"study: {study}" in err
+
+
+def test_the_command_of_the_next_step_works_as_it_is_printed(
+    archtrial, study, tmp_path
+):
+    folder = tmp_path / "a study"
+    shutil.copytree(study, folder)
+    _, out, _ = archtrial("judge", folder)
+    assert "next: " in out
+    (command,) = [
+        line for line in out.splitlines() if line.startswith("  archtrial run")
+    ]
+    _, *arguments = shlex.split(command)
+    assert arguments[:3] == ["run", "--study", str(folder)]
+    assert arguments[3] == "--configurations"
+    more = int(arguments[4])
+    assert more > 4
+    # On the page, too.
+    page = html.unescape(judge_study(folder).page())
+    assert f'<pre tabindex="0">{command.strip()}</pre>' in page
+    status, out, _ = archtrial(*arguments, "--workers", 1)
+    assert status == 0
+    with Store(folder, read_only=True) as store:
+        assert len({run.pair for run in store.runs() if run.stage == "search"}) == more
 
 
 def test_json_is_the_only_thing_on_standard_output(archtrial, study):

@@ -249,8 +249,8 @@ def test_what_it_does_to_the_level_is_said_by_note_warning_and_page(grown):
         looks = [look["verdicts"][comparison["challenger"]]
                  for look in document["study"]["looks"]]  # fmt: skip
         assert f"({looks[0]} at 8, {looks[1]} at 16)" in warning
-        assert "5% at 8 and 2.5% at 16 and 1.2% at 32" in warning
-        assert "up to 8.8% of such studies, not 5%" in warning
+        assert "5\u00a0% at 8 and 2.5\u00a0% at 16 and 1.2\u00a0% at 32" in warning
+        assert "up to 8.8\u00a0% of such studies, not 5\u00a0%" in warning
         assert "--looks 8,16,32" in warning
     page = found.page()
     assert "grew to 32 configurations" in page
@@ -262,8 +262,8 @@ def test_before_anything_is_trained_it_is_said_too(small):
     assert study(small, 8).notes == tuple(study(small, 8).trial.resolved["notes"])
     note = study(small, 16).notes[-1]
     assert f"the finished study of 8 configurations in {small}, and adds 8" in note
-    assert "2.5% at 16" in note
-    assert "up to 7.5%" in note
+    assert "2.5\u00a0% at 16" in note
+    assert "up to 7.5\u00a0%" in note
     assert "--looks 8,16" in note
 
 

@@ -637,3 +637,11 @@ def test_no_name_runs_anything_in_a_browser(chromium, tmp_path, name):
     (title,) = re.findall("<title>(.*?)</title>", chromium(path), re.DOTALL)[:1]
     assert title != "ran"
     assert name.split("(")[0] in dumped.text
+
+
+def test_a_page_with_everything_on_it_is_a_few_sheets(chromium, tmp_path, complete):
+    path = tmp_path / "page.html"
+    path.write_text(complete, encoding="utf-8")
+    printed = tmp_path / "page.pdf"
+    chromium(path, f"--print-to-pdf={printed}", "--no-pdf-header-footer")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes())) <= 7
