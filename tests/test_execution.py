@@ -32,14 +32,14 @@ def test_a_task_has_the_threads_that_were_declared(workers, count):
     setup = functools.partial(execution.as_sent, look)
     with threadpoolctl.threadpool_limits(3 - count, "blas"):
         outside = look(None)
-        with execution.Crew(setup, workers=workers, threads=count) as crew:
-            found = [result for _, result in crew.carry_out([0, 1, 2])]
+        with execution.Executor(setup, workers=workers, threads=count) as executor:
+            found = [result for _, result in executor.carry_out([0, 1, 2])]
         assert found == [(count, {count})] * 3
         # Whoever called finds what was there before.
         assert look(None) == outside == (torch.get_num_threads(), {3 - count})
 
 
-# What becomes of a crew whose processes die, and of one that is interrupted.
+# What becomes of an executor whose processes die, and of one that is interrupted.
 
 MODULE = '''
 import os, sys, time
@@ -93,12 +93,12 @@ if __name__ == "__main__":
         threading.Thread(target=kill_each_that_starts, daemon=True).start()
     began = time.monotonic()
     try:
-        with execution.Crew(setup, workers=2) as crew:
+        with execution.Executor(setup, workers=2) as executor:
             tasks = {"start": ["a", "b", "c"], "large": ["a", "large", "b"],
                      "slow": ["slow", "slow"]}[sys.argv[1]]
             if sys.argv[1] == "slow":
                 threading.Timer(float(sys.argv[2]), kill_all).start()
-            for task, result in crew.carry_out(tasks):
+            for task, result in executor.carry_out(tasks):
                 if sys.argv[1] == "large":
                     time.sleep(2)  # the other one fills its connection and waits
                     kill_all()
@@ -146,9 +146,9 @@ from worked import Work
 if __name__ == "__main__":
     setup = functools.partial(execution.as_sent, Work())
     try:
-        with execution.Crew(setup, workers=2) as crew:
+        with execution.Executor(setup, workers=2) as executor:
             print("ready", flush=True)
-            list(crew.carry_out(["slow", "slow"]))
+            list(executor.carry_out(["slow", "slow"]))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the command line does
         print("heard")
@@ -178,22 +178,22 @@ def test_what_a_task_raises_is_raised_whatever_it_is(script, monkeypatch):
         setup = functools.partial(execution.as_sent, work)
         with (
             pytest.raises(kind, match=says) as caught,
-            execution.Crew(setup, workers=2) as crew,
+            execution.Executor(setup, workers=2) as executor,
         ):
-            list(crew.carry_out([task, task]))
+            list(executor.carry_out([task, task]))
         if kind is ValueError:
             assert "In a worker:" in caught.value.__notes__[0]
 
 
-def test_a_crew_without_tasks_starts_nobody():
+def test_an_executor_without_tasks_starts_nobody():
     setup = functools.partial(execution.as_sent, look)
-    with execution.Crew(setup, workers=2) as crew:
-        assert list(crew.carry_out([])) == []
-        assert crew._members == []
-        assert len(list(crew.carry_out([1]))) == 1
-        assert len(crew._members) == 1
-        assert len(list(crew.carry_out([1, 2, 3]))) == 3
-        assert len(crew._members) == 2
+    with execution.Executor(setup, workers=2) as executor:
+        assert list(executor.carry_out([])) == []
+        assert executor._members == []
+        assert len(list(executor.carry_out([1]))) == 1
+        assert len(executor._members) == 1
+        assert len(list(executor.carry_out([1, 2, 3]))) == 3
+        assert len(executor._members) == 2
     assert multiprocessing.active_children() == []
 
 

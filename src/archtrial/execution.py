@@ -4,7 +4,7 @@ What a task's result is never depends on where it is carried out, nor on how man
 others are: each runs in a process of the same kind with the same number of
 threads. Only the order in which results come back differs.
 
-Each process of a crew has a connection of its own: when it dies, at whatever moment,
+Each process of an executor has a connection of its own: when it dies, at whatever moment,
 that connection ends, and nobody waits for the rest of what it was saying.
 """
 
@@ -33,19 +33,19 @@ from archtrial.progress import Watch
 from archtrial.records.store import Store
 from archtrial.zoo.userfile import prints_to_errors
 
-__all__ = ["Crew", "Work", "as_sent", "ends_with_us", "few_threads"]
+__all__ = ["Executor", "Work", "as_sent", "ends_with_us", "few_threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Trainer = TypeVar("Trainer")
 
-# What a process of the crew has started and must not leave behind.
+# What a process of the executor has started and must not leave behind.
 _children: set[subprocess.Popen[str]] = set()
 # How long those who are told to leave may take, in seconds.
 _PATIENCE = 10.0
 
 
-class Crew:
+class Executor:
     """Those who carry out a study's tasks; a context manager.
 
     Args:
@@ -70,7 +70,7 @@ class Crew:
         # Ends in every process when this one does, however it does.
         self._lifeline: tuple[Connection, Connection] | None = None
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "Executor":
         if self._workers > 1:
             self._sent = _pickled(self._setup)
         return self
@@ -175,7 +175,7 @@ class Crew:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Member:
-    """A process of a crew, as its coordinator sees it."""
+    """A process of an executor, as its coordinator sees it."""
 
     process: Any
     connection: Connection
@@ -227,12 +227,12 @@ class Work:
     """Where a study's runs go, who carries them out, and who watches."""
 
     store: Store
-    crew: Crew
+    executor: Executor
     watch: Watch
 
 
 def as_sent(trainer: Trainer) -> Trainer:
-    """What each worker of a crew starts with: the trainer that was sent to it."""
+    """What each worker of an executor starts with: the trainer that was sent to it."""
     return trainer
 
 

@@ -62,7 +62,7 @@ def write(path: Path, content: str | bytes, *, within: Path | None = None) -> No
         raise StudyError(
             "a file can be written",
             f"{path}: {error.strerror}",
-            "Make room or mend the permissions, and give the same command again: it"
+            "Make room or correct the permissions, and give the same command again: it"
             " goes on where it stopped.",
         ) from error
 

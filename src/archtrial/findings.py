@@ -1,6 +1,6 @@
 """What is said of a study as a whole, beside its verdict.
 
-Whence the spread of scores comes, which tweak of a factorial made the difference,
+Where the spread of scores comes from, which tweak of a factorial made the difference,
 what is left of the best of many on fresh seeds, how far adaptive tuners took the
 baseline, and how often verdicts on studies of this size are wrong. None of it enters
 a verdict.

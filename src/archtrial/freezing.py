@@ -121,7 +121,7 @@ def alike(resolved: Mapping[str, Any], studies: Path) -> list[Begun]:
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            continue  # not ours to mend; whoever names it is told
+            continue  # not ours to repair; whoever names it is told
         if isinstance(told, dict) and _but_for_sources(told) == same:
             try:
                 there = begun(file.parent)

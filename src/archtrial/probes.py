@@ -94,7 +94,7 @@ def _distribution(dimension: Dimension) -> "BaseDistribution":
 
 
 def _inside(dimension: Dimension, value: Any) -> Value:
-    """Mends the last digit: a logarithm and back may step over the end of a range."""
+    """Corrects the last digit: a logarithm and back may step over the end of a range."""
     if not isinstance(dimension, Choice):
         value = min(max(value, dimension.low), dimension.high)
     inside: Value = value

@@ -96,8 +96,9 @@ class Recipe(_Declaration):
     harms digits and letters), "scale" multiplies it by 1 with a deviation of .1,
     "noise" adds normal numbers with a deviation of .05."""
     weight_averaging: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
-    """What is evaluated is a moving average of the weights whose memory is this share
-    of the steps, a decay of 1 - 1 / (share x steps); 0 for the last step's weights."""
+    """What is evaluated is an exponential moving average of the weights whose memory is
+    this share of the steps, a decay of 1 - 1 / (share x steps); 0 for the last step's
+    weights."""
     length: Positive = 1.0
     """Factor on the steps of every training; it costs as much more."""
 
@@ -912,7 +913,7 @@ def _not_toml(path: Path, error: tomllib.TOMLDecodeError) -> ProtocolError:
     return ProtocolError(
         f"{path} is not complete TOML",
         str(error)[:200],
-        "Mend that line; archtrial init writes a whole protocol to compare with.",
+        "Correct that line; archtrial init writes a whole protocol to compare with.",
     )
 
 

@@ -181,12 +181,12 @@ class Study:
         watch = watch or (lambda standing: None)
         with Store(self.folder) as store:
             self._declare(store)
-            with execution.Crew(
+            with execution.Executor(
                 functools.partial(execution.as_sent, self.trial.trainer),
                 workers=workers,
                 threads=self.protocol.threads,
-            ) as crew:
-                work = execution.Work(store, crew, watch)
+            ) as executor:
+                work = execution.Work(store, executor, watch)
                 arms: Sequence[Arm] = self.trial.arms
                 for look in range(1, len(self.sizes) + 1):
                     self._search(arms, look, work)
@@ -507,7 +507,7 @@ class Study:
         """Carries out the first run of each arm that has none; returns what is left.
 
         A fault of form in it would be one of all others, too. It is not recorded, so
-        that the study goes on when it is mended.
+        that the study goes on when it is corrected.
 
         Raises:
             StudyError: A first run has a fault; of several that of the first arm.
@@ -522,7 +522,7 @@ class Study:
                 begun.add(task[0].arm)
                 first.append(task)
         faults: dict[str, UserError | None] = {}
-        for task, (done,) in work.crew.carry_out(first):
+        for task, (done,) in work.executor.carry_out(first):
             faults[task[0].arm] = done.fault
             if done.fault is None:
                 work.store.add([(done.run, done.sealed)])
@@ -551,7 +551,7 @@ class Study:
         work: execution.Work,
         clock: Clock,
     ) -> None:
-        for _, finished in work.crew.carry_out(tasks):
+        for _, finished in work.executor.carry_out(tasks):
             for done in finished:
                 if done.weights is not None:
                     place = tuned.weights_file(self.folder, done.run)
@@ -566,7 +566,7 @@ class Study:
                 raise StudyError(
                     f"at least one run of {arm.name} comes to its end",
                     f"all {len(searched)} failed, the first with {searched[0].error}",
-                    f"Mend it and remove {self.folder}: runs that failed are recorded"
+                    f"Correct it and remove {self.folder}: runs that failed are recorded"
                     " and not tried again.",
                 )
 

@@ -323,7 +323,7 @@ _MISTAKES = (
 def _stopping(item: Item, error: UserError | str) -> StudyError:
     """Returns what stops a study whose first run of an arm ends with this fault."""
     way_out = (
-        "Mend it and give the same command again. If only this configuration fails,"
+        "Correct it and give the same command again. If only this configuration fails,"
         " and is to count as a run that failed, let it answer with NaN for both"
         " scores."
     )

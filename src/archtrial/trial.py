@@ -274,7 +274,7 @@ class Zoo:
                     "a dimension of the shared search space is one that some arm takes",
                     f"{name!r} is neither a hyperparameter of training"
                     f" ({', '.join(HYPERPARAMETERS)}) nor an option of any arm",
-                    "Mend its spelling or remove it from space.",
+                    "Correct its spelling or remove it from space.",
                 )
         return joined, [
             f"{' and '.join(arms)} does not take {name}: it is not searched there."

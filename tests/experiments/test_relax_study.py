@@ -157,16 +157,16 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
 
 
 def test_the_number_of_workers_changes_nothing(trained, small, tmp_path, monkeypatch):
-    crews = []
+    executors = []
 
-    class Counted(execution.Crew):
+    class Counted(execution.Executor):
         def __init__(self, setup, **how):
-            crews.append(how)
+            executors.append(how)
             super().__init__(setup, **how)
 
-    monkeypatch.setattr(execution, "Crew", Counted)
+    monkeypatch.setattr(execution, "Executor", Counted)
     Study(small, tmp_path).run(workers=2)
-    assert crews == [{"workers": 2, "threads": 1}]
+    assert executors == [{"workers": 2, "threads": 1}]
     for name in ("verdict.json", "protocol.json"):
         assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
 

@@ -324,6 +324,8 @@ PUBLISHED = {
     "selection_luck": estimate(0.004, -0.001, 0.009),
 }
 ATTRIBUTION = {
+    "deviation": 0.12,
+    "runs": 40,
     "shares": {
         "architecture": estimate(0.31, 0.22, 0.4),
         "hyperparameters": estimate(0.55, 0.44, 0.63),
@@ -380,16 +382,16 @@ def make_whole_evidence(**changes):
         "factorial": FACTORIAL,
         "winner": {
             "arm": "cnn",
-            "among": 5,
             "score": estimate(0.8743, 0.843, 0.9),
-            "rerun": estimate(0.8661, 0.851, 0.881),
+            "rerun": estimate(0.8661, 0.851, 0.881, seeds=10),
+            "lead": estimate(0.2412, 0.203, 0.279),
             "gain": estimate(0.2301, 0.2, 0.26),
             "luck": estimate(0.0082, -0.004, 0.02),
         },
         "looks": [
             {
                 "configurations": 16,
-                "alpha": None,
+                "alpha": 0.0,
                 "decisions": {"cnn": "go on"},
             },
             {
@@ -415,7 +417,14 @@ def make_whole_evidence(**changes):
             },
         ],
         "ceilings": {
-            "mlp": estimate(0.70, 0.67, 0.75, backtest={"passed": True, "error": 0.01}),
+            "mlp": estimate(
+                0.70,
+                0.67,
+                0.75,
+                hyperparameters=2,
+                noise=0.01,
+                backtest={"passed": True, "error": 0.01, "effort": 8},
+            ),
             "cnn": {"reason": "16 configurations are fewer than 64"},
         },
         # What calibration.published_error returns.

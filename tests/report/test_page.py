@@ -142,7 +142,7 @@ def test_evidence_stands_before_robustness_and_both_before_details(complete):
         "In simulations of such studies (16 paired configurations, effort 4), a null"
         " effect is called \u201carchitecture\u201d in .41 % (10,000 studies)",
         "The winner, on new seeds",
-        "cnn was the best of 5. Its tuned configuration, trained again from seeds that"
+        "cnn was the best. Its tuned configuration, trained again from seeds that"
         " had no part in choosing it, scores 87 % (85 to 88 %), +23 (+20 to"
         " +26 points) over the baseline's; of its first lead",
         "Only the effect of residual is clear of chance: +3 points",

@@ -314,7 +314,7 @@ def test_the_terminal_says_the_same_in_the_same_order():
         "70\u00a0% (60 to 80\u00a0%)",
         "training longer: No: even trained 4\u00d7",
         "sensitivity analysis: Not in every analysis",
-        "the winner: cnn was the best of 5",
+        "the winner: cnn was the best. Its",
         "tweaks: Only the effect of residual is clear of chance: +3 points.",
         "outside the tests, other tuners: Not that we know: TPE and GP did not.",
         "next: 64 configurations an arm",

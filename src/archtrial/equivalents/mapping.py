@@ -170,7 +170,7 @@ def _compare(planned: Plan, network: Network, input_shape: Shape) -> None:
     cuda = {p.device for p in module.parameters() if p.is_cuda}
     with torch.random.fork_rng(list(cuda)):
         torch.manual_seed(1)
-        # Not as many as the shapes are from, lest a number of examples passes for one.
+        # Not as many as the shapes are from, or a number of examples could pass for one.
         x = examples(module, input_shape, 4)
         theirs, ours = module(x.clone()), network(x.clone())
     if not isinstance(theirs, torch.Tensor):

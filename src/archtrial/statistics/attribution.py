@@ -1,4 +1,4 @@
-"""Whence the spread of scores: the architecture, the hyperparameters, or the seed.
+"""Where the spread of scores comes from: the architecture, the hyperparameters, or the seed.
 
 Descriptive. Nothing here enters a verdict: what matters for the verdict is the best of
 k trials, and what is described here is *a run drawn at random* from the declared space,

@@ -8,7 +8,7 @@ score at the optimum: the ceiling.
 
 That is an extrapolation by a model, never the only ground of a verdict. It needs many
 trials, and it comes with a test: would the model, not shown the best trials, have
-foretold them?
+predicted them?
 """
 
 import dataclasses

@@ -653,9 +653,9 @@ def _deal(
         place = stream.integers(0, places, len(wrong))
         many = excess[wrong] > 0
         fitting = dealt[place, wrong] == many
-        place, mended, many = place[fitting], wrong[fitting], many[fitting]
-        dealt[place, mended] = ~many
-        excess[mended] -= np.where(many, 1, -1)
+        place, corrected, many = place[fitting], wrong[fitting], many[fitting]
+        dealt[place, corrected] = ~many
+        excess[corrected] -= np.where(many, 1, -1)
         wrong = wrong[excess[wrong] != 0]
     return dealt
 

@@ -3,7 +3,7 @@
 At rung r all schedules are r times as long and both arms are tuned anew. The target
 stays where it was, at the challenger's search of effort k* at 1x less the margin, so
 the question is the one that a practitioner asks: "would A get there too if it were
-trained longer?" The rungs are few and dear, so they hold few trials, which is what
+trained longer?" The rungs are few and expensive, so they hold few trials, which is what
 limits all that is said here.
 """
 

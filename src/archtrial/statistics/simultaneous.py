@@ -79,7 +79,7 @@ class Simultaneous:
 # .5 at 50. "flips": the quantile of the largest studentised mean under flipped signs of
 # the centred rows; "t": Student's t at Sidak's level; "floor": t, with no deviation below
 # the median one; "claims": adjusted p and floor together. (The larger of flips and t
-# covers at most 3 points more than the better of the two, which mends nothing.) Columns
+# covers at most 3 points more than the better of the two, which repairs nothing.) Columns
 # have the correlation rho and equal deviations, or deviations from 1 to 10 evenly in
 # log. Skewed: exponential; heavy: t with 3 degrees of freedom; fail: with 20 % of seeds
 # (rho among columns as well) one arm, or either one of both, falls by 10 deviations.
@@ -305,7 +305,7 @@ def _order(differences: np.ndarray) -> np.ndarray:
     """Returns an order of the seeds that their numbers alone decide.
 
     Draws belong to places in it. It must not turn round with the signs, nor depend on
-    the order of the columns: hence squares, absolute values and products, and sums
+    the order of the columns: so it takes squares, absolute values and products, and sums
     that are rounded once.
     """
     sums = np.array([math.fsum(row) for row in differences])

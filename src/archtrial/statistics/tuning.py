@@ -368,7 +368,7 @@ def confirm_indices(
     """Chooses the configurations that are trained again on fresh seeds.
 
     m_W is the smallest m whose m best trials carry the share W of the weight in
-    D(k). Paired trials need the same configurations on every arm, hence the
+    D(k). Paired trials need the same configurations on every arm, and so the
     union.
 
     Args:

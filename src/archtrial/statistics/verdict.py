@@ -647,7 +647,7 @@ def _in_order_of_content(
     """Lists trials in an order that depends neither on the records nor on labels.
 
     Draws belong to places in this order. For pairs it must be the same whichever
-    arm comes first, hence sums, distances and the product of differences.
+    arm comes first: so sums, distances and the product of differences.
 
     Returns:
         The baseline's and the challenger's trials; and how many of the baseline's,
@@ -967,7 +967,7 @@ def _ladder(found: Climb | None, higher_is_better: bool) -> dict[str, Any] | Non
 def _elsewhere(
     terms: _Terms, baseline: Search, challenger: Search
 ) -> Robustness | None:
-    """Estimates the gain again from other sides, if that was asked for."""
+    """Repeats the analysis of the gain in other ways, if that was asked for."""
     if not terms.elsewhere:
         return None
     larger = terms.matched.get(challenger.name)

@@ -358,7 +358,7 @@ def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., 
 # Names of axes: R runs, D directions, G = R x D cells side by side, H units, T
 # steps, B batch. Steps come first and the batch last: what is worked on in one
 # step then lies in one piece, and so does each gate of a cell. A backward
-# direction reads its input flipped, hence all cells take the same step together.
+# direction reads its input flipped, so all cells take the same step together.
 #
 # What a cell reads at a step is one matrix [x; h; 1] of I + H + 1 rows, so that
 # one product with [W_ih, W_hh, b] gives all its gates, and another one the

@@ -308,11 +308,9 @@ def winner(study: Mapping[str, Any], metric: Metric) -> str:
     found = study.get("winner")
     if not found:
         return ""
-
-    among = f" of {found['among']}" if found.get("among") else ""
     rerun = numbers.estimated(found["rerun"], metric)
     again = (
-        f"{found['arm']} was the best{among}. Its tuned configuration, trained again from"
+        f"{found['arm']} was the best. Its tuned configuration, trained again from"
         f" seeds that had no part in choosing it, scores {rerun}"
     )
     if found["gain"] is None:

@@ -1,4 +1,4 @@
-"""The baseline at the size of a challenger, lest more parameters pass for a better idea.
+"""The baseline at a challenger's size, so that more parameters pass for no better idea.
 
 A size is the geometric mean of the numbers of parameters over as many configurations
 as a study searches. They are independent draws whatever the study's design, in which
