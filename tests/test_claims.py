@@ -417,9 +417,7 @@ def test_a_baseline_that_learned_nothing_is_not_compared(here, typed):
     )  # fmt: skip
     assert status == 0
     first = lines(printed)
-    assert first.startswith(
-        "No verdict. Fast and Still cannot be compared: Still had"
-    )
+    assert first.startswith("No verdict. Fast and Still cannot be compared: Still had")
     assert "--ladder 1,4, with the same command and another --study" in first
     page = (here / "still" / "report.html").read_text()
     assert "levelled off" not in page
