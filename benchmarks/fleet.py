@@ -33,6 +33,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from archtrial import metrics
 from archtrial.protocol import Recipe
 from archtrial.training import fleet, run
+from archtrial.training.loop import Loop
+from archtrial.training.module import build
+from archtrial.training.source import Source
 from archtrial.zoo import registry
 
 LENGTH, CLASSES, BATCH, EXAMPLES = 40, 10, 100, 3200
@@ -90,7 +93,7 @@ def plain(problem: run.Problem, job: run.Job, loader: bool) -> Step:
 
 def loop(problem: run.Problem, job: run.Job) -> Step:
     """Returns a step of archtrial's loop."""
-    data, trained = run.Data(problem), run.Loop(problem, job)
+    data, trained = Source(problem), Loop(problem, [job], [build(problem, job)])
     order = run.recipe.batches(problem.recipe, EXAMPLES, BATCH, job.order_seed)
 
     def step():
@@ -102,8 +105,8 @@ def loop(problem: run.Problem, job: run.Job) -> Step:
 
 def fleet_of(problem: run.Problem, jobs: list[run.Job]) -> Step:
     """Returns a step of all runs of a fleet."""
-    data = run.Data(problem)
-    stack = fleet.Stack(problem, jobs, [run.build(problem, job) for job in jobs])
+    data = Source(problem)
+    stack = fleet.Stack(problem, jobs, [build(problem, job) for job in jobs])
     orders = [
         run.recipe.batches(problem.recipe, EXAMPLES, BATCH, job.order_seed)
         for job in jobs
