@@ -16,8 +16,15 @@ __all__ = ["Engine"]
 class Engine(abc.ABC):
     """R >= 1 runs in training.
 
-    Attributes:
+    Args:
+        problem: What all runs share.
+        jobs: One for each run.
         values: All trainable values, (R, P); parameters are views of them.
+        buffers: By name, of a module or of all runs.
+        matrices: Which values belong to parameters of two or more dimensions, (P,).
+
+    Attributes:
+        values: Those.
         gradient: Of the last step, (R, P).
         optimizer: Of `values`.
         smoothing: Of the labels, (R, 1).
@@ -32,11 +39,12 @@ class Engine(abc.ABC):
         jobs: Sequence[Job],
         values: torch.Tensor,
         buffers: Mapping[str, torch.Tensor],
+        matrices: torch.Tensor,
     ) -> None:
         self.values = values
         self.objective = problem.minimised()
         self.optimizer, self.smoothing = recipe.settings(
-            problem.recipe, [job.hyperparameters for job in jobs], values
+            problem.recipe, [job.hyperparameters for job in jobs], values, matrices
         )
         share = problem.recipe.weight_averaging
         self.average = (
@@ -45,6 +53,7 @@ class Engine(abc.ABC):
             else None
         )
         self._num_outputs = problem.num_outputs
+        self._parts = problem.recipe.accumulate
 
     def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
         """Takes one step of every run on its own batch.
@@ -57,13 +66,30 @@ class Engine(abc.ABC):
         Returns:
             The mean losses before the step, (R,).
         """
-        losses = self.differentiate(x, y)
+        losses = x.new_zeros(len(x), dtype=torch.float32)
+        self.gradient.zero_()
+        # Each part weighs as many examples as it has, so that all weigh alike.
+        for part, targets in zip(
+            x.chunk(self._parts, 1), y.chunk(self._parts, 1), strict=True
+        ):
+            losses += self.differentiate(part, targets, part.shape[1] / x.shape[1])
         self.update(rate)
         return losses
 
     @abc.abstractmethod
-    def differentiate(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Puts the gradient of the mean losses into `gradient`; returns them, (R,)."""
+    def differentiate(
+        self, x: torch.Tensor, y: torch.Tensor, share: float
+    ) -> torch.Tensor:
+        """Adds the gradient of a share of the mean losses to `gradient`.
+
+        Args:
+            x: (R, part, ...), a batch or a part of one.
+            y: (R, part, ...).
+            share: Of the batch's examples.
+
+        Returns:
+            That share of the mean losses, (R,).
+        """
 
     def update(self, rate: float) -> None:
         """Moves the values along `gradient`, which is overwritten."""

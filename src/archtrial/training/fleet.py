@@ -37,7 +37,7 @@ from archtrial.training import noise, run, stacked, structure
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import build as build_module
-from archtrial.training.module import check_outputs, dropouts, flatten, state
+from archtrial.training.module import check_outputs, dropouts, flatten, matrices, state
 from archtrial.training.outcome import Account, Outcome, pass_on
 from archtrial.training.problem import Job, Problem
 from archtrial.training.source import Batches, Source
@@ -115,6 +115,10 @@ def obstacle(
     Raises:
         MemoryError: As `run.train`.
     """
+    if problem.recipe.precision == "bfloat16":
+        return "the fast forms of a fleet compute in float32, and not in bfloat16"
+    if problem.recipe.memory_format == "channels_last":
+        return "its images lie channels last in memory, which is an order of one run's"
     those = jobs or [Job(build, {}, 0, 0, 0)] * 2
     two = [
         Job(job.build, job.hyperparameters, seed, seed, seed)
@@ -178,7 +182,7 @@ _NOTHING = 1e-5
 
 def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
     # What happens to batches before a step, and to weights after it, stacks anyhow.
-    bare = problem.recipe.model_copy(update={"weight_averaging": 0.0})
+    bare = problem.recipe.model_copy(update={"weight_averaging": 0.0, "accumulate": 1})
     problem = dataclasses.replace(problem, recipe=bare)
     source = Source(problem)
     modules = [build_module(problem, job) for job in jobs]
@@ -335,25 +339,32 @@ class Stack(Engine):
             self.generators, _States.seeded(problem.device, jobs)
         )
         self._input_axis: int | None = None
-        super().__init__(problem, jobs, self.values, self.buffers)
+        super().__init__(
+            problem, jobs, self.values, self.buffers, matrices(self._module)
+        )
+        self.gradient = torch.zeros_like(self.values)
 
-    def differentiate(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Puts the gradient of the mean losses into `gradient`; returns them, (runs,)."""
+    def differentiate(
+        self, x: torch.Tensor, y: torch.Tensor, share: float
+    ) -> torch.Tensor:
+        """Adds the gradient of a share of the mean losses; see `Engine`."""
         if not self._module.training:
             self._module.train()
         self._redirected.evaluates = False
         outputs = self._forward(x, 0)
         check_outputs(outputs[0], x.shape[1], self._num_outputs)
-        losses = self.objective.losses(outputs, y, self.smoothing).mean(1)
+        losses = self.objective.losses(outputs, y, self.smoothing).mean(1) * share
         pieces = torch.autograd.grad(
             losses,
             list(self._trainable.values()),
             torch.ones_like(losses),
             materialize_grads=True,
         )
-        self.gradient = torch.cat(
-            [_as_real(piece).reshape(len(piece), -1) for piece in pieces], 1
-        )
+        rows = [_as_real(piece).reshape(len(piece), -1) for piece in pieces]
+        if share == 1:
+            torch.cat(rows, 1, out=self.gradient)
+        else:
+            self.gradient += torch.cat(rows, 1)
         return losses.detach()
 
     @torch.no_grad()

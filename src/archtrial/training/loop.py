@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from archtrial.training.engine import Engine
 from archtrial.training.module import (
     check_outputs,
     flatten,
+    matrices,
     state,
     trainable,
 )
@@ -42,7 +43,7 @@ class Loop(Engine):
         (job,), (self.module,) = jobs, modules
         self.parameters = trainable(self.module)
         values, self.gradient = flatten(self.module)
-        super().__init__(problem, jobs, values, self._buffers())
+        super().__init__(problem, jobs, values, self._buffers(), matrices(self.module))
         self._places = [
             (p, p.data, p.data_ptr(), gradient)
             for p in self.parameters
@@ -50,21 +51,23 @@ class Loop(Engine):
         ]
         self.noise = Noise(torch.Generator(problem.device).manual_seed(job.noise_seed))
         self.displaced = False
+        self._recipe = problem.recipe
         self._noise_seed, self._device = job.noise_seed, problem.device
 
     def running(self) -> AbstractContextManager[None]:
         """Gives the module global generators of its own."""
         return own_noise(self._noise_seed, self._device)
 
-    def differentiate(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Puts the gradient of the mean loss into `gradient`; returns it, (1,)."""
+    def differentiate(
+        self, x: torch.Tensor, y: torch.Tensor, share: float
+    ) -> torch.Tensor:
+        """Adds the gradient of a share of the mean loss; see `Engine.differentiate`."""
         self.module.train()
-        with self.noise:
-            outputs = self.module(x[0])
+        with self.noise, self._precision():
+            outputs = self.module(self._laid_out(x[0]))
         check_outputs(outputs, x.shape[1], self._num_outputs)
         losses = self.objective.losses(outputs.unsqueeze(0), y, self.smoothing)
-        loss = losses.mean(1)
-        self.gradient.zero_()
+        loss = losses.mean(1) * share
         torch.autograd.backward(loss)
         self._take_over()
         return loss.detach()
@@ -76,13 +79,30 @@ class Loop(Engine):
         self.exchange()
         chunks = []
         for chunk in torch.split(x, 1000):
-            outputs = self.module(chunk)
+            with self._precision():
+                outputs = self.module(self._laid_out(chunk))
             check_outputs(outputs, len(chunk), self._num_outputs)
             chunks.append(outputs)
         self._take_over()
         self._check_parameters()
         self.exchange()
         return torch.cat(chunks).unsqueeze(0)
+
+    def _precision(self) -> AbstractContextManager[None]:
+        """Returns what a forward pass is carried out in.
+
+        In bfloat16 that is torch's autocast: products and convolutions in 16 bits;
+        weights, normalisations, loss and update stay in 32.
+        """
+        if self._recipe.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(torch.device(self._device).type, torch.bfloat16)
+
+    def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns images (batch, C, H, W) in the declared order of memory."""
+        if self._recipe.memory_format == "channels_last" and x.dim() == 4:
+            return x.to(memory_format=torch.channels_last)
+        return x
 
     @torch.no_grad()
     def _take_over(self) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "described",
     "dropouts",
     "flatten",
+    "matrices",
     "prepared",
     "state",
     "trainable",
@@ -171,7 +172,7 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     Returns:
         Values and gradients, each (1, P).
     """
-    parameters = sorted(trainable(module), key=lambda p: not p.is_complex())
+    parameters = _in_a_row(module)
     parts = [_as_real(p.detach()).reshape(-1) for p in parameters]
     sizes = [part.numel() for part in parts]
     values = torch.cat(parts)
@@ -185,6 +186,23 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         parameter.data = _as(parameter, value)
         parameter.grad = _as(parameter, gradient)
     return values.unsqueeze(0), gradients.unsqueeze(0)
+
+
+def matrices(module: nn.Module) -> torch.Tensor:
+    """Returns which of the values in the row are of two or more dimensions, (P,) bool.
+
+    The others are biases, the factors of normalisations, and the like.
+    """
+    return torch.cat(
+        [
+            torch.full((_as_real(p.detach()).numel(),), p.dim() >= 2, device=p.device)
+            for p in _in_a_row(module)
+        ]
+    )
+
+
+def _in_a_row(module: nn.Module) -> list[nn.Parameter]:
+    return sorted(trainable(module), key=lambda p: not p.is_complex())
 
 
 def _as_real(tensor: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
+from archtrial.errors import ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
 from archtrial.training import objective as objectives
@@ -46,9 +47,17 @@ class Problem:
     def __post_init__(self) -> None:
         if not all(1 <= step <= self.steps for step in self.read_at):
             raise ValueError(f"read_at lies in 1..{self.steps}: {self.read_at}")
+        if self.recipe.class_weights != "none" and self.task != "classification":
+            raise ProtocolError(
+                "classes are weighed in classification alone",
+                f'class_weights = "{self.recipe.class_weights}" for {self.task}',
+                'Take it out of [recipe], or declare task = "classification".',
+            )
 
     def minimised(self) -> objectives.Objective:
         """Returns the objective: the declared one, or the task's."""
+        if self.objective is None and self.recipe.class_weights == "balanced":
+            return objectives.Labels.balanced(self.y_train, self.num_outputs)
         return self.objective or objectives.default(self.task, self.y_train)
 
     def evaluation_steps(self) -> frozenset[int]:

@@ -113,7 +113,7 @@ class Optimizer:
         recipe: Names the optimiser and limits the gradient's norm.
         values: (runs, P) float32, updated in place.
         learning_rate: (runs, 1).
-        weight_decay: (runs, 1).
+        weight_decay: (runs, 1), or (runs, P) where values decay differently.
         momentum: (runs, 1): Nesterov's momentum, or the first beta.
 
     Attributes:
@@ -241,7 +241,10 @@ class WeightAverage:
 
 
 def settings(
-    recipe: Recipe, hyperparameters: Sequence[Mapping[str, float]], values: torch.Tensor
+    recipe: Recipe,
+    hyperparameters: Sequence[Mapping[str, float]],
+    values: torch.Tensor,
+    matrices: torch.Tensor | None = None,
 ) -> tuple[Optimizer, torch.Tensor]:
     """Returns the optimiser of many runs, and their label smoothing.
 
@@ -249,6 +252,8 @@ def settings(
         recipe: Says what a run does not.
         hyperparameters: Of each run.
         values: (runs, P).
+        matrices: Which values belong to parameters of two or more dimensions, (P,)
+            bool; None: all do.
 
     Returns:
         The optimiser of `values`, and (runs, 1) smoothing.
@@ -260,11 +265,14 @@ def settings(
         )
         for name in SEARCHABLE
     }
+    weight_decay = columns["weight_decay"]
+    if matrices is not None and recipe.weight_decay_on == "weights":
+        weight_decay = weight_decay * matrices
     optimizer = Optimizer(
         recipe,
         values,
         columns["learning_rate"],
-        columns["weight_decay"],
+        weight_decay,
         columns["momentum"],
     )
     return optimizer, columns["label_smoothing"]
