@@ -338,7 +338,7 @@ def run(
             _same_data(study, declared)
     _check_price(price)
     # Nobody knows what a command takes of the machine: one at a time.
-    crew = workers or (_workers(declared) if command is None else 1)
+    processes = workers or (_workers(declared) if command is None else 1)
     if budget is not None:
         if command is not None:
             raise ProtocolError(
@@ -351,7 +351,9 @@ def run(
                 "a budget takes the place of a number of configurations", "both given"
             )
         seeds_open = "confirm_seeds" not in declared.model_fields_set
-        declared, study = pilot.fit(declared, _seconds(budget), study, workers=crew)
+        declared, study = pilot.fit(
+            declared, _seconds(budget), study, workers=processes
+        )
         _say(
             f"The budget allows {declared.configurations} configurations of each arm, at"
             f" effort {declared.effort} and with {declared.confirm_seeds} fresh"
@@ -362,7 +364,7 @@ def run(
         _say(f"note: {note}")
     _say(f"study: {trial.folder}")
     with _Progress() as progress:
-        trial.run(workers=crew, watch=progress.show)
+        trial.run(workers=processes, watch=progress.show)
     judgement = _priced(trial.judgement, price)
     page = trial.folder / "report.html"
     write(page, judgement.page())

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import probes, protocol, randomness, statistics, trial
+from archtrial import execution, probes, protocol, randomness, statistics, trial
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
-from archtrial.execution import Crew
 from archtrial.freezing import expect
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
@@ -735,8 +734,8 @@ def _seeds(
 
 def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Finished]:
     by_place: dict[tuple[int, int], Finished] = {}
-    with Crew(lambda: loops, threads=threads) as crew:
-        for _, finished in crew.carry_out(loops.divide(items)):
+    with execution.executor(lambda: loops, threads=threads) as executor:
+        for _, finished in executor.carry_out(loops.divide(items)):
             by_place |= {(done.run.pair, done.run.seed): done for done in finished}
     return [by_place[item.pair, item.seed] for item in items]
 

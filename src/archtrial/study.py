@@ -181,12 +181,12 @@ class Study:
         watch = watch or (lambda standing: None)
         with Store(self.folder) as store:
             self._declare(store)
-            with execution.Crew(
+            with execution.executor(
                 functools.partial(execution.as_sent, self.trial.trainer),
                 workers=workers,
                 threads=self.protocol.threads,
-            ) as crew:
-                work = execution.Work(store, crew, watch)
+            ) as executor:
+                work = execution.Work(store, executor, watch)
                 arms: Sequence[Arm] = self.trial.arms
                 for look in range(1, len(self.sizes) + 1):
                     self._search(arms, look, work)
@@ -522,7 +522,7 @@ class Study:
                 begun.add(task[0].arm)
                 first.append(task)
         faults: dict[str, UserError | None] = {}
-        for task, (done,) in work.crew.carry_out(first):
+        for task, (done,) in work.executor.carry_out(first):
             faults[task[0].arm] = done.fault
             if done.fault is None:
                 work.store.add([(done.run, done.sealed)])
@@ -551,7 +551,7 @@ class Study:
         work: execution.Work,
         clock: Clock,
     ) -> None:
-        for _, finished in work.crew.carry_out(tasks):
+        for _, finished in work.executor.carry_out(tasks):
             for done in finished:
                 if done.weights is not None:
                     place = tuned.weights_file(self.folder, done.run)

@@ -333,12 +333,12 @@ class Study:
                 device=declared.device,
                 threads=declared.threads,
             )
-            with execution.Crew(
+            with execution.executor(
                 functools.partial(execution.as_sent, self.trainer),
                 workers=workers,
                 threads=declared.threads,
-            ) as crew:
-                work = execution.Work(store, crew, watch or (lambda standing: None))
+            ) as executor:
+                work = execution.Work(store, executor, watch or (lambda standing: None))
                 self._carry_out(STAGES[0], self._first(), work)
                 cnn, fresh = self._chosen("cnn", store), self._chosen("fresh", store)
                 self._carry_out(
@@ -438,7 +438,7 @@ class Study:
             "confirm",
         )
         clock.show()
-        for _, finished in work.crew.carry_out(left):
+        for _, finished in work.executor.carry_out(left):
             for done in finished:
                 if done.weights is not None:
                     place = self.trainer.weights_file(done.item)
