@@ -1225,7 +1225,7 @@ def _metric(protocol: Mapping[str, Any]) -> Any:
 def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str, Any]:
     own = [run for run in runs if run.arm == arm]
     trials = searches.trials(runs, arm)
-    winner = list(trials)[int(np.argmax(searches.search_scores(runs, arm, sign)))]
+    winner = searches.tuned_pair(runs, arm, sign)
     again = [
         run for run in own if run.pair == winner and run.stage in ("confirm", "winner")
     ]
