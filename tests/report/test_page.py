@@ -181,6 +181,24 @@ def test_what_is_exploratory_is_said_under_the_sentence():
     assert text.index("Something else.") > text.index("The arms")
 
 
+@pytest.mark.parametrize(
+    ("alpha", "level"), [(0.05, "95%"), (0.000025, "99.9975%"), (1e-6, "99.99990%")]
+)
+def test_no_interval_is_called_certain(alpha, level):
+    evidence = make_evidence()
+    evidence.document["comparisons"][0]["alpha"] = alpha
+    assert f"{level} interval +20.3" in Reader(page.render(evidence)).text
+
+
+def test_an_early_look_says_its_own_level_however_small():
+    evidence = make_whole_evidence()
+    evidence.document["study"]["looks"][0]["alpha"] = 0.00000012
+    text = Reader(page.render(evidence)).text
+    assert "level of this look" in text
+    assert "16 0.000012% go on 32 0.55% claim" in text
+    assert "0% " not in text[text.index("level of this look") :][:60]
+
+
 def test_an_open_question_says_what_would_settle_it_in_time_and_money():
     evidence = make_whole_evidence()
     evidence.document["comparisons"][0]["verdict"] = "inconclusive"

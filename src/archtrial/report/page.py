@@ -22,6 +22,7 @@ from archtrial.report.evidence import (
 )
 from archtrial.report.frame import Fact, Table, drawn, split
 from archtrial.report.numbers import Metric
+from archtrial.statistics.wording import confidence
 
 __all__ = ["render"]
 
@@ -188,7 +189,6 @@ def _three_numbers(
         return []
     within = (effect["low"], effect["high"])
     share = len(document["comparisons"])
-    level = f"{100 * (1 - comparison['alpha'] / share):.4g}%"
     return [
         Fact(
             f"Gain of {comparison['challenger']} over {comparison['baseline']}",
@@ -196,7 +196,7 @@ def _three_numbers(
             f"of {numbers.label(metric)}, for the same tuning effort",
         ),
         Fact(
-            f"{level} interval",
+            f"{confidence(comparison['alpha'] / share)} interval",
             numbers.differences(*within, metric),
             findings.beside_margin(effect, comparison["margin"], metric),
         ),
