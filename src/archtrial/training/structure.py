@@ -59,7 +59,7 @@ def surroundings(module: nn.Module) -> Hashable:
         for name, buffer in layer._buffers.items():
             if buffer is not None and _branches(buffer):
                 told.parts[f"{name} {place}"] = tuple(buffer.flatten().tolist())
-    left: list[type | types.FunctionType] = []
+    left: list[Any] = []
     for layer in module.modules():
         left += type(layer).__mro__
         left += [v for v in vars(layer).values() if isinstance(v, types.FunctionType)]

@@ -292,7 +292,7 @@ def find(
     if entry := registry.entry_of(builder):
         entry.check_options(options)
         for searched in parsed.keys() & own:
-            for value in _extremes(parsed[searched]):
+            for value in _sampled(parsed[searched]):
                 entry.check_options({searched: value})
     return Architecture(
         name,
@@ -477,10 +477,12 @@ def _not_searchable(spec: str, name: str, own: Iterable[str]) -> ArmError:
     )
 
 
-def _extremes(dimension: Dimension) -> tuple[Value, ...]:
+def _sampled(dimension: Dimension) -> tuple[Value, ...]:
+    """Returns values of a dimension: its ends, and what lies between in a Literal."""
     if isinstance(dimension, Choice):
         return dimension.options
-    return dimension.low, dimension.high
+    between = sorted({dimension.value(place / 64) for place in range(1, 64)})
+    return dimension.low, *between, dimension.high
 
 
 def _name_of(builder: Builder) -> str:
