@@ -202,6 +202,11 @@ def test_the_verdict_can_be_reached_again_from_the_store_alone(tmp_path):
     other = judge.judge_study(tmp_path / "b", margin=0.2)
     assert other.verdict.comparisons[0]["verdict"] == "equivalent"
     assert "Exploratory: margin" in other.verdict.to_dict()["study"]["notes"][-1]
+    first, *counted = other.evidence.exploratory
+    assert first == "Exploratory: margin differ from what was declared."
+    assert "judged once with other settings" in counted[0]
+    assert not any("Exploratory" in note for note in other.evidence.notes)
+    assert first in other.evidence.protocol["notes"]
     turned = judge.judge_study(tmp_path / "b", baseline="tweak")
     assert turned.verdict.comparisons[0]["challenger"] == "plain"
     assert turned.verdict.effect["estimate"] == -verdict.effect["estimate"]

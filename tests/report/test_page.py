@@ -174,11 +174,13 @@ def test_evidence_stands_before_robustness_and_both_before_details(complete):
 
 def test_what_is_exploratory_is_said_under_the_sentence():
     note = "Exploratory: margin and effort differ from what was declared."
-    rendered = page.render(make_evidence(notes=[note, "Something else."]))
-    text = Reader(rendered).text
+    named = "Exploratory column: 3 cells are empty."  # what a user calls something
+    evidence = make_evidence(notes=[named, "Something else."], exploratory=[note])
+    text = Reader(page.render(evidence)).text
     assert text.index(note) < text.index("Gain of cnn over mlp")
-    assert text.count(note) == 1
+    assert text.count(note) == text.count(named) == 1
     assert text.index("Something else.") > text.index("The arms")
+    assert text.index(named) > text.index("The arms")
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,8 @@ def hostile_evidence(name):
         edges={name: {"learning_rate": "low"}},
         protocol={name: {name: [name]}},
         environment={name: name},
-        notes=[name, f"Exploratory: {name}"],
+        notes=[name],
+        exploratory=[f"Exploratory: {name}"],
         loading={name: name},
     )
 

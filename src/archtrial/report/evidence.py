@@ -34,6 +34,8 @@ class Evidence:
     """Versions, hardware, threads, seconds: a name and a text each."""
     notes: Sequence[str] = ()
     """What was found in the data, a sentence each."""
+    exploratory: Sequence[str] = ()
+    """Why this is not what was declared, a sentence each: told above the verdict."""
     edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     """Of each arm and dimension, the side ("low" or "high") where the best
     configurations pile up."""
