@@ -121,8 +121,9 @@ def test_a_chance_is_certain_only_when_it_is(chance, expected):
     ("ends", "expected"),
     [
         ((0.003, 0.0, 0.004), "under 1% (0 to under 1%)"),
-        ((0.004, 0.002, 0.03), "under 1% (under 1 to 3%)"),
-        ((0.996, 0.9, 1.0), "over 99% (90 to 100%)"),
+        ((0.004, 0.002, 0.03), "under 1% (0 to 3%)"),
+        ((0.996, 0.9, 0.998), "over 99% (90 to 100%)"),
+        ((0.998, 0.996, 0.999), "over 99% (over 99 to 100%)"),
         ((0.002, None, None), "under 1%"),
     ],
 )

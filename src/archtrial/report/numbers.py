@@ -184,7 +184,10 @@ def shares(found: Mapping[str, Any]) -> str:
     estimate, low, high = (found[end] for end in ("estimate", "low", "high"))
     if low is None or high is None:
         return f"{_percent(estimate)}%"
-    return f"{_percent(estimate)}% ({_percent(low)} to {_percent(high)}%)"
+    # An end may be rounded, but no interval is written as 0 to 0 or 100 to 100.
+    lower = _percent(low) if low > 0.99 else f"{100 * low:.0f}"
+    upper = _percent(high) if high < 0.01 else f"{100 * high:.0f}"
+    return f"{_percent(estimate)}% ({lower} to {upper}%)"
 
 
 def rate(number: float) -> str:
