@@ -1096,6 +1096,7 @@ def zoo(
     """The architectures that can be arms, with their options and search spaces."""
     from archtrial import zoo as room
     from archtrial.protocol import describe_space
+    from archtrial.specs import write_value
 
     entries = room.entries() if name is None else {name: room.get(name)}
     if as_json:
@@ -1115,7 +1116,9 @@ def zoo(
         _show(f"{entry.name:8} {entry.summary}")
         if name is not None:
             _show(f"\n{_indented(entry.function.__doc__ or '')}")
-            _show("options  " + ", ".join(f"{k}={v}" for k, v in entry.options.items()))
+            for option, default in entry.options.items():
+                shown = f"{option}={write_value(default)}"
+                _show(f"option   {shown:18} {entry.values[option]}")
             _show("space    " + json.dumps(describe_space(entry.space)))
             _show("inputs   " + ", ".join(entry.kinds))
 

@@ -176,7 +176,7 @@ def judge_study(
         beforehand.append(_growing(store.folder, resolved, declared[-1][1]))
     if not searches.tested(runs):
         raise unfinished
-    changed = _changed(resolved, changes)
+    changed, exploratory = _changed(resolved, changes)
     metrics.check_margin(changes.get("margin"), bool(_metric(resolved).bounded))
     judgement = assess(
         runs,
@@ -184,6 +184,7 @@ def judge_study(
         constant=opened[0]["constant"],
         environment=_environment(runs, events),
         ceilings=ceilings,
+        exploratory=exploratory,
     )
     looked = judgement.verdict.to_dict()["study"].get("looks")
     if looked and "go on" in looked[-1].get("decisions", {}).values():
@@ -191,12 +192,15 @@ def judge_study(
         as_declared = all(value is None for value in changes.values())
         if as_declared and looked[-1]["configurations"] < resolved["configurations"]:
             raise unfinished
-    said = [*_exploratory(Path(folder), events, resolved, changed), *beforehand]
+    evidence = judgement.evidence
+    said = _exploratory(Path(folder), events, resolved, changed)
     return dataclasses.replace(
         judgement,
         beforehand=tuple(beforehand),
         evidence=dataclasses.replace(
-            judgement.evidence, notes=[*judgement.evidence.notes, *said]
+            evidence,
+            notes=[*evidence.notes, *beforehand],
+            exploratory=[*evidence.exploratory, *said],
         ),
     )
 
@@ -233,9 +237,7 @@ def _exploratory(
     """
     times = sum(name == EXPLORED for _, name, _ in events)
     other = {
-        name: value
-        for name, value in changed.items()
-        if name != "notes" and value != resolved.get(name)
+        name: value for name, value in changed.items() if value != resolved.get(name)
     }
     said = []
     if other:
@@ -256,8 +258,8 @@ def _exploratory(
 
 def _changed(
     resolved: Mapping[str, Any], changes: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Lays changes over a resolved protocol, with a note that says so."""
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Lays changes over a resolved protocol; returns it with a sentence that says so."""
     arms = {
         arm["name"]: arm for arm in (resolved["baseline"], *resolved["challengers"])
     }
@@ -285,12 +287,10 @@ def _changed(
     names = [a["name"] for a in (changed["baseline"], *changed["challengers"])]
     _check_apart(names, "the study")
     different = [name for name in changed if changed[name] != resolved.get(name)]
-    if different:
-        changed["notes"] = [
-            *resolved["notes"],
-            f"Exploratory: {' and '.join(different)} differ from what was declared.",
-        ]
-    return changed
+    if not different:
+        return changed, []
+    said = f"Exploratory: {' and '.join(different)} differ from what was declared."
+    return changed, [said]
 
 
 def _check_apart(names: Sequence[str], place: str) -> None:
@@ -529,6 +529,7 @@ def assess(
     paired: bool = True,
     environment: Mapping[str, str] | None = None,
     ceilings: bool = False,
+    exploratory: Sequence[str] = (),
 ) -> Judgement:
     """Judges finished runs.
 
@@ -539,7 +540,11 @@ def assess(
         paired: Whether equal pairs mean equal draws.
         environment: What stands on the page of versions and hardware.
         ceilings: Whether a model is asked how good each arm can get at all.
+        exploratory: What of the protocol is not as it was declared, a sentence each.
     """
+    declared_notes = protocol["notes"]
+    if exploratory:
+        protocol = {**protocol, "notes": [*declared_notes, *exploratory]}
     searches.check_sizes(runs)
     runs = searches.condensed(runs)
     metric = _metric(protocol)
@@ -572,7 +577,7 @@ def assess(
     rises = _rises(common, protocol, sign)
     comparisons = [_beware_of_training(found, rises, protocol) for found in comparisons]
     worst = reading.arrays[0].worst
-    notes = [*protocol["notes"], *reading.notes]
+    notes = [*reading.notes]
     if "grown" in protocol:
         notes.append(findings.grew(protocol, [_said(each) for each in looked[:-1]]))
     if assumed:
@@ -601,7 +606,7 @@ def assess(
             "steps": protocol.get("steps"),
             "flops": sum(run.flops for run in runs),
             "arms": [_summary(runs, name, sign, worst) for name in names],
-            "notes": notes,
+            "notes": [*protocol["notes"], *notes],
             **({"looks": [each.to_dict() for each in looked]} if looked else {}),
             **findings.of_study(
                 common,
@@ -639,7 +644,8 @@ def assess(
             },
             protocol=protocol,
             environment=environment or {},
-            notes=notes,
+            notes=[*declared_notes, *notes],
+            exploratory=exploratory,
             edges=reading.edges,
             rises=rises,
             loading=_loading(protocol, arms),
@@ -1225,7 +1231,7 @@ def _metric(protocol: Mapping[str, Any]) -> Any:
 def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str, Any]:
     own = [run for run in runs if run.arm == arm]
     trials = searches.trials(runs, arm)
-    winner = list(trials)[int(np.argmax(searches.search_scores(runs, arm, sign)))]
+    winner = searches.tuned_pair(runs, arm, sign)
     again = [
         run for run in own if run.pair == winner and run.stage in ("confirm", "winner")
     ]

@@ -93,7 +93,7 @@ class Allocation:
 
     def __str__(self) -> str:
         r, more = self.declared_seeds, self.confirm_seeds
-        seeds = f"seeds make {self.seeds_share:.0%} of the variance of the gain"
+        seeds = f"seeds make {numbers.probability(self.seeds_share)} of the variance of the gain"
         if more == r:
             return (
                 f"confirm_seeds = {r}: {seeds}, and more of them would cost more in runs"
@@ -101,7 +101,7 @@ class Allocation:
             )
         return (
             f"confirm_seeds = {more} sees a gain of {self.minimum_detectable_effect:.2g}"
-            f" where {r} sees {self.declared_effect:.2g}, for {self.more_runs:.0%} more"
+            f" where {r} sees {self.declared_effect:.2g}, for {numbers.probability(self.more_runs)} more"
             f" runs, since {seeds}: --confirm-seeds {more}"
         )
 
@@ -180,7 +180,7 @@ class Forecast:
             f"  {name}: {numbers.duration(seen.run_seconds)} and"
             f" {numbers.flops(seen.run_flops)} a run, spread of {self.metric}"
             f" {seen.spread:.2g} over configurations and {seen.seed_spread:.2g} over"
-            f" seeds, {seen.diverged:.0%} diverged"
+            f" seeds, {numbers.probability(seen.diverged)} diverged"
             for name, seen in self.arms.items()
         ]
         lines += [

@@ -17,7 +17,7 @@ from archtrial import space as spaces
 from archtrial import statistics
 from archtrial.errors import RecordsError
 from archtrial.protocol import Recipe
-from archtrial.records.table import Run
+from archtrial.records.table import Run, best_of
 from archtrial.statistics import learning
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.statistics.soundness import Tuned, equal_over_seeds
@@ -37,6 +37,7 @@ __all__ = [
     "trial_costs",
     "trials",
     "tuned",
+    "tuned_pair",
     "turned",
 ]
 
@@ -65,6 +66,13 @@ def search_scores(
     these. A run without a score stands at the lowest that any search run has.
     """
     return turned(list(trials(runs, arm, stage, rung).values()), runs, sign)
+
+
+def tuned_pair(
+    runs: Sequence[Run], arm: str, sign: int, stage: str = "search", rung: int = 1
+) -> int:
+    """Returns which configuration an arm is tuned to: the best in search."""
+    return best_of(trials(runs, arm, stage, rung).values(), sign).pair
 
 
 def turned(some: Sequence[Run], runs: Sequence[Run], sign: int) -> np.ndarray:
@@ -152,7 +160,7 @@ def _at_rung(
     first, again = ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
     searched = trials(runs, arm, first, rung)
     scores = search_scores(runs, arm, sign, first, rung)
-    picked = list(searched)[int(np.argmax(scores))]
+    picked = tuned_pair(runs, arm, sign, first, rung)
     fresh: dict[int, list[Run]] = {pair: [] for pair in searched}
     winner: list[Run] = []
     for run in runs:
@@ -325,7 +333,7 @@ def tuned(
     if not searched or not tested(runs):
         return None
     first = "search" if rung == 1 else "ladder"
-    picked = list(searched)[int(np.argmax(search_scores(runs, arm, sign, first, rung)))]
+    picked = tuned_pair(runs, arm, sign, first, rung)
     own = [
         run
         for run in runs
@@ -359,7 +367,7 @@ def learned(
     searched = trials(runs, arm)
     if recipe is None or not searched:
         return None
-    picked = list(searched)[int(np.argmax(search_scores(runs, arm, sign)))]
+    picked = tuned_pair(runs, arm, sign)
     own = [
         run
         for run in runs

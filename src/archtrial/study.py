@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from archtrial import (
     execution,
     findings,
@@ -38,7 +36,7 @@ from archtrial.files import write
 from archtrial.progress import Clock, Standing, Watch
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store, key
-from archtrial.records.table import Run
+from archtrial.records.table import Run, best_of
 from archtrial.statistics.comparison import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
@@ -302,11 +300,9 @@ class Study:
         the winner of the look before: its weights are kept when it wins.
         """
         before = {_key(run) for run in runs if run.look < look}
-        found = {
-            arm.name: searches.search_scores(runs, arm.name, self.trial.sign)
-            for arm in arms
-        }
-        scores = list(found.values())
+        scores = [
+            searches.search_scores(runs, arm.name, self.trial.sign) for arm in arms
+        ]
         top, rest = (
             set(chosen.tolist())
             for chosen in statistics.confirm_indices(
@@ -324,7 +320,7 @@ class Study:
         r = self.protocol.confirm_seeds
         planned = []
         for arm in arms:
-            winner = int(np.argmax(found[arm.name]))
+            winner = searches.tuned_pair(runs, arm.name, self.trial.sign)
             seeds = {
                 **dict.fromkeys(sorted(rest), 1),
                 **dict.fromkeys(sorted(top), r),
@@ -425,8 +421,7 @@ class Study:
         again = []
         for tuner in probes.TUNERS:
             found = [r for r in runs if (r.stage, r.tuner) == ("probe", tuner)]
-            scores = searches.turned(found, runs, self.trial.sign)
-            best = found[int(np.argmax(scores))]
+            best = best_of(found, self.trial.sign)
             for seed in range(1, self.protocol.confirm_seeds + 1):
                 again.append(
                     trainers.Item(
@@ -572,8 +567,7 @@ class Study:
 
     def _keep_tuned(self, runs: Sequence[Run]) -> None:
         for arm in self.trial.arms:
-            scores = searches.search_scores(runs, arm.name, self.trial.sign)
-            winner = int(np.argmax(scores))
+            winner = searches.tuned_pair(runs, arm.name, self.trial.sign)
             confirmed = [
                 run
                 for run in runs

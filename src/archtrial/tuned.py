@@ -21,7 +21,7 @@ from archtrial.data.preparation import Preparation
 from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
 from archtrial.records.store import frozen
-from archtrial.records.table import Run
+from archtrial.records.table import Run, rank
 from archtrial.training.module import prepared
 from archtrial.training.noise import own_noise
 from archtrial.zoo import arms
@@ -44,11 +44,15 @@ def weights_file(folder: Path, run: Run) -> Path:
 def best(confirmed: Sequence[Run], sign: int) -> Run:
     """Returns the best of a tuned configuration's runs on fresh seeds.
 
+    One that diverged has no weights to keep, whatever it is counted with.
+
     Args:
         confirmed: Those runs.
         sign: 1 where a higher score is better, else -1.
     """
-    return max(confirmed, key=lambda run: (sign * run.validation, -run.seed))
+    return max(
+        confirmed, key=lambda run: (not run.diverged, rank(run, sign), -run.seed)
+    )
 
 
 def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> None:

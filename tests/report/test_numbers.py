@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,9 @@ def test_sizes_have_no_sign(value, metric, expected):
         (0.031, "about 3 times in 100 (p = .031)"),
         (0.4, "about 40 times in 100 (p = .40)"),
         (1.0, "practically always (p = 1.00)"),
+        (2e-9, "about once in 500,000,000 (p = .000000002)"),
+        (1e-15, "less than once in 1,000,000,000 (p < .000000001)"),
+        (0.0, "less than once in 1,000,000,000 (p < .000000001)"),
         (None, "not computed"),
         (math.nan, "not computed"),
     ],
@@ -111,6 +115,48 @@ def test_the_p_in_brackets_is_the_p_within_its_digits(p):
 )
 def test_a_chance_is_certain_only_when_it_is(chance, expected):
     assert numbers.probability(chance) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((0.003, 0.0, 0.004), "under 1% (0 to under 1%)"),
+        ((0.004, 0.002, 0.03), "under 1% (0 to 3%)"),
+        ((0.996, 0.9, 0.998), "over 99% (90 to 100%)"),
+        ((0.998, 0.996, 0.999), "over 99% (over 99 to 100%)"),
+        ((0.002, None, None), "under 1%"),
+    ],
+)
+def test_a_share_is_nothing_or_all_only_when_it_is(ends, expected):
+    assert (
+        numbers.shares(dict(zip(("estimate", "low", "high"), ends, strict=True)))
+        == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("often", "expected"),
+    [
+        (0.0, "0%"),
+        (2.04e-9, "0.0000002%"),
+        (0.0001, "0.01%"),
+        (0.0055, "0.55%"),
+        (0.05, "5%"),
+        (0.99, "99%"),
+        (0.9999, "over 99%"),
+        (1.0, "100%"),
+        (1.5, "150%"),
+    ],
+)
+def test_a_rate_has_two_digits_whatever_its_size(often, expected):
+    assert numbers.rate(often) == expected
+
+
+@given(st.floats(1e-12, 0.994))
+def test_no_rate_is_written_as_none_or_with_an_exponent(often):
+    written = numbers.rate(often)
+    assert re.fullmatch(r"[0-9.]+%", written)
+    assert float(written.removesuffix("%")) == pytest.approx(100 * often, rel=0.051)
 
 
 @pytest.mark.parametrize(
@@ -182,5 +228,6 @@ def test_estimates_carry_their_interval_where_they_have_one():
     assert numbers.gained(found, ACCURACY) == "+63.3 (+60.1 to +66.0 points)"
     assert numbers.gained(alone, RMSE) == "+0.633"
     assert numbers.shares(found) == "63% (60 to 66%)"
+    assert numbers.shares(alone) == "63%"
     assert (numbers.rate(0.0041), numbers.rate(0.021)) == ("0.41%", "2.1%")
     assert (numbers.money(0.4), numbers.money(1250)) == ("0.40", "1,250")

@@ -3,7 +3,7 @@ import pytest
 from archtrial.statistics import Estimate, Settlement
 from archtrial.statistics.ladder import Climb
 from archtrial.statistics.matching import Limits, Matching
-from archtrial.statistics.wording import Units, sentence
+from archtrial.statistics.wording import Units, confidence, sentence
 
 POINTS = Units("accuracy")
 
@@ -42,6 +42,23 @@ def test_numbers_have_the_digits_that_their_interval_supports(
     units, difference, reach, text
 ):
     assert units.number(difference, reach) == text
+
+
+@pytest.mark.parametrize(
+    ("alpha", "text"),
+    [
+        (0.05, "95%"),
+        (0.05 / 3, "98.33%"),
+        (0.0001, "99.99%"),
+        (0.0001 / 4, "99.9975%"),  # four challengers at an early look
+        (1e-6, "99.99990%"),
+        (0.0, "100%"),
+    ],
+)
+def test_an_interval_is_certain_only_when_it_is(alpha, text):
+    assert confidence(alpha) == text
+    if alpha:
+        assert f"({text} interval" in said("architecture", alpha=alpha)
 
 
 def test_units_are_written_out():

@@ -1,6 +1,7 @@
 """The baseline at a challenger's size."""
 
 import math
+import statistics
 
 import pytest
 from torch import nn
@@ -127,6 +128,22 @@ def test_a_users_own_option_and_lazy_layers_are_counted():
     # 40 -> units -> 10, as the MLP of one hidden layer
     assert found.options == {"units": 77}
     assert found.parameters == mlp_parameters(1, 77)
+
+
+def wrapped(input_shape, num_outputs, **options):
+    """As public code passes options on; "hidden" is in no signature."""
+    return nn.Sequential(
+        nn.Flatten(), nn.LazyLinear(options["hidden"]), nn.LazyLinear(num_outputs)
+    )
+
+
+def test_what_is_passed_on_by_name_makes_a_size_of_its_own():
+    big = arm("big", wrapped, {"hidden": [4, 64, 256]})
+    found = match(arm("small", space={}, width=1, depth=1), big)
+    hidden = [spaces.sample(big.space, 0, i)["hidden"] for i in range(N)]
+    assert len(set(hidden)) == 3
+    sized = statistics.geometric_mean(mlp_parameters(1, h) for h in hidden)
+    assert found.target == pytest.approx(sized, abs=1e-3)
 
 
 def test_the_middle_of_a_choice_must_be_a_whole_number():

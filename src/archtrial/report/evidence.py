@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from archtrial.records.table import Run
+from archtrial.records.table import Run, best_of
 from archtrial.report.numbers import Metric
 from archtrial.space import Space
 from archtrial.statistics.learning import Rise
@@ -34,6 +34,8 @@ class Evidence:
     """Versions, hardware, threads, seconds: a name and a text each."""
     notes: Sequence[str] = ()
     """What was found in the data, a sentence each."""
+    exploratory: Sequence[str] = ()
+    """Why this is not what was declared, a sentence each: told above the verdict."""
     edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     """Of each arm and dimension, the side ("low" or "high") where the best
     configurations pile up."""
@@ -58,12 +60,7 @@ def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
     if not searched:
         return None
     sign = 1 if metric.higher_is_better else -1
-
-    def ranked(run: Run) -> float:
-        # A run without a score is nobody's best: no comparison with NaN holds.
-        return sign * run.validation if math.isfinite(run.validation) else -math.inf
-
-    return max(searched, key=ranked).pair
+    return best_of(sorted(searched, key=lambda run: run.pair), sign).pair
 
 
 def fresh_runs(runs: Sequence[Run], arm: str, metric: Metric) -> list[Run]:

@@ -7,6 +7,7 @@ in their own units.
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Protocol
 
 __all__ = [
@@ -41,6 +42,8 @@ _LABELS = {
 }
 _MINUS = "\u2212"
 _UNKNOWN = "not known"
+# A smaller p is told as smaller: its own digits say nothing more.
+_LEAST = 1e-9
 
 
 class Metric(Protocol):
@@ -154,15 +157,17 @@ def p_value(p: float | None) -> str:
     """Writes a p-value in plain words first: "about 3 times in 100 (p = .03)"."""
     if p is None or not math.isfinite(p):
         return "not computed"
+    if p < _LEAST:
+        return f"less than once in 1,000,000,000 {_bracket('.000000001', '<')}"
     if p >= 0.995:
         return f"practically always {_bracket(f'{p:.2f}')}"
     if p >= 0.01:
         times = round(100 * p)
         often = "about once in 100" if times == 1 else f"about {times} times in 100"
     else:
-        often = f"about once in {_rounded(1 / max(p, 1e-9)):,}"
+        often = f"about once in {_rounded(1 / p):,}"
     # Two significant digits; below .001 one, since permutations tell no more.
-    size = math.floor(math.log10(max(p, 1e-9)))
+    size = math.floor(math.log10(p))
     digits = 2 if size >= -1 else 1 - size - (size < -3)
     return f"{often} {_bracket(f'{p:.{digits}f}')}"
 
@@ -171,24 +176,26 @@ def probability(number: float | None) -> str:
     """Writes a chance in per cent; never as certain when it is not."""
     if number is None or not math.isfinite(number):
         return _UNKNOWN
-    if 0.99 < number < 1:
-        return "over 99%"
-    if 0 < number < 0.01:
-        return "under 1%"
-    return f"{100 * number:.0f}%"
+    return f"{_percent(number)}%"
 
 
 def shares(found: Mapping[str, Any]) -> str:
     """Writes a share with its interval: "31% (22 to 40%)"."""
     estimate, low, high = (found[end] for end in ("estimate", "low", "high"))
     if low is None or high is None:
-        return f"{100 * estimate:.0f}%"
-    return f"{100 * estimate:.0f}% ({100 * low:.0f} to {100 * high:.0f}%)"
+        return f"{_percent(estimate)}%"
+    # An end may be rounded, but no interval is written as 0 to 0 or 100 to 100.
+    lower = _percent(low) if low > 0.99 else f"{100 * low:.0f}"
+    upper = _percent(high) if high < 0.01 else f"{100 * high:.0f}"
+    return f"{_percent(estimate)}% ({lower} to {upper}%)"
 
 
 def rate(number: float) -> str:
     """Writes how often something happens, with two digits: "0.41%", "2.1%"."""
-    return f"{100 * number:.2g}%"
+    if 0 < number < 0.995:
+        # Through Decimal: a number below a millionth has no exponent.
+        return f"{Decimal(f'{100 * number:.2g}'):f}%"
+    return f"{_percent(number)}%"
 
 
 def money(number: float) -> str:
@@ -250,6 +257,14 @@ def value(number: object) -> str:
     return str(number)
 
 
+def _percent(number: float) -> str:
+    if 0.99 < number < 1:
+        return "over 99"
+    if 0 < number < 0.01:
+        return "under 1"
+    return f"{100 * number:.0f}"
+
+
 def _decimals(
     factor: int, number: float, within: tuple[float | None, float | None] | None
 ) -> int:
@@ -278,9 +293,9 @@ def _fixed(number: float, decimals: int) -> str:
     )
 
 
-def _bracket(p: str) -> str:
+def _bracket(p: str, sign: str = "=") -> str:
     # No line breaks within it.
-    return f"(p\u00a0=\u00a0{p.removeprefix('0')})"
+    return f"(p\u00a0{sign}\u00a0{p.removeprefix('0')})"
 
 
 def _minus(written: str) -> str:

@@ -22,6 +22,7 @@ from archtrial.report.evidence import (
 )
 from archtrial.report.frame import Fact, Table, drawn, split
 from archtrial.report.numbers import Metric
+from archtrial.statistics.wording import confidence
 
 __all__ = ["render"]
 
@@ -57,7 +58,6 @@ def render(evidence: Evidence) -> str:
     study = evidence.document["study"]
     metric = evidence.metric
     probes = study.get("probes")
-    exploratory = [note for note in evidence.notes if note.startswith("Exploratory")]
     return frame.render(
         "page.html",
         title=f"{' and '.join(a for a in colors)}: {headline}",
@@ -66,7 +66,7 @@ def render(evidence: Evidence) -> str:
         study=study,
         several=several,
         overview=overview,
-        exploratory=exploratory,
+        exploratory=evidence.exploratory,
         error_rate=findings.error_rate(study),
         winner=findings.winner(study, metric),
         shared={
@@ -89,7 +89,7 @@ def render(evidence: Evidence) -> str:
         rows=_arm_rows(evidence, list(colors)),
         configurations=_configurations(evidence, colors),
         warnings=list(warnings),
-        notes=[note for note in evidence.notes if note not in exploratory],
+        notes=evidence.notes,
         loading=evidence.loading,
         protocol=evidence.protocol,
         environment=evidence.environment,
@@ -188,7 +188,6 @@ def _three_numbers(
         return []
     within = (effect["low"], effect["high"])
     share = len(document["comparisons"])
-    level = f"{100 * (1 - comparison['alpha'] / share):.4g}%"
     return [
         Fact(
             f"Gain of {comparison['challenger']} over {comparison['baseline']}",
@@ -196,7 +195,7 @@ def _three_numbers(
             f"of {numbers.label(metric)}, for the same tuning effort",
         ),
         Fact(
-            f"{level} interval",
+            f"{confidence(comparison['alpha'] / share)} interval",
             numbers.differences(*within, metric),
             findings.beside_margin(effect, comparison["margin"], metric),
         ),

@@ -37,6 +37,7 @@ from archtrial.report.relaxation_words import (
     share,
     spread,
 )
+from archtrial.statistics.wording import confidence
 
 __all__ = ["NAMES", "article", "draw", "show"]
 
@@ -148,7 +149,7 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
     names, steps = document["names"], f"{document['steps']:,}"
     relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
     margin = numbers.size(document["margin"], metric_of(document))
-    intervals = f"{_level(document)} intervals"
+    intervals = f"{confidence(document['alpha'])} intervals"
     if compared(document) > 1:
         intervals += f" that hold for all {compared(document)} relax times at once"
     gained = (
@@ -171,7 +172,7 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
         " Another length of training, and perhaps another network and other"
         " data: compare the shapes, not the heights."
     )
-    level = _level(document)
+    level = confidence(document["alpha"])
     over = f"mean over seeds with its {level} interval"
     return {
         "relax_times": f"Each point is one seed, lines are means, bands their {level}"
@@ -200,10 +201,6 @@ def _captions(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _level(document: Mapping[str, Any]) -> str:
-    return f"{100 * (1 - document['alpha']):.4g}%"
-
-
 def _best(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Returns the entry of the relax time with the largest gain."""
     for entry in document["times"]:
@@ -230,7 +227,7 @@ def _three_numbers(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
             f"of {of}",
         ),
         Fact(
-            f"{_level(document)} interval"
+            f"{confidence(document['alpha'])} interval"
             + (f", for all {count} relax times at once" if count > 1 else ""),
             numbers.differences(*within, metric),
             findings.beside_margin(gain, document["margin"], metric),
@@ -432,7 +429,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
             "",
             Table(headings, rows),
             f"Test {numbers.label(metric)}, mean over"
-            f" {numbers.count(document['seeds'], 'seed')} with its {_level(document)}"
+            f" {numbers.count(document['seeds'], 'seed')} with its {confidence(document['alpha'])}"
             " interval." + adjusted,
         )
     ]

@@ -19,9 +19,8 @@ def show(evidence: Evidence, console: Console) -> None:
     """Prints the sentence, its numbers, a table of arms and what to do next."""
     comparisons = evidence.document["comparisons"]
     study, metric = evidence.document["study"], evidence.metric
-    for note in evidence.notes:
-        if note.startswith("Exploratory"):
-            console.print(Text(note, style="yellow"))
+    for note in evidence.exploratory:
+        console.print(Text(note, style="yellow"))
     for comparison in comparisons:
         verdict = comparison["verdict"].replace("_", " ")
         strong = " (strong)" if comparison["strong"] else ""

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from archtrial.statistics.simultaneous import Simultaneous
-from archtrial.statistics.wording import Units
+from archtrial.statistics.wording import Units, confidence
 
 __all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling"]
 
@@ -87,7 +87,7 @@ class Telling:
         half = (at.high - at.low) / 2
         low, high = sorted((sign * at.low, sign * at.high))
         interval = (
-            f"{100 * (1 - self.alpha):.4g}% interval {self.units.number(low, half)} to"
+            f"{confidence(self.alpha)} interval {self.units.number(low, half)} to"
             f" {self.units.number(high, half)}"
         )
         if len(found.estimate) > 1:

@@ -9,7 +9,7 @@ from archtrial.statistics.ladder import Climb
 from archtrial.statistics.matching import Matching
 from archtrial.statistics.planning import Settlement
 
-__all__ = ["Units", "sentence"]
+__all__ = ["Units", "confidence", "sentence"]
 
 # Scores between 0 and 1 of which people say "points".
 FRACTIONS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
@@ -72,6 +72,14 @@ class Units:
         return self.number(difference) + (" points" if self.points else "")
 
 
+def confidence(alpha: float) -> str:
+    """Writes an interval's level 1 - alpha: "95%"; never as certain when it is not."""
+    written = f"{100 * (1 - alpha):.4g}"
+    if written == "100" and alpha > 0:
+        written = f"{100 * (1 - alpha):.{1 - math.floor(math.log10(100 * alpha))}f}"
+    return f"{written}%"
+
+
 def sentence(
     verdict: str,
     *,
@@ -119,11 +127,10 @@ def sentence(
     if effect is None or verdict == "not_assessable":
         return f"{challenger} and {baseline} cannot be compared: {reason}."
     reach = (effect.high - effect.low) / 2
-    level = f"{100 * (1 - alpha):.4g}%"
 
     def interval(sign: int = 1) -> str:
         ends = sorted((sign * effect.low, sign * effect.high))
-        return f"({level} interval {' to '.join(units.number(e, reach) for e in ends)})"
+        return f"({confidence(alpha)} interval {' to '.join(units.number(e, reach) for e in ends)})"
 
     trials = f"best of {effort} trials" if effort > 1 else "1 trial"
     same = f"With the same tuning effort ({trials})"

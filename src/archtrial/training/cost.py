@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from archtrial import randomness
-from archtrial.training.structure import structure
+from archtrial.training.structure import structure, surroundings
 
 __all__ = ["parameters", "training"]
 
@@ -43,7 +43,7 @@ def training(module: nn.Module, batch: torch.Tensor, steps: int) -> float:
     Raises:
         Exception: Whatever the module raises where it is.
     """
-    key = (structure(module), tuple(batch.shape), batch.device)
+    key = (structure(module), surroundings(module), batch.shape, batch.device)
     if key not in _counted:
         _counted[key] = _count(module, batch)
     return float(_counted[key] * steps)

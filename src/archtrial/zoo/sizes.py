@@ -97,8 +97,8 @@ def match(
             if option:
                 middle = arm.architecture.setting(option)
                 options[option] = round(values.pop(option, middle) * factor)
-            own = {k: v for k, v in values.items() if k in arm.architecture.accepts}
             # Several draws have one structure, and building it takes time.
+            own = arm.architecture.passed(values)
             structure = (*sorted(own.items()), options.get(option))
             if structure not in counted:
                 scaled = dataclasses.replace(arm.architecture, options=options)
