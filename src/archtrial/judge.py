@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import special
@@ -22,15 +22,17 @@ from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError, StudyError
 from archtrial.freezing import expect, looks_of
 from archtrial.protocol import digest
-from archtrial.records.columns import Wanted
-from archtrial.records.importers import Imported, read
 from archtrial.records.store import GREW, OPENED, Store
 from archtrial.records.table import Run
-from archtrial.report import Evidence, figures, page
+from archtrial.report import Evidence
 from archtrial.statistics import soundness
 from archtrial.statistics.learning import Rise
 from archtrial.statistics.verdict import Copies
 from archtrial.statistics.wording import Units
+
+if TYPE_CHECKING:
+    from archtrial.records.columns import Wanted
+    from archtrial.records.importers import Imported
 
 __all__ = [
     "Judgement",
@@ -125,6 +127,9 @@ class Judgement:
 
     def page(self) -> str:
         """Returns the page: one self-contained HTML file."""
+        # Not every verdict is drawn, and matplotlib takes as long as all else here.
+        from archtrial.report import page
+
         return page.render(self.evidence)
 
     def figure(self, name: str) -> Any:
@@ -133,6 +138,8 @@ class Judgement:
         Args:
             name: One of `report.figures.NAMES`.
         """
+        from archtrial.report import figures
+
         return figures.draw(name, self.evidence)
 
 
@@ -317,7 +324,7 @@ def judge_sources(
     *,
     baseline: str,
     challengers: Sequence[str] | None = None,
-    columns: Wanted | None = None,
+    columns: "Wanted | None" = None,
     where: Sequence[str] = (),
     tuner: Literal["random", "adaptive"] | None = None,
     metric: str | None = None,
@@ -351,6 +358,9 @@ def judge_sources(
         RecordsError: The sources cannot be read, or no verdict can rest on them.
         ProtocolError: An effort or a margin that is impossible.
     """
+    # A study of ours is judged without pandas.
+    from archtrial.records.importers import read
+
     return judge_imported(
         read(
             sources,
@@ -370,7 +380,7 @@ def judge_sources(
 
 
 def judge_imported(
-    imported: Imported,
+    imported: "Imported",
     *,
     margin: float | None = None,
     effort: int | None = None,
@@ -481,7 +491,7 @@ def judge_imported(
     return found
 
 
-def _has_a_zero(imported: Imported) -> bool:
+def _has_a_zero(imported: "Imported") -> bool:
     """Says whether a small part of a score is a small gap: of a share, of a loss."""
     measure = imported.measure
     if imported.bounded or measure.name == "r2":
@@ -493,7 +503,7 @@ def _has_a_zero(imported: Imported) -> bool:
 
 
 def _published(
-    imported: Imported, published: Mapping[str, float] | None
+    imported: "Imported", published: Mapping[str, float] | None
 ) -> dict[str, float] | None:
     """Returns published scores in the units of the table's, which may be percent."""
     if published is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 from archtrial.records.table import Run, best_of
 from archtrial.report.numbers import Metric
@@ -84,7 +84,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1)
+    half = special.stdtrit(len(values) - 1, 0.975) * values.std(ddof=1)
     half /= math.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 

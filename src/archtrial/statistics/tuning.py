@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, special
+import scipy  # its statistics and optimisers load when they are first used
+from scipy import special
 
 from archtrial.statistics.sums import product
 
@@ -581,7 +582,7 @@ def _tail(n: int, confidence: float) -> float:
     # more often than one of them alone.
     lightest = math.log((1 - confidence) / (4 * n))
     heaviest = math.log((1 - confidence) / 2)
-    return math.exp(optimize.brentq(excess, lightest, heaviest, xtol=1e-6))
+    return math.exp(scipy.optimize.brentq(excess, lightest, heaviest, xtol=1e-6))
 
 
 def _chance_inside(low: np.ndarray, high: np.ndarray) -> float:
