@@ -876,6 +876,34 @@ def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[...,
     return pooled
 
 
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: Any = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """Puts the runs beside the examples of a batch, none of which sees another."""
+    runs, batch = query.shape[:2]
+    alike = key.shape[:2] == value.shape[:2] == (runs, batch)
+    alike = alike and query.dim() == key.dim() == value.dim() >= 4
+    # Where something is dropped out, each run draws as it does alone.
+    if dropout_p or not alike:
+        raise NotImplementedError
+    if attn_mask is not None:
+        ones = [1] * (query.dim() - attn_mask.dim())
+        mask = attn_mask.reshape(runs, *ones, *attn_mask.shape[1:])
+        attn_mask = mask.expand(runs, batch, *mask.shape[2:]).flatten(0, 1)
+    return functional.scaled_dot_product_attention(
+        *(each.flatten(0, 1) for each in (query, key, value)),
+        attn_mask,
+        is_causal=is_causal,
+        **kwargs,
+    ).unflatten(0, (runs, batch))
+
+
 def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
     sizes = output_size if isinstance(output_size, tuple) else (output_size,)
     if all(size == 1 for size in sizes):  # the usual end of a convolutional network
@@ -891,6 +919,7 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,
     functional.batch_norm: stacked.batch_norm,
+    functional.scaled_dot_product_attention: _attention,
     **{
         function: functools.partial(stacked.recurrent, cell)
         for function, cell in stacked.CELLS.items()
