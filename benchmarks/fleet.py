@@ -36,6 +36,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from archtrial import metrics
 from archtrial.protocol import Recipe
 from archtrial.training import fleet, run
+from archtrial.training.loop import Loop
+from archtrial.training.module import build, dropouts
+from archtrial.training.source import Batches, Source
 from archtrial.zoo import registry
 
 CLASSES, WORDS = 10, 1000
@@ -270,7 +273,7 @@ def make_problem(case: Case) -> run.Problem:
 def plain(problem: run.Problem, job: run.Job, loader: bool) -> Step:
     """Returns a step as one would write it without archtrial."""
     module = job.build().train()
-    for layer in run.dropouts(module):
+    for layer in dropouts(module):
         layer.p = job.hyperparameters.get("dropout", layer.p)
     optimizer = torch.optim.AdamW(module.parameters())
     x, y = torch.from_numpy(problem.x_train), torch.from_numpy(problem.y_train)
@@ -300,24 +303,22 @@ def plain(problem: run.Problem, job: run.Job, loader: bool) -> Step:
 
 def loop(problem: run.Problem, job: run.Job) -> Step:
     """Returns a step of archtrial's loop."""
-    trained = run.Loop(problem, job)
-    batches = run.Batches(problem, run.Data(problem), [job])
+    trained = Loop(problem, [job], [build(problem, job)])
+    batches = Batches(problem, Source(problem), [job])
 
     def step():
-        (x,), (y,) = next(batches)
-        trained.step(x, y, 1.0)
+        trained.step(*next(batches), 1.0)
 
     return step
 
 
 def fleet_of(problem: run.Problem, jobs: list[run.Job]) -> Step:
     """Returns a step of all runs of a fleet."""
-    stack = fleet.Stack(problem, jobs, [run.build(problem, job) for job in jobs])
-    batches = run.Batches(problem, run.Data(problem), jobs)
+    stack = fleet.Stack(problem, jobs, [build(problem, job) for job in jobs])
+    batches = Batches(problem, Source(problem), jobs)
 
     def step():
-        x, y = next(batches)
-        stack.step(x, y, 1.0)
+        stack.step(*next(batches), 1.0)
 
     return step
 

@@ -23,8 +23,9 @@ from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, fleet, recipe, rehearsal
+from archtrial.training.module import dropouts
 from archtrial.training.recipe import SEARCHABLE
-from archtrial.training.run import Problem, dropouts
+from archtrial.training.run import Problem
 from archtrial.zoo import Kind, entries, sizes
 from archtrial.zoo import arms as anybody
 from archtrial.zoo.userfile import prints_to_errors

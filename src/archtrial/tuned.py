@@ -22,7 +22,8 @@ from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
 from archtrial.records.store import frozen
 from archtrial.records.table import Run
-from archtrial.training import run
+from archtrial.training.module import prepared
+from archtrial.training.noise import own_noise
 from archtrial.zoo import arms
 from archtrial.zoo import trust as trusted
 
@@ -227,8 +228,8 @@ def load_tuned(
     build = functools.partial(
         found.build, tuple(kept.input_shape), kept.num_outputs, kept.configuration
     )
-    with run.own_noise(kept.initial_seed or 0, "cpu"):
-        module = run.prepared(build(), kept.num_outputs)
+    with own_noise(kept.initial_seed or 0, "cpu"):
+        module = prepared(build(), kept.num_outputs)
         inputs = kept.inputs()
         if any(
             isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()

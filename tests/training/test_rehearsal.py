@@ -18,11 +18,12 @@ import torch
 from torch import nn
 
 from archtrial import metrics, trial
-from archtrial.errors import ArmError
+from archtrial.errors import ArmError, FormError
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study as RelaxStudy
 from archtrial.protocol import Protocol, Recipe
 from archtrial.training import cost, fleet, rehearsal, run
+from archtrial.training.module import build
 from archtrial.zoo import arms
 from tests import plain_pytorch
 
@@ -406,16 +407,16 @@ def test_a_complex_weight_keeps_both_its_parts():
     given = problem()
     one = job(build_of(found("Spectral", "sound.py"), given))
     weights = run.train(given, one).weights
-    begun = run.build(given, one).state_dict()
+    begun = build(given, one).state_dict()
     assert weights["w"].dtype == torch.complex64
     moved = weights["w"] - begun["w"]
     assert (moved.real.abs() > 0).all()
     assert (moved.imag[1:-1].abs() > 0).all()
-    assert cost.parameters(run.build(given, one)) == 33 + 33 + 650
+    assert cost.parameters(build(given, one)) == 33 + 33 + 650
 
 
 def test_double_precision_becomes_single_and_complex_too():
-    module = run.build(problem(), job(lambda: Spectral128().double()))
+    module = build(problem(), job(lambda: Spectral128().double()))
     dtypes = {n: p.dtype for n, p in module.named_parameters()}
     assert dtypes == {
         "w": torch.complex64, "line.weight": torch.float32, "line.bias": torch.float32,
@@ -451,7 +452,7 @@ def test_what_a_fleet_would_not_notice_is_an_obstacle(name, words):
 
 
 def test_a_weight_that_is_replaced_late_stops_the_run():
-    with pytest.raises(run.FormError, match=r"others in their place: last\.weight"):
+    with pytest.raises(FormError, match=r"others in their place: last\.weight"):
         run.train(problem(), job(Late))
 
 
@@ -548,9 +549,7 @@ def test_what_is_to_be_relaxed_is_rehearsed_too(tmp_path):
 
 def test_counting_a_step_leaves_the_global_generators_alone():
     given = problem()
-    module = run.build(
-        given, job(build_of(found("AddsNumpysNoise", "sound.py"), given))
-    )
+    module = build(given, job(build_of(found("AddsNumpysNoise", "sound.py"), given)))
     before = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
     # A batch of a size that no other test counts: what is counted once is remembered.
     assert cost.training(module, torch.from_numpy(given.x_train[:19]), 1) > 0

@@ -1,4 +1,4 @@
-"""From declared values to what happens at each step: order, rate, loss, update, mean.
+"""From declared values to what happens at each step: order, rate, update, mean.
 
 Everything here has a leading axis of runs. The loop (`run.py`) passes one run,
 a fleet passes many, and both carry out the same arithmetic.
@@ -19,7 +19,6 @@ __all__ = [
     "Optimizer",
     "WeightAverage",
     "batches",
-    "loss",
     "rates",
     "settings",
     "settled",
@@ -100,28 +99,6 @@ def batches(
             rest = np.concatenate([rest, epoch])
         yield rest[:batch_size]
         rest = rest[batch_size:]
-
-
-def loss(
-    outputs: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor
-) -> torch.Tensor:
-    """Returns each run's mean loss over its batch, (runs,).
-
-    Integer targets mean cross-entropy, whose target puts 1 - smoothing on the
-    label and spreads the rest evenly over all classes (Szegedy et al. 2016,
-    section 7). Real targets mean squared error.
-
-    Args:
-        outputs: (runs, batch, classes) logits, or (runs, batch, 1) values.
-        targets: (runs, batch) int64 labels, or float32 standardised targets.
-        smoothing: (runs, 1), used for labels.
-    """
-    if targets.is_floating_point():
-        return (outputs.squeeze(2) - targets).square().mean(1)
-    log_probabilities = outputs.log_softmax(2)
-    on_label = log_probabilities.gather(2, targets.unsqueeze(2)).squeeze(2)
-    spread = log_probabilities.mean(2)
-    return -torch.lerp(on_label, spread, smoothing).mean(1)
 
 
 class Optimizer:

@@ -396,16 +396,19 @@ def _windows(
 # ------------------------------------------------------------------------- pooling
 
 
-def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., Any]:
+def pooling(
+    own: Callable[..., torch.Tensor], function: Callable[..., torch.Tensor], sides: int
+) -> Callable[..., Any]:
     """Returns the stacked form of a pooling function of one or two sides.
 
     The batch is the last axis in memory wherever a layer of this module came
-    before. So a pooling of one side more does the work, which takes the batch
-    for a side with a window of one.
+    before. There a pooling of one side more does the work, which takes the batch
+    for a side with a window of one; elsewhere runs stand beside the examples.
 
     Args:
+        own: The function that it stands for.
         function: torch's, of `sides` + 1 sides.
-        sides: Of the function that it stands for.
+        sides: Of `own`.
     """
 
     def pooled(
@@ -416,6 +419,10 @@ def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., 
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
+        if x.is_contiguous():
+            beside = x.flatten(0, 1)
+            beside = own(beside, kernel_size, stride, padding, *args, **kwargs)
+            return torch.unflatten(beside, 0, x.shape[:2])
         kernel = _each(kernel_size, sides)
         steps = kernel if not stride else _each(stride, sides)
         pads = _each(padding, sides)

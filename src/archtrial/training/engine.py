@@ -1,0 +1,97 @@
+"""What the driver asks of whoever carries out the steps: one run, or many at once."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from archtrial.training import recipe
+from archtrial.training.problem import Job, Problem
+
+__all__ = ["Engine"]
+
+
+class Engine(abc.ABC):
+    """R >= 1 runs in training.
+
+    Attributes:
+        values: All trainable values, (R, P); parameters are views of them.
+        gradient: Of the last step, (R, P).
+        optimizer: Of `values`.
+        smoothing: Of the labels, (R, 1).
+        average: Of the weights, where the recipe asks for one.
+    """
+
+    gradient: torch.Tensor
+
+    def __init__(
+        self,
+        problem: Problem,
+        jobs: Sequence[Job],
+        values: torch.Tensor,
+        buffers: Mapping[str, torch.Tensor],
+    ) -> None:
+        self.values = values
+        self.objective = problem.minimised()
+        self.optimizer, self.smoothing = recipe.settings(
+            problem.recipe, [job.hyperparameters for job in jobs], values
+        )
+        share = problem.recipe.weight_averaging
+        self.average = (
+            recipe.WeightAverage(share * problem.steps, values, buffers)
+            if share
+            else None
+        )
+        self._num_outputs = problem.num_outputs
+
+    def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
+        """Takes one step of every run on its own batch.
+
+        Args:
+            x: (R, batch, ...).
+            y: (R, batch, ...), rows of the objective's targets.
+            rate: The schedule's share of the learning rates.
+
+        Returns:
+            The mean losses before the step, (R,).
+        """
+        losses = self.differentiate(x, y)
+        self.update(rate)
+        return losses
+
+    @abc.abstractmethod
+    def differentiate(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Puts the gradient of the mean losses into `gradient`; returns them, (R,)."""
+
+    def update(self, rate: float) -> None:
+        """Moves the values along `gradient`, which is overwritten."""
+        self.optimizer.step(self.gradient, rate)
+        if self.average is not None:
+            self.average.add(self.values, self._buffers())
+
+    @abc.abstractmethod
+    def predict(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (R, N, outputs) for inputs (N, ...), of averaged weights."""
+
+    @abc.abstractmethod
+    def states(self, those: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+        """Returns copies of some runs' state_dicts, of averaged weights."""
+
+    @abc.abstractmethod
+    def finish(self) -> Sequence[nn.Module]:
+        """Returns the trained modules, with averaged weights; no step follows."""
+
+    def exchange(self) -> None:
+        """Swaps the last step's weights with averaged ones, where there are any."""
+        if self.average is not None:
+            self.average.exchange(self.values, self._buffers())
+
+    @abc.abstractmethod
+    def _buffers(self) -> Mapping[str, torch.Tensor]:
+        """Returns the buffers by name, of a module or of all runs."""
+
+    def running(self) -> AbstractContextManager[None]:
+        """Returns what surrounds the steps: global state that a module may read."""
+        return nullcontext()
