@@ -11,7 +11,7 @@ from torch import nn
 from archtrial import metrics
 from archtrial.errors import ArmError, FormError, ProtocolError
 from archtrial.protocol import Recipe
-from archtrial.training import run
+from archtrial.training import noise, run
 from archtrial.training.loop import Loop
 from archtrial.training.module import build
 from archtrial.training.noise import Noise, own_noise
@@ -179,11 +179,45 @@ def test_masks_are_drawn_from_the_runs_generator(layer, shape, mask):
     with Noise(generator):
         dropped = layer(0.3)(torch.ones(shape))
     assert torch.equal(torch.get_rng_state(), before)
-    expected = torch.empty(mask).bernoulli_(
-        0.7, generator=torch.Generator().manual_seed(4)
+    numbers = torch.empty(-(-math.prod(mask) // 4), dtype=torch.int64).random_(
+        -(2**63), None, generator=torch.Generator().manual_seed(4)
     )
+    parts = numbers.numpy().view(np.int16).astype(int)[: math.prod(mask)] + 2**15
+    expected = torch.from_numpy(parts >= round(0.3 * 2**16)).view(mask)
     assert torch.allclose(dropped, (expected / 0.7).expand(shape))
     assert dropped.mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.1, 0.5, 0.9, 1 - 1e-9])
+def test_a_mask_keeps_the_mean_and_is_the_same_beside_others(p):
+    def generators():
+        return [torch.Generator().manual_seed(seed) for seed in range(4)]
+
+    others = (p, 0.25, 0.0, 1.0)
+    cpu = torch.device("cpu")
+    for shape in ((1001, 300), (7,), (), (3, 0)):
+        masks = noise.draw(others, generators(), shape, cpu)
+        for index, (own, generator) in enumerate(
+            zip(others, generators(), strict=True)
+        ):
+            (alone,) = noise.draw([own], [generator], shape, cpu)
+            assert torch.equal(masks[index], alone)
+            # What neither drops nor keeps at random draws nothing.
+            fresh = torch.Generator().manual_seed(index)
+            drew = not torch.equal(generator.get_state(), fresh.get_state())
+            assert drew == (0 < own < 1 and math.prod(shape) > 0)
+        assert (masks[2] == 1).all()
+        assert (masks[3] == 0).all()
+    masks = noise.draw([p], generators()[:1], (1001, 300), cpu)
+    kept = (masks > 0).double().mean()
+    assert kept == pytest.approx(1 - p, abs=5e-3)
+    largest = masks.max()
+    assert largest == pytest.approx(1 / (1 - p), rel=1e-4) or p > 0.99
+
+
+def test_a_probability_of_dropout_is_a_probability():
+    with pytest.raises(ValueError, match="between 0 and 1, not 1.5"):
+        noise.draw([1.5], [torch.Generator()], (2,), torch.device("cpu"))
 
 
 def test_dropout_of_all_and_in_place():

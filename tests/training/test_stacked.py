@@ -147,11 +147,13 @@ def test_batch_norm(shape, training, affine):
     ],
     ids=str,
 )
-def test_pooling(name, sides, options):
+@pytest.mark.parametrize("batch_last", [True, False])
+def test_pooling(name, sides, options, batch_last):
     own = getattr(functional, name)
     more = getattr(functional, name.replace(f"{sides}d", f"{sides + 1}d"))
     x = random(RUNS, 5, 4, *(9, 8)[:sides])
-    mine = stacked.pooling(more, sides)(x, **options)
+    seen = x.movedim(1, -1).contiguous().movedim(-1, 1) if batch_last else x
+    mine = stacked.pooling(own, more, sides)(seen, **options)
     agree([mine], [torch.stack([own(x[r], **options) for r in range(RUNS)])], [x])
 
 

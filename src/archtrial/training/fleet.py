@@ -660,15 +660,9 @@ class _Redirected(TorchFunctionMode):
                 f"dropout ({_here()}) is at work in evaluation, too"
             )
 
-        def masks() -> torch.Tensor:
-            empty = torch.empty(len(self.generators), *shape, device=like.device)
-            for mask, own_p, generator in zip(
-                empty, each, self.generators, strict=True
-            ):
-                noise.draw(mask, own_p, generator)
-            return empty
-
-        drawn: torch.Tensor = self._outside(masks, (), {})
+        drawn: torch.Tensor = self._outside(
+            noise.draw, (each, self.generators, shape, like.device), {}
+        )
         return drawn
 
 
@@ -802,8 +796,10 @@ def _convolution(
     return stacked.convolution(x, weight, *args, **kwargs)
 
 
-def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., Any]:
-    rule = stacked.pooling(function, sides)
+def _pooling(
+    own: Callable[..., torch.Tensor], function: Callable[..., torch.Tensor], sides: int
+) -> Callable[..., Any]:
+    rule = stacked.pooling(own, function, sides)
 
     def pooled(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         if x.dim() == sides + 2:  # one example without an axis of batch
@@ -812,6 +808,34 @@ def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[...,
         return result
 
     return pooled
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: Any = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """Puts the runs beside the examples of a batch, none of which sees another."""
+    runs, batch = query.shape[:2]
+    alike = key.shape[:2] == value.shape[:2] == (runs, batch)
+    alike = alike and query.dim() == key.dim() == value.dim() >= 4
+    # Where something is dropped out, each run draws as it does alone.
+    if dropout_p or not alike:
+        raise NotImplementedError
+    if attn_mask is not None:
+        ones = [1] * (query.dim() - attn_mask.dim())
+        mask = attn_mask.reshape(runs, *ones, *attn_mask.shape[1:])
+        attn_mask = mask.expand(runs, batch, *mask.shape[2:]).flatten(0, 1)
+    return functional.scaled_dot_product_attention(
+        *(each.flatten(0, 1) for each in (query, key, value)),
+        attn_mask,
+        is_causal=is_causal,
+        **kwargs,
+    ).unflatten(0, (runs, batch))
 
 
 def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
@@ -829,14 +853,15 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,
     functional.batch_norm: stacked.batch_norm,
+    functional.scaled_dot_product_attention: _attention,
     **{
         function: functools.partial(stacked.recurrent, cell)
         for function, cell in stacked.CELLS.items()
     },
-    functional.max_pool1d: _pooling(functional.max_pool2d, 1),
-    functional.max_pool2d: _pooling(functional.max_pool3d, 2),
-    functional.avg_pool1d: _pooling(functional.avg_pool2d, 1),
-    functional.avg_pool2d: _pooling(functional.avg_pool3d, 2),
+    functional.max_pool1d: _pooling(functional.max_pool1d, functional.max_pool2d, 1),
+    functional.max_pool2d: _pooling(functional.max_pool2d, functional.max_pool3d, 2),
+    functional.avg_pool1d: _pooling(functional.avg_pool1d, functional.avg_pool2d, 1),
+    functional.avg_pool2d: _pooling(functional.avg_pool2d, functional.avg_pool3d, 2),
     functional.adaptive_avg_pool2d: _adaptive_average,
 }
 """From a function of torch to its form for all runs at once."""
