@@ -206,7 +206,7 @@ class Zoo:
         first = sample(space, study_seed, 0)
         anybody.check_kind(architecture, kind)
         jobs = {}
-        for said, values in _corners(space, first).items():
+        for said, values in corners(space, first).items():
             given = {k: v for k, v in values.items() if k in SEARCHABLE}
             recipe.settled(problem.recipe, _numbers(arm.name, given))
             # What training alone sets changes no module.
@@ -219,7 +219,7 @@ class Zoo:
         if rehearsed.obstacle is not None:
             return rehearsed.obstacle
         # What differs between the runs of a fleet differs between these two.
-        other = {**first, **_others(space, first)}
+        other = {**first, **others_of(space, first)}
         pair = [self.trainer.rehearsal(arm.name, values) for values in (first, other)]
         return fleet.obstacle(problem, pair[0].build, pair)
 
@@ -515,9 +515,7 @@ class OwnTrainer:
 _MOST_VALUES = 5
 
 
-def _corners(
-    space: Space, first: Mapping[str, Value]
-) -> dict[str, Mapping[str, Value]]:
+def corners(space: Space, first: Mapping[str, Value]) -> dict[str, Mapping[str, Value]]:
     """Returns a configuration, and it again with values of one dimension after another.
 
     By what tells it from the first; those are the ends of a range, all words, and a
@@ -540,7 +538,7 @@ def _corners(
     return corners
 
 
-def _others(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
+def others_of(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
     """Returns another value of each searched hyperparameter of training."""
     others: dict[str, Value] = {}
     for name in sorted(set(space) & set(HYPERPARAMETERS)):
