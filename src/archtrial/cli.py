@@ -6,6 +6,8 @@ load torch.
 
 import contextlib
 import errno
+import functools
+import inspect
 import io
 import json
 import os
@@ -14,7 +16,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -214,6 +216,30 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Makes a function a command, with --traceback besides its own options.
+
+    No command needs it: `_called` looks for it, since an error may arise before any
+    command is called.
+    """
+
+    @functools.wraps(function)
+    def command(*, show_traceback: bool, **options: Any) -> None:
+        function(**options)
+
+    own = inspect.signature(function)
+    flag = inspect.Parameter(
+        "show_traceback",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Traceback,
+    )
+    parameters = [*own.parameters.values(), flag]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    app.command()(command)
+    return function
+
+
 @app.callback()
 def _program(
     _: Annotated[
@@ -229,7 +255,7 @@ def _program(
     pass
 
 
-@app.command()
+@_command
 def run(
     protocol: ProtocolFile = None,
     study: Annotated[
@@ -277,7 +303,6 @@ def run(
     test_regex: TestRegex = None,
     trust: Trust = False,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Carry out a trial, or go on with one: search, confirm, test, verdict, page."""
     from archtrial import pilot
@@ -382,7 +407,7 @@ def _chosen_how(declared: "Protocol", seeds_open: bool) -> str:
     return ""
 
 
-@app.command()
+@_command
 def plan(
     protocol: ProtocolFile = None,
     data: Data = None,
@@ -416,7 +441,6 @@ def plan(
         typer.Option(help="A gain that the trial is to see: .01 is one point."),
     ] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """What a trial will cost and the smallest effect that it can see, by its size."""
     from archtrial import pilot
@@ -460,7 +484,7 @@ def plan(
         _show(planned)
 
 
-@app.command()
+@_command
 def judge(
     source: Annotated[
         list[str],
@@ -588,7 +612,6 @@ def judge(
         Path | None, typer.Option(help="Also write the page to this file.")
     ] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Reach a verdict on runs that exist, without training anything.
 
@@ -765,7 +788,7 @@ def _show_understood(understood: Any, *, to_errors: bool) -> None:
 _MOST_ARMS = 20
 
 
-@app.command()
+@_command
 def relax(
     source: Annotated[
         str | None,
@@ -831,7 +854,6 @@ def relax(
     ] = False,
     trust: Trust = False,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """What is the convolutional prior worth, and when? A CNN, relaxed into an FCN.
 
@@ -942,7 +964,7 @@ def _rates(text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
-@app.command()
+@_command
 def calibrate(
     source: Annotated[
         Path | None,
@@ -1004,7 +1026,6 @@ def calibrate(
         typer.Option(help="Processes; the results do not depend on it.", min=1),
     ] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """How often a study of this design would be wrong, and what it would see."""
     from archtrial import calibration as room
@@ -1039,7 +1060,7 @@ def calibrate(
         _show(found)
 
 
-@app.command()
+@_command
 def report(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     output: Annotated[
@@ -1052,7 +1073,6 @@ def report(
     ] = None,
     price: Price = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Write a study's page again, from its records alone."""
     from archtrial import judge as room
@@ -1087,11 +1107,10 @@ def report(
         _show(path)
 
 
-@app.command()
+@_command
 def zoo(
     name: Annotated[str | None, typer.Argument(help="One architecture.")] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """The architectures that can be arms, with their options and search spaces."""
     from archtrial import zoo as room
@@ -1123,13 +1142,12 @@ def zoo(
             _show("inputs   " + ", ".join(entry.kinds))
 
 
-@app.command()
+@_command
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path(
         "trial.toml"
     ),
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Write a commented protocol to start from."""
     from archtrial import protocol as room
