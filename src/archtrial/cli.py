@@ -1075,19 +1075,17 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a study's page again, from its records alone."""
-    from archtrial import judge as room
-    from archtrial.experiments import relax
+    from archtrial import experiments
+    from archtrial.judge import Judgement
     from archtrial.report import drawing
 
-    found: Judgement | relax.Finding
     if output is not None:
         check(output)
-    if relax.is_relaxation(study):
-        if price is not None:
-            raise ProtocolError("a price is for a trial", f"{price:g} for {study}")
-        found = relax.judge(study)
-    else:
-        found = _priced(room.judge_study(study), price)
+    found = experiments.judge(study)
+    if isinstance(found, Judgement):
+        found = _priced(found, price)
+    elif price is not None:
+        raise ProtocolError("a price is for a trial", f"{price:g} for {study}")
     kept = study / "verdict.json"
     if kept.is_file() and kept.read_bytes() != found.verdict.to_json().encode():
         _say(
