@@ -258,7 +258,7 @@ def plan(
     for name, value in (("a price an hour", price), ("a wanted effect", effect)):
         if value is not None and not 0 < value < math.inf:
             raise ProtocolError(f"{name} is more than 0", f"{value:g}")
-    prepared = trial.Zoo(declared)
+    prepared = trial.Zoo.of(declared)
     seconds, flops, scores = _pilot(declared, prepared)
     reseeded, diverged = _seeds(declared, prepared)
     errors = _Errors(declared, scores, reseeded)
@@ -418,7 +418,7 @@ def fit(
         configurations=max(declared.configurations, 4 * effort),
     )
     if folder is None:
-        resolved = {**trial.Zoo(sound).resolved, "configurations": f"{budget:g} s"}
+        resolved = {**trial.Zoo.of(sound).resolved, "configurations": f"{budget:g} s"}
         folder = Path("studies", protocol.digest(resolved)[:8])
     begun = frozen(folder)
     if begun is not None:
@@ -427,7 +427,7 @@ def fit(
         if "confirm_seeds" not in given:
             kept["confirm_seeds"] = begun[1]["confirm_seeds"]
         return sound.replace(**kept), folder
-    prepared = trial.Zoo(sound)
+    prepared = trial.Zoo.of(sound)
     seconds, _, scores = _pilot(sound, prepared)
     start = START_SECONDS if workers > 1 else 0.0
     smallest = sound.replace(configurations=4 * sound.effort)

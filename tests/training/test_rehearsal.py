@@ -486,9 +486,9 @@ def declared(name, file="sound.py", **changes):
 
 def test_a_study_refuses_before_it_begins_and_says_its_notes():
     with pytest.raises(ArmError, match=r"layers\[0\]\.weight is not"):
-        trial.Zoo(declared("LayersInList", "faulty.py"))
+        trial.Zoo.of(declared("LayersInList", "faulty.py"))
     (note,) = [
-        n for n in trial.Zoo(declared("Softmax", "faulty.py")).resolved["notes"]
+        n for n in trial.Zoo.of(declared("Softmax", "faulty.py")).resolved["notes"]
         if "faulty.py" in n and "trains one run" not in n
     ]  # fmt: skip
     assert "probabilities already" in note
@@ -513,7 +513,7 @@ def test_corners_of_a_space_are_a_handful():
 def test_prints_go_to_standard_error(capsys):
     out = io.StringIO()
     with redirect_stdout(out):
-        trial.Zoo(declared("Prints"))
+        trial.Zoo.of(declared("Prints"))
     assert out.getvalue() == ""
     said = capsys.readouterr().err
     assert "number of parameters: 1210" in said

@@ -2,14 +2,17 @@
 
 import math
 import statistics
+from typing import Literal
 
 import pytest
 from torch import nn
 
 from archtrial import space as spaces
+from archtrial import zoo
 from archtrial.errors import ArmError
 from archtrial.space import Choice, Integer, Real
-from archtrial.zoo import arms, sizes
+from archtrial.zoo import arms, registry, sizes
+from archtrial.zoo.registry import ANY, Count, register
 
 N = 24
 SHAPE = (40,)
@@ -144,6 +147,18 @@ def test_what_is_passed_on_by_name_makes_a_size_of_its_own():
     assert len(set(hidden)) == 3
     sized = statistics.geometric_mean(mlp_parameters(1, h) for h in hidden)
     assert found.target == pytest.approx(sized, abs=1e-3)
+
+
+def test_an_option_of_a_few_widths_scales_nothing():
+    def few(input_shape, num_outputs, *, width: Literal[8, 16] = 8, hidden: Count = 4):
+        return zoo.mlp(input_shape, num_outputs, width=width + hidden, depth=1)
+
+    try:
+        register(space={}, kinds=ANY)(few)
+        found = match(arm("a", "few"), arm("b", space={}, depth=1, width=77))
+    finally:
+        del registry._entries["few"]
+    assert found.options == {"hidden": 69}
 
 
 def test_the_middle_of_a_choice_must_be_a_whole_number():

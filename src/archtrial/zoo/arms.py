@@ -173,6 +173,16 @@ class Architecture:
         default = parameters[option].default
         return None if default is inspect.Parameter.empty else default
 
+    def allows(self, option: str, value: Value) -> bool:
+        """Says whether an option may have a value; a user's own may have any."""
+        entry = registry.entry_of(self._found().builder)
+        if entry is not None:
+            try:
+                entry.check_options({option: value})
+            except ArmError:
+                return False
+        return True
+
     @property
     def place(self) -> str | None:
         """Where a user defines it ("net.py, line 3"); None for what is installed."""
