@@ -79,6 +79,7 @@ from archtrial.statistics.search import Estimand, Search
 from archtrial.statistics.simultaneous import Simultaneous, mean, simultaneous
 from archtrial.statistics.tuning import (
     TuningCurve,
+    best_trials,
     confirm_indices,
     edge_pileup,
     tuning_curve,
@@ -110,6 +111,7 @@ __all__ = [
     "TuningCurve",
     "Verdict",
     "Winner",
+    "best_trials",
     "ceiling",
     "climb",
     "clopper_pearson",
