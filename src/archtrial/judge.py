@@ -9,7 +9,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -422,8 +422,8 @@ def judge_imported(
             f"effort = {effort}",
         )
     metrics.check_margin(margin, imported.bounded)
-    runs = imported.runs
-    n = min(len(searches.trials(imported.runs, name)) for name in imported.arms)
+    runs = searches.Runs(imported.runs)
+    n = min(len(searches.trials(runs, name)) for name in imported.arms)
     notes = list(imported.understood.notes)
     if not searches.tested(runs):
         notes.append(
@@ -557,6 +557,8 @@ def assess(
         protocol = {**protocol, "notes": [*declared_notes, *exploratory]}
     searches.check_sizes(runs)
     runs = searches.condensed(runs)
+    if not isinstance(runs, searches.Runs):
+        runs = searches.Runs(runs)
     metric = _metric(protocol)
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
@@ -646,12 +648,13 @@ def assess(
             runs=_shown(runs, sign * worst),
             metric=metric,
             spaces={name: space for name, space in declared.items() if space},
-            curves={
-                search.name: _curve(search, metric, reading.estimand, protocol["alpha"])
-                for search in reading.arrays
+            curves=_Curves(
                 # A tuning curve is claimed up to n / 4.
-                if len(search.validation) >= 4
-            },
+                {s.name: s for s in reading.arrays if len(s.validation) >= 4},
+                metric,
+                reading.estimand,
+                protocol["alpha"],
+            ),
             protocol=protocol,
             environment=environment or {},
             notes=[*declared_notes, *notes],
@@ -1260,6 +1263,32 @@ def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str
         "flops_per_run": float(np.mean([run.flops for run in searched])),
         "flops": sum(run.flops for run in own),
     }
+
+
+class _Curves(Mapping[str, statistics.TuningCurve]):
+    """Each arm's tuning curve, computed when it is drawn."""
+
+    def __init__(
+        self,
+        arms: Mapping[str, statistics.Search],
+        metric: Any,
+        estimand: statistics.Estimand,
+        alpha: float,
+    ) -> None:
+        self._arms = arms
+        self._terms = metric, estimand, alpha
+        self._known: dict[str, statistics.TuningCurve] = {}
+
+    def __getitem__(self, arm: str) -> statistics.TuningCurve:
+        if arm not in self._known:
+            self._known[arm] = _curve(self._arms[arm], *self._terms)
+        return self._known[arm]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arms)
+
+    def __len__(self) -> int:
+        return len(self._arms)
 
 
 def _curve(
