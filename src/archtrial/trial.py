@@ -137,6 +137,7 @@ class Zoo:
             study_seed=declared.seed,
             stacks={},  # filled in below: it takes each arm's own problem to tell
             recipes=recipes,
+            fleets=declared.fleet,
         )
         self.seen: list[str] = []
         obstacles = {arm.name: self._try(arm, declared.seed) for arm in self.arms}
@@ -368,7 +369,7 @@ class OwnTrainer:
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
-                  "matched_baseline", "scale", "channels", "decimal", "dates",
+                  "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
                   "categorical"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
