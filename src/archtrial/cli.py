@@ -171,6 +171,13 @@ Price = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="The study's seed.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
+Fleet = Annotated[
+    str | None,
+    typer.Option(
+        help="Whether runs train side by side: auto (where that is faster), always or"
+        " never."
+    ),
+]
 OwnCommand = Annotated[
     str | None,
     typer.Option(
@@ -298,6 +305,7 @@ def run(
         typer.Option(help="Processes; the results do not depend on it.", min=1),
     ] = None,
     device: Device = None,
+    fleet: Fleet = None,
     command: OwnCommand = None,
     validation_regex: ValidationRegex = None,
     test_regex: TestRegex = None,
@@ -334,6 +342,7 @@ def run(
         "deterministic": deterministic,
         "seed": seed,
         "device": device,
+        "fleet": fleet,
     }
     if looks is not None and configurations is None:
         # The last look is at all configurations, whatever a protocol's file says.
@@ -435,6 +444,7 @@ def plan(
     seed: Seed = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
     device: Device = None,
+    fleet: Fleet = None,
     price: Price = None,
     effect: Annotated[
         float | None,
@@ -471,6 +481,7 @@ def plan(
         probes=probes,
         seed=seed,
         device=device,
+        fleet=fleet,
     )
     planned = pilot.plan(
         declared,

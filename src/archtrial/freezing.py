@@ -201,6 +201,7 @@ def freeze(
     *,
     device: str,
     threads: int,
+    fleet: str = "auto",
     found: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Begins a study in its folder, or makes sure that it is the one that began there.
@@ -214,6 +215,7 @@ def freeze(
             JSON cannot hold it.
         device: Where it is trained.
         threads: Of each training.
+        fleet: Whether runs share fleets, as a protocol says it.
         found: Returns what is recorded, when the study grows, of what it had found.
 
     Raises:
@@ -221,7 +223,7 @@ def freeze(
     """
     tidy(store.folder)
     hash_ = protocol.digest(resolved)
-    there, here = standing(store), _environment(store, device, threads)
+    there, here = standing(store), _environment(store, device, threads, fleet)
     if there is None:
         store.declare(
             hash_,
@@ -245,8 +247,8 @@ def freeze(
         (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
         changed = {
             name: value
-            for name, value in here.items()
-            if name != "began" and began.get(name) != value
+            for name, value in {**_UNSAID, **here}.items()
+            if name != "began" and {**_UNSAID, **began}.get(name) != value
         }
         if changed:
             store.note("went on elsewhere", json.dumps(changed))
@@ -377,7 +379,11 @@ def expect(
     )
 
 
-def _environment(store: Store, device: str, threads: int) -> dict[str, str]:
+# What an environment says by leaving it out, as before there was a choice.
+_UNSAID = {"fleets": "auto"}
+
+
+def _environment(store: Store, device: str, threads: int, fleet: str) -> dict[str, str]:
     """What stands on the page, and nowhere in the verdict, of where runs were made."""
     return {
         **{
@@ -389,6 +395,7 @@ def _environment(store: Store, device: str, threads: int) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "threads of each training": str(threads),
         "device": device,
+        **({} if fleet == _UNSAID["fleets"] else {"fleets": fleet}),
         "journal of the store": store.journal,
         "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }

@@ -513,6 +513,10 @@ class Protocol(OnData):
     deterministic: tuple[str, ...] = ()
     """The names of arms whose training uses no randomness. Of the others, scores that
     are equal over all seeds tell that a seed is ignored, and nothing of the arm."""
+    fleet: Literal["auto", "always", "never"] = "auto"
+    """Whether runs train side by side as one program: where that is faster than one
+    after another, wherever it is possible, or not at all. It says how a study is carried
+    out and not what it asks, so it is recorded and no part of the hash."""
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -215,6 +215,7 @@ class Study:
             self._declared(),
             device=self.protocol.device,
             threads=self.protocol.threads,
+            fleet=self.protocol.fleet,
             found=self._found_before,
         )
 

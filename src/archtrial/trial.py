@@ -23,8 +23,8 @@ from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, fleet, recipe, rehearsal
-from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.module import dropouts
+from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem
 from archtrial.zoo import Kind, entries, sizes
 from archtrial.zoo import arms as anybody
@@ -158,6 +158,7 @@ class Zoo:
             study_seed=declared.seed,
             stacks=dict.fromkeys(architectures, False),
             recipes=recipes,
+            fleets=declared.fleet,
         )
         tried = {arm.name: _try(arm, loops, spaces[arm.name], split) for arm in arms}
         obstacles = {name: why for name, (why, _) in tried.items()}
@@ -406,7 +407,7 @@ class OwnTrainer:
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
-                  "matched_baseline", "scale", "channels", "decimal", "dates",
+                  "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
                   "categorical"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
@@ -553,9 +554,7 @@ class OwnTrainer:
 _MOST_VALUES = 5
 
 
-def corners(
-    space: Space, first: Mapping[str, Value]
-) -> dict[str, Mapping[str, Value]]:
+def corners(space: Space, first: Mapping[str, Value]) -> dict[str, Mapping[str, Value]]:
     """Returns a configuration, and it again with values of one dimension after another.
 
     By what tells it from the first; those are the ends of a range, all words, and a

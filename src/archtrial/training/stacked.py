@@ -7,7 +7,7 @@ enter another's, so one that has become NaN stays alone with it.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -133,9 +133,9 @@ def batch_norm(
     return torch.addcmul(per_channel(bias), centred, scale)
 
 
-# So many values (1 MB) go through all of a layer's passes before the next ones do, so
-# that they are still in the cache.
-_AT_ONCE = 2**18
+# About so many values (512 KB) go through all of a layer's passes before the next ones
+# do: they are still in the cache then.
+_AT_ONCE = 2**17
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -201,10 +201,18 @@ class _BatchNorm(torch.autograd.Function):
         )
 
 
-def _parts(x: torch.Tensor) -> list[slice]:
-    """Divides the runs of a tensor so that each part has `_AT_ONCE` values at most."""
-    count = max(1, _AT_ONCE // max(1, x[0].numel()))
-    return [slice(start, start + count) for start in range(0, len(x), count)]
+def _parts(x: torch.Tensor) -> Iterator[tuple[slice, ...]]:
+    """Divides runs, or the channels of each, so that few values are in a part."""
+    runs, _, channels = x.shape[:3]
+    of_channel = max(1, x[0, :, 0].numel())
+    if of_channel * channels <= _AT_ONCE:
+        count = _AT_ONCE // (of_channel * channels)
+        for start in range(0, runs, count):
+            yield (slice(start, start + count),)
+        return
+    count = max(1, _AT_ONCE // of_channel)
+    for run, start in itertools.product(range(runs), range(0, channels, count)):
+        yield slice(run, run + 1), slice(None), slice(start, start + count)
 
 
 # --------------------------------------------------------------------- convolution
@@ -213,6 +221,9 @@ def _parts(x: torch.Tensor) -> list[slice]:
 # kernels for all runs is faster than torch's own convolution run by run; beyond
 # it, torch's is as fast and needs less memory (benchmarks/README.md).
 _MOST_WINDOW_VALUES = 1_000_000
+# Nor is an input of more values turned so that its batch comes last: the shortcut of a
+# residual block would meet the block's own path in another order of memory.
+_MOST_VALUES_TURNED = 2**18
 
 
 def convolution(
@@ -237,7 +248,8 @@ def convolution(
 
     Returns:
         (runs, batch, outputs, *sides); in memory the batch comes last, which is
-        the order that the next layer of this module reads fastest.
+        the order that the next layer of this module reads fastest, or it is
+        contiguous where the layer is large.
     """
     kernel = weight.shape[3:]
     strides = _each(stride, len(kernel))
@@ -257,7 +269,8 @@ def convolution(
         )
     ]
     windows = math.prod(outputs) * x.shape[1] * x.shape[2] * math.prod(kernel)
-    if windows > _MOST_WINDOW_VALUES:
+    stays = x.is_contiguous() and x[0].numel() > _MOST_VALUES_TURNED
+    if windows > _MOST_WINDOW_VALUES or stays:
         function = (functional.conv1d, functional.conv2d, functional.conv3d)
         own = function[len(kernel) - 1]
         # `unbind`, since the gradient of each x[run] would be as large as x.
