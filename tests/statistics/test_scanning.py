@@ -162,7 +162,7 @@ def test_the_highest_ranks_of_a_resample_are_the_same_bits(digits):
         np.testing.assert_array_equal(found, whole[:, -ranks:])
 
 
-def compared(**changes):
+def compared(gap=0.004, **changes):
     def search(seed, shift):
         reading = arm(seed, shift=shift)
         return Search(
@@ -174,24 +174,25 @@ def compared(**changes):
     declared = {
         "effort": 60, "margin": 0.002, "metric": "score", "seed": 0, "estimand": "run",
     } | changes  # fmt: skip
-    (found,) = compare(search(1, 0.0), [search(2, 0.004)], **declared)
+    (found,) = compare(search(1, 0.0), [search(2, gap)], **declared)
     return found.to_dict()
 
 
+@pytest.mark.parametrize("gap", [0.004, 0.3])
 @pytest.mark.parametrize("paired", [True, False])
-def test_a_verdict_is_the_same_however_little_was_resampled(paired, monkeypatch):
-    found = compared(paired=paired)
+def test_a_verdict_is_the_same_however_little_was_resampled(paired, gap, monkeypatch):
+    found = compared(gap, paired=paired)
     # All efforts are drawn for that were not thought to be open.
     with monkeypatch.context() as patch:
         patch.setattr(scanning.Scan, "guess", lambda *_: np.array([], dtype=int))
-        assert compared(paired=paired) == found
+        assert compared(gap, paired=paired) == found
     # The whole curve, in exact sums.
     with monkeypatch.context() as patch:
         patch.setattr(scanning.Scan, "standing", lambda *_: None)
-        assert compared(paired=paired) == found
+        assert compared(gap, paired=paired) == found
     with monkeypatch.context() as patch:
         patch.setattr(verdict, "MANY", 10**6)
-        assert compared(paired=paired) == found
+        assert compared(gap, paired=paired) == found
 
 
 def test_permutations_begin_where_places_count(monkeypatch):
