@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, run
+from archtrial.training import choice, fleet, run
 from archtrial.training.loop import Loop
 from archtrial.training.module import build, dropouts
 from archtrial.training.source import Batches, Source
@@ -74,6 +74,7 @@ class _Block(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         h = self.norms[0](self.first(x)).relu()
         return torch.relu(self.norms[1](self.second(h)) + self.shortcut(x))
 
@@ -116,6 +117,7 @@ class _Attention(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         batch, length, width = x.shape
         split = self.read(self.norms[0](x)).view(batch, length, 3, self.heads, -1)
         q, k, v = split.permute(2, 0, 3, 1, 4)
@@ -135,6 +137,7 @@ class Transformer(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, CLASSES))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         return self.head(self.layers(self.embed(x) + self.position).mean(1))
 
 
@@ -146,6 +149,7 @@ class _Patches(nn.Module):
         self.convolution = nn.Conv2d(3, width, 4, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         return self.convolution(x).flatten(2).transpose(1, 2)
 
 
@@ -161,6 +165,7 @@ class _Mixing(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         x = x + self.tokens(self.norms[0](x).transpose(1, 2)).transpose(1, 2)
         return x + self.channels(self.norms[1](x))
 
@@ -178,6 +183,7 @@ class Mixer(nn.Module):
         self.head = nn.Linear(width, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         return self.head(self.body(x).mean(1))
 
 
@@ -192,6 +198,7 @@ class Bag(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
         return self.mlp(self.embed(x).mean(1))
 
 
@@ -372,6 +379,7 @@ def measured(case: Case, sizes: list[int], repetitions: int, seconds: float):
         }
     return {
         "batch": case.batch,
+        "chosen": choice.fleet_size(problem, jobs[0]),
         "milliseconds": {
             other: statistics.median(taken[other])
             for other in ("plain", "loader", "loop")
@@ -432,6 +440,7 @@ def main() -> None:
                 f" {f['times_faster_than_loop']:.2f})"
                 for size, f in result["fleets"].items()
             ),
+            f"| chosen: {result['chosen']}",
             flush=True,
         )
         options.output.write_text(json.dumps(report, indent=1) + "\n")

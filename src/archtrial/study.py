@@ -485,10 +485,12 @@ class Study:
         """Carries out those tasks of a stage that are not whole in the store."""
         tasks = self.trial.trainer.divide(planned)
         recorded = {_key(run) for run in work.store.runs(per_example=False)}
-        # A task is recorded as a whole or not at all.
-        left: list[Sequence[trainers.Item]] = [
-            task for task in tasks if _key(task[0]) not in recorded
-        ]
+        # A task is recorded as a whole or not at all, but the study may have begun with
+        # fleets of another size.
+        missing = (
+            tuple(item for item in task if _key(item) not in recorded) for task in tasks
+        )
+        left: list[Sequence[trainers.Item]] = [task for task in missing if task]
         clock = self._clock(stage, planned, work)
         if not self.trial.rehearsed:
             left = self._train_first(left, work, clock)

@@ -665,3 +665,44 @@ def test_outputs_of_the_wrong_shape_stop_at_the_first_fleet():
 def test_structures_of_one_architecture_are_alike():
     build = MODULES["a user's"]
     assert structure(build()) == structure(build())
+
+
+class Attends(nn.Module):
+    """Calls torch's attention as public code does, with one of several masks."""
+
+    def __init__(self, mask, rank):
+        super().__init__()
+        self.mask, self.rank = mask, rank
+        self.read, self.out = nn.Linear(1, 12), nn.Linear(4, 3)
+        self.bias = nn.Parameter(torch.randn(2, 16, 16))
+
+    def forward(self, x):
+        q, k, v = self.read(x.unsqueeze(-1)).chunk(3, -1)
+        causal = torch.ones(16, 16, dtype=torch.bool, device=x.device).tril()
+        options = {
+            "none": {},
+            "causal": {"is_causal": True},
+            "scaled": {"scale": 0.1},
+            "of positions": {"attn_mask": causal},
+            "of examples": {"attn_mask": ((x > -1) | (x == x[:, :1])).unsqueeze(1)},
+            "learnt": {"attn_mask": self.bias},
+        }[self.mask]
+        if self.rank == 4:  # two heads
+            q, k, v = (t.unflatten(-1, (2, 2)).transpose(1, 2) for t in (q, k, v))
+            if self.mask == "of examples":
+                options["attn_mask"] = options["attn_mask"].unsqueeze(1)
+        elif self.mask == "learnt":
+            options["attn_mask"] = self.bias[0]
+        h = functional.scaled_dot_product_attention(q, k, v, **options)
+        if self.rank == 4:
+            h = h.transpose(1, 2).flatten(2)
+        return self.out(h.mean(1))
+
+
+@pytest.mark.parametrize("rank", [3, 4])
+@pytest.mark.parametrize(
+    "mask", ["none", "causal", "scaled", "of positions", "of examples", "learnt"]
+)
+def test_attention_of_all_runs_is_each_runs_own(mask, rank):
+    build = functools.partial(Attends, mask, rank)
+    assert fleet.obstacle(problem(), build) is None

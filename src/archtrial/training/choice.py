@@ -23,7 +23,7 @@ Fleets = Literal["auto", "always", "never"]
 # work and a kill costs little.
 _MOST_RUNS = 16
 # Of fewer, a fleet is hardly faster than the loop (benchmarks/README.md, as the next two).
-_FEWEST_RUNS = 3
+_FEWEST_RUNS = 4
 # Values that a fleet's operation writes on average: 1 MB, a core's cache.
 _MOST_WRITTEN = 2**18
 # FLOPs of one step of a run for each operation of its forward pass: some .3 ms of work.

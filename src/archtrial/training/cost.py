@@ -77,11 +77,11 @@ def step(module: nn.Module, batch: torch.Tensor) -> Step:
     return _counted[key]
 
 
-class _Written(TorchDispatchMode):
+class _Written(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations that write values of their own."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.values = 0
         self.operations = 0
 

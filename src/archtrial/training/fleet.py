@@ -830,12 +830,11 @@ def _attention(
         ones = [1] * (query.dim() - attn_mask.dim())
         mask = attn_mask.reshape(runs, *ones, *attn_mask.shape[1:])
         attn_mask = mask.expand(runs, batch, *mask.shape[2:]).flatten(0, 1)
-    return functional.scaled_dot_product_attention(
-        *(each.flatten(0, 1) for each in (query, key, value)),
-        attn_mask,
-        is_causal=is_causal,
-        **kwargs,
-    ).unflatten(0, (runs, batch))
+    q, k, v = (each.flatten(0, 1) for each in (query, key, value))
+    attended = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask, is_causal=is_causal, **kwargs
+    )
+    return torch.unflatten(attended, 0, (runs, batch))
 
 
 def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
