@@ -312,7 +312,9 @@ def test_each_configuration_has_its_own_count_whatever_was_counted_before(build)
 
 def test_what_no_module_reads_is_counted_once(monkeypatch):
     counted = []
-    monkeypatch.setattr(cost, "_count", lambda *_: counted.append(1) or 1)
+    monkeypatch.setattr(
+        cost, "_count", lambda *_: counted.append(1) or cost.Step(1, 1, 1)
+    )
     for rate in (0.1, 0.2, 0.3):
         module = nn.Sequential(nn.Linear(4, 11), nn.BatchNorm1d(11), nn.Dropout(rate))
         cost.training(module, torch.ones(BATCH, 4), 1)

@@ -500,7 +500,7 @@ def test_corners_of_a_space_are_a_handful():
         "kind": trial.Choice(("a", "b", "c", "d", "e", "f", "g")),
         "skip": trial.Choice((True, False)),
     }
-    corners = trial._corners(space, {"depth": 3, "kind": "a", "skip": True})
+    corners = trial.corners(space, {"depth": 3, "kind": "a", "skip": True})
     assert next(iter(corners.items())) == ("", {"depth": 3, "kind": "a", "skip": True})
     depths = sorted(v["depth"] for said, v in corners.items() if "depth" in said)
     assert depths == [1, 11, 20, 29, 39]

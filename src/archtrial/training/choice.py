@@ -14,6 +14,7 @@ from archtrial.training import cost
 from archtrial.training.module import build
 from archtrial.training.outcome import pass_on
 from archtrial.training.problem import Job, Problem
+from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Fleets", "fleet_size"]
 
@@ -34,6 +35,7 @@ _MOST_KEPT = 2**27
 _KEPT_OF_PARAMETER = 5
 
 
+@prints_to_errors()
 def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | None:
     """Returns how many runs of a job's structure share a fleet at most.
 
