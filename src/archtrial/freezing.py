@@ -273,6 +273,13 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
     n, asked = (found.get("configurations", 0) for found in (held, resolved))
     trial = "experiment" not in held
     same = trial and _but_for_size(held) == _but_for_size(resolved)
+    if same and asked < n and not there.finished:
+        return StudyError(
+            "a study does not shrink",
+            f"that in {folder} goes on to {n} configurations of each arm, and {asked}"
+            " are asked for",
+            f"Go on with it: --configurations {n}. For a study of {asked}: {_ANEW}.",
+        )
     if same and asked < n:
         return StudyError(
             "a study does not shrink: what was seen stays seen",
@@ -297,14 +304,23 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
             )
         with_looks = f"with looks = {other}" if other else "without looks"
         return _no_growth(folder, looks, f"{asked} configurations {with_looks}")
+    # Nobody declares the one, and the other follows from what differs.
+    unsaid = {"grown", "notes"}
+    grows = trial and there.finished and looks is None and asked > n
+    if grows:
+        unsaid.add("configurations")
+    # What a protocol leaves out where its draws are independent.
+    draws = {"sampling": "random"} if trial else {}
     different = [
         f"  {name}: {old} -> {new}"
-        for name, old, new in protocol.differences(held, resolved)
-        # Nobody declares the one, and the other follows from what differs.
-        if name not in ("grown", "notes")
+        for name, old, new in protocol.differences(
+            {**draws, **held}, {**draws, **resolved}
+        )
+        if name not in unsaid
     ]
     return StudyError(
-        "a study keeps the protocol that it began with",
+        "a study keeps the protocol that it began with"
+        + (", but for more configurations" if grows else ""),
         f"{folder} holds another one:\n" + "\n".join(different[:20]),
         "Go back to the old protocol, or name another folder with --study.",
     )
