@@ -2,21 +2,24 @@
 
     python benchmarks/fleet.py
 
-One training step of each built-in architecture on MNIST-1D's shapes (40 numbers,
-10 classes, batch 100), as it is done
+One training step of each of `CASES`, architectures on the shapes of tables, series,
+token ids and images, as it is done
 
 - in plain PyTorch, data in memory: torch.optim.AdamW, torch's loss and clipping;
 - the same through a DataLoader;
 - by archtrial's loop (training/run.py);
-- by fleets of several sizes (training/fleet.py), divided by their size;
+- by fleets of several sizes (training/fleet.py), divided by their size.
 
-at one and at two threads. All take turns within a repetition; a ratio is the
-median over repetitions of what was measured side by side. Prints a table and
-writes benchmarks/fleet.json.
+All take turns within a repetition; a ratio is the median over repetitions of what was
+measured side by side. With one thread it is the processor's time that counts, since
+other work on the same cores does not add to it. Prints a table and writes
+benchmarks/fleet.json.
 """
 
 import argparse
+import dataclasses
 import functools
+import itertools
 import json
 import platform
 import statistics
@@ -32,17 +35,232 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, run
+from archtrial.training import choice, fleet, run
+from archtrial.training.loop import Loop
+from archtrial.training.module import build, dropouts
+from archtrial.training.source import Batches, Source
 from archtrial.zoo import registry
 
-LENGTH, CLASSES, BATCH, EXAMPLES = 40, 10, 100, 3200
+CLASSES, WORDS = 10, 1000
 Step = Callable[[], object]
 
 
-def make_problem() -> run.Problem:
-    """Returns random data of MNIST-1D's shape, and the default recipe."""
+# ------------------------------------------------------------------- architectures
+
+
+def lenet() -> nn.Module:
+    """LeNet-5 with ReLU and largest values, on 3 x 32 x 32."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()),
+        nn.Linear(84, CLASSES),
+    )
+
+
+class _Block(nn.Module):
+    """A basic block of a ResNet, with a projection where sides are halved."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(width) for _ in range(2)])
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride, bias=False),
+                nn.BatchNorm2d(width),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        h = self.norms[0](self.first(x)).relu()
+        return torch.relu(self.norms[1](self.second(h)) + self.shortcut(x))
+
+
+def resnet8(width: int) -> nn.Module:
+    """A ResNet of 8 layers for 3 x 32 x 32 (He et al. 2016, section 4.2)."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+        _Block(width, width, 1),
+        _Block(width, 2 * width, 2),
+        _Block(2 * width, 4 * width, 2),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, CLASSES)),
+    )
+
+
+def vgg11() -> nn.Module:
+    """VGG-11 with batch normalisation and one linear layer, on 3 x 32 x 32."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"):
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers += [nn.Conv2d(channels, width, 3, 1, 1), nn.BatchNorm2d(width)]
+        layers.append(nn.ReLU())
+        channels = width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, CLASSES))
+
+
+class _Attention(nn.Module):
+    """A layer of a transformer, normalised first."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
+        self.read, self.write = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        batch, length, width = x.shape
+        split = self.read(self.norms[0](x)).view(batch, length, 3, self.heads, -1)
+        q, k, v = split.permute(2, 0, 3, 1, 4)
+        h = functional.scaled_dot_product_attention(q, k, v)
+        x = x + self.write(h.transpose(1, 2).reshape(batch, length, width))
+        return x + self.mlp(self.norms[1](x))
+
+
+class Transformer(nn.Module):
+    """Layers of attention over what `embed` makes of an input, and their mean."""
+
+    def __init__(self, embed: nn.Module, length: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.embed = embed
+        self.position = nn.Parameter(0.02 * torch.randn(length, width))
+        self.layers = nn.Sequential(*(_Attention(width, 4) for _ in range(depth)))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, CLASSES))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        return self.head(self.layers(self.embed(x) + self.position).mean(1))
+
+
+class _Patches(nn.Module):
+    """Patches of 4 x 4 as tokens, (N, 3, 32, 32) -> (N, 64, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, width, 4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        return self.convolution(x).flatten(2).transpose(1, 2)
+
+
+class _Mixing(nn.Module):
+    """A layer of an MLP-Mixer (Tolstikhin et al. 2021)."""
+
+    def __init__(self, length: int, width: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
+        self.tokens, self.channels = (
+            nn.Sequential(nn.Linear(n, 2 * n), nn.GELU(), nn.Linear(2 * n, n))
+            for n in (length, width)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        x = x + self.tokens(self.norms[0](x).transpose(1, 2)).transpose(1, 2)
+        return x + self.channels(self.norms[1](x))
+
+
+class Mixer(nn.Module):
+    """An MLP-Mixer on patches of 4 x 4."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _Patches(width),
+            *(_Mixing(64, width) for _ in range(depth)),
+            nn.LayerNorm(width),
+        )
+        self.head = nn.Linear(width, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        return self.head(self.body(x).mean(1))
+
+
+class Bag(nn.Module):
+    """A mean of embedded words, and an MLP of it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(WORDS, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, CLASSES)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs, or a layer's values, for a batch."""
+        return self.mlp(self.embed(x).mean(1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An architecture on a shape, in batches as they are usual there."""
+
+    shape: tuple[int, ...]
+    build: Callable[[], nn.Module]
+    batch: int = 100
+    words: bool = False
+    dropout: float = 0.0
+    """Of the first run; each other one has a little more than the one before it."""
+
+
+SERIES, TABLE, TOKENS, IMAGE = (40,), (20,), (32,), (3, 32, 32)
+
+
+def _zoo(name: str, shape: tuple[int, ...], dropout: float = 0.0) -> Case:
+    build = functools.partial(registry.get(name).function, shape, CLASSES)
+    return Case(shape, build, dropout=dropout)
+
+
+CASES = {
+    "mlp": _zoo("mlp", SERIES),
+    "mlp-dropout": _zoo("mlp", SERIES, dropout=0.2),
+    "mlp-table": _zoo("mlp", TABLE),
+    "cnn": _zoo("cnn", SERIES),
+    "cnn-dropout": _zoo("cnn", SERIES, dropout=0.2),
+    "gru": _zoo("gru", SERIES),
+    "lstm": _zoo("lstm", SERIES),
+    "bag": Case(TOKENS, functools.partial(Bag, 64), words=True),
+    "transformer": Case(
+        TOKENS,
+        lambda: Transformer(nn.Embedding(WORDS, 64), 32, 64, 2),
+        batch=32,
+        words=True,
+    ),
+    "mlp-image": _zoo("mlp", IMAGE),
+    "cnn-image": _zoo("cnn", IMAGE),
+    "lenet": Case(IMAGE, lenet),
+    "resnet8-16": Case(IMAGE, functools.partial(resnet8, 16), batch=64),
+    "resnet8-32": Case(IMAGE, functools.partial(resnet8, 32), batch=64),
+    "vit": Case(IMAGE, lambda: Transformer(_Patches(64), 64, 64, 4), batch=64),
+    "mixer": Case(IMAGE, functools.partial(Mixer, 64, 4), batch=64),
+    "vgg11": Case(IMAGE, vgg11, batch=64),
+}
+"""By the name under which a figure is reported."""
+
+# Two of the largest batches: enough to shuffle, and every one is a whole one.
+EXAMPLES = 3200
+
+
+def make_problem(case: Case) -> run.Problem:
+    """Returns random data of a case's shape, and the default recipe."""
     generator = np.random.default_rng(0)
-    x = generator.normal(size=(EXAMPLES, LENGTH)).astype(np.float32)
+    shape = (EXAMPLES, *case.shape)
+    x = (
+        generator.integers(WORDS, size=shape)
+        if case.words
+        else generator.normal(size=shape).astype(np.float32)
+    )
     y = generator.integers(CLASSES, size=EXAMPLES)
     return run.Problem(
         x_train=x,
@@ -55,26 +273,28 @@ def make_problem() -> run.Problem:
         metric=metrics.default("classification"),
         recipe=Recipe(),
         steps=1500,
-        batch_size=BATCH,
+        batch_size=case.batch,
     )
 
 
 def plain(problem: run.Problem, job: run.Job, loader: bool) -> Step:
     """Returns a step as one would write it without archtrial."""
     module = job.build().train()
+    for layer in dropouts(module):
+        layer.p = job.hyperparameters.get("dropout", layer.p)
     optimizer = torch.optim.AdamW(module.parameters())
     x, y = torch.from_numpy(problem.x_train), torch.from_numpy(problem.y_train)
 
     def from_memory():
         while True:
-            order = torch.randperm(EXAMPLES)
-            for rows in order.split(BATCH):
+            order = torch.randperm(len(x))
+            for rows in order.split(problem.batch_size):
                 yield x[rows], y[rows]
 
     def from_loader():
-        batches = DataLoader(TensorDataset(x, y), BATCH, shuffle=True)
+        data = DataLoader(TensorDataset(x, y), problem.batch_size, shuffle=True)
         while True:
-            yield from batches
+            yield from data
 
     batches = from_loader() if loader else from_memory()
 
@@ -90,58 +310,54 @@ def plain(problem: run.Problem, job: run.Job, loader: bool) -> Step:
 
 def loop(problem: run.Problem, job: run.Job) -> Step:
     """Returns a step of archtrial's loop."""
-    data, trained = run.Data(problem), run.Loop(problem, job)
-    order = run.recipe.batches(problem.recipe, EXAMPLES, BATCH, job.order_seed)
+    trained = Loop(problem, [job], [build(problem, job)])
+    batches = Batches(problem, Source(problem), [job])
 
     def step():
-        rows = torch.from_numpy(next(order))
-        trained.step(data.x_train[rows], data.y_train[rows], 1.0)
+        trained.step(*next(batches), 1.0)
 
     return step
 
 
 def fleet_of(problem: run.Problem, jobs: list[run.Job]) -> Step:
     """Returns a step of all runs of a fleet."""
-    data = run.Data(problem)
-    stack = fleet.Stack(problem, jobs, [run.build(problem, job) for job in jobs])
-    orders = [
-        run.recipe.batches(problem.recipe, EXAMPLES, BATCH, job.order_seed)
-        for job in jobs
-    ]
+    stack = fleet.Stack(problem, jobs, [build(problem, job) for job in jobs])
+    batches = Batches(problem, Source(problem), jobs)
 
     def step():
-        rows = torch.from_numpy(np.stack([next(order) for order in orders]))
-        stack.step(data.x_train[rows], data.y_train[rows], 1.0)
+        stack.step(*next(batches), 1.0)
 
     return step
 
 
 def compared(steps: dict[str, Step], repetitions: int, seconds: float):
     """Returns each one's milliseconds a step in every repetition."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     counts = {}
     for name, step in steps.items():
         step()
-        start = time.perf_counter()
+        start = clock()
         step()
-        counts[name] = max(1, round(seconds / (time.perf_counter() - start)))
+        counts[name] = max(1, round(seconds / (clock() - start)))
     taken = {name: [] for name in steps}
     for _ in range(repetitions):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             for _ in range(counts[name]):
                 step()
-            taken[name].append((time.perf_counter() - start) / counts[name] * 1e3)
+            taken[name].append((clock() - start) / counts[name] * 1e3)
     return taken
 
 
-def measured(name: str, sizes: list[int], repetitions: int, seconds: float):
+def measured(case: Case, sizes: list[int], repetitions: int, seconds: float):
     """Returns what one architecture takes, at the present number of threads."""
-    problem = make_problem()
-    build = functools.partial(registry.get(name).function, (LENGTH,), CLASSES)
-    jobs = [
-        run.Job(build, {"learning_rate": 1e-3 * (1 + seed)}, seed, seed, seed)
-        for seed in range(max(sizes))
-    ]
+    problem = make_problem(case)
+    jobs = []
+    for seed in range(max(sizes)):
+        own = {"learning_rate": 1e-3 * (1 + seed)}
+        if case.dropout:
+            own["dropout"] = case.dropout + 0.01 * seed
+        jobs.append(run.Job(case.build, own, seed, seed, seed))
     steps = {
         "plain": plain(problem, jobs[0], loader=False),
         "loader": plain(problem, jobs[0], loader=True),
@@ -162,6 +378,8 @@ def measured(name: str, sizes: list[int], repetitions: int, seconds: float):
             },
         }
     return {
+        "batch": case.batch,
+        "chosen": choice.fleet_size(problem, jobs[0]),
         "milliseconds": {
             other: statistics.median(taken[other])
             for other in ("plain", "loader", "loop")
@@ -191,10 +409,10 @@ def main() -> None:
     """Measures, prints and writes everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--architectures", nargs="+", default=["mlp", "cnn", "gru", "lstm"]
+        "--architectures", nargs="+", default=list(CASES), choices=list(CASES)
     )
-    parser.add_argument("--sizes", nargs="+", type=int, default=[4, 8, 16, 32])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[4, 16])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument(
         "--seconds", type=float, default=0.3, help="of each measurement"
@@ -203,28 +421,29 @@ def main() -> None:
         "--output", default=Path(__file__).with_suffix(".json"), type=Path
     )
     options = parser.parse_args()
-    report = {**machine(), "batch": BATCH, "results": []}
+    report = {**machine(), "results": []}
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    print("ms a step and model; in brackets, times faster than plain PyTorch in memory")
-    for threads in options.threads:
+    print("ms a step and model; in brackets, times faster than plain PyTorch, the loop")
+    for threads, name in itertools.product(options.threads, options.architectures):
         torch.set_num_threads(threads)
-        for name in options.architectures:
-            result = measured(name, options.sizes, options.repetitions, options.seconds)
-            report["results"].append(
-                {"architecture": name, "threads": threads, **result}
-            )
-            alone = result["milliseconds"]
-            print(
-                f"{name:5} {threads} thread{'s' if threads > 1 else ' '}",
-                *(f"{other} {alone[other]:6.2f}" for other in alone),
-                *(
-                    f"| {size}: {f['milliseconds_each']:5.2f}"
-                    f" ({f['times_faster_than_plain']:.1f})"
-                    for size, f in result["fleets"].items()
-                ),
-                flush=True,
-            )
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+        result = measured(
+            CASES[name], options.sizes, options.repetitions, options.seconds
+        )
+        report["results"].append({"architecture": name, "threads": threads, **result})
+        alone = result["milliseconds"]
+        print(
+            f"{name:11} {threads} thread{'s' if threads > 1 else ' '}",
+            *(f"{other} {alone[other]:6.2f}" for other in alone),
+            *(
+                f"| {size}: {f['milliseconds_each']:6.2f}"
+                f" ({f['times_faster_than_plain']:.2f},"
+                f" {f['times_faster_than_loop']:.2f})"
+                for size, f in result["fleets"].items()
+            ),
+            f"| chosen: {result['chosen']}",
+            flush=True,
+        )
+        options.output.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def main() -> None:
         table = Path(folder) / "runs.csv"
         write_table(table, given.configurations, given.seeds)
         program = Path(sys.executable).with_name("archtrial")
-        command = [str(program), "judge", str(table), "--baseline", "plain", "--json"]
+        # Nothing about "val" says which scores are the better ones.
+        told = ["--baseline", "plain", "--higher-is-better", "--json"]
+        command = [str(program), "judge", str(table), *told]
         if given.effort is not None:
             command += ["--effort", str(given.effort)]
         if given.page:

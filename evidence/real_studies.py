@@ -449,7 +449,6 @@ def main() -> None:
     parser.add_argument("--only-table", action="store_true")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)
     if options.again:
         judge_again(options.folder, options.studies)
     elif not options.only_table:
@@ -463,4 +462,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.ERROR)
     main()

@@ -76,7 +76,6 @@ def main() -> None:
         "--output", type=Path, help="by default same_arm-SAMPLING.json, here"
     )
     options = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)
     names = list(SETTINGS)
     tasks = [
         (names[seed % len(names)], seed, options.sampling)
@@ -123,4 +122,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.ERROR)
     main()

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import nn
 
-from archtrial.training import recipe, run
+from archtrial.training import recipe
+from archtrial.training.noise import own_noise
 
 # As a share of the whole gradient's norm: sums of float32 are known to about 1e-6 of it.
 ROUNDING = 1e-5
@@ -44,7 +45,7 @@ def trained(given, one, outputs_of=only, evaluate_every=5):
     if given.task == "regression":
         y_train = (y_train - y_train.mean()) / y_train.std(correction=0)
         y_train = y_train.float().unsqueeze(1)
-    with run.own_noise(one.initial_seed, "cpu"):
+    with own_noise(one.initial_seed, "cpu"):
         module = one.build()
         if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             module(x_train[:2].clone())
@@ -65,7 +66,7 @@ def trained(given, one, outputs_of=only, evaluate_every=5):
         name: torch.zeros_like(parameter, dtype=torch.bool)
         for name, parameter in module.named_parameters()
     }
-    with run.own_noise(one.noise_seed, "cpu"):
+    with own_noise(one.noise_seed, "cpu"):
         for step in range(given.steps):
             rows = next(orders)
             for group in optimizer.param_groups:

@@ -393,6 +393,16 @@ def test_a_calibration_tells_truth_by_verdict(calibrated):
     assert "seconds" not in json.dumps(document)
 
 
+def test_a_rare_verdict_is_not_written_as_none(calibrated):
+    counts = {"studies": 10_000, "verdict architecture": 2, "covered": 9_999}
+    rows = tuple(
+        dataclasses.replace(row, tally=Tally(counts)) for row in calibrated.rows
+    )
+    said = str(dataclasses.replace(calibrated, rows=rows))
+    assert "`architecture` 0.02% of the time (95 % interval 0.0024% to 0.1%)" in said
+    assert "0.0%  " in said  # what never happened
+
+
 def test_effects_of_ones_own(calibrated):
     found = calibrate(calibrated.setting, effects=[0.004], studies=5)
     assert [row.effect for row in found.rows] == [0.004]

@@ -252,12 +252,12 @@ def test_other_settings_are_recorded_and_counted(tmp_path):
     study(tmp_path / "study")
     declared = (tmp_path / "study" / "verdict.json").read_text()
     plain = judge_study(tmp_path / "study")
-    assert not any("Exploratory" in note for note in plain.evidence.notes)
+    assert not plain.evidence.exploratory
     judge_study(tmp_path / "study", margin=0.02)
     again = judge_study(tmp_path / "study", seed=5)
-    assert any("judged 2 times" in note for note in again.evidence.notes)
+    assert any("judged 2 times" in note for note in again.evidence.exploratory)
     later = judge_study(tmp_path / "study")
-    assert any("judged 2 times" in note for note in later.evidence.notes)
+    assert any("judged 2 times" in note for note in later.evidence.exploratory)
     assert later.verdict.to_json() == declared
     with Store(tmp_path / "study", read_only=True) as store:
         details = [
@@ -271,7 +271,7 @@ def test_a_folder_that_cannot_be_written_is_judged(tmp_path):
     with Store(tmp_path / "study"):
         # Its one writer is at work.
         found = judge_study(tmp_path / "study", margin=0.02)
-    assert any("not recorded" in note for note in found.evidence.notes)
+    assert any("not recorded" in note for note in found.evidence.exploratory)
 
 
 def test_a_margin_in_percent_is_refused(tmp_path):
@@ -304,7 +304,7 @@ def test_a_method_without_randomness_is_declared(tmp_path):
     later = judge_study(tmp_path / "asked", deterministic=["plain"])
     (other,) = later.verdict.comparisons
     assert other["verdict"] == "architecture"
-    assert any("deterministic differ" in note for note in later.evidence.notes)
+    assert any("deterministic differ" in note for note in later.evidence.exploratory)
     settled = Study(
         declared.replace(deterministic=["plain"]),
         tmp_path / "settled",
@@ -589,7 +589,7 @@ def test_a_folder_of_another_user_is_judged_though_it_cannot_be_recorded(tmp_pat
         "judge_study(sys.argv[2], margin=0.02)\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "found = judge_study(sys.argv[1], margin=0.02)\n"
-        "print(*found.evidence.notes, sep='\\n')"
+        "print(*found.evidence.exploratory, sep='\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "study", tmp_path / "twin"],

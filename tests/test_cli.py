@@ -529,10 +529,29 @@ def test_mistakes_are_one_message_and_status_2(archtrial, arguments, says):
     assert out == ""
 
 
-def test_traceback_shows_the_rest(archtrial):
-    _, _, err = archtrial("run", "nope.toml", "--traceback")
-    assert "Traceback" in err
-    assert "no such protocol file" in err
+@pytest.mark.parametrize(
+    "command", ["run", "plan", "judge", "relax", "calibrate", "report", "zoo", "init"]
+)
+def test_traceback_shows_the_rest_of_every_command(archtrial, tmp_path, command):
+    wrong = tmp_path / "nope.toml"
+    if command == "init":
+        wrong.write_text("is there already")
+    status, _, err = archtrial(command, wrong, "--traceback")
+    assert status == 2
+    assert "Traceback (most recent call last)" in err
+    plain = archtrial(command, wrong)
+    assert plain[0] == 2
+    assert "Traceback" not in plain[2]
+    assert err.endswith(plain[2])
+    status, out, _ = archtrial(command, "--help")
+    assert (status, out.count("--traceback")) == (0, 1)
+    assert "show-traceback" not in out
+
+
+def test_every_command_is_tried_for_its_traceback():
+    assert {each.callback.__name__ for each in cli.app.registered_commands} == {
+        "run", "plan", "judge", "relax", "calibrate", "report", "zoo", "init"
+    }  # fmt: skip
 
 
 def test_what_is_our_fault_is_not_hidden(monkeypatch):

@@ -32,14 +32,14 @@ def test_a_task_has_the_threads_that_were_declared(workers, count):
     setup = functools.partial(execution.as_sent, look)
     with threadpoolctl.threadpool_limits(3 - count, "blas"):
         outside = look(None)
-        with execution.Executor(setup, workers=workers, threads=count) as executor:
+        with execution.executor(setup, workers=workers, threads=count) as executor:
             found = [result for _, result in executor.carry_out([0, 1, 2])]
         assert found == [(count, {count})] * 3
         # Whoever called finds what was there before.
         assert look(None) == outside == (torch.get_num_threads(), {3 - count})
 
 
-# What becomes of an executor whose processes die, and of one that is interrupted.
+# What becomes of workers that die, and of a study that is interrupted.
 
 MODULE = '''
 import os, sys, time
@@ -67,21 +67,25 @@ class Missing:
 '''
 
 SCRIPT = """
-import functools, multiprocessing, os, pathlib, signal, sys, threading, time
+import contextlib, functools, multiprocessing, os, pathlib, signal, sys, threading, time
 from archtrial import execution
 from archtrial.errors import StudyError
 from worked import Work
 
 def kill_each_that_starts():
     # As soon as there is a process, which multiprocessing knows only a while later.
-    while not dying:
+    while True:
         for path in pathlib.Path("/proc/self/task").glob("*/children"):
             for child in path.read_text().split():
-                if b"spawn_main" in pathlib.Path("/proc", child, "cmdline").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
-                    dying.append(child)
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    if b"spawn_main" in pathlib.Path("/proc", child, "cmdline").read_bytes():
+                        os.kill(int(child), signal.SIGKILL)
         time.sleep(.001)
-dying = []
+
+def kill_again():
+    while True:
+        time.sleep(float(sys.argv[2]))
+        kill_all()
 
 def kill_all():
     for child in multiprocessing.active_children():
@@ -93,13 +97,14 @@ if __name__ == "__main__":
         threading.Thread(target=kill_each_that_starts, daemon=True).start()
     began = time.monotonic()
     try:
-        with execution.Executor(setup, workers=2) as executor:
-            tasks = {"start": ["a", "b", "c"], "large": ["a", "large", "b"],
+        with execution.executor(setup, workers=2) as executor:
+            tasks = {"start": ["a", "b", "c"], "once": ["a", "large", "b"],
                      "slow": ["slow", "slow"]}[sys.argv[1]]
             if sys.argv[1] == "slow":
-                threading.Timer(float(sys.argv[2]), kill_all).start()
+                threading.Thread(target=kill_again, daemon=True).start()
             for task, result in executor.carry_out(tasks):
-                if sys.argv[1] == "large":
+                print("done:", task)
+                if sys.argv[1] == "once" and task == "a":
                     time.sleep(2)  # the other one fills its connection and waits
                     kill_all()
     except StudyError as error:
@@ -116,21 +121,38 @@ def script(tmp_path):
     return path
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
-@pytest.mark.parametrize(
-    "when", [["start"], ["large"], ["slow", "1"], ["slow", "6"]], ids=" ".join
-)
-def test_a_worker_that_is_killed_is_one_message(script, when):
-    """While it starts, while it loads, at work, and while it hands its result over."""
+def carried_out(script, *how):
     done = subprocess.run(
-        [sys.executable, script, *when], capture_output=True, text=True, timeout=120
+        [sys.executable, script, *how], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+    assert "children left: 0" in done.stdout
+    assert set(done.stderr.splitlines()) <= {
+        "a worker was ended from outside (SIGKILL), most often for want of memory; its"
+        " task is tried again"
+    }
+    return done
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+@pytest.mark.parametrize(
+    "when", [["start"], ["slow", "1"], ["slow", "6"]], ids=" ".join
+)
+def test_workers_that_are_killed_again_and_again_are_one_message(script, when):
+    """While they start, while they load, and at work."""
+    done = carried_out(script, *when)
     assert "a worker's process lives until its work is done" in done.stdout
     assert "SIGKILL" in done.stdout
+    assert "the same task was tried 3 times" in done.stdout
     assert "fewer --workers" in done.stdout
-    assert "children left: 0" in done.stdout
-    assert done.stderr == ""
+
+
+def test_the_task_of_a_worker_that_is_lost_is_tried_again(script):
+    """One is killed at rest, and one while it hands its result over."""
+    done = carried_out(script, "once")
+    lines = done.stdout.splitlines()
+    assert sorted(lines)[1:] == ["done: a", "done: b", "done: large"]
+    assert "tried again" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -146,7 +168,7 @@ from worked import Work
 if __name__ == "__main__":
     setup = functools.partial(execution.as_sent, Work())
     try:
-        with execution.Executor(setup, workers=2) as executor:
+        with execution.executor(setup, workers=2) as executor:
             print("ready", flush=True)
             list(executor.carry_out(["slow", "slow"]))
     except KeyboardInterrupt:
@@ -178,16 +200,16 @@ def test_what_a_task_raises_is_raised_whatever_it_is(script, monkeypatch):
         setup = functools.partial(execution.as_sent, work)
         with (
             pytest.raises(kind, match=says) as caught,
-            execution.Executor(setup, workers=2) as executor,
+            execution.executor(setup, workers=2) as executor,
         ):
             list(executor.carry_out([task, task]))
         if kind is ValueError:
             assert "In a worker:" in caught.value.__notes__[0]
 
 
-def test_an_executor_without_tasks_starts_nobody():
+def test_without_tasks_no_process_starts():
     setup = functools.partial(execution.as_sent, look)
-    with execution.Executor(setup, workers=2) as executor:
+    with execution.executor(setup, workers=2) as executor:
         assert list(executor.carry_out([])) == []
         assert executor._members == []
         assert len(list(executor.carry_out([1]))) == 1

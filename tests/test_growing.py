@@ -325,8 +325,10 @@ def test_whatever_stops_it_it_goes_on_from_there(twice, small, monkeypatch, stop
         assert "grows from 8 to 16" in said
         assert f"--study {small}" in said
         assert "grows from 8 to 16" in found.page()
-        with pytest.raises(StudyError, match="does not shrink"):
+        with pytest.raises(StudyError, match="does not shrink") as caught:
             study(small, 8).run()
+        assert "goes on to 16" in str(caught.value)
+        assert "Go on with it: --configurations 16" in str(caught.value)
         with pytest.raises(StudyError, match="come to its end") as caught:
             study(small, 32).run()
         assert "--configurations 16" in str(caught.value)
@@ -374,7 +376,11 @@ def test_nothing_else_changes_on_the_way(small):
         with pytest.raises(StudyError, match="keeps the protocol") as caught:
             study(small, 16, **changes).run()
         assert name in str(caught.value)
-        assert "configurations: 8 -> 16" in str(caught.value)
+        # That it grows is no offence.
+        assert "but for more configurations" in str(caught.value)
+        assert "8 -> 16" not in str(caught.value)
+        if name == "sampling":
+            assert 'sampling: "sobol" -> "random"' in str(caught.value)
     assert frozen(small)[1]["configurations"] == 8
 
 

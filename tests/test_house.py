@@ -126,6 +126,35 @@ def test_the_page_of_an_experiment_never_loads_torch(tmp_path):
     assert (tmp_path / "report.html").exists()
 
 
+# As slow to import as torch, all together, and needed for tables, pages and tests alone.
+LATER = ("torch", "matplotlib", "pandas", "scipy.stats", "scipy.optimize", "optuna")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import archtrial.judge",
+        "from archtrial import judge_study, judge_sources",
+        "import archtrial.statistics",
+        "from archtrial import cli; sys.argv = ['archtrial', '--help']; cli.main()",
+    ],
+)
+def test_a_judge_imports_only_what_every_verdict_needs(code):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import atexit, sys\n"
+            f"atexit.register(lambda: print([m for m in {LATER} if m in sys.modules]))\n"
+            f"{code}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_help_loads_next_to_nothing():
     code = (
         "import sys; from archtrial import cli\n"

@@ -254,6 +254,13 @@ def test_what_the_arms_have_in_common_is_no_spread_of_their_gain(monkeypatch):
     assert close < apart / 5
 
 
+def test_a_small_part_of_the_variance_is_not_written_as_none():
+    kept = pilot.Allocation(3, 3, 0.004, 0.0, 0.01, 0.01)
+    assert "seeds make under 1% of the variance" in str(kept)
+    more = pilot.Allocation(3, 4, 0.997, 0.003, 0.01, 0.009)
+    assert "for under 1% more runs, since seeds make over 99% of" in str(more)
+
+
 def test_a_budget_goes_where_the_spread_is(tmp_path, monkeypatch):
     def chosen(apart, seeds, budget, **changes):
         known_pilot(monkeypatch, apart=apart, seeds=seeds)

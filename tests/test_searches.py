@@ -1,9 +1,12 @@
 """Runs of many test examples are judged as few, and the verdict is the same."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from archtrial import judge, searches
+from archtrial.errors import RecordsError
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store
 from archtrial.study import Study
@@ -59,3 +62,42 @@ def test_runs_of_few_examples_or_none_stay_as_they_are(study):
     assert searches.condensed(runs) is runs
     assert searches.condensed(bare) is bare
     assert np.size(runs[0].per_example) <= searches.MANY_EXAMPLES
+
+
+def test_what_was_found_of_runs_is_remembered_and_the_same(study):
+    with Store(study) as store:
+        runs = store.runs()
+    kept = searches.Runs(runs)
+    assert kept == runs
+    for ask in (
+        lambda some: searches.trials(some, "mlp"),
+        lambda some: searches.trials(some, "linear", "confirm"),
+        lambda some: searches.lowest(some, 1),
+        lambda some: searches.lowest(some, -1),
+        searches.tested,
+    ):
+        assert ask(kept) == ask(runs) == ask(kept)
+    assert len(kept.known) == 5
+    assert searches.trials(kept, "mlp") is searches.trials(kept, "mlp")
+
+
+def test_the_mean_of_each_group_is_that_of_the_group_alone():
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(size=size) for size in (1, 3, 0, 3, 20, 9, 0, 1, 20)]
+    means = searches._means(groups)
+    for group, mean in zip(groups, means, strict=True):
+        assert np.isnan(mean) if not len(group) else mean == np.mean(group)
+
+
+def test_a_score_that_is_too_large_is_named(study):
+    with Store(study) as store:
+        runs = store.runs()
+    searches.check_sizes(runs)
+    odd = dataclasses.replace(runs[5], test=-1e200, validation=0.5)
+    with pytest.raises(
+        RecordsError, match=f"configuration {odd.pair}, seed {odd.seed}: 1e\\+200"
+    ):
+        searches.check_sizes([*runs[:5], odd, *runs[6:]])
+    flat = [dataclasses.replace(run, validation=0.0, test=None) for run in runs]
+    searches.check_sizes(flat)
+    searches.check_sizes([])

@@ -327,3 +327,15 @@ def test_the_quantile_of_a_whole_number_is_the_middle_of_those_that_have_it(dime
         own = quantiles[drawn == value]
         middle = (own.min() + own.max()) / 2
         assert dimension.quantile(value) == pytest.approx(middle, abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    "dimension",
+    [
+        Real(0, 3), Real(-1.5, 2), Real(1e-4, 0.3, log=True), Integer(1, 9),
+        Integer(2, 300, log=True), Choice(("relu", "gelu", "tanh")),
+    ],
+)  # fmt: skip
+def test_positions_of_many_values_are_those_of_each(dimension):
+    values = [dimension.value(q) for q in np.linspace(0, 1, 41)]
+    assert dimension.positions(values) == [dimension.position(v) for v in values]

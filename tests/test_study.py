@@ -202,6 +202,11 @@ def test_the_verdict_can_be_reached_again_from_the_store_alone(tmp_path):
     other = judge.judge_study(tmp_path / "b", margin=0.2)
     assert other.verdict.comparisons[0]["verdict"] == "equivalent"
     assert "Exploratory: margin" in other.verdict.to_dict()["study"]["notes"][-1]
+    first, *counted = other.evidence.exploratory
+    assert first == "Exploratory: margin differ from what was declared."
+    assert "judged once with other settings" in counted[0]
+    assert not any("Exploratory" in note for note in other.evidence.notes)
+    assert first in other.evidence.protocol["notes"]
     turned = judge.judge_study(tmp_path / "b", baseline="tweak")
     assert turned.verdict.comparisons[0]["challenger"] == "plain"
     assert turned.verdict.effect["estimate"] == -verdict.effect["estimate"]
@@ -259,6 +264,32 @@ def test_runs_that_diverge_count_at_the_worst(tmp_path):
     arm = verdict.to_dict()["study"]["arms"][0]
     assert arm["diverged"] > 0
     assert arm["failed"] == 0
+
+
+def test_the_one_configuration_that_did_not_diverge_is_the_tuned_one(tmp_path):
+    """Runs without a score stand at the lowest known one, and here it is its own."""
+    Study(PROTOCOL, tmp_path / "all", trainer=trainer).run()
+    with Store(tmp_path / "all", read_only=True) as store:
+        searched = searches.trials(store.runs(), "tweak")
+    only = searched[3].configuration["learning_rate"]
+
+    def diverges(arm, configuration, seed, steps):
+        scores = trainer(arm, configuration, seed, steps)
+        if not arm.name.startswith("tweak"):
+            return scores
+        if configuration["learning_rate"] != only:
+            return {"validation": math.nan, "test": math.nan}
+        return {name: 0.1 * score for name, score in scores.items()}
+
+    study = Study(PROTOCOL, tmp_path / "one", trainer=diverges)
+    verdict = study.run().to_dict()
+    told = verdict["study"]["arms"][1]
+    assert told["configuration"]["learning_rate"] == only
+    assert told["tuned"]["estimate"] == pytest.approx(0.08, abs=0.02)
+    with Store(study.folder, read_only=True) as store:
+        runs = store.runs()
+    own = [r for r in runs if (r.arm, r.stage) == ("tweak", "winner")]
+    assert {run.pair for run in own} == {3}
 
 
 @pytest.mark.parametrize("limit", [1e-3, 3e-3, 1e-2])

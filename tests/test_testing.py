@@ -1,13 +1,16 @@
 import math
 import pickle
+import re
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from torch import nn
 
 from archtrial.errors import ArmError
 from archtrial.space import Real, sample
-from archtrial.testing import KnownTruth, Surface
+from archtrial.testing import KnownTruth, Surface, check_architecture
 
 ARM = SimpleNamespace(name="a")
 BEST = {"learning_rate": 0.01}
@@ -101,3 +104,115 @@ def test_an_arm_without_a_surface_is_the_users_mistake():
     with pytest.raises(ArmError, match="'c'") as caught:
         truth(SimpleNamespace(name="c"), BEST, 0, 1)
     assert "a or b" in str(caught.value)
+
+
+# ------------------------------------------------------- anybody's architecture, checked
+
+
+class Sound(nn.Module):
+    space: ClassVar = {"width": [4, 8], "dropout": (0.0, 0.5)}
+
+    def __init__(self, input_shape, num_outputs, width=4, dropout=0.0):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(math.prod(input_shape), width), nn.ReLU()
+        )
+        self.drop, self.head = nn.Dropout(dropout), nn.Linear(width, num_outputs)
+
+    def forward(self, x):
+        return self.head(self.drop(self.body(x)))
+
+
+class Idle(Sound):
+    """Has a layer that nobody calls."""
+
+    def __init__(self, input_shape, num_outputs, width=4, dropout=0.0):
+        super().__init__(input_shape, num_outputs, width, dropout)
+        self.unused = nn.Linear(3, 3)
+
+
+class OnlyWide(Sound):
+    def forward(self, x):
+        if self.head.in_features == 4:
+            raise RuntimeError("too narrow")
+        return super().forward(x)
+
+
+class OnlySquare(Sound):
+    def forward(self, x):
+        return super().forward(x.view(len(x), 1, 8, 8))
+
+
+class Infinite(Sound):
+    def forward(self, x):
+        return super().forward(x) / 0
+
+
+class Fickle(Sound):
+    def forward(self, x):
+        return super().forward(x) + float(np.random.default_rng().normal())
+
+
+class Looks(Sound):
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Embeds(nn.Module):
+    def __init__(self, input_shape, num_outputs, words=20):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(words, 4), nn.Linear(4, num_outputs)
+
+    def forward(self, x):
+        return self.head(self.embed(x).mean(1))
+
+
+SHAPES = [(1, 8, 8), (5,)]
+
+
+def test_what_is_sound_passes_at_every_shape():
+    found = check_architecture(Sound, SHAPES)
+    assert found.notes == ()
+    assert found.obstacles == {}
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_the_zoos_own_pass(name):
+    assert check_architecture(name, SHAPES).obstacles == {}
+
+
+def test_what_might_not_be_meant_is_said():
+    notes = check_architecture(Idle, [(5,)]).notes
+    assert len(notes) == 2  # with 2 outputs and with 10
+    for note in notes:
+        assert "no gradient reaches 2 of its parameters: unused" in note
+    (why,) = set(check_architecture(Looks, SHAPES).obstacles.values())
+    assert "__bool__" in why
+
+
+@pytest.mark.parametrize(
+    ("architecture", "says"),
+    [
+        (OnlyWide, [r"\(1, 8, 8\) with 2 outputs", "too narrow", "width = 4"]),
+        (OnlySquare, [r"inputs \(5,\) with 2 outputs", "view|shape"]),
+        (Infinite, ["finite before the first step"]),
+        (Fickle, ["same results from the same seeds"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_shape(architecture, says):
+    with pytest.raises(ArmError) as caught:
+        check_architecture(architecture, SHAPES)
+    for part in says:
+        assert re.search(part, str(caught.value)), str(caught.value)
+
+
+def test_tokens_and_values():
+    found = check_architecture(Embeds, [(6,)], vocabulary=20)
+    assert found.obstacles == {}
+    with pytest.raises(ArmError, match="index out of range"):
+        check_architecture(Embeds, [(6,)], vocabulary=21)
+    found = check_architecture(Sound, [(5,)], task="regression", num_outputs=(1,))
+    assert found.notes == ()
+    for wrong in ({"input_shapes": []}, {"input_shapes": [(5,)], "task": "regression"}):
+        with pytest.raises(ValueError, match="num_outputs"):
+            check_architecture(Sound, **wrong)

@@ -1,6 +1,7 @@
 """What is loaded of a study: models that take raw inputs, and no code of strangers."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import archtrial
 from archtrial import data, tuned
 from archtrial.errors import ArmError, DataError, RecordsError, StudyError
 from archtrial.records.store import frozen
+from archtrial.records.table import Run
 
 CASE = Path(__file__).parent / "cases" / "modules" / "03-loaded-model-differs"
 TINY = {"configurations": 4, "effort": 1, "confirm_seeds": 2, "steps": 20}
@@ -327,3 +329,17 @@ def test_classes_are_as_labels_had_them(classes, expected):
     found = tuned._as_given(classes)
     assert found.tolist() == expected
     assert type(found.tolist()[0]) is type(expected[0])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_seed_that_is_kept_has_weights(sign):
+    """A run that diverged is counted with a score, which may be the best, or none."""
+
+    def ended(seed, score, diverged):
+        return Run("a", 0, seed, "confirm", {}, validation=score, diverged=diverged)
+
+    better, worse = (0.9, 0.1) if sign == 1 else (0.1, 0.9)
+    for counted in (better, math.nan):
+        runs = [ended(1, counted, True), ended(2, worse, False), ended(3, 0.5, False)]
+        assert tuned.best(runs, sign).seed == 3
+        assert tuned.best(runs[:1], sign).seed == 1

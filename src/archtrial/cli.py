@@ -6,6 +6,8 @@ load torch.
 
 import contextlib
 import errno
+import functools
+import inspect
 import io
 import json
 import os
@@ -14,7 +16,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,6 +171,13 @@ Price = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="The study's seed.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
+Fleet = Annotated[
+    str | None,
+    typer.Option(
+        help="Whether runs train side by side: auto (where that is faster), always or"
+        " never."
+    ),
+]
 OwnCommand = Annotated[
     str | None,
     typer.Option(
@@ -214,6 +223,30 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Makes a function a command, with --traceback besides its own options.
+
+    No command needs it: `_called` looks for it, since an error may arise before any
+    command is called.
+    """
+
+    @functools.wraps(function)
+    def command(*, show_traceback: bool, **options: Any) -> None:
+        function(**options)
+
+    own = inspect.signature(function)
+    flag = inspect.Parameter(
+        "show_traceback",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Traceback,
+    )
+    parameters = [*own.parameters.values(), flag]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    app.command()(command)
+    return function
+
+
 @app.callback()
 def _program(
     _: Annotated[
@@ -229,7 +262,7 @@ def _program(
     pass
 
 
-@app.command()
+@_command
 def run(
     protocol: ProtocolFile = None,
     study: Annotated[
@@ -272,12 +305,12 @@ def run(
         typer.Option(help="Processes; the results do not depend on it.", min=1),
     ] = None,
     device: Device = None,
+    fleet: Fleet = None,
     command: OwnCommand = None,
     validation_regex: ValidationRegex = None,
     test_regex: TestRegex = None,
     trust: Trust = False,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Carry out a trial, or go on with one: search, confirm, test, verdict, page."""
     from archtrial import pilot
@@ -309,6 +342,7 @@ def run(
         "deterministic": deterministic,
         "seed": seed,
         "device": device,
+        "fleet": fleet,
     }
     if looks is not None and configurations is None:
         # The last look is at all configurations, whatever a protocol's file says.
@@ -382,7 +416,7 @@ def _chosen_how(declared: "Protocol", seeds_open: bool) -> str:
     return ""
 
 
-@app.command()
+@_command
 def plan(
     protocol: ProtocolFile = None,
     data: Data = None,
@@ -410,13 +444,13 @@ def plan(
     seed: Seed = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
     device: Device = None,
+    fleet: Fleet = None,
     price: Price = None,
     effect: Annotated[
         float | None,
         typer.Option(help="A gain that the trial is to see: .01 is one point."),
     ] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """What a trial will cost and the smallest effect that it can see, by its size."""
     from archtrial import pilot
@@ -447,6 +481,7 @@ def plan(
         probes=probes,
         seed=seed,
         device=device,
+        fleet=fleet,
     )
     planned = pilot.plan(
         declared,
@@ -460,7 +495,7 @@ def plan(
         _show(planned)
 
 
-@app.command()
+@_command
 def judge(
     source: Annotated[
         list[str],
@@ -588,7 +623,6 @@ def judge(
         Path | None, typer.Option(help="Also write the page to this file.")
     ] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Reach a verdict on runs that exist, without training anything.
 
@@ -765,7 +799,7 @@ def _show_understood(understood: Any, *, to_errors: bool) -> None:
 _MOST_ARMS = 20
 
 
-@app.command()
+@_command
 def relax(
     source: Annotated[
         str | None,
@@ -831,7 +865,6 @@ def relax(
     ] = False,
     trust: Trust = False,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """What is the convolutional prior worth, and when? A CNN, relaxed into an FCN.
 
@@ -942,7 +975,7 @@ def _rates(text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
-@app.command()
+@_command
 def calibrate(
     source: Annotated[
         Path | None,
@@ -1004,7 +1037,6 @@ def calibrate(
         typer.Option(help="Processes; the results do not depend on it.", min=1),
     ] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """How often a study of this design would be wrong, and what it would see."""
     from archtrial import calibration as room
@@ -1039,7 +1071,7 @@ def calibrate(
         _show(found)
 
 
-@app.command()
+@_command
 def report(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     output: Annotated[
@@ -1052,22 +1084,19 @@ def report(
     ] = None,
     price: Price = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Write a study's page again, from its records alone."""
-    from archtrial import judge as room
-    from archtrial.experiments import relax
+    from archtrial import experiments
+    from archtrial.judge import Judgement
     from archtrial.report import drawing
 
-    found: Judgement | relax.Finding
     if output is not None:
         check(output)
-    if relax.is_relaxation(study):
-        if price is not None:
-            raise ProtocolError("a price is for a trial", f"{price:g} for {study}")
-        found = relax.judge(study)
-    else:
-        found = _priced(room.judge_study(study), price)
+    found = experiments.judge(study)
+    if isinstance(found, Judgement):
+        found = _priced(found, price)
+    elif price is not None:
+        raise ProtocolError("a price is for a trial", f"{price:g} for {study}")
     kept = study / "verdict.json"
     if kept.is_file() and kept.read_bytes() != found.verdict.to_json().encode():
         _say(
@@ -1087,15 +1116,15 @@ def report(
         _show(path)
 
 
-@app.command()
+@_command
 def zoo(
     name: Annotated[str | None, typer.Argument(help="One architecture.")] = None,
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """The architectures that can be arms, with their options and search spaces."""
     from archtrial import zoo as room
     from archtrial.protocol import describe_space
+    from archtrial.specs import write_value
 
     entries = room.entries() if name is None else {name: room.get(name)}
     if as_json:
@@ -1115,18 +1144,19 @@ def zoo(
         _show(f"{entry.name:8} {entry.summary}")
         if name is not None:
             _show(f"\n{_indented(entry.function.__doc__ or '')}")
-            _show("options  " + ", ".join(f"{k}={v}" for k, v in entry.options.items()))
+            for option, default in entry.options.items():
+                shown = f"{option}={write_value(default)}"
+                _show(f"option   {shown:18} {entry.values[option]}")
             _show("space    " + json.dumps(describe_space(entry.space)))
             _show("inputs   " + ", ".join(entry.kinds))
 
 
-@app.command()
+@_command
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path(
         "trial.toml"
     ),
     as_json: AsJson = False,
-    show_traceback: Traceback = False,
 ) -> None:
     """Write a commented protocol to start from."""
     from archtrial import protocol as room

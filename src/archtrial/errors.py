@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 __all__ = [
     "ArmError",
     "DataError",
+    "FormError",
     "ProtocolError",
     "RecordsError",
     "StudyError",
@@ -108,6 +109,13 @@ def asked_together() -> Iterator[Callable[[], contextlib.AbstractContextManager[
 
 class ArmError(UserError):
     """An architecture that cannot be found, built or called."""
+
+
+class FormError(ArmError):
+    """What a module returns or does to its parameters fits no training.
+
+    It follows from how the module is written and not from a run's configuration.
+    """
 
 
 class RecordsError(UserError):

@@ -4,13 +4,15 @@ What a task's result is never depends on where it is carried out, nor on how man
 others are: each runs in a process of the same kind with the same number of
 threads. Only the order in which results come back differs.
 
-Each process of an executor has a connection of its own: when it dies, at whatever moment,
-that connection ends, and nobody waits for the rest of what it was saying.
+Each process has a connection of its own: when it dies, at whatever moment, that
+connection ends, and nobody waits for the rest of what it was saying.
 """
 
+import abc
 import collections
 import contextlib
 import dataclasses
+import logging
 import multiprocessing
 import os
 import pickle
@@ -23,7 +25,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import threadpoolctl
 import torch
@@ -33,20 +35,74 @@ from archtrial.progress import Watch
 from archtrial.records.store import Store
 from archtrial.zoo.userfile import prints_to_errors
 
-__all__ = ["Executor", "Work", "as_sent", "ends_with_us", "few_threads"]
+__all__ = [
+    "Executor",
+    "InProcesses",
+    "InThisProcess",
+    "Work",
+    "as_sent",
+    "ends_with_us",
+    "executor",
+    "few_threads",
+]
+
+_log = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Trainer = TypeVar("Trainer")
 
-# What a process of the executor has started and must not leave behind.
+# What a worker's process has started and must not leave behind.
 _children: set[subprocess.Popen[str]] = set()
 # How long those who are told to leave may take, in seconds.
 _PATIENCE = 10.0
+# How often a task is tried again whose process was lost.
+_RETRIES = 2
 
 
-class Executor:
-    """Those who carry out a study's tasks; a context manager.
+class Executor(abc.ABC):
+    """Carries out keyed tasks; a context manager.
+
+    What a cluster or a queue would need is another one of these, and nothing else.
+    """
+
+    @abc.abstractmethod
+    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yields (task, result) as they finish; what a task raises is raised."""
+
+    def carry_out(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yields (task, result) as they finish; what a task raises is raised.
+
+        Raises:
+            StudyError: A task's process was lost again and again, or a task did not
+                fit into memory.
+        """
+        try:
+            yield from self.results(tasks)
+        except MemoryError as error:
+            raise StudyError(
+                "a task fits into memory",
+                str(error) or "it did not",
+                "What had finished is recorded. Give the same command again with fewer"
+                " --workers, or on a machine with more memory.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Lets go of whatever carries out the tasks."""
+        self.close(in_order=failure is None)
+
+    @abc.abstractmethod
+    def close(self, *, in_order: bool) -> None:
+        """Lets everything end; at once, unless it is in order."""
+
+
+def executor(
+    setup: Callable[[], Callable[[Any], Any]], *, workers: int = 1, threads: int = 1
+) -> Executor:
+    """Returns who carries out a study's tasks on this machine.
 
     Args:
         setup: Makes the function that turns a task into its result. With several
@@ -54,31 +110,48 @@ class Executor:
         workers: How many processes; 1 means this one.
         threads: Of torch and of BLAS, for each task.
     """
+    if workers == 1:
+        return InThisProcess(setup, threads)
+    return InProcesses(setup, workers, threads)
+
+
+class InThisProcess(Executor):
+    """Carries out one task after another, here."""
+
+    def __init__(self, setup: Callable[[], Callable[[Any], Any]], threads: int) -> None:
+        self._setup = setup
+        self._threads = threads
+
+    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yields (task, result), in the order of the tasks."""
+        with prints_to_errors():
+            work = self._setup()
+        for task in tasks:
+            with few_threads(self._threads), prints_to_errors():
+                result = work(task)
+            yield task, result
+
+    def close(self, *, in_order: bool) -> None:
+        """Does nothing: nothing was started."""
+
+
+class InProcesses(Executor):
+    """Carries out tasks in several processes, any of which may be lost.
+
+    A task whose process was lost is tried again in another one, twice.
+    """
 
     def __init__(
-        self,
-        setup: Callable[[], Callable[[Any], Any]],
-        *,
-        workers: int = 1,
-        threads: int = 1,
+        self, setup: Callable[[], Callable[[Any], Any]], workers: int, threads: int
     ) -> None:
-        self._setup = setup
+        self._sent = _pickled(setup)
         self._workers = workers
         self._threads = threads
-        self._sent = b""
         self._members: list[_Member] = []
         # Ends in every process when this one does, however it does.
         self._lifeline: tuple[Connection, Connection] | None = None
 
-    def __enter__(self) -> "Executor":
-        if self._workers > 1:
-            self._sent = _pickled(self._setup)
-        return self
-
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        self._dismiss(in_order=failure is None)
-
-    def _dismiss(self, *, in_order: bool) -> None:
+    def close(self, *, in_order: bool) -> None:
         """Lets all processes end: at once, but with what they have started."""
         if self._lifeline is None:
             return
@@ -102,52 +175,54 @@ class Executor:
         for end in lifeline:
             end.close()
 
-    def carry_out(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        """Yields (task, result) as they finish; what a task raises is raised.
-
-        Raises:
-            StudyError: A worker's process ended without a result, or a task did not
-                fit into memory.
-        """
+    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yields (task, result) as they finish."""
+        waiting = collections.deque(range(len(tasks)))
+        losses: collections.Counter[int] = collections.Counter()
+        busy: dict[_Member, int] = {}
+        finished: list[tuple[Task, Any]] = []
+        failure: Exception | None = None
         try:
-            yield from self._here(tasks) if self._workers == 1 else self._there(tasks)
-        except MemoryError as error:
-            raise StudyError(
-                "a task fits into memory",
-                str(error) or "it did not",
-                "What had finished is recorded. Give the same command again with fewer"
-                " --workers, or on a machine with more memory.",
-            ) from error
-
-    def _here(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        with prints_to_errors():
-            work = self._setup()
-        for task in tasks:
-            with few_threads(self._threads), prints_to_errors():
-                result = work(task)
-            yield task, result
-
-    def _there(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        left = collections.deque(tasks)
-        self._start(min(self._workers, len(left)))
-        busy = {
-            member: member.begin(left.popleft())
-            for member in self._members[: len(left)]
-        }
-        try:
-            while busy:
+            while True:
+                if failure is None:
+                    self._start(min(self._workers, len(busy) + len(waiting)))
+                    for member in self._members:
+                        if waiting and member not in busy:
+                            busy[member] = waiting.popleft()
+                            member.send(pickle.dumps(tasks[busy[member]]))
+                yield from finished
+                finished = []
+                if failure is not None:
+                    raise failure
+                if not busy:
+                    return
                 ready = wait([member.connection for member in busy], timeout=1.0)
                 for member in list(busy):
-                    if member.connection in ready:
-                        result, task = member.result(), busy.pop(member)
-                        if left:
-                            busy[member] = member.begin(left.popleft())
-                        yield task, result
-                    else:
-                        member.check()
+                    if member.connection not in ready and member.lives():
+                        continue
+                    index = busy.pop(member)
+                    try:
+                        finished.append((tasks[index], member.result()))
+                    except _LostError as lost:
+                        self._remove(member)
+                        losses[index] += 1
+                        if losses[index] > _RETRIES:
+                            failure = lost.told(losses[index])
+                            break
+                        _log.warning("%s; its task is tried again", lost)
+                        waiting.append(index)
+                    except Exception as error:  # what a task raises is anything
+                        failure = error
+                        break
         finally:
             if busy:  # nobody is left who would take their results
-                self._dismiss(in_order=False)
+                self.close(in_order=False)
+
+    def _remove(self, member: "_Member") -> None:
+        self._members.remove(member)
+        member.process.kill()
+        member.process.join()
+        member.connection.close()
 
     def _start(self, count: int) -> None:
         # A forked process would inherit locked locks of torch's threads.
@@ -175,48 +250,59 @@ class Executor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Member:
-    """A process of an executor, as its coordinator sees it."""
+    """A worker's process, as its coordinator sees it."""
 
     process: Any
     connection: Connection
 
-    def begin(self, task: Task) -> Task:
-        self.send(pickle.dumps(task))
-        return task
-
     def send(self, content: bytes) -> None:
-        try:
+        # That it has ended is found where its result is waited for.
+        with contextlib.suppress(OSError):
             self.connection.send_bytes(content)
-        except OSError as error:
-            raise self._ended() from error
+
+    def lives(self) -> bool:
+        """Says whether it may still answer, whoever else holds its connection."""
+        return self.process.is_alive() or self.connection.poll()
 
     def result(self) -> Any:
+        """Returns a task's result, or raises what the task raised.
+
+        Raises:
+            _LostError: The process has ended.
+        """
         try:
+            if not self.lives():
+                raise EOFError
             content = self.connection.recv_bytes()
         except (EOFError, OSError) as error:
-            raise self._ended() from error
+            self.process.join(_PATIENCE)
+            raise _LostError(self.process.exitcode) from error
         done, result = pickle.loads(content)  # noqa: S301 - from a process of ours
         if not done:
             raise result
         return result
 
-    def check(self) -> None:
-        """Raises where the process is dead, whoever else holds its connection."""
-        if not self.process.is_alive() and not self.connection.poll():
-            raise self._ended()
 
-    def _ended(self) -> StudyError:
-        self.process.join(_PATIENCE)
-        status = self.process.exitcode
-        how = f"one ended with status {status}; what it printed says why"
+class _LostError(Exception):
+    """A worker's process ended before its task did."""
+
+    def __init__(self, status: int | None) -> None:
         if status is None:
-            how = "one closed its connection"
+            how = "a worker closed its connection"
         elif status < 0:
-            name = signal.Signals(-status).name
-            how = f"one was ended from outside ({name}), most often for want of memory"
+            how = (
+                f"a worker was ended from outside ({signal.Signals(-status).name}), most"
+                " often for want of memory"
+            )
+        else:
+            how = f"a worker ended with status {status}; what it printed says why"
+        super().__init__(how)
+
+    def told(self, times: int) -> StudyError:
+        """Returns the error of a task that was tried so many times."""
         return StudyError(
             "a worker's process lives until its work is done",
-            how,
+            f"{self}; the same task was tried {times} times",
             "What had finished is recorded. Give the same command again, with"
             " fewer --workers.",
         )
@@ -232,7 +318,7 @@ class Work:
 
 
 def as_sent(trainer: Trainer) -> Trainer:
-    """What each worker of an executor starts with: the trainer that was sent to it."""
+    """What each worker starts with: the trainer that was sent to it."""
     return trainer
 
 

@@ -201,6 +201,7 @@ def freeze(
     *,
     device: str,
     threads: int,
+    fleet: str = "auto",
     found: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Begins a study in its folder, or makes sure that it is the one that began there.
@@ -214,6 +215,7 @@ def freeze(
             JSON cannot hold it.
         device: Where it is trained.
         threads: Of each training.
+        fleet: Whether runs share fleets, as a protocol says it.
         found: Returns what is recorded, when the study grows, of what it had found.
 
     Raises:
@@ -221,7 +223,7 @@ def freeze(
     """
     tidy(store.folder)
     hash_ = protocol.digest(resolved)
-    there, here = standing(store), _environment(store, device, threads)
+    there, here = standing(store), _environment(store, device, threads, fleet)
     if there is None:
         store.declare(
             hash_,
@@ -245,8 +247,8 @@ def freeze(
         (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
         changed = {
             name: value
-            for name, value in here.items()
-            if name != "began" and began.get(name) != value
+            for name, value in {**_UNSAID, **here}.items()
+            if name != "began" and {**_UNSAID, **began}.get(name) != value
         }
         if changed:
             store.note("went on elsewhere", json.dumps(changed))
@@ -271,6 +273,13 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
     n, asked = (found.get("configurations", 0) for found in (held, resolved))
     trial = "experiment" not in held
     same = trial and _but_for_size(held) == _but_for_size(resolved)
+    if same and asked < n and not there.finished:
+        return StudyError(
+            "a study does not shrink",
+            f"that in {folder} goes on to {n} configurations of each arm, and {asked}"
+            " are asked for",
+            f"Go on with it: --configurations {n}. For a study of {asked}: {_ANEW}.",
+        )
     if same and asked < n:
         return StudyError(
             "a study does not shrink: what was seen stays seen",
@@ -295,14 +304,23 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
             )
         with_looks = f"with looks = {other}" if other else "without looks"
         return _no_growth(folder, looks, f"{asked} configurations {with_looks}")
+    # Nobody declares the one, and the other follows from what differs.
+    unsaid = {"grown", "notes"}
+    grows = trial and there.finished and looks is None and asked > n
+    if grows:
+        unsaid.add("configurations")
+    # What a protocol leaves out where its draws are independent.
+    draws = {"sampling": "random"} if trial else {}
     different = [
         f"  {name}: {old} -> {new}"
-        for name, old, new in protocol.differences(held, resolved)
-        # Nobody declares the one, and the other follows from what differs.
-        if name not in ("grown", "notes")
+        for name, old, new in protocol.differences(
+            {**draws, **held}, {**draws, **resolved}
+        )
+        if name not in unsaid
     ]
     return StudyError(
-        "a study keeps the protocol that it began with",
+        "a study keeps the protocol that it began with"
+        + (", but for more configurations" if grows else ""),
         f"{folder} holds another one:\n" + "\n".join(different[:20]),
         "Go back to the old protocol, or name another folder with --study.",
     )
@@ -377,7 +395,11 @@ def expect(
     )
 
 
-def _environment(store: Store, device: str, threads: int) -> dict[str, str]:
+# What an environment says by leaving it out, as before there was a choice.
+_UNSAID = {"fleets": "auto"}
+
+
+def _environment(store: Store, device: str, threads: int, fleet: str) -> dict[str, str]:
     """What stands on the page, and nowhere in the verdict, of where runs were made."""
     return {
         **{
@@ -389,6 +411,7 @@ def _environment(store: Store, device: str, threads: int) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "threads of each training": str(threads),
         "device": device,
+        **({} if fleet == _UNSAID["fleets"] else {"fleets": fleet}),
         "journal of the store": store.journal,
         "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }

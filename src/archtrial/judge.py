@@ -9,10 +9,10 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import special
@@ -22,15 +22,17 @@ from archtrial import space as spaces
 from archtrial.errors import ProtocolError, RecordsError, StudyError
 from archtrial.freezing import expect, looks_of
 from archtrial.protocol import digest
-from archtrial.records.columns import Wanted
-from archtrial.records.importers import Imported, read
 from archtrial.records.store import GREW, OPENED, Store
 from archtrial.records.table import Run
-from archtrial.report import Evidence, figures, page
+from archtrial.report import Evidence
 from archtrial.statistics import soundness
 from archtrial.statistics.learning import Rise
 from archtrial.statistics.verdict import Copies
 from archtrial.words import verdict as words
+
+if TYPE_CHECKING:
+    from archtrial.records.columns import Wanted
+    from archtrial.records.importers import Imported
 
 __all__ = [
     "Judgement",
@@ -125,6 +127,9 @@ class Judgement:
 
     def page(self) -> str:
         """Returns the page: one self-contained HTML file."""
+        # Not every verdict is drawn, and matplotlib takes as long as all else here.
+        from archtrial.report import page
+
         return page.render(self.evidence)
 
     def figure(self, name: str) -> Any:
@@ -133,6 +138,8 @@ class Judgement:
         Args:
             name: One of `report.figures.NAMES`.
         """
+        from archtrial.report import figures
+
         return figures.draw(name, self.evidence)
 
 
@@ -176,7 +183,7 @@ def judge_study(
         beforehand.append(_growing(store.folder, resolved, declared[-1][1]))
     if not searches.tested(runs):
         raise unfinished
-    changed = _changed(resolved, changes)
+    changed, exploratory = _changed(resolved, changes)
     metrics.check_margin(changes.get("margin"), bool(_metric(resolved).bounded))
     judgement = assess(
         runs,
@@ -184,6 +191,7 @@ def judge_study(
         constant=opened[0]["constant"],
         environment=_environment(runs, events),
         ceilings=ceilings,
+        exploratory=exploratory,
     )
     looked = judgement.verdict.to_dict()["study"].get("looks")
     if looked and "go on" in looked[-1].get("decisions", {}).values():
@@ -191,13 +199,15 @@ def judge_study(
         as_declared = all(value is None for value in changes.values())
         if as_declared and looked[-1]["configurations"] < resolved["configurations"]:
             raise unfinished
-    said = [*_exploratory(Path(folder), events, resolved, changed), *beforehand]
+    evidence = judgement.evidence
+    said = _exploratory(Path(folder), events, resolved, changed)
     return dataclasses.replace(
         judgement,
         beforehand=tuple(beforehand),
         evidence=dataclasses.replace(
-            judgement.evidence,
-            notes=[*judgement.evidence.notes, *said],
+            evidence,
+            notes=[*evidence.notes, *beforehand],
+            exploratory=[*evidence.exploratory, *said],
             going_on=_going_on(Path(folder), resolved, given),
         ),
     )
@@ -247,9 +257,7 @@ def _exploratory(
     """
     times = sum(name == EXPLORED for _, name, _ in events)
     other = {
-        name: value
-        for name, value in changed.items()
-        if name != "notes" and value != resolved.get(name)
+        name: value for name, value in changed.items() if value != resolved.get(name)
     }
     said = []
     if other:
@@ -270,8 +278,8 @@ def _exploratory(
 
 def _changed(
     resolved: Mapping[str, Any], changes: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Lays changes over a resolved protocol, with a note that says so."""
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Lays changes over a resolved protocol; returns it with a sentence that says so."""
     arms = {
         arm["name"]: arm for arm in (resolved["baseline"], *resolved["challengers"])
     }
@@ -299,12 +307,10 @@ def _changed(
     names = [a["name"] for a in (changed["baseline"], *changed["challengers"])]
     _check_apart(names, "the study")
     different = [name for name in changed if changed[name] != resolved.get(name)]
-    if different:
-        changed["notes"] = [
-            *resolved["notes"],
-            f"Exploratory: {' and '.join(different)} differ from what was declared.",
-        ]
-    return changed
+    if not different:
+        return changed, []
+    said = f"Exploratory: {' and '.join(different)} differ from what was declared."
+    return changed, [said]
 
 
 def _check_apart(names: Sequence[str], place: str) -> None:
@@ -331,7 +337,7 @@ def judge_sources(
     *,
     baseline: str,
     challengers: Sequence[str] | None = None,
-    columns: Wanted | None = None,
+    columns: "Wanted | None" = None,
     where: Sequence[str] = (),
     tuner: Literal["random", "adaptive"] | None = None,
     metric: str | None = None,
@@ -365,6 +371,9 @@ def judge_sources(
         RecordsError: The sources cannot be read, or no verdict can rest on them.
         ProtocolError: An effort or a margin that is impossible.
     """
+    # A study of ours is judged without pandas.
+    from archtrial.records.importers import read
+
     return judge_imported(
         read(
             sources,
@@ -384,7 +393,7 @@ def judge_sources(
 
 
 def judge_imported(
-    imported: Imported,
+    imported: "Imported",
     *,
     margin: float | None = None,
     effort: int | None = None,
@@ -426,8 +435,8 @@ def judge_imported(
             f"effort = {effort}",
         )
     metrics.check_margin(margin, imported.bounded)
-    runs = imported.runs
-    n = min(len(searches.trials(imported.runs, name)) for name in imported.arms)
+    runs = searches.Runs(imported.runs)
+    n = min(len(searches.trials(runs, name)) for name in imported.arms)
     notes = list(imported.understood.notes)
     if not searches.tested(runs):
         notes.append(
@@ -495,7 +504,7 @@ def judge_imported(
     return found
 
 
-def _has_a_zero(imported: Imported) -> bool:
+def _has_a_zero(imported: "Imported") -> bool:
     """Says whether a small part of a score is a small gap: of a share, of a loss."""
     measure = imported.measure
     if imported.bounded or measure.name == "r2":
@@ -507,7 +516,7 @@ def _has_a_zero(imported: Imported) -> bool:
 
 
 def _published(
-    imported: Imported, published: Mapping[str, float] | None
+    imported: "Imported", published: Mapping[str, float] | None
 ) -> dict[str, float] | None:
     """Returns published scores in the units of the table's, which may be percent."""
     if published is None:
@@ -543,6 +552,7 @@ def assess(
     paired: bool = True,
     environment: Mapping[str, str] | None = None,
     ceilings: bool = False,
+    exploratory: Sequence[str] = (),
 ) -> Judgement:
     """Judges finished runs.
 
@@ -553,9 +563,15 @@ def assess(
         paired: Whether equal pairs mean equal draws.
         environment: What stands on the page of versions and hardware.
         ceilings: Whether a model is asked how good each arm can get at all.
+        exploratory: What of the protocol is not as it was declared, a sentence each.
     """
+    declared_notes = protocol["notes"]
+    if exploratory:
+        protocol = {**protocol, "notes": [*declared_notes, *exploratory]}
     searches.check_sizes(runs)
     runs = searches.condensed(runs)
+    if not isinstance(runs, searches.Runs):
+        runs = searches.Runs(runs)
     metric = _metric(protocol)
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
@@ -589,7 +605,7 @@ def assess(
         for each, arms_learning in zip(found, unfinished, strict=True)
     ]
     worst = reading.arrays[0].worst
-    notes = [*protocol["notes"], *reading.notes]
+    notes = [*reading.notes]
     if "grown" in protocol:
         notes.append(findings.grew(protocol, [_said(each) for each in looked[:-1]]))
     if assumed:
@@ -641,7 +657,7 @@ def assess(
             "steps": protocol.get("steps"),
             "flops": sum(run.flops for run in runs),
             "arms": summaries,
-            "notes": notes,
+            "notes": [*protocol["notes"], *notes],
             **({"looks": [each.to_dict() for each in looked]} if looked else {}),
             **findings.of_study(
                 common,
@@ -671,15 +687,17 @@ def assess(
             runs=_shown(runs, sign * worst),
             metric=metric,
             spaces={name: space for name, space in declared.items() if space},
-            curves={
-                search.name: _curve(search, metric, reading.estimand, protocol["alpha"])
-                for search in reading.arrays
+            curves=_Curves(
                 # A tuning curve is claimed up to n / 4.
-                if len(search.validation) >= 4
-            },
+                {s.name: s for s in reading.arrays if len(s.validation) >= 4},
+                metric,
+                reading.estimand,
+                protocol["alpha"],
+            ),
             protocol=protocol,
             environment=environment or {},
-            notes=notes,
+            notes=[*declared_notes, *notes],
+            exploratory=exploratory,
             edges=reading.edges,
             rises=rises,
             loading=_loading(protocol, arms),
@@ -1285,7 +1303,7 @@ def _metric(protocol: Mapping[str, Any]) -> Any:
 def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str, Any]:
     own = [run for run in runs if run.arm == arm]
     trials = searches.trials(runs, arm)
-    winner = list(trials)[int(np.argmax(searches.search_scores(runs, arm, sign)))]
+    winner = searches.tuned_pair(runs, arm, sign)
     again = [
         run for run in own if run.pair == winner and run.stage in ("confirm", "winner")
     ]
@@ -1304,6 +1322,32 @@ def _summary(runs: Sequence[Run], arm: str, sign: int, worst: float) -> dict[str
         "flops_per_run": float(np.mean([run.flops for run in searched])),
         "flops": sum(run.flops for run in own),
     }
+
+
+class _Curves(Mapping[str, statistics.TuningCurve]):
+    """Each arm's tuning curve, computed when it is drawn."""
+
+    def __init__(
+        self,
+        arms: Mapping[str, statistics.Search],
+        metric: Any,
+        estimand: statistics.Estimand,
+        alpha: float,
+    ) -> None:
+        self._arms = arms
+        self._terms = metric, estimand, alpha
+        self._known: dict[str, statistics.TuningCurve] = {}
+
+    def __getitem__(self, arm: str) -> statistics.TuningCurve:
+        if arm not in self._known:
+            self._known[arm] = _curve(self._arms[arm], *self._terms)
+        return self._known[arm]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arms)
+
+    def __len__(self) -> int:
+        return len(self._arms)
 
 
 def _curve(

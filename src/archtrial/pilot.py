@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import probes, protocol, randomness, statistics, trial
+from archtrial import execution, probes, protocol, randomness, statistics, trial
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
-from archtrial.execution import Executor
 from archtrial.freezing import expect
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
@@ -94,7 +93,7 @@ class Allocation:
 
     def __str__(self) -> str:
         r, more = self.declared_seeds, self.confirm_seeds
-        seeds = f"seeds make {self.seeds_share:.0%} of the variance of the gain"
+        seeds = f"seeds make {numbers.probability(self.seeds_share)} of the variance of the gain"
         if more == r:
             return (
                 f"confirm_seeds = {r}: {seeds}, and more of them would cost more in runs"
@@ -102,7 +101,7 @@ class Allocation:
             )
         return (
             f"confirm_seeds = {more} sees a gain of {self.minimum_detectable_effect:.2g}"
-            f" where {r} sees {self.declared_effect:.2g}, for {self.more_runs:.0%} more"
+            f" where {r} sees {self.declared_effect:.2g}, for {numbers.probability(self.more_runs)} more"
             f" runs, since {seeds}: --confirm-seeds {more}"
         )
 
@@ -181,7 +180,7 @@ class Forecast:
             f"  {name}: {numbers.duration(seen.run_seconds)} and"
             f" {numbers.flops(seen.run_flops)} a run, spread of {self.metric}"
             f" {seen.spread:.2g} over configurations and {seen.seed_spread:.2g} over"
-            f" seeds, {seen.diverged:.0%} diverged"
+            f" seeds, {numbers.probability(seen.diverged)} diverged"
             for name, seen in self.arms.items()
         ]
         lines += [
@@ -259,7 +258,7 @@ def plan(
     for name, value in (("a price an hour", price), ("a wanted effect", effect)):
         if value is not None and not 0 < value < math.inf:
             raise ProtocolError(f"{name} is more than 0", f"{value:g}")
-    prepared = trial.Zoo(declared)
+    prepared = trial.Zoo.of(declared)
     seconds, flops, scores = _pilot(declared, prepared)
     reseeded, diverged = _seeds(declared, prepared)
     errors = _Errors(declared, scores, reseeded)
@@ -419,7 +418,7 @@ def fit(
         configurations=max(declared.configurations, 4 * effort),
     )
     if folder is None:
-        resolved = {**trial.Zoo(sound).resolved, "configurations": f"{budget:g} s"}
+        resolved = {**trial.Zoo.of(sound).resolved, "configurations": f"{budget:g} s"}
         folder = Path("studies", protocol.digest(resolved)[:8])
     begun = frozen(folder)
     if begun is not None:
@@ -428,7 +427,7 @@ def fit(
         if "confirm_seeds" not in given:
             kept["confirm_seeds"] = begun[1]["confirm_seeds"]
         return sound.replace(**kept), folder
-    prepared = trial.Zoo(sound)
+    prepared = trial.Zoo.of(sound)
     seconds, _, scores = _pilot(sound, prepared)
     start = START_SECONDS if workers > 1 else 0.0
     smallest = sound.replace(configurations=4 * sound.effort)
@@ -735,7 +734,7 @@ def _seeds(
 
 def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Finished]:
     by_place: dict[tuple[int, int], Finished] = {}
-    with Executor(lambda: loops, threads=threads) as executor:
+    with execution.executor(lambda: loops, threads=threads) as executor:
         for _, finished in executor.carry_out(loops.divide(items)):
             by_place |= {(done.run.pair, done.run.seed): done for done in finished}
     return [by_place[item.pair, item.seed] for item in items]

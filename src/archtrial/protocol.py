@@ -101,6 +101,19 @@ class Recipe(_Declaration):
     weights."""
     length: Positive = 1.0
     """Factor on the steps of every training; it costs as much more."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of products and convolutions; all else stays in float32 (torch's autocast)."""
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    """How images lie in memory; convolutions can be faster "channels_last". With it,
+    and in bfloat16, every run is trained by itself."""
+    accumulate: Annotated[int, pydantic.Field(ge=1)] = 1
+    """Parts that a batch is divided into, so that less of it is in memory at once; the
+    step is that of the whole batch, but for batch normalisation, which sees a part."""
+    weight_decay_on: Literal["all", "weights"] = "all"
+    """"weights": only parameters of two or more dimensions decay, and neither biases
+    nor the factors of normalisations."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """"balanced": each class has the same share of the loss, whatever its size."""
 
     @pydantic.field_validator("augmentation", mode="before")
     @classmethod
@@ -112,7 +125,10 @@ class Recipe(_Declaration):
 
         So a protocol keeps its hash from one release to the next.
         """
-        later = ("augmentation", "weight_averaging", "length")
+        later = (
+            *("augmentation", "weight_averaging", "length", "precision"),
+            *("memory_format", "accumulate", "weight_decay_on", "class_weights"),
+        )
         return {
             name: value
             for name, value in self.model_dump(mode="json").items()
@@ -498,6 +514,10 @@ class Protocol(OnData):
     deterministic: tuple[str, ...] = ()
     """The names of arms whose training uses no randomness. Of the others, scores that
     are equal over all seeds tell that a seed is ignored, and nothing of the arm."""
+    fleet: Literal["auto", "always", "never"] = "auto"
+    """Whether runs train side by side as one program: where that is faster than one
+    after another, wherever it is possible, or not at all. It says how a study is carried
+    out and not what it asks, so it is recorded and no part of the hash."""
 
     @pydantic.model_validator(mode="before")
     @classmethod

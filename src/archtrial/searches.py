@@ -8,7 +8,7 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,13 +16,14 @@ from archtrial import space as spaces
 from archtrial import statistics
 from archtrial.errors import RecordsError
 from archtrial.protocol import Recipe
-from archtrial.records.table import Run
+from archtrial.records.table import Run, best_of
 from archtrial.statistics import learning
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.statistics.simultaneous import mean
 from archtrial.statistics.soundness import Tuned, equal_over_seeds
 
 __all__ = [
+    "Runs",
     "check_sizes",
     "dead",
     "default_margin",
@@ -37,23 +38,53 @@ __all__ = [
     "trial_costs",
     "trials",
     "tuned",
+    "tuned_pair",
     "turned",
 ]
+
+_T = TypeVar("_T")
 
 # The squares of larger scores are no numbers any more, and those of smaller ones 0.
 LARGEST, SMALLEST = 1e100, 1e-100
 
 
+class Runs(list[Run]):
+    """Runs that stay as they are, and what was found of all of them already.
+
+    Of hundreds of thousands it takes seconds to go through them for each question.
+    """
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        super().__init__(runs)
+        self.known: dict[tuple[Any, ...], Any] = {}
+
+
+def _once(
+    runs: Sequence[Run], question: tuple[Any, ...], answer: Callable[[], _T]
+) -> _T:
+    """Answers a question about runs, and remembers it where they are `Runs`."""
+    if not isinstance(runs, Runs):
+        return answer()
+    if question not in runs.known:
+        runs.known[question] = answer()
+    found: _T = runs.known[question]
+    return found
+
+
 def trials(
     runs: Sequence[Run], arm: str, stage: str = "search", rung: int = 1
-) -> dict[int, Run]:
+) -> Mapping[int, Run]:
     """Returns an arm's search runs by their pair, in the order of the pairs."""
-    found = {
-        run.pair: run
-        for run in runs
-        if run.arm == arm and run.stage == stage and run.rung == rung
-    }
-    return {pair: found[pair] for pair in sorted(found)}
+
+    def searched() -> Mapping[int, Run]:
+        found = {
+            run.pair: run
+            for run in runs
+            if run.arm == arm and run.stage == stage and run.rung == rung
+        }
+        return {pair: found[pair] for pair in sorted(found)}
+
+    return _once(runs, ("trials", arm, stage, rung), searched)
 
 
 def search_scores(
@@ -65,6 +96,13 @@ def search_scores(
     these. A run without a score stands at the lowest that any search run has.
     """
     return turned(list(trials(runs, arm, stage, rung).values()), runs, sign)
+
+
+def tuned_pair(
+    runs: Sequence[Run], arm: str, sign: int, stage: str = "search", rung: int = 1
+) -> int:
+    """Returns which configuration an arm is tuned to: the best in search."""
+    return best_of(trials(runs, arm, stage, rung).values(), sign).pair
 
 
 def turned(some: Sequence[Run], runs: Sequence[Run], sign: int) -> np.ndarray:
@@ -87,13 +125,17 @@ def _costs(searched: Iterable[Run]) -> np.ndarray:
 
 def lowest(runs: Sequence[Run], sign: int) -> float:
     """Returns the lowest score of any search run; 0 where none has one."""
-    searched = [sign * run.validation for run in runs if run.stage == "search"]
-    return min((score for score in searched if math.isfinite(score)), default=0.0)
+
+    def searched() -> float:
+        scores = [sign * run.validation for run in runs if run.stage == "search"]
+        return min((score for score in scores if math.isfinite(score)), default=0.0)
+
+    return _once(runs, ("lowest", sign), searched)
 
 
 def tested(runs: Sequence[Run]) -> bool:
     """Says whether every run has a test score."""
-    return all(run.test is not None for run in runs)
+    return _once(runs, ("tested",), lambda: all(run.test is not None for run in runs))
 
 
 def seen_scores(runs: Sequence[Run], sign: int, worst: float) -> Callable[[Run], float]:
@@ -149,30 +191,30 @@ def _at_rung(
     rung: int,
     stratified: bool,
 ) -> statistics.Search:
-    first, again = ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
+    first, second = ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
     searched = trials(runs, arm, first, rung)
     scores = search_scores(runs, arm, sign, first, rung)
-    picked = list(searched)[int(np.argmax(scores))]
+    picked = tuned_pair(runs, arm, sign, first, rung)
     fresh: dict[int, list[Run]] = {pair: [] for pair in searched}
     winner: list[Run] = []
     for run in runs:
         if run.arm != arm or run.rung != rung:
             continue
-        if run.stage == again and run.pair in fresh:
+        if run.stage == second and run.pair in fresh:
             fresh[run.pair].append(run)
         elif run.stage == "winner" and run.pair == picked:
             winner.append(run)
     seen = seen_scores(runs, sign, worst)
+    none = np.array([])
+    seeds = [
+        np.array([seen(run) for run in again]) if again else none
+        for again in fresh.values()
+    ]
     shares = all(run.per_example is not None for run in runs)
     return statistics.Search(
         name=arm,
         validation=scores,
-        test=np.array(
-            [
-                np.mean([seen(run) for run in seeds]) if seeds else math.nan
-                for seeds in fresh.values()
-            ]
-        ),
+        test=_means(seeds),
         test_run=np.array([seen(run) for run in searched.values()]),
         diverged=np.array([run.diverged for run in searched.values()]),
         cost=_costs(searched.values()),
@@ -182,13 +224,12 @@ def _at_rung(
         if shares
         else None,
         winner_seeds=np.array([seen(run) for run in winner]) if winner else None,
-        fresh=[np.array([seen(run) for run in seeds]) for seeds in fresh.values()],
+        fresh=seeds,
         positions={
-            name: np.array(
-                [
-                    _place(dimension, run.configuration[name], stratified)
-                    for run in searched.values()
-                ]
+            name: _places(
+                dimension,
+                [run.configuration[name] for run in searched.values()],
+                stratified,
             )
             for name, dimension in space.items()
             if all(name in run.configuration for run in searched.values())
@@ -197,11 +238,24 @@ def _at_rung(
     )
 
 
-def _place(dimension: spaces.Dimension, value: spaces.Value, stratified: bool) -> float:
-    """Returns where a value lies in its range; of an even design by its quantile."""
+def _means(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean of each group, (n,); NaN of an empty one."""
+    means = np.full(len(groups), math.nan)
+    sizes = np.array([len(group) for group in groups])
+    for size in np.unique(sizes[sizes > 0]):
+        some = np.flatnonzero(sizes == size)
+        # Each row is summed as it would be alone.
+        means[some] = np.mean(np.stack([groups[i] for i in some.tolist()]), axis=1)
+    return means
+
+
+def _places(
+    dimension: spaces.Dimension, values: Sequence[spaces.Value], stratified: bool
+) -> np.ndarray:
+    """Returns where values lie in a range, (n,); of an even design by their quantiles."""
     if stratified and isinstance(dimension, spaces.Integer):
-        return dimension.quantile(value)
-    return dimension.position(value)
+        return np.array([dimension.quantile(value) for value in values])
+    return np.array(dimension.positions(values))
 
 
 # The runs whose scores by example are compared.
@@ -252,15 +306,17 @@ def check_sizes(runs: Sequence[Run]) -> None:
         RecordsError: The size of a score is beyond `LARGEST`, or all of them are
             within `SMALLEST` without being 0.
     """
-    sizes = [
-        (abs(score), run)
-        for run in runs
-        for score in (run.validation, run.test)
-        if score is not None and math.isfinite(score) and score != 0
-    ]
-    if not sizes:
+    sizes = np.abs(
+        [
+            [run.validation for run in runs],
+            [0.0 if run.test is None else run.test for run in runs],
+        ]
+    )
+    sizes = np.max(np.where(np.isfinite(sizes), sizes, 0.0), axis=0, initial=0.0)
+    largest = float(np.max(sizes, initial=0.0))
+    if largest == 0:
         return
-    largest, run = max(sizes, key=lambda pair: pair[0])
+    run = runs[int(np.argmax(sizes))]
     if not SMALLEST <= largest <= LARGEST:
         raise RecordsError(
             f"scores are of a size from {SMALLEST:g} to {LARGEST:g}, or their squares"
@@ -297,6 +353,9 @@ def dead(runs: Sequence[Run], arm: str, *, deterministic: bool = False) -> str:
         if ours and not run.diverged:
             test = run.validation if run.test is None else run.test
             by_pair.setdefault(run.pair, []).append((run.validation, test))
+    runs_of_all = [run for own in by_pair.values() for run in own]
+    if len(runs_of_all) == len(by_pair) and len(set(runs_of_all[:4])) > 1:
+        return ""  # one run of each configuration, and they differ
     equal = equal_over_seeds(list(by_pair.values()))
     if equal == "everywhere":
         score = next(iter(by_pair.values()))[0][0]
@@ -325,7 +384,7 @@ def tuned(
     if not searched or not tested(runs):
         return None
     first = "search" if rung == 1 else "ladder"
-    picked = list(searched)[int(np.argmax(search_scores(runs, arm, sign, first, rung)))]
+    picked = tuned_pair(runs, arm, sign, first, rung)
     own = [
         run
         for run in runs
@@ -359,7 +418,7 @@ def learned(
     searched = trials(runs, arm)
     if recipe is None or not searched:
         return None
-    picked = list(searched)[int(np.argmax(search_scores(runs, arm, sign)))]
+    picked = tuned_pair(runs, arm, sign)
     own = [
         run
         for run in runs
@@ -421,10 +480,14 @@ def edges_reached(
     for arm, name, dimension, low, high in sides:
         if not (low or high):
             continue
+        # Only where the best lie is looked at.
+        best = statistics.best_trials(scores[arm], effort)
+        positions = np.full(len(scores[arm]), 0.5)
+        positions[best] = dimension.positions(
+            [searched[arm][i].configuration[name] for i in best]
+        )
         side = statistics.edge_pileup(
-            np.array(
-                [dimension.position(run.configuration[name]) for run in searched[arm]]
-            ),
+            positions,
             scores[arm],
             effort,
             open_low=low,

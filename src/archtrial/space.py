@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -106,6 +106,14 @@ class Real:
             return math.log(number / self.low) / math.log(self.high / self.low)
         return (number - self.low) / (self.high - self.low)
 
+    def positions(self, values: Sequence[Value]) -> list[float]:
+        """Returns where each of many values lies."""
+        low, high = self.low, self.high
+        if self.log:
+            width = math.log(high / low)
+            return [math.log(float(value) / low) / width for value in values]
+        return [(float(value) - low) / (high - low) for value in values]
+
 
 @dataclasses.dataclass(frozen=True)
 class Integer:
@@ -139,6 +147,14 @@ class Integer:
             return math.log(number / self.low) / math.log(self.high / self.low)
         return (number - self.low) / (self.high - self.low)
 
+    def positions(self, values: Sequence[Value]) -> list[float]:
+        """Returns where each of many values lies."""
+        low, high = self.low, self.high
+        if self.log:
+            width = math.log(high / low)
+            return [math.log(float(value) / low) / width for value in values]
+        return [(float(value) - low) / (high - low) for value in values]
+
     def quantile(self, value: Value) -> float:
         """Returns the middle of the quantiles in [0, 1] that have a value."""
         low, high = self._edges()
@@ -170,6 +186,10 @@ class Choice:
     def position(self, value: Value) -> float:
         """Returns the middle of the option's share of [0, 1]."""
         return (self.options.index(value) + 0.5) / len(self.options)
+
+    def positions(self, values: Sequence[Value]) -> list[float]:
+        """Returns where each of many values lies."""
+        return [self.position(value) for value in values]
 
 
 Dimension: TypeAlias = Real | Integer | Choice

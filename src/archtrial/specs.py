@@ -17,7 +17,7 @@ from typing import Any
 from archtrial.errors import ArmError
 from archtrial.space import Value
 
-__all__ = ["parse_factor", "parse_spec", "write_spec"]
+__all__ = ["parse_factor", "parse_spec", "write_spec", "write_value"]
 
 # A path may hold brackets ("runs (2)/net.py:Net"), so what comes before ".py:"
 # is never taken for options.
@@ -102,6 +102,17 @@ def write_spec(name: str | None, spec: str, options: Mapping[str, Any]) -> str:
     """Writes what `parse_spec` reads back, letter by letter the same values."""
     inside = ", ".join(f"{key}={_written(value)}" for key, value in options.items())
     return (f"{name}=" if name else "") + spec + (f"({inside})" if inside else "")
+
+
+def write_value(value: Any) -> str:
+    """Writes a value as it can be typed, a text without quotes where it needs none."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(write_value, value))}]"
+    bare = isinstance(value, str) and _BARE.fullmatch(value)
+    # "18" without quotes would be read as a number.
+    if bare and _parse_value(value, 0)[0] == value:
+        return str(value)
+    return _written(value)
 
 
 def _written(value: Any) -> str:

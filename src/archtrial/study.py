@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from archtrial import (
     execution,
     findings,
@@ -38,7 +36,7 @@ from archtrial.files import write
 from archtrial.progress import Clock, Standing, Watch
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store, key
-from archtrial.records.table import Run
+from archtrial.records.table import Run, best_of
 from archtrial.statistics.comparison import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
@@ -181,7 +179,7 @@ class Study:
         watch = watch or (lambda standing: None)
         with Store(self.folder) as store:
             self._declare(store)
-            with execution.Executor(
+            with execution.executor(
                 functools.partial(execution.as_sent, self.trial.trainer),
                 workers=workers,
                 threads=self.protocol.threads,
@@ -217,6 +215,7 @@ class Study:
             self._declared(),
             device=self.protocol.device,
             threads=self.protocol.threads,
+            fleet=self.protocol.fleet,
             found=self._found_before,
         )
 
@@ -302,11 +301,9 @@ class Study:
         the winner of the look before: its weights are kept when it wins.
         """
         before = {_key(run) for run in runs if run.look < look}
-        found = {
-            arm.name: searches.search_scores(runs, arm.name, self.trial.sign)
-            for arm in arms
-        }
-        scores = list(found.values())
+        scores = [
+            searches.search_scores(runs, arm.name, self.trial.sign) for arm in arms
+        ]
         top, rest = (
             set(chosen.tolist())
             for chosen in statistics.confirm_indices(
@@ -324,7 +321,7 @@ class Study:
         r = self.protocol.confirm_seeds
         planned = []
         for arm in arms:
-            winner = int(np.argmax(found[arm.name]))
+            winner = searches.tuned_pair(runs, arm.name, self.trial.sign)
             seeds = {
                 **dict.fromkeys(sorted(rest), 1),
                 **dict.fromkeys(sorted(top), r),
@@ -425,8 +422,7 @@ class Study:
         again = []
         for tuner in probes.TUNERS:
             found = [r for r in runs if (r.stage, r.tuner) == ("probe", tuner)]
-            scores = searches.turned(found, runs, self.trial.sign)
-            best = found[int(np.argmax(scores))]
+            best = best_of(found, self.trial.sign)
             for seed in range(1, self.protocol.confirm_seeds + 1):
                 again.append(
                     trainers.Item(
@@ -489,10 +485,12 @@ class Study:
         """Carries out those tasks of a stage that are not whole in the store."""
         tasks = self.trial.trainer.divide(planned)
         recorded = {_key(run) for run in work.store.runs(per_example=False)}
-        # A task is recorded as a whole or not at all.
-        left: list[Sequence[trainers.Item]] = [
-            task for task in tasks if _key(task[0]) not in recorded
-        ]
+        # A task is recorded as a whole or not at all, but the study may have begun with
+        # fleets of another size.
+        missing = (
+            tuple(item for item in task if _key(item) not in recorded) for task in tasks
+        )
+        left: list[Sequence[trainers.Item]] = [task for task in missing if task]
         clock = self._clock(stage, planned, work)
         if not self.trial.rehearsed:
             left = self._train_first(left, work, clock)
@@ -572,8 +570,7 @@ class Study:
 
     def _keep_tuned(self, runs: Sequence[Run]) -> None:
         for arm in self.trial.arms:
-            scores = searches.search_scores(runs, arm.name, self.trial.sign)
-            winner = int(np.argmax(scores))
+            winner = searches.tuned_pair(runs, arm.name, self.trial.sign)
             confirmed = [
                 run
                 for run in runs

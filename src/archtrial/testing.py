@@ -10,19 +10,25 @@
 """
 
 import dataclasses
+import functools
+import itertools
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from archtrial.errors import ArmError
-from archtrial.randomness import generator
+from archtrial.randomness import generator, seed
 from archtrial.space import Real, Space, Value
 from archtrial.statistics.tuning import Ranking
 
-__all__ = ["KnownTruth", "Surface"]
+if TYPE_CHECKING:
+    from archtrial.training.problem import Job, Problem
+    from archtrial.zoo.arms import Architecture, Builder
+
+__all__ = ["Checked", "KnownTruth", "Surface", "check_architecture"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,3 +198,125 @@ class KnownTruth:
         limit = self.space["learning_rate"].value(1 - surface.diverging)
         diverges: np.ndarray = positions["learning_rate"] > float(limit)
         return diverges
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What is allowed in an architecture, but might not be meant."""
+
+    notes: tuple[str, ...]
+    """One sentence each, of any shape of the inputs."""
+    obstacles: Mapping[tuple[tuple[int, ...], int], str]
+    """By shape and number of outputs, why runs cannot train in fleets; empty where all
+    can."""
+
+
+def check_architecture(
+    architecture: "str | Builder",
+    input_shapes: Sequence[tuple[int, ...]],
+    *,
+    num_outputs: Sequence[int] = (2, 10),
+    options: Mapping[str, Any] | None = None,
+    task: Literal["classification", "regression"] = "classification",
+    vocabulary: int | None = None,
+    examples: int = 48,
+) -> Checked:
+    """Checks that an architecture can be put on trial, on random inputs.
+
+    At each shape, with each number of outputs and at the ends of each dimension of its
+    search space: it is built; its outputs are (batch, num_outputs); the loss is finite
+    at the start; a gradient reaches its parameters; equal seeds give equal results;
+    evaluation does not depend on the batch's size; it trains for two steps. Whether
+    runs of it share a fleet, and take the loop's steps there, is said.
+
+    Args:
+        architecture: As an arm of a protocol names it, or a class or function.
+        input_shapes: Of one example, without the axis of the batch.
+        num_outputs: Of classes; 1 for regression.
+        options: Fixed options.
+        task: "classification" or "regression".
+        vocabulary: Inputs are int64 ids below it; None: float32 numbers.
+        examples: In the training set; a batch has half of them.
+
+    Raises:
+        ArmError: Something is wrong; the message names the shape and the line.
+        ValueError: There is no shape, or an output that the task has not.
+    """
+    from archtrial.space import sample
+    from archtrial.training import fleet, rehearsal
+    from archtrial.trial import corners, others_of
+    from archtrial.zoo import arms
+
+    if not input_shapes or (task == "regression" and set(num_outputs) != {1}):
+        raise ValueError("there are shapes, and a regression has num_outputs=(1,)")
+    found = arms.find(architecture, options)
+    first = sample(found.space, 0, 0)
+    ends = {
+        said: values
+        for said, values in corners(found.space, first).items()
+        if said.partition(" = ")[0] in {"", "dropout", *found.accepts}
+    }
+    other = {**first, **others_of(found.space, first)}
+    notes: dict[str, None] = {}
+    obstacles = {}
+    for shape, outputs in itertools.product(map(tuple, input_shapes), num_outputs):
+        problem = _random_problem(shape, outputs, task, vocabulary, examples)
+        job = functools.partial(_job, found, shape, outputs)
+        where = f"{found.spec} on inputs {shape} with {outputs} outputs"
+        made = {said: job(values) for said, values in ends.items()}
+        rehearsed = rehearsal.rehearse(where, problem, made, found.place)
+        notes.update(dict.fromkeys(rehearsed.notes))
+        pair = [job(first), job(other)]
+        why = rehearsed.obstacle or fleet.obstacle(problem, pair[0].build, pair)
+        if why is not None:
+            obstacles[shape, outputs] = why
+    return Checked(tuple(notes), obstacles)
+
+
+def _random_problem(
+    shape: tuple[int, ...],
+    outputs: int,
+    task: Literal["classification", "regression"],
+    vocabulary: int | None,
+    examples: int,
+) -> "Problem":
+    from archtrial import metrics
+    from archtrial.protocol import Recipe
+    from archtrial.training.problem import Problem
+
+    rng = generator(0, "check", *shape, outputs)
+    x: np.ndarray = rng.normal(size=(examples, *shape)).astype(np.float32)
+    if vocabulary is not None:
+        x = rng.integers(0, vocabulary, (examples, *shape))
+    y: np.ndarray = np.arange(examples) % outputs
+    if task == "regression":
+        y = rng.normal(size=examples)
+    return Problem(
+        x_train=x,
+        y_train=y,
+        x_validation=x,
+        y_validation=y,
+        x_test=x,
+        task=task,
+        num_outputs=outputs,
+        metric=metrics.default(task),
+        recipe=Recipe(),
+        steps=2,
+        batch_size=examples // 2,
+    )
+
+
+def _job(
+    architecture: "Architecture",
+    shape: tuple[int, ...],
+    outputs: int,
+    values: Mapping[str, Value],
+) -> "Job":
+    from archtrial.training.problem import Job
+
+    start = seed(0, "check", *shape, outputs)
+    # Dropout that the module has no option for is set in its layers.
+    in_layers = {"dropout"} & values.keys() - architecture.accepts
+    own = {name: float(values[name]) for name in in_layers}
+    build = functools.partial(architecture.build, shape, outputs, values)
+    return Job(build, own, start, start, start)

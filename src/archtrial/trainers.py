@@ -32,7 +32,7 @@ from archtrial.errors import ArmError, ProtocolError, StudyError, UserError
 from archtrial.execution import ends_with_us
 from archtrial.protocol import HYPERPARAMETERS, Arm, Recipe
 from archtrial.records.table import Run
-from archtrial.training import fleet, run
+from archtrial.training import choice, fleet, run
 from archtrial.zoo.arms import Architecture
 
 __all__ = ["Command", "Finished", "Function", "Item", "Loops", "Trainer"]
@@ -98,6 +98,7 @@ class Loops:
         stacks: By arm, whether its modules train as a fleet.
         recipes: By arm, in place of the problem's; its length is a factor on the
             problem's steps.
+        fleets: The protocol's `fleet`.
     """
 
     problem: run.Problem
@@ -106,10 +107,7 @@ class Loops:
     study_seed: int
     stacks: Mapping[str, bool]
     recipes: Mapping[str, Recipe]
-
-    # Large enough that a step's fixed cost is shared, small enough that both
-    # cores have work and a kill costs little.
-    most_runs = 16
+    fleets: choice.Fleets = "auto"
 
     def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
         """Runs of one structure share a fleet, in their order, in equal parts.
@@ -119,20 +117,15 @@ class Loops:
         """
         alike: dict[str, list[Item]] = {}
         for item in items:
-            structure = {
-                name: value
-                for name, value in item.configuration.items()
-                if name not in HYPERPARAMETERS
-            }
-            name = json.dumps([item.arm, sorted(structure.items())])
+            name = json.dumps([item.arm, sorted(_structure(item).items())])
             if item.rung > 1:
                 name = json.dumps([name, item.rung])
-            if not self.stacks[item.arm] or item.tuner is not None:
+            if item.tuner is not None:
                 name = json.dumps([name, item.tuner, item.pair, item.seed])
             alike.setdefault(name, []).append(item)
         tasks = []
         for group in alike.values():
-            parts = math.ceil(len(group) / self.most_runs)
+            parts = math.ceil(len(group) / self.most_runs(group[0]))
             for part in range(parts):
                 start = part * len(group) // parts
                 tasks.append(tuple(group[start : (part + 1) * len(group) // parts]))
@@ -144,7 +137,7 @@ class Loops:
         problem = self.problem_of(task[0].arm, task[0].rung)
         # In a fleet, even of one, a run has the same bits whatever its company: which
         # that is, the number of configurations decides. A tuner's trials are alone.
-        if not self.stacks[task[0].arm] or task[0].tuner is not None:
+        if self.most_runs(task[0]) == 1:
             outcomes = [run.train(problem, jobs[0])]
         else:
             outcomes = fleet.train(problem, jobs)
@@ -152,6 +145,25 @@ class Loops:
             _finished(item, outcome)
             for item, outcome in zip(task, outcomes, strict=True)
         ]
+
+    def most_runs(self, item: Item) -> int:
+        """Returns how many runs of an item's structure share a fleet, 1 for the loop."""
+        if not self.stacks[item.arm] or item.tuner is not None:
+            return 1
+        # Whatever may differ within a fleet is left out, but where it cannot be built so.
+        name = json.dumps([item.arm, sorted(_structure(item).items())])
+        if name not in self._sizes:
+            alike = dataclasses.replace(item, configuration=_structure(item))
+            sizes = (
+                choice.fleet_size(self.problem_of(own.arm), self._job(own), self.fleets)
+                for own in (alike, item)
+            )
+            self._sizes[name] = next(filter(None, sizes), 1)
+        return self._sizes[name]
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {}
 
     def problem_of(self, arm: str, rung: int = 1) -> run.Problem:
         """Returns the problem with an arm's own recipe and the steps of a rung."""
@@ -193,6 +205,15 @@ class Loops:
             noise_seed=randomness.seed(self.study_seed, "noise", *names),
             keep_weights=item.keep_weights,
         )
+
+
+def _structure(item: Item) -> dict[str, spaces.Value]:
+    """Returns what is no business of training itself: it makes another program."""
+    return {
+        name: value
+        for name, value in item.configuration.items()
+        if name not in HYPERPARAMETERS
+    }
 
 
 def _finished(item: Item, outcome: run.Outcome) -> Finished:

@@ -23,8 +23,9 @@ from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, fleet, recipe, rehearsal
+from archtrial.training.module import dropouts
 from archtrial.training.recipe import SEARCHABLE
-from archtrial.training.run import Problem, dropouts
+from archtrial.training.run import Problem
 from archtrial.zoo import Kind, entries, sizes
 from archtrial.zoo import arms as anybody
 from archtrial.zoo.userfile import prints_to_errors
@@ -38,14 +39,16 @@ Opened: TypeAlias = tuple[Scores, dict[str, Any]]
 class Trial(Protocol):
     """What a study needs to know of those who train."""
 
-    sign: int
-    """1 where a higher score is better, else -1."""
     has_defaults: bool
     """Whether an arm can be trained without a configuration."""
     rehearsed: bool
     """Whether every arm was tried before the study; else its first run shows it."""
     arms: tuple[Arm, ...]
     """All that are trained: the protocol's, and a matched baseline where asked for."""
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher score is better, else -1."""
 
     @property
     def resolved(self) -> Mapping[str, Any]:
@@ -99,63 +102,83 @@ def prepare(
         )
     if function is not None:
         return OwnTrainer(declared, function)
-    return Zoo(declared, matched_over=matched_over)
+    return Zoo.of(declared, matched_over=matched_over)
 
 
+@dataclasses.dataclass
 class Zoo:
-    """A trial of modules, built in or the user's, trained by archtrial.
+    """A trial of modules, built in or the user's, trained by archtrial."""
 
-    Raises:
-        UserError: The data or an arm cannot be used; its subclasses say what.
-    """
+    arms: tuple[Arm, ...]
+    """The declared ones, and a matched baseline where asked for."""
+    architectures: Mapping[str, anybody.Architecture]
+    spaces: Mapping[str, Space]
+    split: data.Split
+    metric: metrics.Metric
+    problem: Problem
+    trainer: trainers.Loops
+    resolved: Mapping[str, Any]
 
     has_defaults = True
     rehearsed = True
 
-    def __init__(self, declared: Declared, *, matched_over: int | None = None) -> None:
+    @classmethod
+    def of(cls, declared: Declared, *, matched_over: int | None = None) -> "Zoo":
+        """Loads the data, finds the arms, and rehearses each one.
+
+        Args:
+            declared: What is compared.
+            matched_over: Over how many draws the size of a matched baseline is, where
+                that is not the number of configurations.
+
+        Raises:
+            UserError: The data or an arm cannot be used; its subclasses say what.
+        """
         check_device(declared.device)
-        self.arms = declared.arms
-        self.architectures = {arm.name: _found(arm) for arm in declared.arms}
-        name, self.split, self.metric = load(declared, self.architectures)
-        metrics.check_margin(declared.margin, self.metric.bounded)
-        self.sign = 1 if self.metric.higher_is_better else -1
-        self.spaces, left_out = self._put_together(declared)
-        matched = (
-            self._match(declared, matched_over or declared.configurations)
-            if declared.matched_baseline
-            else None
-        )
-        recipes = {
-            arm.name: declared.recipe_of(arm, self.split.kind) for arm in self.arms
-        }
-        self.problem = pose(declared, self.split, self.metric)
-        self.trainer = trainers.Loops(
-            problem=self.problem,
-            architectures=self.architectures,
-            input_shape=self.split.input_shape,
+        arms = declared.arms
+        architectures = {arm.name: _found(arm) for arm in arms}
+        name, split, metric = load(declared, architectures)
+        metrics.check_margin(declared.margin, metric.bounded)
+        spaces, left_out = _put_together(declared, architectures, split)
+        matched = None
+        if declared.matched_baseline:
+            draws = matched_over or declared.configurations
+            matched = _match(declared, architectures, spaces, split, draws)
+        if matched is not None:
+            larger = _widened(declared, matched)
+            arms = (*arms, larger)
+            architectures[larger.name] = _found(larger)
+            spaces[larger.name] = matched.space
+        recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
+        problem = pose(declared, split, metric)
+        loops = trainers.Loops(
+            problem=problem,
+            architectures=architectures,
+            input_shape=split.input_shape,
             study_seed=declared.seed,
-            stacks={},  # filled in below: it takes each arm's own problem to tell
+            stacks=dict.fromkeys(architectures, False),
             recipes=recipes,
+            fleets=declared.fleet,
         )
-        self.seen: list[str] = []
-        obstacles = {arm.name: self._try(arm, declared.seed) for arm in self.arms}
+        tried = {arm.name: _try(arm, loops, spaces[arm.name], split) for arm in arms}
+        obstacles = {name: why for name, (why, _) in tried.items()}
         stacks = {name: why is None for name, why in obstacles.items()}
-        self.trainer = dataclasses.replace(self.trainer, stacks=stacks)
-        self.resolved = {
-            **_settings(declared, self.spaces),
-            "data": describe_data(name, self.split, declared.scale),
-            "task": self.split.task,
-            "metric": self.metric.name,
-            "steps": self.problem.steps,
+        trainer = dataclasses.replace(loops, stacks=stacks)
+        resolved: dict[str, Any] = {
+            **_settings(declared, spaces),
+            "data": describe_data(name, split, declared.scale),
+            "task": split.task,
+            "metric": metric.name,
+            "steps": problem.steps,
             "trainer": "archtrial",
             "notes": [
-                *self.split.notes,
-                *self._notes_on_parameters(),
+                *split.notes,
+                *_notes_on_parameters(architectures, spaces, split),
                 *left_out,
-                *_notes_on_design(declared, self.spaces),
-                *_notes_on_recipes(declared, recipes, self.problem.steps),
+                *_notes_on_design(declared, spaces),
+                *_notes_on_recipes(declared, recipes, problem.steps),
                 *_notes_on_matching(declared, matched),
-                *self.seen,
+                *(note for _, notes in tried.values() for note in notes),
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
@@ -163,163 +186,30 @@ class Zoo:
                 ),
             ],
         }
-        described = [self.resolved["baseline"], *self.resolved["challengers"]]
+        described = [resolved["baseline"], *resolved["challengers"]]
         if matched is not None:
-            self.resolved["matched"] = {
-                **_described(self.arms[-1], self.spaces[self.arms[-1].name]),
+            resolved["matched"] = {
+                **_described(arms[-1], spaces[arms[-1].name]),
                 "role": "matched",
                 "matches": matched.challenger,
                 "parameters": round(matched.parameters),
                 "parameters_of_challenger": round(matched.target),
             }
-            described.append(self.resolved["matched"])
-        for arm, own in zip(self.arms, described, strict=True):
-            own["source"] = self.architectures[arm.name].source
-            own["fleet"] = obstacles[arm.name] is None
+            described.append(resolved["matched"])
+        for arm, own in zip(arms, described, strict=True):
+            own["source"] = architectures[arm.name].source
+            own["fleet"] = stacks[arm.name]
             if arm.recipe != "plain":
                 own["recipe"] = recipes[arm.name].describe()
-                own["steps"] = self.trainer.problem_of(arm.name).steps
-
-    @prints_to_errors()
-    def _try(self, arm: Arm, study_seed: int) -> str | None:
-        """Says now, and not in the middle of a study, what cannot be trained.
-
-        Returns:
-            Why the arm cannot be trained in fleets; None if it can.
-
-        Raises:
-            UserError: It cannot be trained at all.
-        """
-        architecture, space = self.architectures[arm.name], self.spaces[arm.name]
-        kind = cast(Kind, self.split.kind)
-        problem = self.trainer.problem_of(arm.name)
-        augmentation.check(problem.recipe.augmentation, kind)
-        if problem.recipe.augmentation and self._named():
-            raise ProtocolError(
-                "names, such as token ids, are not augmented",
-                f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
-                "Leave augmentation out, or use --scale if they are amounts.",
-            )
-        # Any configuration will do. This one hangs on the arm alone, so that what is
-        # found out about an arm is the same in every trial.
-        first = sample(space, study_seed, 0)
-        anybody.check_kind(architecture, kind)
-        jobs = {}
-        for said, values in _corners(space, first).items():
-            given = {k: v for k, v in values.items() if k in SEARCHABLE}
-            recipe.settled(problem.recipe, _numbers(arm.name, given))
-            # What training alone sets changes no module.
-            if said.partition(" = ")[0] not in SEARCHABLE:
-                jobs[said] = self.trainer.rehearsal(arm.name, values)
-        rehearsed = rehearsal.rehearse(
-            architecture.spec, problem, jobs, architecture.place
+                own["steps"] = trainer.problem_of(arm.name).steps
+        return cls(
+            arms, architectures, spaces, split, metric, problem, trainer, resolved
         )
-        self.seen.extend(rehearsed.notes)
-        if rehearsed.obstacle is not None:
-            return rehearsed.obstacle
-        # What differs between the runs of a fleet differs between these two.
-        other = {**first, **_others(space, first)}
-        pair = [self.trainer.rehearsal(arm.name, values) for values in (first, other)]
-        return fleet.obstacle(problem, pair[0].build, pair)
 
-    def _named(self) -> bool:
-        """Says whether inputs are whole numbers, which stand for names."""
-        return self.split.x_train.dtype.kind == "i"
-
-    def _notes_on_parameters(self) -> Iterator[str]:
-        """Yields what was passed to parameters with names of their own."""
-        shape, outputs = self.split.input_shape, self.split.num_outputs
-        for name, architecture in self.architectures.items():
-            told = architecture.told(
-                shape, outputs, dict.fromkeys(self.spaces[name], 0)
-            )
-            if told:
-                said = ", ".join(f"{key} = {value}" for key, value in told.items())
-                yield f"{name} is told what the data have: {said}."
-
-    def _put_together(self, declared: Declared) -> tuple[dict[str, Space], list[str]]:
-        """Joins the shared space with each arm's own.
-
-        Returns:
-            What each arm searches; and a sentence for each shared dimension that an
-            arm has no use for.
-
-        Raises:
-            ArmError: No arm has any use for a shared dimension.
-        """
-        joined: dict[str, Space] = {}
-        unused: dict[str, list[str]] = {}
-        for arm in declared.arms:
-            architecture = self.architectures[arm.name]
-            shared = {}
-            for name, dimension in declared.space.items():
-                if self._takes(architecture, name):
-                    shared[name] = dimension
-                else:
-                    unused.setdefault(name, []).append(arm.name)
-            # What was declared for this arm, for all arms, or for nobody: the nearest.
-            nearest = (
-                {**shared, **architecture.space}
-                if "space" in arm.model_fields_set
-                else {**architecture.space, **shared}
-            )
-            joined[arm.name] = {
-                name: dimension
-                for name, dimension in nearest.items()
-                if name not in arm.options
-            }
-        for name, arms in unused.items():
-            if len(arms) == len(declared.arms):
-                raise ArmError(
-                    "a dimension of the shared search space is one that some arm takes",
-                    f"{name!r} is neither a hyperparameter of training"
-                    f" ({', '.join(HYPERPARAMETERS)}) nor an option of any arm",
-                    "Correct its spelling or remove it from space.",
-                )
-        return joined, [
-            f"{' and '.join(arms)} does not take {name}: it is not searched there."
-            for name, arms in unused.items()
-        ]
-
-    def _match(self, declared: Declared, draws: int) -> sizes.Matched | None:
-        """Adds the baseline at the size of the largest challenger, if it is smaller."""
-        baseline, *challengers = (
-            sizes.Sized(arm.name, self.architectures[arm.name], self.spaces[arm.name])
-            for arm in declared.arms
-        )
-        with torch.random.fork_rng(devices=[]):
-            found = sizes.match(
-                baseline,
-                challengers,
-                self.split.input_shape,
-                self.split.num_outputs,
-                declared.seed,
-                draws,
-            )
-        if found is not None:
-            arm = declared.baseline.model_copy(
-                update={
-                    "name": declared.matched_name,
-                    "options": dict(found.options),
-                    "space": dict(found.space),
-                }
-            )
-            self.arms = (*self.arms, arm)
-            self.architectures[arm.name] = _found(arm)
-            self.spaces[arm.name] = found.space
-        return found
-
-    def _takes(self, architecture: anybody.Architecture, name: str) -> bool:
-        if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
-            return True
-        if name != "dropout":
-            return False
-        drawn = sample(architecture.space, 0, 0)
-        with torch.random.fork_rng(devices=[]):
-            module = architecture.build(
-                self.split.input_shape, self.split.num_outputs, drawn
-            )
-        return bool(dropouts(module))
+    @property
+    def sign(self) -> int:
+        """1 where a higher score is better, else -1."""
+        return 1 if self.metric.higher_is_better else -1
 
     def open_test(self, store: Store) -> Opened:
         """Has all stored predictions scored at once, the constant predictor's too."""
@@ -356,6 +246,156 @@ class Zoo:
         }
 
 
+@prints_to_errors()
+def _try(
+    arm: Arm, loops: trainers.Loops, space: Space, split: data.Split
+) -> tuple[str | None, Sequence[str]]:
+    """Says now, and not in the middle of a study, what cannot be trained.
+
+    Returns:
+        Why the arm cannot be trained in fleets, None if it can; what was noticed.
+
+    Raises:
+        UserError: It cannot be trained at all.
+    """
+    architecture, kind = loops.architectures[arm.name], cast(Kind, split.kind)
+    problem = loops.problem_of(arm.name)
+    augmentation.check(problem.recipe.augmentation, kind)
+    # Whole numbers stand for names.
+    if problem.recipe.augmentation and split.x_train.dtype.kind == "i":
+        raise ProtocolError(
+            "names, such as token ids, are not augmented",
+            f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
+            "Leave augmentation out, or use --scale if they are amounts.",
+        )
+    # Any configuration will do. This one hangs on the arm alone, so that what is
+    # found out about an arm is the same in every trial.
+    first = sample(space, loops.study_seed, 0)
+    anybody.check_kind(architecture, kind)
+    jobs = {}
+    for said, values in corners(space, first).items():
+        given = {k: v for k, v in values.items() if k in SEARCHABLE}
+        recipe.settled(problem.recipe, _numbers(arm.name, given))
+        # What training alone sets changes no module.
+        if said.partition(" = ")[0] not in SEARCHABLE:
+            jobs[said] = loops.rehearsal(arm.name, values)
+    rehearsed = rehearsal.rehearse(architecture.spec, problem, jobs, architecture.place)
+    if rehearsed.obstacle is not None:
+        return rehearsed.obstacle, rehearsed.notes
+    # What differs between the runs of a fleet differs between these two.
+    other = {**first, **others_of(space, first)}
+    pair = [loops.rehearsal(arm.name, values) for values in (first, other)]
+    return fleet.obstacle(problem, pair[0].build, pair), rehearsed.notes
+
+
+def _notes_on_parameters(
+    architectures: Mapping[str, anybody.Architecture],
+    spaces: Mapping[str, Space],
+    split: data.Split,
+) -> Iterator[str]:
+    """Yields what was passed to parameters with names of their own."""
+    for name, architecture in architectures.items():
+        told = architecture.told(
+            split.input_shape, split.num_outputs, dict.fromkeys(spaces[name], 0)
+        )
+        if told:
+            said = ", ".join(f"{key} = {value}" for key, value in told.items())
+            yield f"{name} is told what the data have: {said}."
+
+
+def _put_together(
+    declared: Declared,
+    architectures: Mapping[str, anybody.Architecture],
+    split: data.Split,
+) -> tuple[dict[str, Space], list[str]]:
+    """Joins the shared space with each arm's own.
+
+    Returns:
+        What each arm searches; and a sentence for each shared dimension that an
+        arm has no use for.
+
+    Raises:
+        ArmError: No arm has any use for a shared dimension.
+    """
+    joined: dict[str, Space] = {}
+    unused: dict[str, list[str]] = {}
+    for arm in declared.arms:
+        architecture = architectures[arm.name]
+        shared = {}
+        for name, dimension in declared.space.items():
+            if _takes(architecture, name, split):
+                shared[name] = dimension
+            else:
+                unused.setdefault(name, []).append(arm.name)
+        # What was declared for this arm, for all arms, or for nobody: the nearest.
+        nearest = (
+            {**shared, **architecture.space}
+            if "space" in arm.model_fields_set
+            else {**architecture.space, **shared}
+        )
+        joined[arm.name] = {
+            name: dimension
+            for name, dimension in nearest.items()
+            if name not in arm.options
+        }
+    for name, arms in unused.items():
+        if len(arms) == len(declared.arms):
+            raise ArmError(
+                "a dimension of the shared search space is one that some arm takes",
+                f"{name!r} is neither a hyperparameter of training"
+                f" ({', '.join(HYPERPARAMETERS)}) nor an option of any arm",
+                "Correct its spelling or remove it from space.",
+            )
+    return joined, [
+        f"{' and '.join(arms)} does not take {name}: it is not searched there."
+        for name, arms in unused.items()
+    ]
+
+
+def _match(
+    declared: Declared,
+    architectures: Mapping[str, anybody.Architecture],
+    spaces: Mapping[str, Space],
+    split: data.Split,
+    draws: int,
+) -> sizes.Matched | None:
+    """Widens the baseline to the size of the largest challenger, if it is smaller."""
+    baseline, *challengers = (
+        sizes.Sized(arm.name, architectures[arm.name], spaces[arm.name])
+        for arm in declared.arms
+    )
+    with torch.random.fork_rng(devices=[]):
+        return sizes.match(
+            baseline,
+            challengers,
+            split.input_shape,
+            split.num_outputs,
+            declared.seed,
+            draws,
+        )
+
+
+def _widened(declared: Declared, matched: sizes.Matched) -> Arm:
+    return declared.baseline.model_copy(
+        update={
+            "name": declared.matched_name,
+            "options": dict(matched.options),
+            "space": dict(matched.space),
+        }
+    )
+
+
+def _takes(architecture: anybody.Architecture, name: str, split: data.Split) -> bool:
+    if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
+        return True
+    if name != "dropout":
+        return False
+    drawn = sample(architecture.space, 0, 0)
+    with torch.random.fork_rng(devices=[]):
+        module = architecture.build(split.input_shape, split.num_outputs, drawn)
+    return bool(dropouts(module))
+
+
 class OwnTrainer:
     """A trial whose runs the user's own function or command trains."""
 
@@ -367,7 +407,7 @@ class OwnTrainer:
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
-                  "matched_baseline", "scale", "channels", "decimal", "dates",
+                  "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
                   "categorical"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
@@ -514,9 +554,7 @@ class OwnTrainer:
 _MOST_VALUES = 5
 
 
-def _corners(
-    space: Space, first: Mapping[str, Value]
-) -> dict[str, Mapping[str, Value]]:
+def corners(space: Space, first: Mapping[str, Value]) -> dict[str, Mapping[str, Value]]:
     """Returns a configuration, and it again with values of one dimension after another.
 
     By what tells it from the first; those are the ends of a range, all words, and a
@@ -539,7 +577,7 @@ def _corners(
     return corners
 
 
-def _others(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
+def others_of(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
     """Returns another value of each searched hyperparameter of training."""
     others: dict[str, Value] = {}
     for name in sorted(set(space) & set(HYPERPARAMETERS)):

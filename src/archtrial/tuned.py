@@ -21,8 +21,9 @@ from archtrial.data.preparation import Preparation
 from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
 from archtrial.records.store import frozen
-from archtrial.records.table import Run
-from archtrial.training import run
+from archtrial.records.table import Run, rank
+from archtrial.training.module import prepared
+from archtrial.training.noise import own_noise
 from archtrial.zoo import arms
 from archtrial.zoo import trust as trusted
 
@@ -43,11 +44,15 @@ def weights_file(folder: Path, run: Run) -> Path:
 def best(confirmed: Sequence[Run], sign: int) -> Run:
     """Returns the best of a tuned configuration's runs on fresh seeds.
 
+    One that diverged has no weights to keep, whatever it is counted with.
+
     Args:
         confirmed: Those runs.
         sign: 1 where a higher score is better, else -1.
     """
-    return max(confirmed, key=lambda run: (sign * run.validation, -run.seed))
+    return max(
+        confirmed, key=lambda run: (not run.diverged, rank(run, sign), -run.seed)
+    )
 
 
 def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> None:
@@ -227,8 +232,8 @@ def load_tuned(
     build = functools.partial(
         found.build, tuple(kept.input_shape), kept.num_outputs, kept.configuration
     )
-    with run.own_noise(kept.initial_seed or 0, "cpu"):
-        module = run.prepared(build(), kept.num_outputs)
+    with own_noise(kept.initial_seed or 0, "cpu"):
+        module = prepared(build(), kept.num_outputs)
         inputs = kept.inputs()
         if any(
             isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from archtrial import experiments
 from archtrial.errors import ProtocolError, RecordsError, StudyError, UserError
 from archtrial.experiments import relax
 from archtrial.experiments.relax.protocol import RECIPE
@@ -260,16 +261,20 @@ def test_what_began_in_a_folder(tmp_path):
     protocol = PLAIN.replace(steps=3, relax_times=(0, 2))
     begin(tmp_path / "ours", {"experiment": "relax"}, protocol.describe())
     assert relax.begun(tmp_path / "ours") == protocol
-    assert relax.is_relaxation(tmp_path / "ours")
+    assert experiments.kind_of(tmp_path / "ours") == "relax"
     begin(tmp_path / "python", {"experiment": "relax"}, None)
     with pytest.raises(StudyError, match="goes on from Python"):
         relax.begun(tmp_path / "python")
     begin(tmp_path / "other", {"steps": 3}, {"data": "digits"})
-    assert not relax.is_relaxation(tmp_path / "other")
+    assert experiments.kind_of(tmp_path / "other") is None
     with pytest.raises(RecordsError, match="one of archtrial run"):
         relax.begun(tmp_path / "other")
     with pytest.raises(UserError, match="folder holds its store"):
-        relax.is_relaxation(tmp_path / "nothing")
+        experiments.kind_of(tmp_path / "nothing")
+    begin(tmp_path / "later", {"experiment": "dream"}, {})
+    for asks in (experiments.kind_of, experiments.judge):
+        with pytest.raises(RecordsError, match="one of archtrial dream"):
+            asks(tmp_path / "later")
 
 
 def test_public_names_are_found_lazily():

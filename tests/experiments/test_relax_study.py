@@ -157,16 +157,15 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
 
 
 def test_the_number_of_workers_changes_nothing(trained, small, tmp_path, monkeypatch):
-    executors = []
+    asked, executor = [], execution.executor
 
-    class Counted(execution.Executor):
-        def __init__(self, setup, **how):
-            executors.append(how)
-            super().__init__(setup, **how)
+    def counted(setup, **how):
+        asked.append(how)
+        return executor(setup, **how)
 
-    monkeypatch.setattr(execution, "Executor", Counted)
+    monkeypatch.setattr(execution, "executor", counted)
     Study(small, tmp_path).run(workers=2)
-    assert executors == [{"workers": 2, "threads": 1}]
+    assert asked == [{"workers": 2, "threads": 1}]
     for name in ("verdict.json", "protocol.json"):
         assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
 

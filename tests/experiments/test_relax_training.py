@@ -17,6 +17,8 @@ from archtrial.experiments.relax.study import Study
 from archtrial.experiments.relax.training import Item
 from archtrial.records.store import Store
 from archtrial.training import recipe, run
+from archtrial.training.module import build
+from archtrial.training.source import Batches, Source
 
 from .relaxed import RATES, SEEDS, TIMES, Recorded, runs_of
 
@@ -130,9 +132,9 @@ def test_what_is_relaxed_trains_on_the_batches_that_the_cnn_goes_on_with(
 def test_the_batches_are_those_of_the_cnn(trained, kind, time):
     trainer = trained.trainer
     problem = trainer.problem
-    data = run.Data(problem)
+    data = Source(problem)
     cnn, going_on = (
-        run.Batches(problem, data, [trainer._job(item)])
+        Batches(problem, data, [trainer._job(item)])
         for item in (Item("cnn", 0, 2), Item(kind, 1, 2, time, 0))
     )
     for _ in range(time):
@@ -159,12 +161,13 @@ def test_it_is_measured_beside_what_was_kept_at_whatever_rate(trained, tmp_path)
 def test_curvature_is_sought_on_as_many_examples_as_were_declared(trained, rows):
     rates = fresh_rates(rows)
     item = Item("relaxed", rates["efcn@3"], 1, 3, rates["cnn@6"])
-    data = run.Data(trained.trainer.problem)
+    data = Source(trained.trainer.problem)
     found = measures.curvature(
         trained.trainer.relaxed(item),
         data.x_train[:20],
         data.y_train[:20],
         randomness.seed(0, "curvature", 3, 1),
+        trained.trainer.problem.minimised(),
     )
     recorded = rows["efcn@3", item.rate, 1, "last"].measures
     for name, value in zip(("curvature", "gradient_norm"), found, strict=True):
@@ -352,8 +355,8 @@ def test_only_what_starts_afresh_is_scaled_at_its_start(small, trained, tmp_path
     for item in (cnn, fresh):
         problem = trainer.problem_of(item)
         job = trainer._job(item)
-        scaled = run.build(problem, job)
-        plain = run.build(trained.trainer.problem_of(item), job)
+        scaled = build(problem, job)
+        plain = build(trained.trainer.problem_of(item), job)
         for mine, theirs in zip(scaled.parameters(), plain.parameters(), strict=True):
             factor = 3 if mine.dim() >= 2 else 1
             assert torch.equal(mine, factor * theirs)
@@ -365,7 +368,7 @@ def test_only_what_starts_afresh_is_scaled_at_its_start(small, trained, tmp_path
     for item, own in (
         (relaxed, trainer.relaxed(relaxed)), (kept, trainer.kept(kept)),
     ):  # fmt: skip
-        built = run.build(trainer.problem_of(item), trainer._job(item))
+        built = build(trainer.problem_of(item), trainer._job(item))
         for mine, theirs in zip(built.parameters(), own.parameters(), strict=True):
             assert torch.equal(mine, theirs)
 
@@ -538,12 +541,12 @@ class Blurred(torch.nn.Sequential):
 def test_what_its_state_does_not_hold_stays_as_it_began(small, tmp_path):
     trainer = Study(small.replace(architecture=Blurred), tmp_path).trainer
     whole = Item("cnn", 0, 1)
-    began = run.build(trainer.problem_of(whole), trainer._job(whole))
+    began = build(trainer.problem_of(whole), trainer._job(whole))
     (done,) = trainer((whole,))
     trainer.weights_file(whole).parent.mkdir()
     trainer.weights_file(whole).write_bytes(done.weights)
     for time in TIMES:
         kept = trainer.kept(Item("kept", 1, 1, time, 0))
         assert torch.equal(kept.seen, began.seen)
-    again = run.build(trainer.problem_of(whole), trainer._job(Item("cnn", 0, 2)))
+    again = build(trainer.problem_of(whole), trainer._job(Item("cnn", 0, 2)))
     assert not torch.equal(again.seen, began.seen)

@@ -235,7 +235,7 @@ def test_the_loop_is_plain_pytorch(network):
     assert not mine.diverged
     module, outputs, before, driven = plain_pytorch.trained(given, one, first_of)
     moved_alike(mine.weights, module.state_dict(), before, driven)
-    expected = run.Data(given).presented(outputs.reshape(len(outputs), -1))
+    expected = given.minimised().presented(outputs.reshape(len(outputs), -1))
     np.testing.assert_allclose(
         mine.predictions, given.metric.reduce(expected), rtol=1e-3, atol=1e-4
     )

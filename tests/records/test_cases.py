@@ -251,6 +251,18 @@ def test_arms_that_were_killed_unequally_often_are_a_question(tmp_path):
     assert sum(run.diverged for run in read([path]).runs) == 13
 
 
+def test_a_small_share_of_killed_runs_is_not_written_as_none(tmp_path):
+    rows = [
+        {"arm": arm, "lr": 0.001 * (i + 1), "seed": i, "val_accuracy": 0.5 + 0.0001 * i,
+         "status": "preempted" if i < killed else "ok"}
+        for arm, killed in (("a", 1), ("b", 100))
+        for i in range(250)
+    ]  # fmt: skip
+    path = tmp_path / "killed.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert "of b, and of 0.4% of another arm's" in said(path)
+
+
 def test_pruned_runs_count_with_what_they_reported(tmp_path):
     found = read([crashing(tmp_path, "PRUNED", stand_in=0.3)])
     assert not any(run.diverged for run in found.runs)

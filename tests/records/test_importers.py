@@ -791,3 +791,19 @@ def test_a_challenger_alone_is_read_beside_the_baseline_to_be_named(tmp_path):
     found = importers.read([str(table)], challengers=["b"])
     assert found.arms == ("a", "b")
     assert "a" in str(found.understood.to_dict())
+
+
+def test_columns_whose_names_say_nothing_hold_the_metric_that_is_declared(tmp_path):
+    named = Wanted(validation="foo", test="bar")
+    odd = searched().rename(columns={"val_acc": "foo", "test_acc": "bar"})
+    said = refusal([csv(tmp_path, odd)], wanted=named)
+    assert "foo and bar" in said
+    assert "--metric NAME" in said
+    found = read([csv(tmp_path, odd)], wanted=named, metric="accuracy")
+    assert found.measure.name == "accuracy"
+    assert [run.test for run in found.runs] == odd["bar"].tolist()
+    # Names that say two measures contradict whatever is declared.
+    known = odd.rename(columns={"foo": "val_loss", "bar": "test_acc"})
+    both = Wanted(validation="val_loss", test="test_acc")
+    said = refusal([csv(tmp_path, known)], wanted=both, metric="accuracy")
+    assert "Name two of one metric" in said

@@ -358,6 +358,36 @@ def test_the_tuned_configuration_is_the_best_of_the_search_or_the_winners():
     assert tuned_pair([*runs, run("a", 0.1, pair=2)], "a", Score()) == 2
 
 
+@pytest.mark.parametrize("metric", [Score(), Score("rmse", False, False)])
+@pytest.mark.parametrize("failed", range(5))
+def test_a_run_without_a_score_is_neither_tuned_nor_drawn_as_best(metric, failed):
+    """No comparison with NaN holds, so its place decided who was called the best."""
+    dimension = Real(0.0, 1.0)
+    scores = [0.2, 0.9, 0.5, 0.4, 0.7]
+    scores[failed] = math.nan
+    best = (np.nanargmax if metric.higher_is_better else np.nanargmin)(scores)
+    runs = [
+        dataclasses.replace(
+            run("mlp", score, stage="search", pair=i, seed=0),
+            configuration={"x": dimension.value(i / 5)},
+        )
+        for i, score in enumerate(scores)
+    ]
+    for order in (runs, runs[::-1]):
+        assert tuned_pair(order, "mlp", metric) == best
+        figure = figures.search_positions(
+            {"mlp": "#000000"}, order, {"mlp": {"x": dimension}}, metric, 5, {}
+        )
+        filled = [c for c in figure.axes[0].collections if len(c.get_facecolor())]
+        ((at, score),) = filled[0].get_offsets()
+        assert (at, score) == pytest.approx((best / 5, scores[best]))
+
+
+def test_of_equal_scores_the_first_configuration_is_tuned_in_any_order():
+    runs = [run("a", 0.5, stage="search", pair=i, seed=0) for i in range(3)]
+    assert tuned_pair(runs[::-1], "a", Score()) == 0
+
+
 def test_the_interval_of_a_mean_is_students():
     assert mean_interval(np.array([0.5])) is None
     low, high = mean_interval(np.array([1.0, 2.0, 3.0]))

@@ -176,11 +176,31 @@ def test_evidence_stands_before_robustness_and_both_before_details(complete):
 
 def test_what_is_exploratory_is_said_under_the_sentence():
     note = "Exploratory: margin and effort differ from what was declared."
-    rendered = page.render(make_evidence(notes=[note, "Something else."]))
-    text = Reader(rendered).text
+    named = "Exploratory column: 3 cells are empty."  # what a user calls something
+    evidence = make_evidence(notes=[named, "Something else."], exploratory=[note])
+    text = Reader(page.render(evidence)).text
     assert text.index(note) < text.index("Gain of cnn over mlp")
-    assert text.count(note) == 1
+    assert text.count(note) == text.count(named) == 1
     assert text.index("Something else.") > text.index("The arms")
+    assert text.index(named) > text.index("The arms")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "level"), [(0.05, "95%"), (0.000025, "99.9975%"), (1e-6, "99.99990%")]
+)
+def test_no_interval_is_called_certain(alpha, level):
+    evidence = make_evidence()
+    evidence.document["comparisons"][0]["alpha"] = alpha
+    assert f"{level} interval +20.3" in Reader(page.render(evidence)).text
+
+
+def test_an_early_look_says_its_own_level_however_small():
+    evidence = make_whole_evidence()
+    evidence.document["study"]["looks"][0]["alpha"] = 0.00000012
+    text = Reader(page.render(evidence)).text
+    assert "level of this look" in text
+    assert "16 0.000012% go on 32 0.55% claim" in text
+    assert "0% " not in text[text.index("level of this look") :][:60]
 
 
 def test_an_open_question_says_what_would_settle_it_in_time_and_money():
@@ -364,7 +384,8 @@ def hostile_evidence(name):
         edges={name: {"learning_rate": "low"}},
         protocol={name: {name: [name]}},
         environment={name: name},
-        notes=[name, f"Exploratory: {name}"],
+        notes=[name],
+        exploratory=[f"Exploratory: {name}"],
         loading={name: name},
     )
 

@@ -663,6 +663,15 @@ def test_words_and_measures():
     assert not measured(gain([1.0]) | {"estimate": None})
 
 
+def test_an_end_whose_loss_is_unknown_does_not_hide_the_other():
+    def entry(*ends):
+        return {"relax_time": 3, "path": {"barrier": est([0.1]), "loss": [*ends]}}
+
+    known, unknown = est([2.0]), {"estimate": math.nan}
+    both = [entry(known, unknown), entry(unknown, known), entry(None, known)]
+    assert [end for _, end, _ in rises_of({"times": both})] == [2.0, 2.0, 2.0]
+
+
 def test_a_spread_holds_what_was_asked_for_and_both_ends():
     assert spread(4, [2], 5) == [0, 1, 2, 3]
     assert spread(20, [9], 5) == [0, 4, 9, 14, 19]

@@ -665,6 +665,8 @@ def test_the_note_says_what_so_many_seeds_may_miss():
     assert note.startswith("A failure that befalls 26% of runs is missed by 10 seeds")
     (note,) = judged(reading(seeds=1), reading(seeds=1)).notes
     assert "95% of runs is missed by 1 seed in" in note
+    (note,) = judged(reading(seeds=600), reading(seeds=600)).notes
+    assert "befalls 0.5% of runs is missed by 600 seeds" in note
 
 
 # --- laws ----------------------------------------------------------------------------

@@ -1,3 +1,9 @@
+import collections
+import dataclasses
+import enum
+import gc
+import types
+
 import pytest
 import torch
 from torch import nn
@@ -131,6 +137,188 @@ def test_structure_sees_functions_and_numbers_of_a_users_module():
     )
     assert structure(WithFunction(0.1)) != structure(WithFunction(0.2))
     assert structure(WithFunction(torch.relu)) != structure(WithFunction(torch.tanh))
+
+
+class Repeated(nn.Module):
+    """One layer, as often as somebody else says: its parameters never tell."""
+
+    depth = 1
+
+    def __init__(self, options=None):
+        super().__init__()
+        self.options = options
+        self.layer = nn.Linear(4, 4)
+
+    def times(self):
+        return self.options["depth"]
+
+    def forward(self, x):
+        for _ in range(self.times()):
+            x = self.layer(x)
+        return x
+
+
+@dataclasses.dataclass
+class Options:
+    depth: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    depth: int
+
+
+Named = collections.namedtuple("Named", "depth")
+
+
+class Sizes(enum.Enum):
+    SMALL, LARGE = 1, 3
+
+
+class ByAttribute(Repeated):
+    def times(self):
+        return self.options.depth
+
+
+class ByValue(Repeated):
+    def times(self):
+        return self.options.value
+
+
+class ByLength(Repeated):
+    def times(self):
+        return len(self.options)
+
+
+class ByClass(Repeated):
+    def times(self):
+        return self.depth
+
+
+class ByBuffer(Repeated):
+    def __init__(self, depth):
+        super().__init__()
+        self.register_buffer("count", torch.tensor(depth))
+
+    def times(self):
+        return int(self.count)
+
+
+class ByDropout(Repeated):
+    def __init__(self, rate):
+        super().__init__()
+        self.drop = nn.Dropout(rate)
+
+    def times(self):
+        return 3 if self.drop.p else 1
+
+
+DEPTH, SETTINGS = 1, {"depth": 1}
+
+
+def settings():
+    return SETTINGS["depth"]
+
+
+class ByGlobal(Repeated):
+    def times(self):
+        return DEPTH
+
+
+class ByHelper(Repeated):
+    def times(self):
+        return settings()
+
+
+class ByProperty(Repeated):
+    @property
+    def repeats(self):
+        return max(SETTINGS["depth"] for _ in "x")
+
+    def times(self):
+        return self.repeats
+
+
+def by_class(depth):
+    ByClass.depth = depth
+    return ByClass()
+
+
+def by_global(depth):
+    global DEPTH
+    DEPTH = depth
+    return ByGlobal()
+
+
+def by_settings(kind):
+    def build(depth):
+        SETTINGS["depth"] = depth
+        return kind()
+
+    return build
+
+
+def by_local(depth):
+    class Local(Repeated):
+        def times(self):
+            return depth
+
+    return Local()
+
+
+def by_closure(depth):
+    module = Repeated()
+    module.times = lambda: depth
+    return module
+
+
+BUILDERS = {
+    "a dict": lambda d: Repeated({"depth": d}),
+    "an ordered dict": lambda d: Repeated(collections.OrderedDict(depth=d)),
+    "a default dict": lambda d: Repeated(collections.defaultdict(int, depth=d)),
+    "a counter": lambda d: Repeated(collections.Counter(depth=d)),
+    "a dataclass": lambda d: ByAttribute(Options(d)),
+    "a frozen dataclass with slots": lambda d: ByAttribute(Frozen(d)),
+    "a named tuple": lambda d: ByAttribute(Named(d)),
+    "a namespace": lambda d: ByAttribute(types.SimpleNamespace(depth=d)),
+    "a namespace in a dict in a list": lambda d: ByLength(
+        [{"a": types.SimpleNamespace(depth=d)}] * d
+    ),
+    "an enumeration": lambda d: ByValue(Sizes(d)),
+    "a set": lambda d: ByLength(set(range(d))),
+    "a deque": lambda d: ByLength(collections.deque(range(d))),
+    "bytes that change": lambda d: ByLength(bytearray(d)),
+    "a class made by type()": lambda d: ByAttribute(type("Made", (), {"depth": d})),
+    "a buffer": ByBuffer,
+    "whether there is dropout": lambda d: ByDropout((d - 1) / 4),
+    "an attribute of the class": by_class,
+    "a global variable": by_global,
+    "a global dict, through a function": by_settings(ByHelper),
+    "a global dict, through a property": by_settings(ByProperty),
+    "a local class": by_local,
+    "a closure": by_closure,
+}
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_each_configuration_has_its_own_count_whatever_was_counted_before(build):
+    once = 2 * 2 * BATCH * 4 * 4  # forward, and the weights' gradient
+    # Two more times: forward, weights' and inputs' gradient.
+    expected = {1: once, 3: once + 2 * 2 * 3 * BATCH * 4 * 4}
+    for depth in (1, 3, 1, 3):
+        assert cost.training(build(depth), torch.ones(BATCH, 4), 1) == expected[depth]
+        gc.collect()  # or what is gone keeps its number
+
+
+def test_what_no_module_reads_is_counted_once(monkeypatch):
+    counted = []
+    monkeypatch.setattr(
+        cost, "_count", lambda *_: counted.append(1) or cost.Step(1, 1, 1)
+    )
+    for rate in (0.1, 0.2, 0.3):
+        module = nn.Sequential(nn.Linear(4, 11), nn.BatchNorm1d(11), nn.Dropout(rate))
+        cost.training(module, torch.ones(BATCH, 4), 1)
+    assert len(counted) == 1
 
 
 class CopiedAtTheSecondTry(nn.Linear):

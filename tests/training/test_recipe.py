@@ -70,27 +70,6 @@ def test_a_run_of_nan_leaves_the_others_alone():
     assert beside[0].isnan().all()
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_of_labels_is_cross_entropy(smoothing):
-    generator = torch.Generator().manual_seed(1)
-    outputs = torch.randn(2, 5, 3, generator=generator)
-    labels = torch.randint(0, 3, (2, 5), generator=generator)
-    losses = recipes.loss(outputs, labels, torch.tensor([[smoothing], [0.3]]))
-    for run, own in enumerate((smoothing, 0.3)):
-        oracle = torch.nn.functional.cross_entropy(
-            outputs[run], labels[run], label_smoothing=own
-        )
-        torch.testing.assert_close(losses[run], oracle)
-
-
-def test_the_loss_of_real_targets_is_the_mean_squared_error():
-    outputs, targets = torch.randn(2, 5, 1), torch.randn(2, 5)
-    losses = recipes.loss(outputs, targets, torch.zeros(2, 1))
-    for run in range(2):
-        oracle = torch.nn.functional.mse_loss(outputs[run, :, 0], targets[run])
-        torch.testing.assert_close(losses[run], oracle)
-
-
 def test_the_rate_rises_and_then_follows_its_schedule():
     cosine = recipes.rates(Recipe(warmup=0.1), 100)
     assert cosine[:10] == pytest.approx(np.arange(1, 11) / 10)

@@ -18,11 +18,12 @@ import torch
 from torch import nn
 
 from archtrial import metrics, trial
-from archtrial.errors import ArmError
+from archtrial.errors import ArmError, FormError
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study as RelaxStudy
 from archtrial.protocol import Protocol, Recipe
 from archtrial.training import cost, fleet, rehearsal, run
+from archtrial.training.module import build
 from archtrial.zoo import arms
 from tests import plain_pytorch
 
@@ -406,16 +407,16 @@ def test_a_complex_weight_keeps_both_its_parts():
     given = problem()
     one = job(build_of(found("Spectral", "sound.py"), given))
     weights = run.train(given, one).weights
-    begun = run.build(given, one).state_dict()
+    begun = build(given, one).state_dict()
     assert weights["w"].dtype == torch.complex64
     moved = weights["w"] - begun["w"]
     assert (moved.real.abs() > 0).all()
     assert (moved.imag[1:-1].abs() > 0).all()
-    assert cost.parameters(run.build(given, one)) == 33 + 33 + 650
+    assert cost.parameters(build(given, one)) == 33 + 33 + 650
 
 
 def test_double_precision_becomes_single_and_complex_too():
-    module = run.build(problem(), job(lambda: Spectral128().double()))
+    module = build(problem(), job(lambda: Spectral128().double()))
     dtypes = {n: p.dtype for n, p in module.named_parameters()}
     assert dtypes == {
         "w": torch.complex64, "line.weight": torch.float32, "line.bias": torch.float32,
@@ -451,7 +452,7 @@ def test_what_a_fleet_would_not_notice_is_an_obstacle(name, words):
 
 
 def test_a_weight_that_is_replaced_late_stops_the_run():
-    with pytest.raises(run.FormError, match=r"others in their place: last\.weight"):
+    with pytest.raises(FormError, match=r"others in their place: last\.weight"):
         run.train(problem(), job(Late))
 
 
@@ -485,9 +486,9 @@ def declared(name, file="sound.py", **changes):
 
 def test_a_study_refuses_before_it_begins_and_says_its_notes():
     with pytest.raises(ArmError, match=r"layers\[0\]\.weight is not"):
-        trial.Zoo(declared("LayersInList", "faulty.py"))
+        trial.Zoo.of(declared("LayersInList", "faulty.py"))
     (note,) = [
-        n for n in trial.Zoo(declared("Softmax", "faulty.py")).resolved["notes"]
+        n for n in trial.Zoo.of(declared("Softmax", "faulty.py")).resolved["notes"]
         if "faulty.py" in n and "trains one run" not in n
     ]  # fmt: skip
     assert "probabilities already" in note
@@ -499,7 +500,7 @@ def test_corners_of_a_space_are_a_handful():
         "kind": trial.Choice(("a", "b", "c", "d", "e", "f", "g")),
         "skip": trial.Choice((True, False)),
     }
-    corners = trial._corners(space, {"depth": 3, "kind": "a", "skip": True})
+    corners = trial.corners(space, {"depth": 3, "kind": "a", "skip": True})
     assert next(iter(corners.items())) == ("", {"depth": 3, "kind": "a", "skip": True})
     depths = sorted(v["depth"] for said, v in corners.items() if "depth" in said)
     assert depths == [1, 11, 20, 29, 39]
@@ -512,7 +513,7 @@ def test_corners_of_a_space_are_a_handful():
 def test_prints_go_to_standard_error(capsys):
     out = io.StringIO()
     with redirect_stdout(out):
-        trial.Zoo(declared("Prints"))
+        trial.Zoo.of(declared("Prints"))
     assert out.getvalue() == ""
     said = capsys.readouterr().err
     assert "number of parameters: 1210" in said
@@ -548,9 +549,7 @@ def test_what_is_to_be_relaxed_is_rehearsed_too(tmp_path):
 
 def test_counting_a_step_leaves_the_global_generators_alone():
     given = problem()
-    module = run.build(
-        given, job(build_of(found("AddsNumpysNoise", "sound.py"), given))
-    )
+    module = build(given, job(build_of(found("AddsNumpysNoise", "sound.py"), given)))
     before = random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
     # A batch of a size that no other test counts: what is counted once is remembered.
     assert cost.training(module, torch.from_numpy(given.x_train[:19]), 1) > 0

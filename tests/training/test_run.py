@@ -9,9 +9,14 @@ import torch
 from torch import nn
 
 from archtrial import metrics
-from archtrial.errors import ArmError, ProtocolError
+from archtrial.errors import ArmError, FormError, ProtocolError
 from archtrial.protocol import Recipe
-from archtrial.training import run
+from archtrial.training import noise, run
+from archtrial.training.loop import Loop
+from archtrial.training.module import build
+from archtrial.training.noise import Noise, own_noise
+from archtrial.training.outcome import Account
+from archtrial.training.source import Batches, Source
 
 
 def problem(task="classification", metric=None, recipe=None, **changes):
@@ -143,14 +148,14 @@ def test_other_noise_than_dropout_is_the_runs_own_as_well():
 
 
 def test_the_initial_scale_multiplies_weights_and_not_biases():
-    plain = run.build(problem(), job())
-    scaled = run.build(problem(), job(hyperparameters={"initial_scale": 0.5}))
+    plain = build(problem(), job())
+    scaled = build(problem(), job(hyperparameters={"initial_scale": 0.5}))
     assert torch.equal(scaled.weight, 0.5 * plain.weight)
     assert torch.equal(scaled.bias, plain.bias)
 
 
 def test_dropout_replaces_every_layers_probability():
-    module = run.build(problem(), job(hidden, hyperparameters={"dropout": 0.2}))
+    module = build(problem(), job(hidden, hyperparameters={"dropout": 0.2}))
     assert module[3].p == 0.2
 
 
@@ -171,19 +176,53 @@ def test_dropout_needs_something_that_drops_out():
 def test_masks_are_drawn_from_the_runs_generator(layer, shape, mask):
     generator = torch.Generator().manual_seed(4)
     before = torch.get_rng_state()
-    with run.Noise(generator):
+    with Noise(generator):
         dropped = layer(0.3)(torch.ones(shape))
     assert torch.equal(torch.get_rng_state(), before)
-    expected = torch.empty(mask).bernoulli_(
-        0.7, generator=torch.Generator().manual_seed(4)
+    numbers = torch.empty(-(-math.prod(mask) // 4), dtype=torch.int64).random_(
+        -(2**63), None, generator=torch.Generator().manual_seed(4)
     )
+    parts = numbers.numpy().view(np.int16).astype(int)[: math.prod(mask)] + 2**15
+    expected = torch.from_numpy(parts >= round(0.3 * 2**16)).view(mask)
     assert torch.allclose(dropped, (expected / 0.7).expand(shape))
     assert dropped.mean() == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("p", [1e-9, 0.1, 0.5, 0.9, 1 - 1e-9])
+def test_a_mask_keeps_the_mean_and_is_the_same_beside_others(p):
+    def generators():
+        return [torch.Generator().manual_seed(seed) for seed in range(4)]
+
+    others = (p, 0.25, 0.0, 1.0)
+    cpu = torch.device("cpu")
+    for shape in ((1001, 300), (7,), (), (3, 0)):
+        masks = noise.draw(others, generators(), shape, cpu)
+        for index, (own, generator) in enumerate(
+            zip(others, generators(), strict=True)
+        ):
+            (alone,) = noise.draw([own], [generator], shape, cpu)
+            assert torch.equal(masks[index], alone)
+            # What neither drops nor keeps at random draws nothing.
+            fresh = torch.Generator().manual_seed(index)
+            drew = not torch.equal(generator.get_state(), fresh.get_state())
+            assert drew == (0 < own < 1 and math.prod(shape) > 0)
+        assert (masks[2] == 1).all()
+        assert (masks[3] == 0).all()
+    masks = noise.draw([p], generators()[:1], (1001, 300), cpu)
+    kept = (masks > 0).double().mean()
+    assert kept == pytest.approx(1 - p, abs=5e-3)
+    largest = masks.max()
+    assert largest == pytest.approx(1 / (1 - p), rel=1e-4) or p > 0.99
+
+
+def test_a_probability_of_dropout_is_a_probability():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        noise.draw([1.5], [torch.Generator()], (2,), torch.device("cpu"))
+
+
 def test_dropout_of_all_and_in_place():
     x = torch.ones(4, 3)
-    with run.Noise(torch.Generator().manual_seed(0)):
+    with Noise(torch.Generator().manual_seed(0)):
         assert (nn.Dropout(1.0)(x) == 0).all()
         assert nn.Dropout(0.5).eval()(x) is x
         nn.Dropout(0.5, inplace=True)(x)
@@ -205,11 +244,13 @@ def test_a_run_that_diverges_counts_as_the_constant_predictor(rate):
 
 def test_a_run_that_diverged_once_stays_diverged():
     given = problem()
-    account = run.Account(given, 0.0)
+    account = Account(given, 0.0)
     fine = np.full((40, 2), 0.5)
-    assert account.evaluated(1, 0.5, fine)
-    assert not account.evaluated(2, math.inf, fine)
-    assert not account.evaluated(3, 0.5, fine)
+    seen = []
+    for step, loss in enumerate((0.5, math.inf, 0.5), 1):
+        account.evaluated(step, loss, fine)
+        seen.append(account.diverged)
+    assert seen == [False, True, True]
     assert [point.step for point in account.curve] == [1]
     assert account.finished(fine, None).diverged
 
@@ -312,7 +353,7 @@ class CannotBeCalled(Raises):
 
 
 def test_a_fault_of_form_stops_at_the_first_run():
-    with pytest.raises(run.FormError) as raised:
+    with pytest.raises(FormError) as raised:
         run.train(problem(), job(functools.partial(linear, 3)))
     assert str(raised.value).splitlines() == [
         "an architecture returns (batch, 2) outputs: (20, 3) for a batch of 20",
@@ -378,7 +419,7 @@ class Tied(nn.Module):
 
 
 def test_tied_parameters_stay_tied_and_frozen_ones_frozen():
-    start = run.build(problem(), job(Tied)).state_dict()
+    start = build(problem(), job(Tied)).state_dict()
     end = run.train(problem(), job(Tied, keep_weights=True)).weights
     assert torch.equal(end["first.weight"], end["second.weight"])
     assert not torch.equal(end["first.weight"], start["first.weight"])
@@ -404,7 +445,7 @@ def test_the_loop_is_the_plain_training_of_torch():
     recipe = Recipe(learning_rate=1e-2, weight_decay=0.1, label_smoothing=0.1)
     given = problem(recipe=recipe, steps=30)
     outcome = run.train(given, job(keep_weights=True))
-    module = run.build(given, job())
+    module = build(given, job())
     optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.1)
     rates = run.recipe.rates(recipe, 30)
     order = run.recipe.batches(recipe, 120, 20, order_seed=2)
@@ -456,13 +497,13 @@ def test_the_weights_that_are_kept_are_those_that_were_scored():
         outputs = module.eval()(torch.from_numpy(given.x_validation))
     right = outputs.argmax(1).numpy() == given.y_validation
     assert outcome.validation == right.mean()
-    loop, data = run.Loop(given, job(normed)), run.Data(given)
+    loop, data = Loop(given, [job(normed)], [build(given, job(normed))]), Source(given)
     order = run.recipe.batches(given.recipe, 120, 20, 2)
     visited = []
-    with run.own_noise(3, "cpu"):
+    with own_noise(3, "cpu"):
         for rate in run.recipe.rates(given.recipe, given.steps):
             rows = torch.from_numpy(next(order))
-            loop.step(data.x_train[rows], data.y_train[rows], rate)
+            loop.step(data.x_train[rows][None], data.y_train[rows][None], rate)
             visited.append(loop.module[1].running_mean.clone())
     decay = 1 - 1 / 50  # half of 100 steps
     shares = torch.tensor([decay**age for age in reversed(range(100))])
@@ -485,7 +526,7 @@ def restored(build, weights, x):
 def test_a_run_is_read_as_it_is_and_as_it_was_at_its_best(metric, averaging):
     recipe = Recipe(learning_rate=0.3, schedule="constant", weight_averaging=averaging)
     given = problem(metric=metric, recipe=recipe, read_at=(35, 64, 100))
-    steps = sorted(run.evaluation_steps(given))
+    steps = sorted(given.evaluation_steps())
     assert steps == [10, 20, 30, 35, 40, 50, 60, 64, 70, 80, 90, 100]
     outcome = run.train(given, job(hidden, keep_at=tuple(steps)))
     values = {point.step: point.validation for point in outcome.curve}
@@ -517,7 +558,7 @@ def test_to_read_and_to_keep_changes_nothing_of_a_run():
     )
     assert same(read, plain)
     assert sorted(read.kept) == [0, 7, 100]
-    start = run.build(problem(), job(hidden)).state_dict()
+    start = build(problem(), job(hidden)).state_dict()
     for name, weight in plain.weights.items():
         assert torch.equal(read.weights[name], weight)
         assert torch.equal(read.kept[100][name], weight)
@@ -574,9 +615,10 @@ def test_a_run_that_broke_off_has_all_its_readings(build):
 def test_without_bound_a_reading_worse_than_constant_is_the_constants():
     given = problem("regression", "rmse", steps=5, read_at=(1, 2, 3, 4, 5))
     guess = given.metric.constant(given.y_train, 40, 1)
-    account = run.Account(given, 0.0)
+    account = Account(given, 0.0)
     for step, error in enumerate([1e6, 30, 10, math.nan, 1e6], 1):
-        assert account.evaluated(step, 0.5, given.y_validation + np.nan_to_num(error))
+        account.evaluated(step, 0.5, given.y_validation + np.nan_to_num(error))
+        assert not account.diverged
         account.read(step, np.full(40, 1000 + error))
     outcome = account.finished(np.full(40, 1000.0), None)
     assert outcome.diverged
@@ -598,10 +640,10 @@ def test_a_run_that_skips_sees_what_the_others_see_later(order):
     given = problem(
         recipe=recipe, x_train=generator.normal(size=(120, 1, 8, 8)).astype(np.float32)
     )
-    data = run.Data(given)
+    data = Source(given)
 
     def seen(*jobs):
-        return list(itertools.islice(run.Batches(given, data, jobs), 12))
+        return list(itertools.islice(Batches(given, data, jobs), 12))
 
     whole, other = seen(job()), seen(job(order_seed=5))
     for skips in [(4, 4), (4, 0), (0, 9)]:

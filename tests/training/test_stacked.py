@@ -89,9 +89,17 @@ def test_convolution_of_complex_numbers(groups):
     ids=str,
 )
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize("most", [1_000_000, 0], ids=["products", "run by run"])
-def test_convolution(dims, options, biased, most, monkeypatch):
-    monkeypatch.setattr(stacked, "_MOST_WINDOW_VALUES", most)
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [
+        ("_MOST_WINDOW_VALUES", 1_000_000),
+        ("_MOST_WINDOW_VALUES", 0),
+        ("_MOST_VALUES_TURNED", 0),
+    ],
+    ids=["products", "run by run", "not turned"],
+)
+def test_convolution(dims, options, biased, limit, most, monkeypatch):
+    monkeypatch.setattr(stacked, limit, most)
     own = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1]
     x = random(RUNS, 5, 4, *(9, 8, 7)[:dims])
     weight = random(RUNS, 8, 4 // options.get("groups", 1), *(3, 3, 2)[:dims])
@@ -109,14 +117,19 @@ def test_convolution(dims, options, biased, most, monkeypatch):
 @pytest.mark.parametrize("shape", [(8, 3), (8, 3, 5), (4, 3, 5, 2)], ids=str)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm(shape, training, affine):
+# All runs at once, one after another, two channels of each, and one.
+@pytest.mark.parametrize("at_once", [2**17, 30, 20, 1])
+@pytest.mark.parametrize("batch_last", [True, False])
+def test_batch_norm(shape, training, affine, at_once, batch_last, monkeypatch):
+    monkeypatch.setattr(stacked, "_AT_ONCE", at_once)
     x = random(RUNS, *shape)
     mean = random(RUNS, 3).detach()
     variance = random(RUNS, 3, seed=1).detach().square() + 0.5
     weight, bias = random(RUNS, 3, seed=2), random(RUNS, 3, seed=3)
     scale = (weight, bias) if affine else (None, None)
     oracle_mean, oracle_variance = mean.clone(), variance.clone()
-    mine = stacked.batch_norm(x, mean, variance, *scale, training, 0.2, 1e-3)
+    seen = x.movedim(1, -1).contiguous().movedim(-1, 1) if batch_last else x
+    mine = stacked.batch_norm(seen, mean, variance, *scale, training, 0.2, 1e-3)
     theirs = torch.stack(
         [
             functional.batch_norm(
@@ -147,11 +160,13 @@ def test_batch_norm(shape, training, affine):
     ],
     ids=str,
 )
-def test_pooling(name, sides, options):
+@pytest.mark.parametrize("batch_last", [True, False])
+def test_pooling(name, sides, options, batch_last):
     own = getattr(functional, name)
     more = getattr(functional, name.replace(f"{sides}d", f"{sides + 1}d"))
     x = random(RUNS, 5, 4, *(9, 8)[:sides])
-    mine = stacked.pooling(more, sides)(x, **options)
+    seen = x.movedim(1, -1).contiguous().movedim(-1, 1) if batch_last else x
+    mine = stacked.pooling(own, more, sides)(seen, **options)
     agree([mine], [torch.stack([own(x[r], **options) for r in range(RUNS)])], [x])
 
 

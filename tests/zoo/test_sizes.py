@@ -1,14 +1,18 @@
 """The baseline at a challenger's size."""
 
 import math
+import statistics
+from typing import Literal
 
 import pytest
 from torch import nn
 
 from archtrial import space as spaces
+from archtrial import zoo
 from archtrial.errors import ArmError
 from archtrial.space import Choice, Integer, Real
-from archtrial.zoo import arms, sizes
+from archtrial.zoo import arms, registry, sizes
+from archtrial.zoo.registry import ANY, Count, register
 
 N = 24
 SHAPE = (40,)
@@ -127,6 +131,34 @@ def test_a_users_own_option_and_lazy_layers_are_counted():
     # 40 -> units -> 10, as the MLP of one hidden layer
     assert found.options == {"units": 77}
     assert found.parameters == mlp_parameters(1, 77)
+
+
+def wrapped(input_shape, num_outputs, **options):
+    """As public code passes options on; "hidden" is in no signature."""
+    return nn.Sequential(
+        nn.Flatten(), nn.LazyLinear(options["hidden"]), nn.LazyLinear(num_outputs)
+    )
+
+
+def test_what_is_passed_on_by_name_makes_a_size_of_its_own():
+    big = arm("big", wrapped, {"hidden": [4, 64, 256]})
+    found = match(arm("small", space={}, width=1, depth=1), big)
+    hidden = [spaces.sample(big.space, 0, i)["hidden"] for i in range(N)]
+    assert len(set(hidden)) == 3
+    sized = statistics.geometric_mean(mlp_parameters(1, h) for h in hidden)
+    assert found.target == pytest.approx(sized, abs=1e-3)
+
+
+def test_an_option_of_a_few_widths_scales_nothing():
+    def few(input_shape, num_outputs, *, width: Literal[8, 16] = 8, hidden: Count = 4):
+        return zoo.mlp(input_shape, num_outputs, width=width + hidden, depth=1)
+
+    try:
+        register(space={}, kinds=ANY)(few)
+        found = match(arm("a", "few"), arm("b", space={}, depth=1, width=77))
+    finally:
+        del registry._entries["few"]
+    assert found.options == {"hidden": 69}
 
 
 def test_the_middle_of_a_choice_must_be_a_whole_number():

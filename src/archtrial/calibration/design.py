@@ -23,6 +23,7 @@ from archtrial.freezing import expect
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.statistics import Verdict
+from archtrial.words import numbers
 
 __all__ = ["Calibration", "Row", "calibrate", "design"]
 
@@ -451,8 +452,8 @@ class Calibration:
             shares = (row.tally.rate(f"verdict {v}").estimate for v in _VERDICTS)
             lines.append(
                 f"{row.effect:>10.4g}"
-                + "".join(f"{share:>14.1%}" for share in shares)
-                + f"{row.tally.rate('covered').estimate:>16.1%}"
+                + "".join(f"{_rate(share):>14}" for share in shares)
+                + f"{_rate(row.tally.rate('covered').estimate):>16}"
             )
         lines.append("")
         null = next((row for row in self.rows if row.effect == 0), None)
@@ -460,8 +461,8 @@ class Calibration:
             false = null.tally.rate("verdict architecture")
             lines.append(
                 "With this design a null effect is called `architecture`"
-                f" {false.estimate:.1%} of the time (95 % interval {false.low:.1%} to"
-                f" {false.high:.1%})."
+                f" {_rate(false.estimate)} of the time (95 % interval {_rate(false.low)} to"
+                f" {_rate(false.high)})."
             )
         least = self.smallest_effect
         lines.append(
@@ -528,6 +529,11 @@ def calibrate(
         notes=tuple(notes),
         seconds=time.perf_counter() - start,
     )
+
+
+def _rate(share: float) -> str:
+    """Writes a share in per cent; one that is small is not written as none."""
+    return numbers.rate(share) if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _crossing(rows: Sequence[Row]) -> float | None:

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its statistics and optimisers load when they are first used
 from scipy import special
-from scipy.stats import qmc
 
 from archtrial import statistics
 from archtrial.errors import ProtocolError
@@ -232,7 +232,8 @@ def truth(setting: Setting) -> Truth:
         ProtocolError: No peak of the challenger has the wanted effect.
     """
     dimensions = max(len(setting.baseline.optimum), len(setting.challenger.optimum))
-    grid = qmc.Sobol(dimensions + 3, scramble=False).random_base2(_POINTS)
+    sequence = scipy.stats.qmc.Sobol(dimensions + 3, scramble=False)
+    grid = sequence.random_base2(_POINTS)
     shifts = generator(0, "truth").random((_SHIFTS, dimensions + 3))
     # No point at the very edge, where the normal quantile is infinite.
     points = [np.clip((grid + shift) % 1, 1e-9, 1 - 1e-9) for shift in shifts]
@@ -469,7 +470,9 @@ def _positions(
     n = setting.configurations
     if setting.sampling == "random":
         return stream.random((CHUNK, n, dimensions))
-    sequences = [qmc.Sobol(dimensions, rng=each) for each in stream.spawn(CHUNK)]
+    sequences = [
+        scipy.stats.qmc.Sobol(dimensions, rng=each) for each in stream.spawn(CHUNK)
+    ]
     size = math.ceil(math.log2(n))
     return np.stack([sequence.random_base2(size)[:n] for sequence in sequences])
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy  # its statistics load when they are first used
 from pandas.api.types import is_numeric_dtype
-from scipy import stats
+from scipy import special
 
 from archtrial.errors import RecordsError
 from archtrial.records import columns as naming
@@ -357,7 +358,7 @@ def _crowded(
     rows, most = int(counts.sum()), int(counts.iloc[0])
     if most < 4 or len(counts) < 2:
         return None
-    chance = len(counts) * stats.binom.sf(most - 1, rows, 1 / len(counts))
+    chance = len(counts) * scipy.stats.binom.sf(most - 1, rows, 1 / len(counts))
     if chance >= level:
         return None
     shown = ", ".join(
@@ -379,5 +380,5 @@ def _closes_in(values: pd.Series, level: float) -> bool:
     early, late = np.array_split(known, 2)
     ratio = np.var(late, ddof=1) / max(float(np.var(early, ddof=1)), 1e-300)
     return bool(
-        ratio < 0.25 and stats.f.cdf(ratio, len(late) - 1, len(early) - 1) < level
+        ratio < 0.25 and special.fdtr(len(late) - 1, len(early) - 1, ratio) < level
     )

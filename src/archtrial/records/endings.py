@@ -351,7 +351,7 @@ def _check_alike(
     raise RecordsError(
         "arms whose runs failed unequally often are compared by what was declared",
         f"{place}: {word!r} of {int((foreign & (frame['arm'] == arm)).sum())} runs of"
-        f" {arm}, and of {share.min():.0%} of another arm's",
+        f" {arm}, and of {100 * share.min():.2g}% of another arm's",
         "If they failed by what was tried, they count as the worst: "
         + shlex.quote(f"--status={word}=failed")
         + "; if for a reason outside, they are left out: "

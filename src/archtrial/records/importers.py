@@ -155,7 +155,7 @@ def read(
         )
         for (name, place), table in zip(split, tables, strict=True)
     ]
-    _check_same_question(gathered)
+    _check_same_question(gathered, metric)
     measure, told = _measured(gathered, metric, lower_is_better, tuner)
     lower = bool(measure.lower_is_better)
     _check_independent(gathered, tuner, wanted)
@@ -522,8 +522,13 @@ def _given(gathered: Sequence[_Gathered]) -> tuple[set[str], set[str]]:
 # --- checks of the whole -------------------------------------------------------------
 
 
-def _check_same_question(gathered: Sequence[_Gathered]) -> None:
-    """Refuses runs on different data or of different metrics."""
+def _check_same_question(gathered: Sequence[_Gathered], metric: str | None) -> None:
+    """Refuses runs on different data or of different metrics.
+
+    Args:
+        gathered: The tables.
+        metric: What was declared that both scores are, whose names need not say it.
+    """
     for role, rule in (
         ("data", "all runs are on the same data"),
         ("metric", "all arms are scored by the same metric"),
@@ -555,15 +560,26 @@ def _check_same_question(gathered: Sequence[_Gathered]) -> None:
     for each in gathered:
         if "test" not in each.columns.roles:
             continue
-        validation, test = (
-            naming.measure(each.columns.roles[role]).name
-            for role in ("validation", "test")
-        )
-        if "score" not in (validation, test) and validation != test:
+        measured = [
+            naming.measure(each.columns.roles[role]) for role in ("validation", "test")
+        ]
+        # A word that is no measure's contradicts nothing that was declared.
+        said = {
+            one.name
+            for one in measured
+            if one.name != "score"
+            and (metric is None or one.lower_is_better is not None)
+        }
+        if len(said) > 1:
+            unknown = any(one.lower_is_better is None for one in measured)
             raise RecordsError(
                 "validation and test are scored by the same metric",
                 f"{each.columns.roles['validation']} and {each.columns.roles['test']}",
-                "Name both: --validation COLUMN --test COLUMN, or --test none.",
+                "Name the one that both hold: --metric NAME. Or leave the test scores"
+                " out: --test none."
+                if unknown
+                else "Name two of one metric: --validation COLUMN --test COLUMN, or"
+                " leave the test scores out: --test none.",
             )
     tested = {"test" in each.columns.roles for each in gathered}
     if len(tested) > 1:

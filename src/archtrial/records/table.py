@@ -1,12 +1,13 @@
 """The table of runs: what every later room reads, whoever trained them."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["STAGES", "CurvePoint", "Run"]
+__all__ = ["STAGES", "CurvePoint", "Run", "best_of", "rank"]
 
 # What a run was made for. "search": configuration i, once. "confirm": the same
 # configurations on fresh seeds. "winner": ten more seeds of each arm's tuned
@@ -72,3 +73,26 @@ class Run:
     measures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else an experiment measured of the run, as JSON has it: strings for keys,
     lists for sequences. Numbers may be NaN or infinite, as they are in diverged runs."""
+
+
+def rank(run: Run, sign: int) -> float:
+    """Returns what runs are ordered by: the validation score, higher is better.
+
+    A run without a score comes last: no comparison with NaN holds, so that a plain
+    maximum would keep whatever comes first.
+
+    Args:
+        run: Any.
+        sign: 1 where a higher score is better, else -1.
+    """
+    return sign * run.validation if math.isfinite(run.validation) else -math.inf
+
+
+def best_of(runs: Iterable[Run], sign: int) -> Run:
+    """Returns the run with the best validation score, the first of equals.
+
+    Args:
+        runs: At least one.
+        sign: 1 where a higher score is better, else -1.
+    """
+    return max(runs, key=lambda run: rank(run, sign))

@@ -1,13 +1,12 @@
 """All that a page shows, and which runs of it are the tuned ones."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from archtrial.records.table import Run
+from archtrial.records.table import Run, best_of
 from archtrial.space import Space
 from archtrial.statistics.learning import Rise
 from archtrial.statistics.simultaneous import mean
@@ -43,6 +42,8 @@ class Evidence:
     """Versions, hardware, threads, seconds: a name and a text each."""
     notes: Sequence[str] = ()
     """What was found in the data, a sentence each."""
+    exploratory: Sequence[str] = ()
+    """Why this is not what was declared, a sentence each: told above the verdict."""
     edges: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     """Of each arm and dimension, the side ("low" or "high") where the best
     configurations pile up."""
@@ -90,12 +91,7 @@ def tuned_pair(runs: Sequence[Run], arm: str, metric: Metric) -> int | None:
     if not searched:
         return None
     sign = 1 if metric.higher_is_better else -1
-
-    def ranked(run: Run) -> float:
-        # A run without a score is nobody's best: no comparison with NaN holds.
-        return sign * run.validation if math.isfinite(run.validation) else -math.inf
-
-    return max(searched, key=ranked).pair
+    return best_of(sorted(searched, key=lambda run: run.pair), sign).pair
 
 
 def fresh_runs(runs: Sequence[Run], arm: str, metric: Metric) -> list[Run]:

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError, RecordsError
-from archtrial.records.table import Run
+from archtrial.records.table import Run, rank
 from archtrial.report import explanations
 from archtrial.report.drawing import (
     LIGHT,
@@ -570,7 +570,8 @@ def _tuned_curve(
 
 
 def _best(searched: Sequence[Run], metric: Metric, effort: int) -> set[int]:
-    ranked = sorted(searched, key=lambda run: -_turned(run.validation, metric))
+    sign = 1 if metric.higher_is_better else -1
+    ranked = sorted(searched, key=lambda run: -rank(run, sign))
     return {run.pair for run in ranked[: math.ceil(len(ranked) / effort)]}
 
 

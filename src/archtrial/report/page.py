@@ -54,7 +54,6 @@ def render(evidence: Evidence) -> str:
     study = evidence.document["study"]
     metric = evidence.metric
     probes = study.get("probes")
-    exploratory = [note for note in evidence.notes if note.startswith("Exploratory")]
     return frame.render(
         "page.html",
         title=f"{' and '.join(a for a in colors)}: {headline}",
@@ -63,7 +62,7 @@ def render(evidence: Evidence) -> str:
         study=study,
         several=several,
         overview=overview,
-        exploratory=exploratory,
+        exploratory=evidence.exploratory,
         error_rate=findings.error_rate(study),
         winner=findings.winner(study, metric),
         shared={
@@ -86,7 +85,7 @@ def render(evidence: Evidence) -> str:
         rows=_arm_rows(evidence, list(colors)),
         configurations=_configurations(evidence, colors),
         warnings=list(warnings),
-        notes=[note for note in evidence.notes if note not in exploratory],
+        notes=evidence.notes,
         loading=evidence.loading,
         protocol=evidence.protocol,
         environment=evidence.environment,

@@ -181,8 +181,9 @@ def rises_of(document: Mapping[str, Any]) -> list[tuple[float, float, int]]:
         found = entry["path"]
         if found is None or not measured(found["barrier"]):
             continue
-        ends = max(estimate_of(found["loss"][0]), estimate_of(found["loss"][-1]))
-        rises.append((estimate_of(found["barrier"]), ends, entry["relax_time"]))
+        ends = [found["loss"][0], found["loss"][-1]]
+        higher = max((estimate_of(e) for e in ends if measured(e)), default=0.0)
+        rises.append((estimate_of(found["barrier"]), higher, entry["relax_time"]))
     return rises
 
 

@@ -21,9 +21,8 @@ def show(evidence: Evidence, console: Console) -> None:
     evidence = presented(evidence)
     comparisons = evidence.document["comparisons"]
     study, metric = evidence.document["study"], evidence.metric
-    for note in evidence.notes:
-        if note.startswith("Exploratory"):
-            console.print(Text(note, style="yellow"))
+    for note in evidence.exploratory:
+        console.print(Text(note, style="yellow"))
     if len(comparisons) > 1:
         console.print()
         console.print(Text(words.overview(comparisons), style="bold"))

@@ -6,8 +6,8 @@ turned so that higher is better.
 - `search`: one arm's trials, and the two readings of their test scores.
 - `tuning`: what a search of effort k is expected to find; whom to confirm.
 - `comparison`: the gain of one arm over another, its interval and its p.
-- `matching`: how much more tuning the baseline needs; `ladder`: how much longer a
-  training.
+- `matching`: how much more tuning the baseline needs, `scanning`: the same of many
+  trials; `ladder`: how much longer a training.
 - `planning`: what a study will see, and what would settle it; `looks`: when it may
   stop early.
 - `robustness`: the gain in other parts of the space, for the median, at equal size.
@@ -80,6 +80,7 @@ from archtrial.statistics.search import Estimand, Search
 from archtrial.statistics.simultaneous import Simultaneous, mean, simultaneous
 from archtrial.statistics.tuning import (
     TuningCurve,
+    best_trials,
     confirm_indices,
     edge_pileup,
     tuning_curve,
@@ -111,6 +112,7 @@ __all__ = [
     "TuningCurve",
     "Verdict",
     "Winner",
+    "best_trials",
     "ceiling",
     "climb",
     "clopper_pearson",

@@ -383,7 +383,14 @@ def importance(
         if 2 * basis.shape[1] > n:
             continue
         share = float(_adjusted(basis[None], score[None])[0])
-        again = _adjusted(basis[drawn], score[drawn])
+        # Some resamples at a time: those of thousands of trials fit into no cache.
+        block = max(2**16 // n, 1)
+        again = np.concatenate(
+            [
+                _adjusted(basis[some], score[some])
+                for some in np.split(drawn, range(block, resamples, block))
+            ]
+        )
         low, high = np.quantile(again, [alpha / 2, 1 - alpha / 2]) - (
             again.mean() - share
         )

@@ -17,7 +17,8 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from scipy import optimize, special
+import scipy  # its statistics and optimisers load when they are first used
+from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics.comparison import Estimate
@@ -276,7 +277,7 @@ class _Tail:
             return -float(self._spacings(distribution, fit.ceiling, width))
 
         start = np.array([fit.log_width, fit.log_ratio])
-        found = optimize.minimize(
+        found = scipy.optimize.minimize(
             loss,
             start,
             method="Nelder-Mead",
@@ -305,7 +306,7 @@ class _Tail:
         scan = self._scan
         i = max(range(len(scan)), key=lambda i: scan[i].spacings)
         between = scan[max(i - 1, 0)].ceiling, scan[min(i + 1, len(scan) - 1)].ceiling
-        found = optimize.minimize_scalar(
+        found = scipy.optimize.minimize_scalar(
             lambda ceiling: -self.profile(ceiling).spacings,
             bounds=between,
             method="bounded",

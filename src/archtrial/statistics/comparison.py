@@ -30,6 +30,7 @@ from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
     MANY,
     Ranking,
+    first_rank_that_counts,
     leave_one_out_table,
     rank_weights_that_count,
 )
@@ -108,7 +109,7 @@ RESAMPLED = 2**15
 def expectations(
     reading: Reading,
     several: Sequence[Sequence[int] | np.ndarray],
-    counts: np.ndarray,
+    counts: "np.ndarray | Drawn",
 ) -> list[Expectation]:
     """Estimates D(k) for several lists of efforts, resampling once for all of them.
 
@@ -119,22 +120,13 @@ def expectations(
     Args:
         reading: The arm's trials.
         several: Lists of (K,) efforts from 1 to n - 1.
-        counts: (B, n) how often each trial is drawn in each resample.
+        counts: (B, n) how often each trial is drawn in each resample; or of `needed`
+            trials alone.
     """
     n = len(reading.validation)
     lists = [np.asarray(efforts) for efforts in several]
     ranking = reading.ranking
-    weights = [rank_weights_that_count(n, efforts) for efforts in lists]
-    if reading.stratified:
-        counts = counts[:0]  # no interval of an even design comes from resampling
-    resampled = [np.empty((len(efforts), len(counts))) for efforts in lists]
-    block = max(RESAMPLED // n, 16)
-    for start in range(0, len(counts), block):
-        rows = slice(start, start + block)
-        ranked = ranking.resampled(reading.score, counts[rows]).T
-        for found, parts in zip(resampled, weights, strict=True):
-            for some, first, weight in parts:
-                found[some, rows] = product(weight, ranked[first:])
+    resampled = resample(reading, lists, counts)
     filled = None
     if reading.examples is not None:
         # A stand-in says nothing of single examples, so it counts as the same on all.
@@ -169,7 +161,7 @@ def expectations(
                 else product(filled, ranking.weights(efforts)),
                 fall=np.zeros(len(efforts))
                 if reading.stratified
-                else _divergence_allowance(reading, efforts),
+                else allowance(reading, efforts),
                 freedom=2 * n / efforts - 1,
                 test_size=reading.test_size,
                 model=None if model is None else model.influences(efforts),
@@ -182,7 +174,50 @@ def expectations(
     return estimated
 
 
-def _divergence_allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
+def resample(
+    reading: Reading, several: Sequence[np.ndarray], counts: "np.ndarray | Drawn"
+) -> list[np.ndarray]:
+    """Returns D(k) of resampled searches, (K, B) for each list of K efforts.
+
+    The arguments are those of `expectations`.
+    """
+    n = len(reading.validation)
+    drawn = counts if isinstance(counts, Drawn) else Drawn(counts, None)
+    if reading.stratified:
+        # No interval of an even design comes from resampling.
+        drawn = Drawn(drawn.counts[:0], drawn.columns)
+    weights = [rank_weights_that_count(n, efforts) for efforts in several]
+    unused = min(first for parts in weights for _, first, _ in parts)
+    found = [np.empty((len(efforts), len(drawn.counts))) for efforts in several]
+    block = max(RESAMPLED // (n - unused), 16)
+    for start in range(0, len(drawn.counts), block):
+        rows = slice(start, start + block)
+        ranked = reading.ranking.resampled(
+            reading.score,
+            drawn.counts[rows],
+            n - unused if unused else None,
+            drawn.columns,
+        ).T
+        for scores, parts in zip(found, weights, strict=True):
+            for some, first, weight in parts:
+                scores[some, rows] = product(weight, ranked[first - unused :])
+    return found
+
+
+def needed(reading: Reading, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns the trials that resampled searches of some efforts can end with, (m,).
+
+    Args:
+        reading: The arm's trials.
+        efforts: (K,) efforts from 1 to n - 1, at least one.
+    """
+    n = len(reading.validation)
+    first = first_rank_that_counts(n, int(np.min(efforts)))
+    start = reading.ranking.highest(n - first) if first else 0
+    return reading.ranking.order[start:]
+
+
+def allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
     """Returns (K,) what an unlucky count of diverged trials may have hidden.
 
     A k-search that draws nothing but diverging configurations ends at the
@@ -206,6 +241,17 @@ def _divergence_allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
     return allowance
 
 
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """How often some trials of a search are drawn in each resample."""
+
+    counts: np.ndarray
+    """(B, m) uint8."""
+    columns: np.ndarray | None
+    """(n,) the column of each trial; of no meaning for those without one. None: m is n
+    and the columns are the trials."""
+
+
 def resample_counts(
     seed: int, baseline: int, challenger: int, *, paired: bool, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -224,35 +270,86 @@ def resample_counts(
     Returns:
         (B, baseline) and (B, challenger) uint8: how often each trial was drawn.
     """
+    of_a, of_b = resample_some(
+        seed,
+        np.ones(baseline, dtype=bool),
+        np.ones(challenger, dtype=bool),
+        paired=paired,
+        resamples=resamples,
+    )
+    return of_a.counts, of_b.counts
 
-    def drawn(n: int, rows: int, *names: str) -> np.ndarray:
+
+def resample_some(
+    seed: int,
+    baseline: np.ndarray,
+    challenger: np.ndarray,
+    *,
+    paired: bool,
+    resamples: int,
+) -> tuple[Drawn, Drawn]:
+    """Draws configurations with replacement, and counts those that are asked for.
+
+    Args:
+        seed: The protocol's seed.
+        baseline: (n,) bool, of which of the baseline's trials the counts are wanted.
+        challenger: The same of the challenger's; if paired, at most as many.
+        paired: As for `resample_counts`.
+        resamples: B, even.
+
+    Returns:
+        The counts of these trials at least. They are those of `resample_counts`.
+    """
+
+    def drawn(wanted: np.ndarray, rows: int, *names: str) -> np.ndarray:
         stream = generator(seed, "resample", *names)
+        n, m = len(wanted), int(wanted.sum())
         # No trial is drawn more than 255 times: with n > 255, not in this universe.
-        counts = np.empty((rows, n), dtype=np.uint8)
+        counts = np.empty((rows, m), dtype=np.uint8)
+        column = np.cumsum(wanted) - 1
         block = max(2 * RESAMPLED // n, 1)
         for start in range(0, rows, block):
             some = counts[start : start + block]
-            indices = stream.integers(0, n, some.shape)
-            indices += n * np.arange(len(some))[:, None]
-            some[:] = np.bincount(indices.ravel(), minlength=some.size).reshape(
-                some.shape
-            )
+            indices = stream.integers(0, n, (len(some), n))
+            if m < n:
+                found = wanted[indices]
+                row = np.repeat(np.arange(len(some)), np.sum(found, axis=1))
+                cells = column[indices[found]] + m * row
+            else:
+                indices += n * np.arange(len(some))[:, None]
+                cells = indices.ravel()
+            some[:] = np.bincount(cells, minlength=some.size).reshape(some.shape)
         return counts
 
+    def told(counts: np.ndarray, wanted: np.ndarray) -> Drawn:
+        return Drawn(counts, None if wanted.all() else np.cumsum(wanted) - 1)
+
     if paired:
-        pairs = drawn(challenger, resamples, "pairs")
-        if baseline == challenger:
-            return pairs, pairs
-        alone = drawn(baseline - challenger, resamples, "alone")
-        return np.concatenate([pairs, alone], axis=1), pairs
-    if baseline == challenger:
+        both = challenger | baseline[: len(challenger)]
+        pairs = drawn(both, resamples, "pairs")
+        if len(baseline) == len(challenger):
+            return told(pairs, both), told(pairs, both)
+        beyond = baseline[len(challenger) :]
+        alone = drawn(beyond, resamples, "alone")
+        return (
+            told(np.concatenate([pairs, alone], axis=1), np.append(both, beyond)),
+            told(pairs, both),
+        )
+    if len(baseline) == len(challenger):
         # Each two draws serve both ways round, so that it does not matter which
         # arm comes first.
-        one = drawn(baseline, resamples // 2, "one")
-        other = drawn(baseline, resamples // 2, "other")
-        return np.concatenate([one, other]), np.concatenate([other, one])
-    sizes = {n: drawn(n, resamples, str(n)) for n in (baseline, challenger)}
-    return sizes[baseline], sizes[challenger]
+        both = challenger | baseline
+        one = drawn(both, resamples // 2, "one")
+        other = drawn(both, resamples // 2, "other")
+        return (
+            told(np.concatenate([one, other]), both),
+            told(np.concatenate([other, one]), both),
+        )
+    of_a, of_b = (
+        told(drawn(wanted, resamples, str(len(wanted))), wanted)
+        for wanted in (baseline, challenger)
+    )
+    return of_a, of_b
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,7 +425,7 @@ def gain(
     low = np.minimum(ordered[tail - 1], estimate - reach)
     high = np.maximum(ordered[-tail], estimate + reach)
 
-    test_variance = _test_variance(challenger, baseline)
+    test_variance = variance_of_test(challenger, baseline)
     if test_variance is not None:
         floor = special.ndtri(1 - alpha / 2) ** 2 * test_variance
         # The two errors are independent, so they add in squares.
@@ -395,7 +492,7 @@ def _even_gain(
             np.minimum(variance, modelled),
             np.maximum(variance, modelled),
         )
-    test_variance = _test_variance(challenger, baseline)
+    test_variance = variance_of_test(challenger, baseline)
     examples = np.zeros_like(estimate) if test_variance is None else test_variance
     quantile = special.stdtrit(freedom, 1 - alpha / 2)
     normal = special.ndtri(1 - alpha / 2)
@@ -444,7 +541,7 @@ def _two_sided_of_both(
     return min(max(p, least), 1.0)
 
 
-def _test_variance(
+def variance_of_test(
     challenger: Expectation, baseline: Expectation | None
 ) -> np.ndarray | None:
     """Returns the variance (K,) that stems from the draw of the test examples.
@@ -716,7 +813,7 @@ class _Pool:
             unit = np.unique(held % self._arms[0], return_inverse=True)[1]
         self.units = int(unit.max()) + 1
         """How many pairs, or trials if nothing is paired, hold a place."""
-        self._unit = unit.tolist()
+        self._unit = unit
         self._groups = []
         for start, m in zip(ranking.first.tolist(), ranking.sizes, strict=True):
             start -= self._below
@@ -768,37 +865,40 @@ class _Pool:
 
     def _gains(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the gains (P,) and their standard errors (P,)."""
+        lowest, skipped = self._start(labels)
+        labels = labels[skipped:]
+        units, unit = np.unique(self._unit[skipped:], return_inverse=True)
         signs = np.where(labels, 1.0, -1.0)
         # Twice the signed Y of each unit: of a pair, both trials' together.
-        signed = np.zeros((self.units, len(signs.T)))
+        signed = np.zeros((len(units), len(signs.T)))
         members = np.sum(labels, axis=0)
         count = self._arms[0] - members
         difference, total = np.zeros((2, len(signs.T)))
-        level = self._groups[0][2]
-        for start, end, here, mixed in self._groups:
+        level = self._groups[lowest][2]
+        for start, end, here, mixed in self._groups[lowest:]:
             if here != level:
                 of_difference, of_total = self._rise(self._below + start, here - level)
                 difference += of_difference.take(count)
                 total += of_total.take(count)
                 level = here
             if mixed:
-                block = slice(start, end)
+                block = slice(start - skipped, end - skipped)
                 found, (less, fewer) = self._among_ties(
                     labels[block],
-                    self._score[block] - level,
+                    self._score[start:end] - level,
                     self._below + start,
                     count,
                 )
-                for unit, sign, (apart, both) in zip(
-                    self._unit[block], signs[block], found, strict=True
+                for own, sign, (apart, both) in zip(
+                    unit[block], signs[block], found, strict=True
                 ):
-                    signed[unit] += difference + apart + sign * (total + both)
+                    signed[own] += difference + apart + sign * (total + both)
                 difference -= less
                 total -= fewer
                 count += np.sum(labels[block], axis=0)
                 continue
-            for place in range(start, end):
-                own = signed[self._unit[place]]
+            for place in range(start - skipped, end - skipped):
+                own = signed[unit[place]]
                 own += difference
                 own += signs[place] * total
                 np.add(count, labels[place], out=count)
@@ -807,10 +907,31 @@ class _Pool:
             mean = np.sum(signed, axis=0) / n
             signed -= mean
             squares = np.einsum("up,up->p", signed, signed)
-            squares += (n - self.units) * mean**2
+            squares += (n - len(units)) * mean**2
             squares /= 4
             return (n - k) / k * (mean / 2 - difference), np.sqrt(squares * (n - 1) / n)
         return self._unpaired(signed, signs, members, difference, total)
+
+    def _start(self, labels: np.ndarray) -> tuple[int, int]:
+        """Returns the group to begin with, and how many held places lie below it.
+
+        As these labels were dealt, f up to there is 10^-25 of its highest value, for
+        either arm: what is left out is less than the rounding. What had to be held
+        however they might be dealt (`_lowest`) is several times as much.
+        """
+        if not self._below:
+            return 0, 0
+        starts = np.array([start for start, *_ in self._groups])
+        inside = np.add.reduceat(labels, starts, axis=0, dtype=np.int64)
+        passed = np.cumsum(inside, axis=0) - inside
+        passed += self._arms[0] - np.sum(labels, axis=0)
+        most = np.max(passed, axis=1), self._below + starts - np.min(passed, axis=1)
+        counts = [
+            step[counted] > 1e-25 * step[-1]
+            for step, counted in zip(self._steps, most, strict=True)
+        ]
+        group = max(int(np.argmax(counts[0] | counts[1])) - 1, 0)
+        return group, int(starts[group])
 
     def _rise(self, place: int, rise: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns what Y_B - Y_A and Y_B + Y_A grow by, by the challenger's number.
@@ -906,7 +1027,7 @@ class _Pool:
         by_sign = np.einsum("np,np->p", signed, signs)
         of_b, of_a = (everyone + by_sign) / 8, (everyone - by_sign) / 8
         of_b += (n_b - members) * mean_b**2
-        of_a += (n_a - (self.places - members)) * mean_a**2
+        of_a += (n_a - (len(signs) - members)) * mean_a**2
         return gains, np.sqrt(of_b * ((n_b - 1) / n_b) + of_a * ((n_a - 1) / n_a))
 
 

@@ -11,6 +11,7 @@ from archtrial.statistics.comparison import (
     clopper_pearson,
     gain,
 )
+from archtrial.statistics.scanning import Standing
 from archtrial.statistics.search import Reading
 from archtrial.statistics.stratified import MOST
 from archtrial.statistics.tuning import some_efforts
@@ -145,15 +146,44 @@ def match(
         paired: Whether trial i of one arm shares draws with trial i of the other.
     """
     ahead = gain(curve, target, alpha=alpha, paired=paired)
+    return matched(
+        Standing(
+            near=ahead.estimate + margin >= 0,
+            behind=ahead.high + margin < 0,
+            reached=ahead.low + margin > 0,
+        ),
+        target,
+        efforts,
+        baseline,
+        effort,
+        margin=margin,
+        max_multiple=max_multiple,
+        cost_ratio=cost_ratio,
+        alpha=alpha,
+    )
 
-    near = ahead.estimate + margin >= 0
+
+def matched(
+    standing: Standing,
+    target: Expectation,
+    efforts: np.ndarray,
+    baseline: Reading,
+    effort: int,
+    *,
+    margin: float,
+    max_multiple: float,
+    cost_ratio: float,
+    alpha: float,
+) -> Matching:
+    """Does what `match` does, once it is known where each effort lies."""
+    near = standing.near
     first = int(np.argmax(near))
     estimate = int(efforts[first]) if near.any() else None
     next_lower = int(efforts[first - 1]) if first else 0
     at_most = estimate is not None and next_lower < estimate - 1
     # The length of the run of known efforts, from the left and from the right.
-    short = int(np.argmin(np.append(ahead.high + margin < 0, False)))
-    long = int(np.argmin(np.append((ahead.low + margin > 0)[::-1], False)))
+    short = int(np.argmin(np.append(standing.behind, False)))
+    long = int(np.argmin(np.append(standing.reached[::-1], False)))
     climbed = int(efforts[short - 1]) + 1 if short else 1
     low = max(climbed, _never_hit(baseline, target, margin, alpha))
     high = int(efforts[-long]) if long else None

@@ -322,7 +322,7 @@ def judge_relaxation(
             *tell.overruled(verdict, gain_other, claimed, contradicted, other_reading),
         ),
         notes=(
-            f"A failure that befalls {100 * (1 - 0.05 ** (1 / gain.seeds)):.0f}% of runs"
+            f"A failure that befalls {_missed(gain.seeds)}% of runs"
             f" is missed by {gain.seeds} seed{'' if gain.seeds == 1 else 's'} in 1 of 20"
             " studies; no interval knows of failures that were not seen.",
         ),
@@ -404,6 +404,12 @@ def _check(
                 " of one shape for all arms",
                 "others",
             )
+
+
+def _missed(seeds: int) -> str:
+    """Returns of how many runs in a hundred a failure may befall unseen, 1 time in 20."""
+    share = 100 * (1 - 0.05 ** (1 / seeds))
+    return f"{share:.0f}" if share >= 0.95 else f"{share:.1g}"
 
 
 def _arms(read: RelaxReading) -> dict[str, ArmScores]:

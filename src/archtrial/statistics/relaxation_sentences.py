@@ -10,7 +10,7 @@ import numpy as np
 from archtrial.statistics.simultaneous import Simultaneous
 from archtrial.statistics.verdict import FRACTIONS
 
-__all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling", "Units"]
+__all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling", "Units", "confidence"]
 
 RelaxVerdict: TypeAlias = Literal[
     "relaxed_better", "no_gain", "inconclusive", "not_assessable"
@@ -74,6 +74,17 @@ class Units:
     def size(self, difference: float) -> str:
         """Writes a size without the metric: "0.5 points"."""
         return self.number(difference) + (" points" if self.points else "")
+
+
+def confidence(alpha: float) -> str:
+    """Writes an interval's level 1 - alpha in per cent, without its unit: "95".
+
+    Never as certain when it is not: "99.9975".
+    """
+    written = f"{100 * (1 - alpha):.4g}"
+    if written == "100" and alpha > 0:
+        written = f"{100 * (1 - alpha):.{1 - math.floor(math.log10(100 * alpha))}f}"
+    return written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +153,7 @@ class Telling:
         half = (at.high - at.low) / 2
         low, high = sorted((sign * at.low, sign * at.high))
         interval = (
-            f"{100 * (1 - self.alpha):.4g}% interval {self.units.number(low, half)} to"
+            f"{confidence(self.alpha)}% interval {self.units.number(low, half)} to"
             f" {self.units.number(high, half)}"
         )
         if len(found.estimate) > 1:

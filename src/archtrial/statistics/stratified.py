@@ -31,8 +31,8 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # its statistics and optimisers load when they are first used
 from scipy import special
-from scipy.stats import qmc
 
 from archtrial.randomness import generator
 from archtrial.statistics.sums import inverse, product
@@ -127,7 +127,9 @@ def in_cells(positions: np.ndarray, options: Sequence[int]) -> np.ndarray:
 @functools.lru_cache(maxsize=16)
 def _points(coordinates: int) -> np.ndarray:
     stream = generator(0, "points of the space", coordinates)
-    found: np.ndarray = qmc.Sobol(coordinates, rng=stream).random_base2(_POINTS)
+    found: np.ndarray = scipy.stats.qmc.Sobol(coordinates, rng=stream).random_base2(
+        _POINTS
+    )
     return found
 
 

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, special
+import scipy  # its statistics and optimisers load when they are first used
+from scipy import special
 
 from archtrial.statistics.sums import product
 
@@ -157,10 +158,16 @@ def rank_weights_that_count(
     for start in range(0, len(efforts), 8):
         some = slice(start, start + 8)
         weights = [np.diff(subset_chance(n, int(k))) for k in efforts[some]]
-        first = int(np.searchsorted(subset_chance(n, int(efforts[start])), 1e-17))
-        first = max(first - 1, 0)
+        first = first_rank_that_counts(n, int(efforts[start]))
         parts.append((some, first, np.stack([w[first:] for w in weights])))
     return parts
+
+
+def first_rank_that_counts(n: int, effort: int) -> int:
+    """Returns below which rank no weight counts (`rank_weights_that_count`)."""
+    if n <= MANY:
+        return 0
+    return max(int(np.searchsorted(subset_chance(n, effort), 1e-17)) - 1, 0)
 
 
 def mean_without(
@@ -332,7 +339,25 @@ class Ranking:
             efforts[start : start + length] for start in range(0, len(efforts), length)
         ]
 
-    def resampled(self, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def highest(self, ranks: int) -> int:
+        """Returns from which place in `order` on a resample fills its highest ranks.
+
+        A resample draws about as many trials from some upper places as there are. So
+        many more are taken that no resample in this universe draws fewer than `ranks`
+        there (ten standard deviations), down to where a group of ties starts.
+        """
+        places = ranks + math.ceil(10 * math.sqrt(ranks)) + 100
+        if places >= self.n:
+            return 0
+        return int(self.first[self.group[self.n - places]])
+
+    def resampled(
+        self,
+        scores: np.ndarray,
+        counts: np.ndarray,
+        ranks: int | None = None,
+        columns: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Returns the scores of resampled searches in ascending order of validation.
 
         Nothing is sorted: a trial that was drawn c times fills c neighbouring
@@ -342,20 +367,34 @@ class Ranking:
         Args:
             scores: (n,) the score that counts.
             counts: (B, n) how often each trial was drawn; rows sum to n.
+            ranks: How many of the highest ranks are wanted; None: all of them.
+            columns: (n,) where in `counts` each trial stands, if that has only those
+                trials that the ranks come from (`highest`).
 
         Returns:
-            (B, n) float64; tied trials of a resample carry their mean.
+            (B, ranks) float64; tied trials of a resample carry their mean.
         """
-        drawn = counts[:, self.order].astype(np.intp)
+        start = 0 if ranks is None else self.highest(ranks)
+        trials = self.order[start:]
+        stand = trials if columns is None else columns[trials]
+        drawn = counts[:, stand].astype(np.intp)
         ranked = scores[self.order]
         # Among equal scores it makes no difference which of them is picked.
-        if np.any(ranked != ranked[self.first][self.group]):
-            sums = np.add.reduceat(drawn * ranked, self.first, axis=1)
-            drawn = np.add.reduceat(drawn, self.first, axis=1)
+        mixed = np.any(ranked != ranked[self.first][self.group])
+        ranked = ranked[start:]
+        if mixed:
+            first = self.first[self.group[start] :] - start
+            sums = np.add.reduceat(drawn * ranked, first, axis=1)
+            drawn = np.add.reduceat(drawn, first, axis=1)
             values = sums / np.maximum(drawn, 1)
         else:
             values = np.broadcast_to(ranked, drawn.shape)
-        return np.repeat(values.ravel(), drawn.ravel()).reshape(len(counts), self.n)
+        if ranks is not None:
+            above = np.cumsum(drawn[:, ::-1], axis=1)[:, ::-1] - drawn
+            drawn = np.clip(ranks - above, 0, drawn)
+        return np.repeat(values.ravel(), drawn.ravel()).reshape(
+            len(counts), self.n if ranks is None else ranks
+        )
 
 
 def confirm_indices(
@@ -401,6 +440,11 @@ def confirm_indices(
     return np.array(sorted(fully), dtype=int), np.array(sorted(once), dtype=int)
 
 
+def best_trials(validation: np.ndarray, effort: int) -> np.ndarray:
+    """Returns the ceil(n / k) best of n trials by validation, the best first."""
+    return np.argsort(-validation, kind="stable")[: math.ceil(len(validation) / effort)]
+
+
 def edge_pileup(
     positions: np.ndarray,
     validation: np.ndarray,
@@ -429,8 +473,7 @@ def edge_pileup(
     Returns:
         The side that is crowded (the more crowded of the two), or None.
     """
-    n = len(validation)
-    best = np.argsort(-validation, kind="stable")[: math.ceil(n / effort)]
+    best = best_trials(validation, effort)
     tails = {}
     for side, is_open, inside in (
         ("low", open_low, positions[best] <= 0.1),
@@ -581,7 +624,7 @@ def _tail(n: int, confidence: float) -> float:
     # more often than one of them alone.
     lightest = math.log((1 - confidence) / (4 * n))
     heaviest = math.log((1 - confidence) / 2)
-    return math.exp(optimize.brentq(excess, lightest, heaviest, xtol=1e-6))
+    return math.exp(scipy.optimize.brentq(excess, lightest, heaviest, xtol=1e-6))
 
 
 def _chance_inside(low: np.ndarray, high: np.ndarray) -> float:

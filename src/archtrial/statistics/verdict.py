@@ -14,6 +14,7 @@ from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics.comparison import (
+    Drawn,
     Estimate,
     Expectation,
     Gain,
@@ -23,7 +24,9 @@ from archtrial.statistics.comparison import (
     gate,
     gate_by_signs,
     holm,
-    resample_counts,
+    needed,
+    resample,
+    resample_some,
     searches_won,
     seeds_won,
 )
@@ -33,6 +36,7 @@ from archtrial.statistics.matching import (
     Matching,
     efforts_to_scan,
     match,
+    matched,
     trials_to_reach,
 )
 from archtrial.statistics.planning import (
@@ -45,7 +49,9 @@ from archtrial.statistics.planning import (
     settlement,
 )
 from archtrial.statistics.robustness import Robustness, Row, robustness
+from archtrial.statistics.scanning import Scan, scan, spread
 from archtrial.statistics.search import Estimand, Reading, Search, aligned
+from archtrial.statistics.tuning import MANY
 
 __all__ = ["Caution", "Comparison", "Copies", "Verdict", "compare", "decide"]
 
@@ -360,15 +366,11 @@ def compare(
         aligned([baseline, challenger], terms.options) for challenger in challengers
     ]
     for one, challenger in pairs:
-        counts = resample_counts(
-            terms.seed,
-            baseline.n,
-            min(baseline.n, challenger.n) if paired else challenger.n,
-            paired=paired,
-            resamples=terms.resamples,
-        )
-        for reading in readings:
-            found[reading].append(_measure(terms, one, challenger, reading, counts))
+        asked = [_ask(terms, one, challenger, reading) for reading in readings]
+        counts = _draw(terms, asked)
+        for reading, each in zip(readings, asked, strict=True):
+            measured = _measure(terms, one, challenger, reading, each, counts)
+            found[reading].append(measured)
     adjusted = {
         reading: holm([measured.p_value for measured in each])
         for reading, each in found.items()
@@ -420,6 +422,11 @@ class _Terms:
     options: Mapping[str, Sequence[str]]
     test_size: int | None
     copies: Copies | None
+
+    def quantile(self, asked: "_Asked") -> float:
+        """Returns the quantile of Student's t of the challenger's own interval."""
+        freedom = 2 * len(asked.b.score) / self.effort - 1
+        return float(special.stdtrit(freedom, 1 - self.level / 2))
 
 
 def _check_test_size(
@@ -501,23 +508,38 @@ def _readings(
     return tuple(common)
 
 
-def _measure(
-    terms: _Terms,
-    baseline: Search,
-    challenger: Search,
-    reading: Estimand,
-    counts: tuple[np.ndarray, np.ndarray],
-) -> _Measured:
-    """Measures one comparison in one reading, resampled as often as `counts` says."""
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What one reading of one comparison needs to know of its arms."""
+
+    everyone: Reading
+    """The baseline's trials, those without a partner last."""
+    a: Reading
+    """The baseline's trials that are compared."""
+    b: Reading
+    """The challenger's."""
+    equal: tuple[int, int] | None
+    """The efforts of equal compute that are told of; None where there are none."""
+    known: bool
+    """Whether both arms tell of them."""
+    pairs: Sequence[tuple[int, int]]
+    """The efforts at which they are compared: k* of both first."""
+    scanned: np.ndarray
+    """(K,) the efforts at which the baseline's curve is looked at."""
+    scan: Scan | None
+    """What the jackknife says of the curve; None where it is to be resampled anyway."""
+
+
+def _ask(
+    terms: _Terms, baseline: Search, challenger: Search, reading: Estimand
+) -> _Asked:
+    """Returns what is asked of a comparison, before anything is drawn."""
     a, b = (
         dataclasses.replace(arm.reading(reading), test_size=terms.test_size)
         for arm in (baseline, challenger)
     )
     everyone, b, alone = _in_order_of_content(a, b, terms.paired)
-    a, of_everyone = everyone, counts[0]
-    if alone:
-        a, counts = everyone.take(np.arange(len(b.score))), (counts[1], counts[1])
-
+    a = everyone.take(np.arange(len(b.score))) if alone else everyone
     same = (terms.effort, terms.effort)
     affordable = equal_compute(
         terms.effort,
@@ -527,30 +549,85 @@ def _measure(
     )
     # A costly arm's smaller effort has weight on configurations of lower ranks,
     # which need not have been confirmed.
-    known = [e for e in affordable if a.tells([e[0]])[0] and b.tells([e[1]])[0]]
-    equal = next(iter(known + affordable), None)
-    pairs = [same] if equal == same else [same, *known[:1]]
-
-    # All that is asked of an arm is asked at once.
+    told = (e for e in affordable if a.tells([e[0]])[0] and b.tells([e[1]])[0])
+    known = next(told, None)
+    equal = known or next(iter(affordable), None)
     scanned = efforts_to_scan(everyone, modelled=b.places is not None)
-    of_b = expectations(b, [[e[1]] for e in pairs], counts[1])
-    lists = [[e[0]] for e in pairs]
-    if alone:
-        of_a = expectations(a, lists, counts[0])
-        (curve,) = expectations(everyone, [scanned], of_everyone)
-    else:
+    by_jackknife = None
+    if (
+        max(len(everyone.score), len(b.score)) > MANY
+        and everyone.examples is None
+        and not everyone.stratified
+    ):
+        nothing = np.empty((0, len(b.score)), dtype=np.uint8)
+        (target,) = expectations(b, [[terms.effort]], nothing)
+        by_jackknife = scan(
+            everyone,
+            scanned,
+            target,
+            margin=terms.margin,
+            alpha=terms.level,
+            paired=terms.paired,
+        )
+    return _Asked(
+        everyone=everyone,
+        a=a,
+        b=b,
+        equal=equal,
+        known=known is not None,
+        pairs=[same] if known in (None, same) else [same, known],
+        scanned=scanned,
+        scan=by_jackknife,
+    )
+
+
+def _draw(terms: _Terms, asked: Sequence[_Asked]) -> tuple[Drawn, Drawn]:
+    """Draws resamples for all readings, of those trials that any of them needs."""
+    first = asked[0]
+    of_a, of_b = (
+        np.zeros(len(first.everyone.score), dtype=bool),
+        np.zeros(len(first.b.score), dtype=bool),
+    )
+    for each in asked:
+        of_b[needed(each.b, [e[1] for e in each.pairs])] = True
+        of_a[needed(each.a, [e[0] for e in each.pairs])] = True
+        scanned = each.scanned
+        if each.scan is not None:
+            scanned = each.scan.guess(terms.quantile(each))
+        if len(scanned):
+            of_a[needed(each.everyone, scanned)] = True
+    return resample_some(
+        terms.seed, of_a, of_b, paired=terms.paired, resamples=terms.resamples
+    )
+
+
+def _measure(
+    terms: _Terms,
+    baseline: Search,
+    challenger: Search,
+    reading: Estimand,
+    asked: _Asked,
+    counts: tuple[Drawn, Drawn],
+) -> _Measured:
+    """Measures one comparison in one reading, resampled as often as `counts` says."""
+    everyone, a, b, scanned = asked.everyone, asked.a, asked.b, asked.scanned
+    same, equal, known = asked.pairs[0], asked.equal, asked.known
+    # All that is asked of an arm is asked at once.
+    of_b = expectations(b, [[e[1]] for e in asked.pairs], counts[1])
+    lists = [[e[0]] for e in asked.pairs]
+    of_a: Sequence[Expectation]
+    curve = None
+    if asked.scan is None and a is everyone:
         *of_a, curve = expectations(a, [*lists, scanned], counts[0])
-    matching = match(
-        of_b[0],
+    else:
+        of_a = expectations(a, lists, counts[0] if a is everyone else counts[1])
+    matching = _match(
+        terms,
+        asked,
         curve,
-        scanned,
-        everyone,
-        terms.effort,
-        margin=terms.margin,
-        max_multiple=terms.max_multiple,
-        cost_ratio=float(np.mean(baseline.cost) / np.mean(challenger.cost)),
-        alpha=terms.level,
-        paired=terms.paired,
+        of_b[0],
+        counts[0],
+        float(np.mean(baseline.cost) / np.mean(challenger.cost)),
     )
     effect = gain(of_b[0], of_a[0], alpha=terms.level, paired=terms.paired)
     p_value = (
@@ -616,6 +693,79 @@ def _measure(
         if b.stratified
         else None,
     )
+
+
+def _match(
+    terms: _Terms,
+    asked: _Asked,
+    curve: Expectation | None,
+    target: Expectation,
+    counts: Drawn,
+    cost_ratio: float,
+) -> Matching:
+    """Says how much tuning brings the baseline there, with no more work than it takes.
+
+    Args:
+        terms: What was declared.
+        asked: What is asked of the arms.
+        curve: The baseline's at all efforts, if it is there already.
+        target: The challenger's, at k* alone.
+        counts: Of the baseline's trials.
+        cost_ratio: As for `match`.
+    """
+    everyone, scanned = asked.everyone, asked.scanned
+    if asked.scan is not None:
+        some = asked.scan.open(
+            *spread(target.resampled[:, 0], float(target.estimate[0]), terms.level)
+        )
+        gains = np.empty((0, 0))
+        if len(some):
+            drawn = asked.scan.guess(terms.quantile(asked))
+            if not len(drawn) or some[0] < drawn[0]:
+                counts = _whole(terms, asked)
+            (found,) = resample(everyone, [some], counts)
+            gains = found.T - target.resampled + terms.margin
+        standing = asked.scan.standing(some, gains, terms.level)
+        if standing is not None:
+            return matched(
+                standing,
+                target,
+                scanned,
+                everyone,
+                terms.effort,
+                margin=terms.margin,
+                max_multiple=terms.max_multiple,
+                cost_ratio=cost_ratio,
+                alpha=terms.level,
+            )
+        # Some end lies on the target, or so close that rounding decides.
+        counts = _whole(terms, asked)
+    if curve is None:
+        (curve,) = expectations(everyone, [scanned], counts)
+    return match(
+        target,
+        curve,
+        scanned,
+        everyone,
+        terms.effort,
+        margin=terms.margin,
+        max_multiple=terms.max_multiple,
+        cost_ratio=cost_ratio,
+        alpha=terms.level,
+        paired=terms.paired,
+    )
+
+
+def _whole(terms: _Terms, asked: _Asked) -> Drawn:
+    """Returns how often each of the baseline's trials is drawn, whatever was needed."""
+    counts, _ = resample_some(
+        terms.seed,
+        np.ones(len(asked.everyone.score), dtype=bool),
+        np.ones(len(asked.b.score), dtype=bool),
+        paired=terms.paired,
+        resamples=terms.resamples,
+    )
+    return counts
 
 
 def _even_error(

@@ -33,7 +33,14 @@ from torch._functorch.vmap import (  # type: ignore[attr-defined]
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from archtrial.training import cost, recipe, run, stacked, structure
+from archtrial.training import noise, run, stacked, structure
+from archtrial.training.engine import Engine
+from archtrial.training.loop import Loop
+from archtrial.training.module import build as build_module
+from archtrial.training.module import check_outputs, dropouts, flatten, matrices, state
+from archtrial.training.outcome import Account, Outcome, pass_on
+from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Batches, Source
 from archtrial.zoo.userfile import is_library
 
 __all__ = ["Stack", "obstacle", "train"]
@@ -41,7 +48,7 @@ __all__ = ["Stack", "obstacle", "train"]
 _log = logging.getLogger(__name__)
 
 
-def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
+def train(problem: Problem, jobs: Sequence[Job]) -> list[Outcome]:
     """Trains many runs side by side.
 
     Jobs whose modules differ in more than dropout's probability are trained in
@@ -60,22 +67,24 @@ def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
         ProtocolError: As `run.train`.
         MemoryError: As `run.train`.
     """
-    outcomes: dict[int, run.Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     fleets: dict[Any, list[tuple[int, nn.Module]]] = {}
     for index, job in enumerate(jobs):
         try:
-            module = run.build(problem, job)
+            module = build_module(problem, job)
         except Exception as error:  # a user's builder may raise anything
-            run.pass_on(error)
-            outcomes[index] = run.Account(problem, time.perf_counter()).failed(error)
+            pass_on(error)
+            outcomes[index] = Account(problem, time.perf_counter()).failed(error)
         else:
             fleets.setdefault(structure.structure(module), []).append((index, module))
     for members in fleets.values():
         those = [jobs[index] for index, _ in members]
         try:
-            trained = _train(problem, those, [module for _, module in members])
+            accounts = [Account(problem, time.perf_counter()) for _ in those]
+            modules = [module for _, module in members]
+            trained = run.drive(problem, those, modules, Stack, accounts)
         except Exception as error:  # what a user's module raises is anything
-            run.pass_on(error)
+            pass_on(error)
             # Which of the runs raised cannot be told from outside: the loop can.
             _log.warning("a fleet of %d goes on as a loop: %r", len(those), error)
             trained = [run.train(problem, job) for job in those]
@@ -84,74 +93,10 @@ def train(problem: run.Problem, jobs: Sequence[run.Job]) -> list[run.Outcome]:
     return [outcomes[index] for index in range(len(jobs))]
 
 
-def _train(
-    problem: run.Problem, jobs: Sequence[run.Job], modules: Sequence[nn.Module]
-) -> list[run.Outcome]:
-    started = time.perf_counter()
-    accounts = [run.Account(problem, started) for _ in jobs]
-    data = run.Data(problem)
-    # Counted before the modules are stacked: a stacked module no longer runs alone.
-    flops = cost.training(modules[0], data.x_train[: data.batch_size], problem.steps)
-    stack = Stack(problem, jobs, modules)
-    batches = run.Batches(problem, data, jobs)
-    for account in accounts:
-        account.parameters = cost.parameters(modules[0])
-        account.flops = flops
-    evaluations = run.evaluation_steps(problem)
-    keeps = frozenset(step for job in jobs for step in job.keep_at)
-    total_losses = torch.zeros(len(jobs), device=problem.device)
-    if 0 in keeps:
-        _keep(0, stack, accounts, jobs)
-    for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
-        x, y = next(batches)
-        total_losses += stack.step(x, y, rate)
-        if step in evaluations:
-            scores = data.presented(stack.predict(data.x_validation))
-            for account, total, score in zip(
-                accounts, total_losses.tolist(), scores, strict=True
-            ):
-                account.evaluated(step, total, score)
-            if all(account.diverged for account in accounts):
-                break
-            total_losses.zero_()
-            if problem.read_at:
-                read = data.presented(stack.predict(data.x_test))
-                for account, presented in zip(accounts, read, strict=True):
-                    account.read(step, presented)
-        if step in keeps:
-            _keep(step, stack, accounts, jobs)
-    predictions = data.presented(stack.predict(data.x_test))
-    stack.unstack()
-    return [
-        account.finished(
-            prediction, module if job.keep_weights else None, 1 / len(jobs)
-        )
-        for account, prediction, module, job in zip(
-            accounts, predictions, modules, jobs, strict=True
-        )
-    ]
-
-
-def _keep(
-    step: int,
-    stack: "Stack",
-    accounts: Sequence[run.Account],
-    jobs: Sequence[run.Job],
-) -> None:
-    """Copies the weights of those runs that keep them after a step."""
-    those = [
-        index
-        for index, (account, job) in enumerate(zip(accounts, jobs, strict=True))
-        if step in job.keep_at and not account.diverged
-    ]
-    for index, weights in zip(those, stack.states(those), strict=True):
-        accounts[index].kept[step] = weights
-
-
 def obstacle(
-    problem: run.Problem,
+    problem: Problem,
     build: Callable[[], nn.Module],
-    jobs: Sequence[run.Job] | None = None,
+    jobs: Sequence[Job] | None = None,
 ) -> str | None:
     """Says why a module cannot be trained in a fleet, by trying it.
 
@@ -170,9 +115,13 @@ def obstacle(
     Raises:
         MemoryError: As `run.train`.
     """
-    those = jobs or [run.Job(build, {}, 0, 0, 0)] * 2
+    if problem.recipe.precision == "bfloat16":
+        return "the fast forms of a fleet compute in float32, and not in bfloat16"
+    if problem.recipe.memory_format == "channels_last":
+        return "its images lie channels last in memory, which is an order of one run's"
+    those = jobs or [Job(build, {}, 0, 0, 0)] * 2
     two = [
-        run.Job(job.build, job.hyperparameters, seed, seed, seed)
+        Job(job.build, job.hyperparameters, seed, seed, seed)
         for seed, job in enumerate(those, 1)
     ]
     try:
@@ -183,7 +132,7 @@ def obstacle(
     except _UnstackableError as error:
         return str(error)
     except Exception as error:  # what a user's module raises is anything
-        run.pass_on(error)
+        pass_on(error)
         # Where torch itself was compiled, which its warnings end with, is no reason.
         said = str(error).partition("\n")[0].partition(" (Triggered internally")[0]
         if "escaped from inside a function being vmapped" in said:
@@ -231,18 +180,18 @@ _ROUNDING = 1e-3
 _NOTHING = 1e-5
 
 
-def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
+def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
     # What happens to batches before a step, and to weights after it, stacks anyhow.
-    bare = problem.recipe.model_copy(update={"weight_averaging": 0.0})
+    bare = problem.recipe.model_copy(update={"weight_averaging": 0.0, "accumulate": 1})
     problem = dataclasses.replace(problem, recipe=bare)
-    data = run.Data(problem)
-    modules = [run.build(problem, job) for job in jobs]
+    source = Source(problem)
+    modules = [build_module(problem, job) for job in jobs]
     different = structure.difference(*modules)
     if different is not None:
         return f"its runs differ in {different}, which one program for all would share"
-    following = run.Batches(problem, data, jobs)
+    following = Batches(problem, source, jobs)
     batches = [next(following) for _ in range(2)]
-    examples = data.x_validation[:64]
+    examples = source.x_validation[:64]
     stack = Stack(problem, jobs, modules)
     steps = []
     # The fleet goes first: a module may keep its options where the next one's build
@@ -254,13 +203,13 @@ def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
         steps.append((losses, momenta, buffers, stack.values.clone()))
     outputs = stack.predict(examples)
     for index, job in enumerate(jobs):
-        with run.own_noise(job.noise_seed, problem.device):
-            loop = run.Loop(problem, job)
+        with noise.own_noise(job.noise_seed, problem.device):
+            loop = Loop(problem, [job], [build_module(problem, job)])
             torch.manual_seed(job.noise_seed)
             for (x, y), (losses, momenta, buffers, values) in zip(
                 batches, steps, strict=True
             ):
-                loss = loop.step(x[index], y[index], rate=1.0)
+                loss = loop.step(x[index : index + 1], y[index : index + 1], 1.0)
                 # What the optimiser remembers of the gradient is linear in it; its
                 # update is not, and would blow up rounding.
                 momentum = loop.optimizer.state[0, 0]
@@ -283,10 +232,10 @@ def _disagreement(problem: run.Problem, jobs: Sequence[run.Job]) -> str | None:
                         return f"{name} of a run in a fleet is not what it is alone"
                 # The same trained values, so that what follows is compared alone.
                 loop.values.copy_(values[index : index + 1])
-            output = loop.predict(examples)
+            output = loop.predict(examples)[0]
             if not _agree(outputs[index], output, _NOTHING):
                 return "a run's outputs in evaluation are not what they are alone"
-            halves = [loop.predict(half) for half in examples.tensor_split(2)]
+            halves = [loop.predict(half)[0] for half in examples.tensor_split(2)]
             if not _agree(torch.cat(halves), output, _NOTHING):
                 return (
                     "in evaluation its outputs for an example hang on the others of the"
@@ -330,38 +279,34 @@ def _here() -> str:
     return _place(reversed(list(traceback.walk_stack(sys._getframe(1)))))
 
 
-class Stack:
+class Stack(Engine):
     """Modules of one structure in training, with a leading axis of runs.
 
     Args:
         problem: What all runs share.
         jobs: One for each run.
         modules: What the jobs built. The first lends its forward pass; none is of
-            use until `unstack`.
+            use until `finish`.
 
     Attributes:
-        values: (runs, P), all trainable values; parameters are views of it.
         buffers: By name, (runs, ...).
-        optimizer: Of `values`.
-        smoothing: Of the labels, (runs, 1).
-        average: Of the weights, where the recipe asks for one.
         generators: Of each run, the source of dropout's masks.
     """
 
     def __init__(
         self,
-        problem: run.Problem,
-        jobs: Sequence[run.Job],
+        problem: Problem,
+        jobs: Sequence[Job],
         modules: Sequence[nn.Module],
     ) -> None:
         self._modules = modules
         self._module = modules[0]
-        rows = [run.flatten(module)[0] for module in modules]
+        rows = [flatten(module)[0] for module in modules]
         # A row begins at an even place, so that it can be viewed as complex numbers.
         width = rows[0].shape[1]
         self.values = rows[0].new_empty(len(rows), width + width % 2)[:, :width]
         torch.cat(rows, out=self.values)
-        # In the order of `run.flatten`, where complex parameters come first.
+        # In the order of `flatten`, where complex parameters come first.
         self._shapes = dict(
             sorted(
                 (
@@ -384,7 +329,7 @@ class Stack:
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
         self._places = _places(self._module)
         # Every layer's own probability in every run; `_Redirected` reads it.
-        for layers in zip(*map(run.dropouts, modules), strict=True):
+        for layers in zip(*map(dropouts, modules), strict=True):
             each = tuple(layer.p for layer in layers)
             layers[0].p = each if len(set(each)) > 1 else each[0]
         self.generators = [
@@ -394,41 +339,32 @@ class Stack:
             self.generators, _States.seeded(problem.device, jobs)
         )
         self._input_axis: int | None = None
-        self.optimizer, self.smoothing = recipe.settings(
-            problem.recipe, [job.hyperparameters for job in jobs], self.values
+        super().__init__(
+            problem, jobs, self.values, self.buffers, matrices(self._module)
         )
-        self.average = run.weight_average(problem, self.values, self.buffers)
-        self._num_outputs = problem.num_outputs
+        self.gradient = torch.zeros_like(self.values)
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
-        """Takes one step of every run on its own batch.
-
-        Args:
-            x: (runs, batch, ...).
-            y: (runs, batch).
-            rate: The schedule's share of the learning rates.
-
-        Returns:
-            The losses before the step, (runs,).
-        """
+    def differentiate(
+        self, x: torch.Tensor, y: torch.Tensor, share: float
+    ) -> torch.Tensor:
+        """Adds the gradient of a share of the mean losses; see `Engine`."""
         if not self._module.training:
             self._module.train()
         self._redirected.evaluates = False
         outputs = self._forward(x, 0)
-        run.check_outputs(outputs[0], x.shape[1], self._num_outputs)
-        losses = recipe.loss(outputs, y, self.smoothing)
+        check_outputs(outputs[0], x.shape[1], self._num_outputs)
+        losses = self.objective.losses(outputs, y, self.smoothing).mean(1) * share
         pieces = torch.autograd.grad(
             losses,
             list(self._trainable.values()),
             torch.ones_like(losses),
             materialize_grads=True,
         )
-        gradient = torch.cat(
-            [_as_real(piece).reshape(len(piece), -1) for piece in pieces], 1
-        )
-        self.optimizer.step(gradient, rate)
-        if self.average is not None:
-            self.average.add(self.values, self.buffers)
+        rows = [_as_real(piece).reshape(len(piece), -1) for piece in pieces]
+        if share == 1:
+            torch.cat(rows, 1, out=self.gradient)
+        else:
+            self.gradient += torch.cat(rows, 1)
         return losses.detach()
 
     @torch.no_grad()
@@ -441,9 +377,9 @@ class Stack:
         self._redirected.evaluates = True
         # As many examples at once as keep the runs' layers in the cache.
         chunks = torch.split(x, max(1, 4000 // len(self._modules)))
-        self._exchange()
+        self.exchange()
         outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
-        self._exchange()
+        self.exchange()
         return outputs
 
     def _evaluated(self, x: torch.Tensor) -> torch.Tensor:
@@ -468,9 +404,8 @@ class Stack:
             yield name, piece.view((*values.shape[:-1], *like.shape))
             start = end
 
-    def _exchange(self) -> None:
-        if self.average is not None:
-            self.average.exchange(self.values, self.buffers)
+    def _buffers(self) -> Mapping[str, torch.Tensor]:
+        return self.buffers
 
     def _forward(self, x: torch.Tensor, axis: int | None) -> torch.Tensor:
         """Carries out the module on all runs; `axis` is that of the runs in x."""
@@ -490,17 +425,18 @@ class Stack:
 
     def states(self, those: Sequence[int]) -> list[dict[str, torch.Tensor]]:
         """Returns copies of some runs' state_dicts, of averaged weights."""
-        self._exchange()
+        self.exchange()
         self._write_back(those)
-        copied = [run.state(self._modules[index]) for index in those]
-        self._exchange()
+        copied = [state(self._modules[index]) for index in those]
+        self.exchange()
         return copied
 
-    def unstack(self) -> None:
+    def finish(self) -> Sequence[nn.Module]:
         """Writes what was learnt, averaged where it is, back into the modules."""
-        self._exchange()
+        self.exchange()
         self._write_back(range(len(self._modules)))
         stacked.forget_rooms()
+        return self._modules
 
     @torch.no_grad()
     def _write_back(self, those: Sequence[int]) -> None:
@@ -601,8 +537,10 @@ class _Redirected(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if "input" in kwargs:
             args = (kwargs.pop("input"), *args)
-        if func in run.DROPOUTS and args[0].dim() >= run.DROPOUTS[func]:
-            rule: Callable[..., Any] = functools.partial(run.dropout, func, self._mask)
+        if func in noise.DROPOUTS and args[0].dim() >= noise.DROPOUTS[func]:
+            rule: Callable[..., Any] = functools.partial(
+                noise.dropout, func, self._mask
+            )
             return rule(*args, **kwargs)
         if func in _RULES:
             try:
@@ -689,7 +627,7 @@ class _Redirected(TorchFunctionMode):
         except _UnstackableError:
             raise
         except Exception as alone:
-            run.pass_on(alone)
+            pass_on(alone)
             raise _UnstackableError(
                 f"{name} ({_here()}) cannot be done for many runs at once"
             ) from alone
@@ -722,15 +660,9 @@ class _Redirected(TorchFunctionMode):
                 f"dropout ({_here()}) is at work in evaluation, too"
             )
 
-        def masks() -> torch.Tensor:
-            empty = torch.empty(len(self.generators), *shape, device=like.device)
-            for mask, own_p, generator in zip(
-                empty, each, self.generators, strict=True
-            ):
-                run.draw(mask, own_p, generator)
-            return empty
-
-        drawn: torch.Tensor = self._outside(masks, (), {})
+        drawn: torch.Tensor = self._outside(
+            noise.draw, (each, self.generators, shape, like.device), {}
+        )
         return drawn
 
 
@@ -789,7 +721,7 @@ class _States:
         self._states = states
 
     @classmethod
-    def seeded(cls, device: str, jobs: Sequence[run.Job]) -> "_States":
+    def seeded(cls, device: str, jobs: Sequence[Job]) -> "_States":
         """Returns them as the loop has them at a run's first step."""
         places = ["cpu", device] if device.startswith("cuda") else ["cpu"]
         return cls(
@@ -864,8 +796,10 @@ def _convolution(
     return stacked.convolution(x, weight, *args, **kwargs)
 
 
-def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., Any]:
-    rule = stacked.pooling(function, sides)
+def _pooling(
+    own: Callable[..., torch.Tensor], function: Callable[..., torch.Tensor], sides: int
+) -> Callable[..., Any]:
+    rule = stacked.pooling(own, function, sides)
 
     def pooled(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         if x.dim() == sides + 2:  # one example without an axis of batch
@@ -874,6 +808,33 @@ def _pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[...,
         return result
 
     return pooled
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: Any = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """Puts the runs beside the examples of a batch, none of which sees another."""
+    runs, batch = query.shape[:2]
+    alike = key.shape[:2] == value.shape[:2] == (runs, batch)
+    alike = alike and query.dim() == key.dim() == value.dim() >= 4
+    # Where something is dropped out, each run draws as it does alone.
+    if dropout_p or not alike:
+        raise NotImplementedError
+    if attn_mask is not None:
+        ones = [1] * (query.dim() - attn_mask.dim())
+        mask = attn_mask.reshape(runs, *ones, *attn_mask.shape[1:])
+        attn_mask = mask.expand(runs, batch, *mask.shape[2:]).flatten(0, 1)
+    q, k, v = (each.flatten(0, 1) for each in (query, key, value))
+    attended = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask, is_causal=is_causal, **kwargs
+    )
+    return torch.unflatten(attended, 0, (runs, batch))
 
 
 def _adaptive_average(x: torch.Tensor, output_size: Any) -> torch.Tensor:
@@ -891,14 +852,15 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.conv2d: _convolution,
     functional.conv3d: _convolution,
     functional.batch_norm: stacked.batch_norm,
+    functional.scaled_dot_product_attention: _attention,
     **{
         function: functools.partial(stacked.recurrent, cell)
         for function, cell in stacked.CELLS.items()
     },
-    functional.max_pool1d: _pooling(functional.max_pool2d, 1),
-    functional.max_pool2d: _pooling(functional.max_pool3d, 2),
-    functional.avg_pool1d: _pooling(functional.avg_pool2d, 1),
-    functional.avg_pool2d: _pooling(functional.avg_pool3d, 2),
+    functional.max_pool1d: _pooling(functional.max_pool1d, functional.max_pool2d, 1),
+    functional.max_pool2d: _pooling(functional.max_pool2d, functional.max_pool3d, 2),
+    functional.avg_pool1d: _pooling(functional.avg_pool1d, functional.avg_pool2d, 1),
+    functional.avg_pool2d: _pooling(functional.avg_pool2d, functional.avg_pool3d, 2),
     functional.adaptive_avg_pool2d: _adaptive_average,
 }
 """From a function of torch to its form for all runs at once."""

@@ -1,4 +1,4 @@
-"""From declared values to what happens at each step: order, rate, loss, update, mean.
+"""From declared values to what happens at each step: order, rate, update, mean.
 
 Everything here has a leading axis of runs. The loop (`run.py`) passes one run,
 a fleet passes many, and both carry out the same arithmetic.
@@ -19,7 +19,6 @@ __all__ = [
     "Optimizer",
     "WeightAverage",
     "batches",
-    "loss",
     "rates",
     "settings",
     "settled",
@@ -102,28 +101,6 @@ def batches(
         rest = rest[batch_size:]
 
 
-def loss(
-    outputs: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor
-) -> torch.Tensor:
-    """Returns each run's mean loss over its batch, (runs,).
-
-    Integer targets mean cross-entropy, whose target puts 1 - smoothing on the
-    label and spreads the rest evenly over all classes (Szegedy et al. 2016,
-    section 7). Real targets mean squared error.
-
-    Args:
-        outputs: (runs, batch, classes) logits, or (runs, batch, 1) values.
-        targets: (runs, batch) int64 labels, or float32 standardised targets.
-        smoothing: (runs, 1), used for labels.
-    """
-    if targets.is_floating_point():
-        return (outputs.squeeze(2) - targets).square().mean(1)
-    log_probabilities = outputs.log_softmax(2)
-    on_label = log_probabilities.gather(2, targets.unsqueeze(2)).squeeze(2)
-    spread = log_probabilities.mean(2)
-    return -torch.lerp(on_label, spread, smoothing).mean(1)
-
-
 class Optimizer:
     """AdamW, Adam or SGD with Nesterov momentum, for many runs at once.
 
@@ -136,7 +113,7 @@ class Optimizer:
         recipe: Names the optimiser and limits the gradient's norm.
         values: (runs, P) float32, updated in place.
         learning_rate: (runs, 1).
-        weight_decay: (runs, 1).
+        weight_decay: (runs, 1), or (runs, P) where values decay differently.
         momentum: (runs, 1): Nesterov's momentum, or the first beta.
 
     Attributes:
@@ -264,7 +241,10 @@ class WeightAverage:
 
 
 def settings(
-    recipe: Recipe, hyperparameters: Sequence[Mapping[str, float]], values: torch.Tensor
+    recipe: Recipe,
+    hyperparameters: Sequence[Mapping[str, float]],
+    values: torch.Tensor,
+    matrices: torch.Tensor | None = None,
 ) -> tuple[Optimizer, torch.Tensor]:
     """Returns the optimiser of many runs, and their label smoothing.
 
@@ -272,6 +252,8 @@ def settings(
         recipe: Says what a run does not.
         hyperparameters: Of each run.
         values: (runs, P).
+        matrices: Which values belong to parameters of two or more dimensions, (P,)
+            bool; None: all do.
 
     Returns:
         The optimiser of `values`, and (runs, 1) smoothing.
@@ -283,11 +265,14 @@ def settings(
         )
         for name in SEARCHABLE
     }
+    weight_decay = columns["weight_decay"]
+    if matrices is not None and recipe.weight_decay_on == "weights":
+        weight_decay = weight_decay * matrices
     optimizer = Optimizer(
         recipe,
         values,
         columns["learning_rate"],
-        columns["weight_decay"],
+        weight_decay,
         columns["momentum"],
     )
     return optimizer, columns["label_smoothing"]

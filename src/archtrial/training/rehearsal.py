@@ -28,8 +28,14 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.overrides import TorchFunctionMode
 
-from archtrial.errors import ArmError, UserError
-from archtrial.training import recipe, run
+from archtrial.errors import ArmError, FormError, UserError
+from archtrial.training import recipe
+from archtrial.training.loop import Loop
+from archtrial.training.module import build, described, trainable
+from archtrial.training.noise import own_noise
+from archtrial.training.outcome import pass_on
+from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Batches, Source
 from archtrial.zoo.userfile import is_library, line_of
 
 __all__ = ["Rehearsed", "rehearse"]
@@ -63,8 +69,8 @@ class Rehearsed:
 
 def rehearse(
     name: str,
-    problem: run.Problem,
-    jobs: Mapping[str, run.Job],
+    problem: Problem,
+    jobs: Mapping[str, Job],
     place: str | None = None,
 ) -> Rehearsed:
     """Takes two steps with an architecture, and looks at what became of everything.
@@ -121,7 +127,7 @@ def rehearse(
     )
 
 
-def _shortened(problem: run.Problem) -> run.Problem:
+def _shortened(problem: Problem) -> Problem:
     """Returns the problem with no more rows than two steps and a look need."""
     rows = _STEPS * min(problem.batch_size, len(problem.x_train))
     train = np.arange(len(problem.x_train))[:rows]
@@ -135,6 +141,7 @@ def _shortened(problem: run.Problem) -> run.Problem:
         problem,
         x_train=problem.x_train[train],
         y_train=problem.y_train[train],
+        objective=problem.objective and problem.objective.at(train),
         x_validation=evaluated,
         y_validation=problem.y_validation[:_EVALUATED],
         x_test=problem.x_test[:_EVALUATED],
@@ -161,8 +168,8 @@ class _Rehearsal:
     def __init__(
         self,
         name: str,
-        problem: run.Problem,
-        job: run.Job,
+        problem: Problem,
+        job: Job,
         counts: Sequence[int],
         place: str | None,
     ) -> None:
@@ -185,22 +192,23 @@ class _Rehearsal:
         """
         problem, job = self._problem, self._job
         with self._blamed("can be built"):
-            loop = run.Loop(problem, dataclasses.replace(job, build=self._build))
+            module = build(problem, dataclasses.replace(job, build=self._build))
+            loop = Loop(problem, [job], [module])
         self._beginning = loop.values.clone()
-        data = run.Data(problem)
-        batches = run.Batches(problem, data, [job])
+        source = Source(problem)
+        batches = Batches(problem, source, [job])
         rates = itertools.islice(recipe.rates(problem.recipe, problem.steps), _STEPS)
         leaves: set[int] = set()
         with (
             self._watching(loop) as watch,
-            run.own_noise(job.noise_seed, problem.device),
+            own_noise(job.noise_seed, problem.device),
         ):
             drawn = _global_state()
             self._losses = []
             for index, rate in enumerate(rates):
-                (x,), (y,) = next(batches)
+                x, y = next(batches)
                 with self._blamed(
-                    f"can be trained on a batch of shape {tuple(x.shape)}"
+                    f"can be trained on a batch of shape {tuple(x.shape[1:])}"
                 ):
                     loss = float(loop.step(x, y, float(rate)))
                 self._losses.append(loss)
@@ -219,8 +227,8 @@ class _Rehearsal:
                 )
             for count in self._counts:
                 with self._blamed(f"can be evaluated on batches of size {count}"):
-                    outputs = loop.predict(data.x_validation[:count])
-            again = loop.predict(data.x_validation)
+                    outputs = loop.predict(source.x_validation[:count])[0]
+            again = loop.predict(source.x_validation)[0]
         self._losses.append(float(outputs.double().nan_to_num().sum()))
         self._values = loop.values.clone()
         self._check_views(loop.module)
@@ -262,7 +270,7 @@ class _Rehearsal:
         """Turns what the user's code raises into an ArmError."""
         try:
             yield
-        except run.FormError as error:
+        except FormError as error:
             named = self._at(self._place) if ", line " not in error.received else ""
             received = f"{error.received}{named}"
             raise ArmError(
@@ -271,7 +279,7 @@ class _Rehearsal:
         except UserError:
             raise
         except Exception as error:  # a user's module may raise anything
-            run.pass_on(error)
+            pass_on(error)
             said = (
                 f"{type(error).__name__}: {error}"
                 if str(error)
@@ -305,7 +313,7 @@ class _Rehearsal:
         return f" ({line})" if line else ""
 
     @contextlib.contextmanager
-    def _watching(self, loop: run.Loop) -> Iterator["_Watch"]:
+    def _watching(self, loop: Loop) -> Iterator["_Watch"]:
         watch = _Watch(loop.module)
         with contextlib.ExitStack() as stack:
             for handle in (
@@ -319,7 +327,7 @@ class _Rehearsal:
             stack.enter_context(watch)
             yield watch
 
-    def _check_leaves(self, loop: run.Loop, watch: "_Watch", before: set[int]) -> None:
+    def _check_leaves(self, loop: Loop, watch: "_Watch", before: set[int]) -> None:
         """Checks that what the outputs depend on is what is trained."""
         own = {id(p): n for n, p in loop.module.named_parameters()}
         watch.reached.update(map(id, watch.leaves))
@@ -355,8 +363,8 @@ class _Rehearsal:
         # A tensor that lives on must keep its identity until the next step.
         watch.kept.extend(strangers)
 
-    def _check_rebound(self, loop: run.Loop, watch: "_Watch") -> None:
-        trained = run.trainable(loop.module)
+    def _check_rebound(self, loop: Loop, watch: "_Watch") -> None:
+        trained = trainable(loop.module)
         if [*map(id, trained)] != [*map(id, loop.parameters)]:
             built = {id(p) for p in loop.parameters}
             names = [n for n, p in loop.module.named_parameters() if id(p) not in built]
@@ -413,10 +421,10 @@ class _Rehearsal:
                         line,
                     )
 
-    def _check_saved(self, loop: run.Loop) -> None:
+    def _check_saved(self, loop: Loop) -> None:
         with self._blamed("can be saved: its state_dict is made of tensors"):
             safetensors.torch.save(
-                {name: w.contiguous() for name, w in loop.state().items()}
+                {name: w.contiguous() for name, w in loop.states([0])[0].items()}
             )
 
     def _check_modes(self, module: nn.Module, watch: "_Watch") -> None:
@@ -443,7 +451,7 @@ class _Rehearsal:
 
     def _remark(
         self,
-        loop: run.Loop,
+        loop: Loop,
         watch: "_Watch",
         outputs: torch.Tensor,
         again: torch.Tensor,
@@ -469,7 +477,7 @@ class _Rehearsal:
             )
         self._remark_on_ends(loop, watch)
 
-    def _remark_on_ends(self, loop: run.Loop, watch: "_Watch") -> None:
+    def _remark_on_ends(self, loop: Loop, watch: "_Watch") -> None:
         end = watch.end.rstrip("0123456789")
         outputs = watch.outputs
         assert outputs is not None
@@ -500,8 +508,8 @@ class _Rehearsal:
         self.notes.append(f"{self._name}: {what}.")
 
 
-def _untrained(found: str | None) -> run.FormError:
-    return run.FormError(
+def _untrained(found: str | None) -> FormError:
+    return FormError(
         "outputs depend on weights that can be trained",
         "no gradient reaches any" + (f": {found}" if found else ""),
         "Look for torch.no_grad(), .detach(), .numpy() or .data, or for argmax and"
@@ -571,7 +579,7 @@ class _Watch(TorchFunctionMode):
     def returned(self, _: nn.Module, inputs: Any, returned: Any) -> None:
         if not isinstance(returned, torch.Tensor):
             self.unusual = (
-                f"it returns {run.described(returned)}, of which 'logits' or the first"
+                f"it returns {described(returned)}, of which 'logits' or the first"
                 " that has the shape of outputs is trained"
             )
 
@@ -579,7 +587,7 @@ class _Watch(TorchFunctionMode):
         training, self._training = self._training, None
         if module.training != training:
             called = "train()" if module.training else "eval()"
-            raise run.FormError(
+            raise FormError(
                 "training and evaluation are switched by whoever calls a module",
                 f"its forward calls {called} on the module itself",
                 "Remove the call: training is in training mode, and all that is"
@@ -600,10 +608,13 @@ class _Watch(TorchFunctionMode):
         self.made_at = _running() or self.made_at
 
 
+_LOOP = Loop.differentiate.__code__.co_filename
+
+
 def _running() -> str | None:
     """Returns the line of the user's module that is being carried out."""
     frames = traceback.extract_stack()
-    ours = [i for i, frame in enumerate(frames) if frame.filename == run.__file__]
+    ours = [i for i, frame in enumerate(frames) if frame.filename == _LOOP]
     return line_of(frames[ours[0] :]) if ours else None
 
 

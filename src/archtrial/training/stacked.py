@@ -7,7 +7,7 @@ enter another's, so one that has become NaN stays alone with it.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,14 @@ def linear(
         weight: (runs, outputs, inputs).
         bias: (runs, outputs).
     """
+    if x.dim() > 3:
+        # Of tokens or positions: what follows reads the values of each side by side.
+        rows = x.reshape(x.shape[0], -1, x.shape[-1])
+        if bias is None:
+            product = torch.bmm(rows, weight.mT)
+        else:
+            product = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+        return product.view(*x.shape[:-1], weight.shape[1])
     # With the batch last, the weights' gradient comes out in the weights' own order.
     rows = x.reshape(x.shape[0], -1, x.shape[-1]).mT
     if bias is None:
@@ -100,28 +108,111 @@ def batch_norm(
         return values.view(values.shape[0], 1, -1, *(1 for _ in x.shape[3:]))
 
     if training:
-        others = (1, *range(3, x.dim()))
-        count = math.prod(x.shape[axis] for axis in others)
+        count = x.shape[1] * math.prod(x.shape[3:])
         if count == 1:
             raise ValueError("batch_norm: more than 1 value per channel is needed")
-        variance, mean = torch.var_mean(x, others, correction=0, keepdim=True)
+        scale = None if weight is None else per_channel(weight)
+        offset = None if bias is None else per_channel(bias)
+        result, mean, variance = _BatchNorm.apply(x, scale, offset, eps)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             if running_mean is not None:
                 running_mean.lerp_(mean.view_as(running_mean), momentum)
             if running_var is not None:
                 unbiased = variance * (count / (count - 1))
                 running_var.lerp_(unbiased.view_as(running_var), momentum)
-    else:
-        assert running_mean is not None
-        assert running_var is not None
-        mean, variance = per_channel(running_mean), per_channel(running_var)
-    scale = torch.rsqrt(variance + eps)
+        normalised: torch.Tensor = result
+        return normalised
+    assert running_mean is not None
+    assert running_var is not None
+    scale = torch.rsqrt(per_channel(running_var) + eps)
     if weight is not None:
         scale = scale * per_channel(weight)
-    centred = x - mean
+    centred = x - per_channel(running_mean)
     if bias is None:
         return centred * scale
     return torch.addcmul(per_channel(bias), centred, scale)
+
+
+# About so many values (512 KB) go through all of a layer's passes before the next ones
+# do: they are still in the cache then.
+_AT_ONCE = 2**17
+
+
+class _BatchNorm(torch.autograd.Function):
+    """Batch normalisation by simple passes, which are faster than torch's own.
+
+    torch adds up a channel value by value, in its layer as in `var_mean`; its sums and
+    products take several at once.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        scale: torch.Tensor | None,
+        offset: torch.Tensor | None,
+        eps: float,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        others = (1, *range(3, x.dim()))
+        standard, out = torch.empty_like(x), torch.empty_like(x)
+        mean = x.new_empty(len(x), 1, x.shape[2], *(1 for _ in x.shape[3:]))
+        variance, inverse = torch.empty_like(mean), torch.empty_like(mean)
+        for part in _parts(x):
+            own, result = standard[part], out[part]
+            torch.mean(x[part], others, keepdim=True, out=mean[part])
+            torch.sub(x[part], mean[part], out=own)
+            torch.mul(own, own, out=result)
+            torch.mean(result, others, keepdim=True, out=variance[part])
+            torch.add(variance[part], eps, out=inverse[part]).rsqrt_()
+            own.mul_(inverse[part])
+            if scale is None:
+                result.copy_(own)
+            else:
+                torch.mul(own, scale[part], out=result)
+            if offset is not None:
+                result.add_(offset[part])
+        ctx.mark_non_differentiable(mean, variance)
+        ctx.save_for_backward(standard, inverse, scale)
+        return out, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        standard, inverse, scale = ctx.saved_tensors
+        rows = gradients[0]
+        others = (1, *range(3, rows.dim()))
+        count = rows.shape[1] * math.prod(rows.shape[3:])
+        for_x = torch.empty_like(standard)
+        for_scale, for_offset = torch.empty_like(inverse), torch.empty_like(inverse)
+        for part in _parts(rows):
+            result, own = for_x[part], standard[part]
+            torch.sum(rows[part], others, keepdim=True, out=for_offset[part])
+            torch.mul(rows[part], own, out=result)
+            torch.sum(result, others, keepdim=True, out=for_scale[part])
+            torch.mul(own, for_scale[part] / -count, out=result)
+            result.add_(rows[part]).sub_(for_offset[part] / count)
+            slope = inverse[part]
+            result.mul_(slope if scale is None else slope * scale[part])
+        needs = ctx.needs_input_grad
+        return (
+            for_x,
+            for_scale if needs[1] else None,
+            for_offset if needs[2] else None,
+            None,
+        )
+
+
+def _parts(x: torch.Tensor) -> Iterator[tuple[slice, ...]]:
+    """Divides runs, or the channels of each, so that few values are in a part."""
+    runs, _, channels = x.shape[:3]
+    of_channel = max(1, x[0, :, 0].numel())
+    if of_channel * channels <= _AT_ONCE:
+        count = _AT_ONCE // (of_channel * channels)
+        for start in range(0, runs, count):
+            yield (slice(start, start + count),)
+        return
+    count = max(1, _AT_ONCE // of_channel)
+    for run, start in itertools.product(range(runs), range(0, channels, count)):
+        yield slice(run, run + 1), slice(None), slice(start, start + count)
 
 
 # --------------------------------------------------------------------- convolution
@@ -130,6 +221,9 @@ def batch_norm(
 # kernels for all runs is faster than torch's own convolution run by run; beyond
 # it, torch's is as fast and needs less memory (benchmarks/README.md).
 _MOST_WINDOW_VALUES = 1_000_000
+# Nor is an input of more values turned so that its batch comes last: the shortcut of a
+# residual block would meet the block's own path in another order of memory.
+_MOST_VALUES_TURNED = 2**18
 
 
 def convolution(
@@ -154,7 +248,8 @@ def convolution(
 
     Returns:
         (runs, batch, outputs, *sides); in memory the batch comes last, which is
-        the order that the next layer of this module reads fastest.
+        the order that the next layer of this module reads fastest, or it is
+        contiguous where the layer is large.
     """
     kernel = weight.shape[3:]
     strides = _each(stride, len(kernel))
@@ -174,21 +269,15 @@ def convolution(
         )
     ]
     windows = math.prod(outputs) * x.shape[1] * x.shape[2] * math.prod(kernel)
-    if windows > _MOST_WINDOW_VALUES:
+    stays = x.is_contiguous() and x[0].numel() > _MOST_VALUES_TURNED
+    if windows > _MOST_WINDOW_VALUES or stays:
         function = (functional.conv1d, functional.conv2d, functional.conv3d)
+        own = function[len(kernel) - 1]
+        # `unbind`, since the gradient of each x[run] would be as large as x.
+        biases = [None] * len(x) if bias is None else bias.unbind()
+        runs = zip(x.unbind(), weight.unbind(), biases, strict=True)
         return torch.stack(
-            [
-                function[len(kernel) - 1](
-                    x[run],
-                    weight[run],
-                    None if bias is None else bias[run],
-                    stride,
-                    padding,
-                    dilation,
-                    groups,
-                )
-                for run in range(len(x))
-            ]
+            [own(*each, stride, padding, dilation, groups) for each in runs]
         )
     product: torch.Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
         x, weight, bias, strides, pads, dilations, groups, outputs
@@ -320,16 +409,19 @@ def _windows(
 # ------------------------------------------------------------------------- pooling
 
 
-def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., Any]:
+def pooling(
+    own: Callable[..., torch.Tensor], function: Callable[..., torch.Tensor], sides: int
+) -> Callable[..., Any]:
     """Returns the stacked form of a pooling function of one or two sides.
 
     The batch is the last axis in memory wherever a layer of this module came
-    before. So a pooling of one side more does the work, which takes the batch
-    for a side with a window of one.
+    before. There a pooling of one side more does the work, which takes the batch
+    for a side with a window of one; elsewhere runs stand beside the examples.
 
     Args:
+        own: The function that it stands for.
         function: torch's, of `sides` + 1 sides.
-        sides: Of the function that it stands for.
+        sides: Of `own`.
     """
 
     def pooled(
@@ -340,6 +432,10 @@ def pooling(function: Callable[..., torch.Tensor], sides: int) -> Callable[..., 
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
+        if x.is_contiguous():
+            beside = x.flatten(0, 1)
+            beside = own(beside, kernel_size, stride, padding, *args, **kwargs)
+            return torch.unflatten(beside, 0, x.shape[:2])
         kernel = _each(kernel_size, sides)
         steps = kernel if not stride else _each(stride, sides)
         pads = _each(padding, sides)

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import logging
 import pickle
+import sys
 import types
 import weakref
 from collections.abc import Hashable, Iterator, Mapping
@@ -19,7 +20,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-__all__ = ["difference", "structure"]
+from archtrial.zoo.userfile import is_library
+
+__all__ = ["difference", "structure", "surroundings"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 _VALUES = (torch.dtype, torch.device, torch.Size, torch.layout, range, slice)
@@ -38,6 +41,87 @@ def structure(module: nn.Module) -> Hashable:
     dropout layers are left out, and tensors that were computed from parameters.
     """
     return tuple(_Description(module).parts.items())
+
+
+def surroundings(module: nn.Module) -> Hashable:
+    """Returns what decides which layers a module runs, and its structure leaves out.
+
+    A builder may set an attribute of the class or a global variable in place of one of
+    the module: what the module's own code reads by name is here, followed through its
+    functions. So are whether dropout is on at all, and the values of buffers that are
+    whole numbers, by which code may branch. A memo that grows makes a difference, too:
+    good for a key of what is counted, and too much for one of what trains together.
+    """
+    told = _Description(nn.Module())
+    for place, layer in enumerate(module.modules()):
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            told.parts[f"p {place}"] = layer.p > 0
+        for name, buffer in layer._buffers.items():
+            if buffer is not None and _branches(buffer):
+                told.parts[f"{name} {place}"] = tuple(buffer.flatten().tolist())
+    left: list[Any] = []
+    for layer in module.modules():
+        left += type(layer).__mro__
+        left += [v for v in vars(layer).values() if isinstance(v, types.FunctionType)]
+    seen: set[int] = set()
+    while left:
+        value = left.pop()
+        if id(value) in seen or _is_theirs(value):
+            continue
+        seen.add(id(value))
+        for name, read in _read_by(value):
+            if isinstance(read, (type, types.FunctionType)):
+                left.append(read)
+            elif isinstance(read, (classmethod, staticmethod, types.MethodType)):
+                left.append(read.__func__)
+            elif isinstance(read, property) and read.fget is not None:
+                left.append(read.fget)
+            elif not isinstance(read, (types.ModuleType, nn.Module, torch.Tensor)):
+                told._walk(f"{value.__module__}.{value.__qualname__}: {name}", read)
+    return tuple(told.parts.items())
+
+
+def _branches(buffer: torch.Tensor) -> bool:
+    """Says whether code may branch by a buffer; many whole numbers are indices."""
+    rounded = not (buffer.is_floating_point() or buffer.is_complex())
+    return rounded and buffer.numel() <= 64 and not buffer.is_meta
+
+
+_CALLED = frozenset({"__call__", "__getattr__"})
+_library = functools.cache(is_library)
+
+
+def _is_theirs(value: Any) -> bool:
+    """Says whether a class, function or module is no user's own."""
+    if isinstance(value, types.FunctionType):
+        return _library(value.__code__.co_filename)
+    module = value
+    if isinstance(value, type):
+        module = sys.modules.get(value.__module__)
+    if module is None or module.__name__ == "__main__":  # a file's, or a notebook's
+        return False
+    return _library(getattr(module, "__file__", None))
+
+
+def _read_by(value: type | types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yields a class's members, or the global variables that a function may read."""
+    if isinstance(value, type):
+        for name, member in vars(value).items():
+            if not name.startswith("__") or name in _CALLED:
+                yield name, member
+        return
+    names: set[str] = set()
+    codes = [value.__code__]
+    while codes:
+        code = codes.pop()
+        names |= set(code.co_names)
+        codes += [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    for name in sorted(names & value.__globals__.keys()):
+        found = value.__globals__[name]
+        yield name, found
+        if isinstance(found, types.ModuleType) and not _is_theirs(found):
+            for inner in sorted(names & vars(found).keys()):  # as in config.depth
+                yield f"{name}.{inner}", vars(found)[inner]
 
 
 def difference(one: nn.Module, other: nn.Module) -> str | None:
@@ -236,11 +320,24 @@ def _of_function(path: str, function: types.FunctionType) -> Iterator[tuple[str,
             continue
 
 
+class _Itself:
+    """What equals nothing else. It is held: a number like `id` is given out again."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
 def _content(value: Any) -> Hashable:
     """Returns what an opaque object is known by: its bytes, or that it is itself."""
     if isinstance(value, (type, types.ModuleType, *_BUILTIN)):
-        return id(value)
+        return _Itself(value)
     try:
         return type(value), hashlib.sha256(pickle.dumps(value)).digest()
     except Exception:  # whatever an object's own pickling raises
-        return type(value), id(value)
+        return type(value), _Itself(value)

@@ -15,6 +15,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from archtrial.statistics.relaxation_sentences import confidence
+
 __all__ = [
     "MINUS",
     "PERCENT",
@@ -67,6 +69,8 @@ PERCENT = "\u00a0%"
 """With the space before it, at which no line breaks."""
 _UNKNOWN = "not known"
 _NO_TIME = "under a second"
+# A smaller p is told as smaller: its own digits say nothing more.
+_LEAST = 1e-9
 # Ratios and numbers of trials above it are all the same to a reader: out of reach.
 _MOST = 10_000
 
@@ -304,40 +308,38 @@ def p_value(p: float | None) -> str:
     """Writes a p-value in plain words first: "about 3 times in 100 (p = .03)"."""
     if p is None or not math.isfinite(p):
         return "not computed"
+    if p < _LEAST:
+        return f"less than once in 1,000,000,000 {_bracket('.000000001', '<')}"
     if p >= 0.995:
         return f"practically always {_bracket(f'{p:.2f}')}"
     if p >= 0.01:
         times = round(100 * p)
         often = "about once in 100" if times == 1 else f"about {times} times in 100"
     else:
-        often = f"about once in {_rounded(1 / max(p, 1e-9)):,}"
+        often = f"about once in {_rounded(1 / p):,}"
     # Two significant digits; below .001 one, since permutations tell no more.
-    size = math.floor(math.log10(max(p, 1e-9)))
+    size = math.floor(math.log10(p))
     digits = 2 if size >= -1 else 1 - size - (size < -3)
     return f"{often} {_bracket(f'{p:.{digits}f}')}"
 
 
 def percent(number: float, decimals: int = 0) -> str:
-    """Writes a share that is no score, with at most so many decimals: "31 %"."""
-    written = _fixed(100 * number, decimals)
-    if "." in written:
-        written = written.rstrip("0").rstrip(".")
-    return written + PERCENT
+    """Writes a share that is no score, with at most so many decimals: "31 %".
+
+    Never as nothing or all when it is not: "under 1 %", "over 99 %".
+    """
+    return _percent(number, decimals) + PERCENT
 
 
 def level(alpha: float) -> str:
-    """Writes the level of an interval: "95 %", "97.5 %"."""
-    return f"{100 * (1 - alpha):.4g}{PERCENT}"
+    """Writes the level of an interval: "95 %"; never as certain when it is not."""
+    return confidence(alpha) + PERCENT
 
 
 def probability(number: float | None) -> str:
     """Writes a chance in per cent; never as certain when it is not."""
     if number is None or not math.isfinite(number):
         return _UNKNOWN
-    if 0.99 < number < 1:
-        return f"over 99{PERCENT}"
-    if 0 < number < 0.01:
-        return f"under 1{PERCENT}"
     return percent(number)
 
 
@@ -346,12 +348,17 @@ def shares(found: Mapping[str, Any]) -> str:
     estimate, low, high = (found[end] for end in ("estimate", "low", "high"))
     if low is None or high is None:
         return percent(estimate)
-    return f"{percent(estimate)} ({_fixed(100 * low, 0)} to {percent(high)})"
+    # An end may be rounded, but no interval is written as 0 to 0 or 100 to 100.
+    lower = _percent(low) if low > 0.99 else _fixed(100 * low, 0)
+    upper = _percent(high) if high < 0.01 else _fixed(100 * high, 0)
+    return f"{percent(estimate)} ({lower} to {upper}{PERCENT})"
 
 
 def rate(number: float) -> str:
     """Writes how often something happens, with two digits: ".41 %", "2.1 %"."""
-    return _significant(100 * number, 2) + PERCENT
+    if 0 < number < 0.995:
+        return _significant(100 * number, 2) + PERCENT
+    return percent(number)
 
 
 def trials(number: int) -> str:
@@ -492,6 +499,21 @@ def _without_zero(written: str, number: float) -> str:
     return written.replace("0.", ".", 1) if whole else written
 
 
+def _percent(number: float, decimals: int = 0) -> str:
+    step = 10.0**-decimals
+    if 0 < number < step / 100:
+        return f"under {_shortest(step, decimals)}"
+    if 1 - step / 100 < number < 1:
+        return f"over {_shortest(100 - step, decimals)}"
+    return _shortest(100 * number, decimals)
+
+
+def _shortest(number: float, decimals: int) -> str:
+    """Writes a number with at most so many decimals, and none that are only zeros."""
+    written = _fixed(number, decimals)
+    return written.rstrip("0").rstrip(".") if "." in written else written
+
+
 def _significant(number: float, digits: int) -> str:
     """Writes a number with so many significant digits, and none that are only zeros."""
     if number == 0:
@@ -504,9 +526,9 @@ def _significant(number: float, digits: int) -> str:
     return _minus(_without_zero(written, rounded))
 
 
-def _bracket(p: str) -> str:
+def _bracket(p: str, sign: str = "=") -> str:
     # No line breaks within it.
-    return f"(p\u00a0=\u00a0{p.removeprefix('0')})"
+    return f"(p\u00a0{sign}\u00a0{p.removeprefix('0')})"
 
 
 def _minus(written: str) -> str:

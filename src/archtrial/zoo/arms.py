@@ -90,13 +90,7 @@ class Architecture:
                 returns is no module.
         """
         found = self._found()
-        _, takes_any = _parameters(self.spec, found.builder)
-        passed = {}
-        for name, value in values.items():
-            if name in self.accepts or (takes_any and name not in HYPERPARAMETERS):
-                passed[name] = value
-            elif name not in HYPERPARAMETERS:
-                raise _not_searchable(self.spec, name, self.accepts)
+        passed = self.passed(values)
         given = {
             "input_shape": tuple(input_shape),
             "num_outputs": num_outputs,
@@ -116,6 +110,24 @@ class Architecture:
                 f"it returned {_described(module)}",
             )
         return module
+
+    def passed(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Returns what the builder is given of a configuration.
+
+        Args:
+            values: A configuration.
+
+        Raises:
+            ArmError: A value is neither the builder's nor training's.
+        """
+        _, takes_any = _parameters(self.spec, self._found().builder)
+        passed = {}
+        for name, value in values.items():
+            if name in self.accepts or (takes_any and name not in HYPERPARAMETERS):
+                passed[name] = value
+            elif name not in HYPERPARAMETERS:
+                raise _not_searchable(self.spec, name, self.accepts)
+        return passed
 
     def told(
         self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
@@ -160,6 +172,16 @@ class Architecture:
             return None
         default = parameters[option].default
         return None if default is inspect.Parameter.empty else default
+
+    def allows(self, option: str, value: Value) -> bool:
+        """Says whether an option may have a value; a user's own may have any."""
+        entry = registry.entry_of(self._found().builder)
+        if entry is not None:
+            try:
+                entry.check_options({option: value})
+            except ArmError:
+                return False
+        return True
 
     @property
     def place(self) -> str | None:
@@ -280,7 +302,7 @@ def find(
     if entry := registry.entry_of(builder):
         entry.check_options(options)
         for searched in parsed.keys() & own:
-            for value in _extremes(parsed[searched]):
+            for value in _sampled(parsed[searched]):
                 entry.check_options({searched: value})
     return Architecture(
         name,
@@ -465,10 +487,12 @@ def _not_searchable(spec: str, name: str, own: Iterable[str]) -> ArmError:
     )
 
 
-def _extremes(dimension: Dimension) -> tuple[Value, ...]:
+def _sampled(dimension: Dimension) -> tuple[Value, ...]:
+    """Returns values of a dimension: its ends, and what lies between in a Literal."""
     if isinstance(dimension, Choice):
         return dimension.options
-    return dimension.low, dimension.high
+    between = sorted({dimension.value(place / 64) for place in range(1, 64)})
+    return dimension.low, *between, dimension.high
 
 
 def _name_of(builder: Builder) -> str:

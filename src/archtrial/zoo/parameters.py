@@ -104,7 +104,12 @@ def typed(parameter: inspect.Parameter, value: Any) -> Any:
         return tuple(inner)
     annotation = parameter.annotation
     named = annotation if isinstance(annotation, str) else str(annotation)
-    takes_tuples = annotation is tuple or "tuple[" in named.lower() or named == "tuple"
+    takes_tuples = (
+        annotation is tuple
+        or named == "tuple"
+        or "tuple[" in named.lower()
+        or "Literal[(" in named
+    )
     return tuple(inner) if takes_tuples and "list" not in named.lower() else value
 
 

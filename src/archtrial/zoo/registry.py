@@ -8,19 +8,22 @@ its signature; their types say which values are possible:
 
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import inspect
 import math
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, ParamSpec, TypeAlias
+from typing import Annotated, Any, Literal, ParamSpec, TypeAlias, Union
 
 from torch import nn
 
 from archtrial.errors import ArmError
 from archtrial.space import Space, Value
+from archtrial.specs import write_value
 
 __all__ = [
     "ANY",
@@ -89,17 +92,33 @@ class Entry:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raises an ArmError at an option that it lacks, or an impossible value."""
-        types = typing.get_type_hints(self.function, include_extras=True)
+    @property
+    def values(self) -> dict[str, str]:
+        """What each option may be, in words."""
+        return {option: _described(self._hints[option]) for option in self.options}
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        return typing.get_type_hints(self.function, include_extras=True)
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns options as the function takes them, lists as tuples.
+
+        Raises:
+            ArmError: There is no such option, or the value is impossible.
+        """
         known = self.options
+        fitted = {}
         for option, value in options.items():
             if option not in known:
                 raise ArmError(
                     f"{self.name} has no option {option!r}",
                     way_out=nearest(option, known),
                 )
-            _check_value(f"{option} of {self.name}", value, types[option])
+            fitted[option] = _fitted(
+                f"{option} of {self.name}", value, self._hints[option]
+            )
+        return fitted
 
 
 _entries: dict[str, Entry] = {}
@@ -112,16 +131,18 @@ def register(
     """Puts a function into the zoo under its own name.
 
     The options are the function's keyword-only arguments. Each value is held to
-    its annotation (`Count`, `Share`, `bool`, a `Literal`) before the function is
-    called, so its body need not check them.
+    its annotation before the function is called, so its body need not check them:
+    `bool`, `int`, `float`, `str`, `Count`, `Share`, a `Literal` of any of these, a
+    tuple, or a union such as `Count | None`. JSON and TOML have lists; the function
+    gets tuples.
     """
 
     def decorate(function: Callable[_P, nn.Module]) -> Callable[_P, nn.Module]:
         @functools.wraps(function)
         def build(*args: _P.args, **options: _P.kwargs) -> nn.Module:
             given = options.keys() - {"input_shape", "num_outputs"}
-            entry.check_options({option: options[option] for option in given})
-            return function(*args, **options)
+            fitted = entry.check_options({option: options[option] for option in given})
+            return function(*args, **{**options, **fitted})
 
         entry = Entry(function.__name__, build, space, kinds)
         _entries[entry.name] = entry
@@ -130,26 +151,81 @@ def register(
     return decorate
 
 
-def _check_value(what: str, value: Any, annotation: Any) -> None:
-    """Raises ArmError unless a value is of an option's type and within its range."""
-    if typing.get_origin(annotation) is Literal:
-        allowed = typing.get_args(annotation)
-        if value not in allowed:
-            raise ArmError(f"{what} is one of {', '.join(allowed)}", repr(value))
-        return
-    if annotation is bool:
-        if not isinstance(value, bool):
-            raise ArmError(f"{what} is true or false", repr(value))
-        return
-    number, bounds = typing.get_args(annotation)
-    expected = "a whole number" if number is int else "a number"
+def _fitted(what: str, value: Any, annotation: Any) -> Any:
+    """Returns a value as an annotation has it, a list as the tuple that it stands for.
+
+    Raises:
+        ArmError: It is not of the option's type, or not within its range.
+    """
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        for member in inner:
+            with contextlib.suppress(ArmError):
+                return _fitted(what, value, member)
+    elif origin is Literal:
+        for allowed in inner:
+            if _same(value, allowed):
+                return allowed
+    elif origin is tuple and isinstance(value, (list, tuple)):
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        if len(kinds) == len(value):
+            return tuple(
+                _fitted(f"{what}: each of its values", part, kind)
+                if len(set(kinds)) == 1
+                else _fitted(f"{what}: its value {place}", part, kind)
+                for place, (part, kind) in enumerate(zip(value, kinds, strict=True), 1)
+            )
+    elif origin is Annotated:
+        fitted = _fitted(what, value, inner[0])
+        for bounds in inner[1:]:
+            if isinstance(bounds, _Range) and not bounds.low <= fitted < bounds.below:
+                raise ArmError(f"{what} is {bounds}", repr(value))
+        return fitted
     # Python counts True as the number 1; an option does not.
-    if isinstance(value, bool) or not isinstance(
-        value, int if number is int else (int, float)
-    ):
-        raise ArmError(f"{what} is {expected}", repr(value))
-    if not bounds.low <= value < bounds.below:
-        raise ArmError(f"{what} is {bounds}", repr(value))
+    elif annotation in _WORDS and isinstance(value, bool) == (annotation is bool):
+        kind = (int, float) if annotation is float else annotation
+        if isinstance(value, kind):
+            return value
+    raise ArmError(f"{what} is {_described(annotation)}", repr(value))
+
+
+def _same(value: Any, allowed: Any) -> bool:
+    """Says whether a value is one that a Literal allows; 1 is not True, nor 1.0."""
+    if isinstance(allowed, tuple) and isinstance(value, (list, tuple)):
+        return len(value) == len(allowed) and all(map(_same, value, allowed))
+    return type(value) is type(allowed) and bool(value == allowed)
+
+
+def _described(annotation: Any) -> str:
+    """Returns in words what an annotation allows."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    if origin in (Union, types.UnionType):
+        return " or ".join(_described(member) for member in inner)
+    if origin is Literal:
+        written = [write_value(allowed) for allowed in inner]
+        return written[0] if len(written) == 1 else f"one of {', '.join(written)}"
+    if origin is tuple and inner[1:] == (...,):
+        return f"a list, each value {_described(inner[0])}"
+    if origin is tuple:
+        return f"a list of {len(inner)}: {'; '.join(map(_described, inner))}"
+    if origin is Annotated:
+        bounds = [str(each) for each in inner[1:] if isinstance(each, _Range)]
+        return ", ".join([_described(inner[0]), *bounds])
+    raise TypeError(
+        f"an option's annotation is made of bool, int, float, str, None, Literal, tuple,"
+        f" a union, Count and Share; this is {annotation!r}"
+    )
+
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "None",
+}
 
 
 def entries() -> Mapping[str, Entry]:

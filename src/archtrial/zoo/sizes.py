@@ -97,8 +97,8 @@ def match(
             if option:
                 middle = arm.architecture.setting(option)
                 options[option] = round(values.pop(option, middle) * factor)
-            own = {k: v for k, v in values.items() if k in arm.architecture.accepts}
             # Several draws have one structure, and building it takes time.
+            own = arm.architecture.passed(values)
             structure = (*sorted(own.items()), options.get(option))
             if structure not in counted:
                 scaled = dataclasses.replace(arm.architecture, options=options)
@@ -148,7 +148,10 @@ def _scaling(arm: Sized) -> tuple[str, int]:
             middle: Any = _middle(arm.space[name])
         else:
             middle = arm.architecture.setting(name)
-        if isinstance(middle, int) and not isinstance(middle, bool) and middle > 0:
+        if type(middle) is not int or middle <= 0:
+            continue
+        # Of a few widths alone, none may be the one that matches.
+        if arm.architecture.allows(name, 2 * middle + 1):
             return name, middle
     raise ArmError(
         "a matched baseline has an option, a whole number, that scales its size",

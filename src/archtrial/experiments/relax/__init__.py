@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from archtrial.experiments.relax.verdict import (
         Finding,
         Verdict,
-        is_relaxation,
         judge,
     )
 
@@ -31,7 +30,6 @@ __all__ = [
     "Study",
     "Verdict",
     "begun",
-    "is_relaxation",
     "judge",
     "load",
 ]
@@ -42,7 +40,6 @@ _PLACES = {
     "Study": "study",
     "Verdict": "verdict",
     "begun": "protocol",
-    "is_relaxation": "verdict",
     "judge": "verdict",
     "load": "protocol",
 }

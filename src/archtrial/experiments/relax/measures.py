@@ -15,7 +15,9 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import nn
 
 from archtrial import equivalents
-from archtrial.training import recipe, run
+from archtrial.training.objective import Objective
+from archtrial.training.problem import Problem
+from archtrial.training.source import Source
 
 __all__ = ["POSITIONS", "curvature", "measure"]
 
@@ -30,7 +32,7 @@ _VECTORS = 10
 
 
 def measure(
-    problem: run.Problem,
+    problem: Problem,
     start: equivalents.Network,
     relaxed: equivalents.Network,
     cnn: equivalents.Network | None,
@@ -59,8 +61,8 @@ def measure(
         straight line between its two ends (d'Ascoli et al. 2019, section 4; the
         barrier as in Entezari et al. 2022, arXiv 2110.06296, equation 1).
     """
-    data = run.Data(problem)
-    score = _Scorer(problem, data)
+    source = Source(problem)
+    score = _Scorer(problem, source)
     parts = equivalents.parts(relaxed)
     found: dict[str, Any] = {
         "deviation": parts.deviation,
@@ -76,12 +78,12 @@ def measure(
             "off_local_alone": score(equivalents.with_part(relaxed, "off_local")),
             "average_of_outputs": score(cnn, relaxed) if cnn else None,
         },
-        "path": _path(problem, data, score, cnn, relaxed) if cnn else None,
+        "path": _path(problem, source, score, cnn, relaxed) if cnn else None,
     }
     if curvature_examples:
-        x, y = data.x_train[:curvature_examples], data.y_train[:curvature_examples]
+        x, y = source.x_train[:curvature_examples], source.y_train[:curvature_examples]
         ends = {
-            name: curvature(network, x, y, seed)
+            name: curvature(network, x, y, seed, problem.minimised())
             for name, network in (("start", start), ("end", relaxed))
         }
         found["curvature"] = {name: end[0] for name, end in ends.items()}
@@ -92,14 +94,14 @@ def measure(
 class _Scorer:
     """Scores networks on the validation set."""
 
-    def __init__(self, problem: run.Problem, data: run.Data) -> None:
+    def __init__(self, problem: Problem, source: Source) -> None:
         self._problem = problem
-        self._data = data
+        self._source = source
 
     def __call__(self, *networks: nn.Module) -> float | None:
         """Returns the score of a network, or of the average of several's outputs."""
-        outputs = [_outputs(network, self._data.x_validation) for network in networks]
-        presented = self._data.presented(torch.stack(outputs).mean(0))
+        outputs = [_outputs(network, self._source.x_validation) for network in networks]
+        presented = self._problem.minimised().presented(torch.stack(outputs).mean(0))
         if not np.isfinite(presented).all():
             return None
         metric = self._problem.metric
@@ -113,23 +115,26 @@ def _outputs(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(chunk.clone()) for chunk in torch.split(x, 1000)])
 
 
-def _mean_loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _mean_loss(
+    objective: Objective, outputs: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
     plain = outputs.new_zeros(1, 1)
-    return recipe.loss(outputs.unsqueeze(0), y.unsqueeze(0), plain).squeeze(0)
+    return objective.losses(outputs.unsqueeze(0), y.unsqueeze(0), plain).mean()
 
 
 def _path(
-    problem: run.Problem,
-    data: run.Data,
+    problem: Problem,
+    source: Source,
     score: _Scorer,
     first: nn.Module,
     last: nn.Module,
 ) -> dict[str, Any] | None:
     """Returns loss and score along the line from one network to another."""
-    x, y = data.x_train[:_PATH_EXAMPLES], data.y_train[:_PATH_EXAMPLES]
+    x, y = source.x_train[:_PATH_EXAMPLES], source.y_train[:_PATH_EXAMPLES]
     losses, scores = [], []
+    objective = problem.minimised()
     for between in _line(first, last):
-        losses.append(float(_mean_loss(_outputs(between, x), y)))
+        losses.append(float(_mean_loss(objective, _outputs(between, x), y)))
         scores.append(score(between))
     if not np.isfinite(losses).all():
         return None
@@ -156,7 +161,11 @@ def _line(first: nn.Module, last: nn.Module) -> Iterator[nn.Module]:
 
 
 def curvature(
-    network: nn.Module, x: torch.Tensor, y: torch.Tensor, seed: int
+    network: nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    seed: int,
+    objective: Objective,
 ) -> tuple[float | None, float | None]:
     """Returns the Hessian's largest eigenvalue and the norm of the gradient.
 
@@ -170,12 +179,13 @@ def curvature(
         x: (N, ...).
         y: (N,).
         seed: Of the first vector.
+        objective: Whose targets `y` are.
 
     Returns:
         None for what is not finite, or for an eigenvalue that was not found.
     """
     weights = [p for p in network.eval().parameters() if p.requires_grad]
-    loss = _mean_loss(network(x.clone()), y)
+    loss = _mean_loss(objective, network(x.clone()), y)
     gradients = torch.autograd.grad(
         loss, weights, create_graph=True, materialize_grads=True
     )

@@ -19,7 +19,7 @@ import torch
 from archtrial import equivalents, execution, protocol, randomness, trial
 from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax.protocol import Protocol
-from archtrial.experiments.relax.training import Item, Trainer
+from archtrial.experiments.relax.training import Item, Trainer, most_runs, untrained
 from archtrial.experiments.relax.verdict import (
     Finding,
     Kind,
@@ -35,7 +35,7 @@ from archtrial.progress import Clock, Standing, Watch, key_of
 from archtrial.records.store import Store, key
 from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.training import augmentation, cost, fleet, rehearsal
-from archtrial.training.run import Job, Problem
+from archtrial.training.run import Job
 from archtrial.zoo import Kind as Inputs
 from archtrial.zoo import arms
 from archtrial.zoo.userfile import prints_to_errors
@@ -92,29 +92,15 @@ class Study:
         self.architecture = arms.find(arm.architecture, arm.options, {})
         rows = len(self.split.y_train)
         self.times = declared.times(rows)
-        problem = dataclasses.replace(
+        self.problem = dataclasses.replace(
             trial.pose(declared, self.split, self.metric),
             evaluations=declared.evaluations,
         )
         inputs = cast(Inputs, self.split.kind)
         augmentation.check(declared.recipe.augmentation, inputs)
         arms.check_kind(self.architecture, inputs)
-        rehearsed = self._rehearse(problem)
+        rehearsed = self._rehearse()
         self.sizes = self._look_ahead()
-        self.trainer = Trainer(
-            problem=problem,
-            architecture=self.architecture,
-            input_shape=self.split.input_shape,
-            study_seed=declared.seed,
-            folder=Path(),  # filled in below: its name follows from all of this
-            form=declared.form,
-            batch_norm=declared.batch_norm,
-            times=self.times,
-            learning_rates=declared.learning_rates,
-            parameters=self._parameters(),
-            stacks=dict.fromkeys(KINDS, True),
-            curvature_examples=declared.curvature_examples,
-        )
         built: tuple[Kind, ...] = ("cnn", "relaxed", "fresh")
         obstacles = {kind: rehearsed.obstacle or self._obstacle(kind) for kind in built}
         obstacles["kept"] = obstacles["cnn"]
@@ -122,25 +108,37 @@ class Study:
         self.resolved["notes"].extend(rehearsed.notes)
         self.hash = protocol.digest(self.resolved)
         self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
-        self.trainer = dataclasses.replace(
-            self.trainer,
+        self.trainer = Trainer(
+            problem=self.problem,
+            architecture=self.architecture,
+            input_shape=self.split.input_shape,
+            study_seed=declared.seed,
             folder=self.folder,
+            form=declared.form,
+            batch_norm=declared.batch_norm,
+            times=self.times,
+            learning_rates=declared.learning_rates,
+            parameters=self._parameters(),
             stacks={kind: why is None for kind, why in obstacles.items()},
+            curvature_examples=declared.curvature_examples,
         )
         self._finding: Finding | None = None
 
     # What is known before anything is trained.
 
     @prints_to_errors()
-    def _rehearse(self, problem: Problem) -> rehearsal.Rehearsed:
+    def _rehearse(self) -> rehearsal.Rehearsed:
         """Says now what is wrong with the CNN as its users' code has it."""
         build = functools.partial(
-            self.architecture.build, self.split.input_shape, problem.num_outputs, {}
+            self.architecture.build,
+            self.split.input_shape,
+            self.problem.num_outputs,
+            {},
         )
         seed = randomness.seed(self.protocol.seed, "rehearsal")
         return rehearsal.rehearse(
             self.architecture.spec,
-            problem,
+            self.problem,
             {"": Job(build, {}, seed, seed, seed)},
             self.architecture.place,
         )
@@ -186,15 +184,23 @@ class Study:
         return {"cnn": own, "kept": own, "relaxed": large, "fresh": large}
 
     def _obstacle(self, kind: Kind) -> str | None:
-        if self.trainer.most_runs(kind) == 1:
+        if most_runs(self._parameters()[kind]) == 1:
             return "it is large enough to train alone"
-        build = functools.partial(self.trainer.network, kind)
-        return fleet.obstacle(self.trainer.problem, build)
+        build = functools.partial(
+            untrained,
+            kind,
+            self.architecture,
+            self.split.input_shape,
+            self.problem.num_outputs,
+            self.protocol.form,
+            self.protocol.batch_norm,
+        )
+        return fleet.obstacle(self.problem, build)
 
     def _resolve(
         self, name: str, obstacles: Mapping[Kind, str | None]
     ) -> dict[str, Any]:
-        declared, problem = self.protocol, self.trainer.problem
+        declared, problem = self.protocol, self.problem
         described = declared.architecture.describe()
         return {
             "experiment": "relax",
@@ -251,8 +257,8 @@ class Study:
                 "At a relax time the CNN and what it is relaxed into both begin without"
                 " what the optimiser remembered. Plain SGD remembers nothing."
             )
-        total = self.times[-1] + self.trainer.problem.steps
-        if self.times[-1] > self.trainer.problem.steps:
+        total = self.times[-1] + self.problem.steps
+        if self.times[-1] > self.problem.steps:
             yield (
                 f"The last relax time is step {self.times[-1]:,}: the CNN and the fresh"
                 f" network train {total:,} steps."
@@ -333,7 +339,7 @@ class Study:
                 device=declared.device,
                 threads=declared.threads,
             )
-            with execution.Executor(
+            with execution.executor(
                 functools.partial(execution.as_sent, self.trainer),
                 workers=workers,
                 threads=declared.threads,

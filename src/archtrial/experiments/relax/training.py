@@ -77,6 +77,43 @@ def _diverged(step: int) -> DivergedError:
     return DivergedError(CNN_DIVERGED, f"it diverged before step {step}")
 
 
+def most_runs(parameters: int) -> int:
+    """Returns how many networks of so many parameters may share a fleet."""
+    return max(1, min(_MOST_RUNS, _MOST_VALUES // parameters))
+
+
+def untrained(
+    kind: Kind,
+    architecture: Architecture,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    form: Literal["fcn", "lcn"],
+    batch_norm: Literal["per_position", "folded"],
+) -> nn.Module:
+    """Builds a network, from torch's global generator.
+
+    Args:
+        kind: Which one.
+        architecture: The CNN.
+        input_shape: Of one example.
+        num_outputs: Classes, or 1 for regression.
+        form: "fcn" or "lcn".
+        batch_norm: As `equivalents.equivalent_fcn` has it.
+    """
+    module = architecture.build(input_shape, num_outputs, {})
+    if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+        with torch.no_grad():
+            module.eval()(torch.zeros(2, *input_shape))  # makes lazy layers
+    module.train()
+    if kind in ("cnn", "kept"):
+        return module
+    # Whether it fits was asked before the first training.
+    network = equivalents.mapped(module, input_shape, form, batch_norm, force=True)
+    if kind == "fresh":
+        equivalents.reset(network)
+    return network
+
+
 @dataclasses.dataclass(frozen=True)
 class Trainer:
     """Carries out tasks, wherever it is sent.
@@ -112,9 +149,7 @@ class Trainer:
 
     def most_runs(self, kind: Kind) -> int:
         """Returns how many trainings of a kind share a fleet, by their size alone."""
-        if not self.stacks[kind]:
-            return 1
-        return max(1, min(_MOST_RUNS, _MOST_VALUES // self.parameters[kind]))
+        return most_runs(self.parameters[kind]) if self.stacks[kind] else 1
 
     def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
         """Returns the tasks, by a rule that looks at nothing but the items."""
@@ -170,17 +205,14 @@ class Trainer:
 
     def network(self, kind: Kind) -> nn.Module:
         """Builds a network, from torch's global generator."""
-        module = self.architecture.build(self.input_shape, self.problem.num_outputs, {})
-        if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
-            with torch.no_grad():
-                module.eval()(torch.zeros(2, *self.input_shape))  # makes lazy layers
-        module.train()
-        if kind in ("cnn", "kept"):
-            return module
-        network = self._equivalent(module)
-        if kind == "fresh":
-            equivalents.reset(network)
-        return network
+        return untrained(
+            kind,
+            self.architecture,
+            self.input_shape,
+            self.problem.num_outputs,
+            self.form,
+            self.batch_norm,
+        )
 
     def kept(self, item: Item) -> nn.Module:
         """Returns the CNN as it was at an item's relax time.

@@ -39,7 +39,6 @@ __all__ = [
     "Verdict",
     "arm_of",
     "chosen",
-    "is_relaxation",
     "judge",
     "tried",
 ]
@@ -119,13 +118,6 @@ class Finding:
             RecordsError: It needs what was not measured.
         """
         return relaxation.draw(name, self.verdict.document)
-
-
-def is_relaxation(folder: str | Path) -> bool:
-    """Says whether a study's folder holds an experiment of this kind."""
-    with Store(folder, read_only=True) as store:
-        frozen = store.protocol()
-    return frozen is not None and frozen[1].get("experiment") == "relax"
 
 
 def judge(folder: str | Path) -> Finding:

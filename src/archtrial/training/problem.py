@@ -1,0 +1,92 @@
+"""What is trained: what all runs of a study share, and what is one run's own."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from archtrial.errors import ProtocolError
+from archtrial.metrics import Metric
+from archtrial.protocol import Recipe
+from archtrial.training import objective as objectives
+
+__all__ = ["Job", "Problem"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What all runs of a study share.
+
+    Inputs are (N, ...): float32, or whole numbers, such as the ids of words, which
+    reach a module as int64. Targets are (N,): int64 labels, or
+    float values in their original units. Test labels never come here.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_validation: np.ndarray
+    y_validation: np.ndarray
+    x_test: np.ndarray
+    task: Literal["classification", "regression"]
+    num_outputs: int
+    metric: Metric
+    recipe: Recipe
+    steps: int
+    batch_size: int
+    """Examples in a batch; all training examples where there are fewer."""
+    evaluations: int = 10
+    """Validation scores on the way, evenly spaced, the last after the last step."""
+    device: str = "cpu"
+    read_at: tuple[int, ...] = ()
+    """Steps after which a run is also read on the test inputs, from 1 to `steps`."""
+    objective: objectives.Objective | None = None
+    """What is minimised; None: what the task minimises by default."""
+
+    def __post_init__(self) -> None:
+        if not all(1 <= step <= self.steps for step in self.read_at):
+            raise ValueError(f"read_at lies in 1..{self.steps}: {self.read_at}")
+        if self.recipe.class_weights != "none" and self.task != "classification":
+            raise ProtocolError(
+                "classes are weighed in classification alone",
+                f'class_weights = "{self.recipe.class_weights}" for {self.task}',
+                'Take it out of [recipe], or declare task = "classification".',
+            )
+
+    def minimised(self) -> objectives.Objective:
+        """Returns the objective: the declared one, or the task's."""
+        if self.objective is None and self.recipe.class_weights == "balanced":
+            return objectives.Labels.balanced(self.y_train, self.num_outputs)
+        return self.objective or objectives.default(self.task, self.y_train)
+
+    def evaluation_steps(self) -> frozenset[int]:
+        """Returns the steps after which the validation set is scored."""
+        count = min(self.evaluations, self.steps)
+        even = {round(i * self.steps / count) for i in range(1, count + 1)}
+        return frozenset(even.union(self.read_at))
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run: everything else that its result depends on."""
+
+    build: Callable[[], nn.Module]
+    """Makes the untrained module; picklable."""
+    hyperparameters: Mapping[str, float]
+    """Any of learning_rate, weight_decay, momentum, label_smoothing,
+    initial_scale and dropout; the recipe says the rest."""
+    initial_seed: int
+    order_seed: int
+    noise_seed: int
+    keep_weights: bool = False
+    keep_at: tuple[int, ...] = ()
+    """Steps of this run after which its weights are kept; 0: before the first."""
+    skip: int = 0
+    """Batches that are passed over, since an earlier training has seen them: the
+    first step is on batch skip + 1, augmented as it is for a run that got there
+    step by step. The schedule and the noise begin at their beginning."""
+
+    def __post_init__(self) -> None:
+        if self.skip < 0 or any(step < 0 for step in self.keep_at):
+            raise ValueError(f"steps are at least 0: {self.skip}, {self.keep_at}")
