@@ -154,7 +154,7 @@ def test_judging_many_test_examples_is_counted(forecast, monkeypatch):
     assert forecast.judging_seconds == 0
     assert "to judge" not in str(forecast)
     monkeypatch.setattr(pilot, "MANY_EXAMPLES", 100)
-    seen = pilot._judging(pilot.trial.Zoo(declared()))
+    seen = pilot._judging(pilot.trial.Zoo.of(declared()))
     assert 0 < 2 * seen(50) < seen(200)
     told = dataclasses.replace(forecast, judging_seconds=90.0)
     assert "to open the test set and to judge" in str(told)
@@ -256,9 +256,11 @@ def test_what_the_arms_have_in_common_is_no_spread_of_their_gain(monkeypatch):
 
 def test_a_small_part_of_the_variance_is_not_written_as_none():
     kept = pilot.Allocation(3, 3, 0.004, 0.0, 0.01, 0.01)
-    assert "seeds make under 1% of the variance" in str(kept)
+    assert "seeds make under 1\u00a0% of the variance" in str(kept)
     more = pilot.Allocation(3, 4, 0.997, 0.003, 0.01, 0.009)
-    assert "for under 1% more runs, since seeds make over 99% of" in str(more)
+    assert "for under 1\u00a0% more runs, since seeds make over 99\u00a0% of" in str(
+        more
+    )
 
 
 def test_a_budget_goes_where_the_spread_is(tmp_path, monkeypatch):
@@ -315,7 +317,7 @@ def test_a_study_goes_on_with_the_seeds_that_its_budget_chose(tmp_path, monkeypa
 
 def test_a_pilot_of_even_draws_is_paired_and_none_of_the_study(tmp_path):
     study = alike(challengers=["cnn"])
-    prepared = pilot.trial.Zoo(study)
+    prepared = pilot.trial.Zoo.of(study)
     drawn = pilot._draws(study, prepared)
     design = pilot.spaces.Design(prepared.spaces, study.seed, "sobol")
     shared = set(prepared.spaces["linear"]) & set(prepared.spaces["cnn"])

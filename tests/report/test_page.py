@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import html.parser
 import importlib.resources
@@ -7,8 +8,10 @@ import shutil
 import subprocess
 
 import pytest
+from rich.console import Console
 
-from archtrial.report import Evidence, page
+from archtrial.errors import RecordsError
+from archtrial.report import Evidence, figures, page, terminal
 
 from .conftest import (
     LADDER,
@@ -186,12 +189,12 @@ def test_what_is_exploratory_is_said_under_the_sentence():
 
 
 @pytest.mark.parametrize(
-    ("alpha", "level"), [(0.05, "95%"), (0.000025, "99.9975%"), (1e-6, "99.99990%")]
+    ("alpha", "level"), [(0.05, "95"), (0.000025, "99.9975"), (1e-6, "99.99990")]
 )
 def test_no_interval_is_called_certain(alpha, level):
     evidence = make_evidence()
     evidence.document["comparisons"][0]["alpha"] = alpha
-    assert f"{level} interval +20.3" in Reader(page.render(evidence)).text
+    assert f"{level} % interval +20" in Reader(page.render(evidence)).text
 
 
 def test_an_early_look_says_its_own_level_however_small():
@@ -199,8 +202,8 @@ def test_an_early_look_says_its_own_level_however_small():
     evidence.document["study"]["looks"][0]["alpha"] = 0.00000012
     text = Reader(page.render(evidence)).text
     assert "level of this look" in text
-    assert "16 0.000012% go on 32 0.55% claim" in text
-    assert "0% " not in text[text.index("level of this look") :][:60]
+    assert "16 .000012 % go on 32 .55 % claim" in text
+    assert " 0 % " not in text[text.index("level of this look") :][:60]
 
 
 def test_an_open_question_says_what_would_settle_it_in_time_and_money():
@@ -315,6 +318,61 @@ def test_a_comparison_that_cannot_be_judged_has_no_numbers():
     assert "cannot be compared: n is too small." in text
     assert "Gain of" not in text
     assert "not known" not in text
+
+
+def test_a_refusal_shows_no_gain_beneath_it():
+    evidence = make_whole_evidence()
+    (comparison,) = evidence.document["comparisons"]
+    comparison |= {
+        "verdict": "not_assessable",
+        "strong": False,
+        "reason": "mlp was never trained",
+        "sentence": "No verdict. cnn and mlp cannot be compared: mlp was never trained.",
+    }
+    before = copy.deepcopy(evidence.document)
+    told = Reader(page.render(evidence)).text
+    shown, _, recorded = told.partition('{ "schema"')
+    console = Console(width=100, highlight=False)
+    with console.capture() as captured:
+        terminal.show(evidence, console)
+    for text in (shown, captured.get().replace("\u00a0", " ")):
+        assert "cannot be compared: mlp was never trained." in text
+        for words in (
+            "Gain of", "+24", "gains 24 points", "interval;", "(p =", "above the margin",
+            "64 configurations", "more tuning of", "simulations", "ahead of", "gap there",
+            "clear of chance", "was the best", "TPE", "loses the gain", "trained 4\u00d7",
+        ):  # fmt: skip
+            assert words not in text, words
+    # The record has all of it.
+    assert evidence.document == before
+    assert '"estimate": 0.2412' in recorded
+    with pytest.raises(RecordsError, match="no comparison here can be judged"):
+        figures.draw("effects", evidence)
+
+
+def test_one_refusal_among_several_takes_nothing_from_the_others():
+    evidence = make_whole_evidence()
+    (judged_one,) = evidence.document["comparisons"]
+    refused = judged_one | {
+        "challenger": "vit",
+        "verdict": "not_assessable",
+        "reason": "vit is dead",
+        "sentence": "No verdict. vit and mlp cannot be compared: vit is dead.",
+    }
+    evidence.document["comparisons"] = [judged_one, refused]
+    evidence.document["study"]["winner"] = {
+        "arm": "vit",
+        "score": estimate(0.9, 0.8, 1.0),
+        "rerun": estimate(0.9, 0.8, 1.0, seeds=3),
+        "lead": estimate(0.3, 0.2, 0.4),
+        "gain": estimate(0.3, 0.2, 0.4),
+        "luck": None,
+    }
+    text = Reader(page.render(evidence)).text
+    assert "Gain of cnn over mlp" in text
+    assert "Gain of vit" not in text
+    assert "vit was the best" not in text
+    assert "In simulations" in text
 
 
 def hostile_evidence(name):

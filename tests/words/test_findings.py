@@ -325,8 +325,10 @@ def test_the_terminal_says_the_same_in_the_same_order():
 
 
 def test_a_terminal_of_a_plain_trial_stays_short():
-    text = shown(make_evidence(notes=["Exploratory: the margin differs.", "x"]))
+    said = ["Exploratory: the margin differs."]
+    text = shown(make_evidence(notes=["Exploratory column: x"], exploratory=said))
     assert "Exploratory: the margin differs." in text
+    assert "Exploratory column" not in text
     assert len(text.splitlines()) <= 12
     for words in ("training longer", "sensitivity", "tweaks", "next:", "simulations"):
         assert words not in text

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,9 @@ def test_sizes_have_no_sign(value, metric, expected):
         (0.031, "about 3 times in 100 (p = .031)"),
         (0.4, "about 40 times in 100 (p = .40)"),
         (1.0, "practically always (p = 1.00)"),
+        (2e-9, "about once in 500,000,000 (p = .000000002)"),
+        (1e-15, "less than once in 1,000,000,000 (p < .000000001)"),
+        (0.0, "less than once in 1,000,000,000 (p < .000000001)"),
         (None, "not computed"),
         (math.nan, "not computed"),
     ],
@@ -110,6 +114,64 @@ def test_the_p_in_brackets_is_the_p_within_its_digits(p):
 )
 def test_a_chance_is_certain_only_when_it_is(chance, expected):
     assert numbers.probability(chance) == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "expected"),
+    [
+        (0.02, 0, "2\u00a0%"),
+        (0.006, 0, "under 1\u00a0%"),
+        (0.994, 0, "over 99\u00a0%"),
+        (0.006, 1, ".6\u00a0%"),
+        (0.0004, 1, "under .1\u00a0%"),
+        (0.9996, 1, "over 99.9\u00a0%"),
+        (0.0, 1, "0\u00a0%"),
+        (1.0, 1, "100\u00a0%"),
+        (0.7, 6, "70\u00a0%"),
+    ],
+)
+def test_no_decimals_make_a_share_nothing_or_all(share, decimals, expected):
+    assert numbers.percent(share, decimals) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((0.003, 0.0, 0.004), "under 1\u00a0% (0 to under 1\u00a0%)"),
+        ((0.004, 0.002, 0.03), "under 1\u00a0% (0 to 3\u00a0%)"),
+        ((0.996, 0.9, 0.998), "over 99\u00a0% (90 to 100\u00a0%)"),
+        ((0.998, 0.996, 0.999), "over 99\u00a0% (over 99 to 100\u00a0%)"),
+        ((0.002, None, None), "under 1\u00a0%"),
+    ],
+)
+def test_a_share_is_nothing_or_all_only_when_it_is(ends, expected):
+    found = dict(zip(("estimate", "low", "high"), ends, strict=True))
+    assert numbers.shares(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("often", "expected"),
+    [
+        (0.0, "0\u00a0%"),
+        (2.04e-9, ".0000002\u00a0%"),
+        (0.0001, ".01\u00a0%"),
+        (0.0055, ".55\u00a0%"),
+        (0.05, "5\u00a0%"),
+        (0.99, "99\u00a0%"),
+        (0.9999, "over 99\u00a0%"),
+        (1.0, "100\u00a0%"),
+        (1.5, "150\u00a0%"),
+    ],
+)
+def test_a_rate_has_two_digits_whatever_its_size(often, expected):
+    assert numbers.rate(often) == expected
+
+
+@given(st.floats(1e-12, 0.994))
+def test_no_rate_is_written_as_none_or_with_an_exponent(often):
+    written = numbers.rate(often)
+    assert re.fullmatch(r"[0-9.]+\u00a0%", written)
+    assert float(written.removesuffix("%")) == pytest.approx(100 * often, rel=0.051)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +244,7 @@ def test_estimates_carry_their_interval_where_they_have_one():
     assert numbers.gained(found, ACCURACY) == "+63 (+60 to +66 points)"
     assert numbers.gained(alone, RMSE) == "+.633"
     assert numbers.shares(found) == "63\u00a0% (60 to 66\u00a0%)"
+    assert numbers.shares(alone) == "63\u00a0%"
     assert (numbers.rate(0.0041), numbers.rate(0.021)) == (".41\u00a0%", "2.1\u00a0%")
     assert (numbers.money(0.4), numbers.money(1250)) == ("0.40", "1,250")
 
@@ -211,7 +274,7 @@ def test_no_number_is_written_with_a_power_of_ten():
     assert numbers.size(1.0, ACCURACY) == "100 points"
     assert numbers.size(0.996, ACCURACY) == "99.6 points"
     assert numbers.size(12345.0, RMSE) == "12,300"
-    assert numbers.rate(0.999) == "100\u00a0%"
+    assert numbers.rate(2e-9) == ".0000002\u00a0%"
     assert numbers.times(128) == "128\u00d7"
     assert numbers.times(2.5) == "2.5\u00d7"
 
@@ -259,6 +322,17 @@ def test_all_scores_of_a_page_have_one_number_of_digits():
     assert unknown is ACCURACY
 
 
-def test_a_level_is_that_of_the_interval():
-    assert numbers.level(0.05) == "95\u00a0%"
-    assert numbers.level(0.025) == "97.5\u00a0%"
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [
+        (0.05, "95"),
+        (0.025, "97.5"),
+        (0.05 / 3, "98.33"),
+        (0.0001, "99.99"),
+        (0.0001 / 4, "99.9975"),  # four challengers at an early look
+        (1e-6, "99.99990"),
+        (0.0, "100"),
+    ],
+)
+def test_an_interval_is_certain_only_when_it_is(alpha, expected):
+    assert numbers.level(alpha) == f"{expected}\u00a0%"

@@ -533,7 +533,7 @@ def calibrate(
 
 def _rate(share: float) -> str:
     """Writes a share in per cent; one that is small is not written as none."""
-    return numbers.rate(share) if 0 < share < 0.0005 else f"{share:.1%}"
+    return numbers.rate(share) if share < 0.001 else numbers.percent(share, 1)
 
 
 def _crossing(rows: Sequence[Row]) -> float | None:

@@ -10,7 +10,7 @@ from archtrial.records.table import Run, best_of
 from archtrial.space import Space
 from archtrial.statistics.learning import Rise
 from archtrial.statistics.simultaneous import mean
-from archtrial.words.findings import with_ranges
+from archtrial.words.findings import refusing, with_ranges
 from archtrial.words.numbers import Metric
 from archtrial.words.verdict import digits
 
@@ -66,15 +66,17 @@ class Evidence:
 def presented(evidence: Evidence) -> Evidence:
     """Returns the evidence as a reader sees it, on a page or in a terminal.
 
-    All scores have one number of digits, that of the sentence, and halves of the space
-    name their ranges.
+    All scores have one number of digits, that of the sentence, halves of the space
+    name their ranges, and what cannot be judged shows no gain.
     """
-    comparisons = evidence.document["comparisons"]
-    named = [with_ranges(compared, evidence.spaces) for compared in comparisons]
+    document = refusing(evidence.document)
+    named = [
+        with_ranges(compared, evidence.spaces) for compared in document["comparisons"]
+    ]
     return dataclasses.replace(
         evidence,
-        metric=digits(comparisons, evidence.metric),
-        document={**evidence.document, "comparisons": named},
+        metric=digits(evidence.document["comparisons"], evidence.metric),
+        document={**document, "comparisons": named},
     )
 
 

@@ -185,7 +185,12 @@ def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
     if name not in found:
         raise RecordsError(
             f"the figure {name} needs records that are not there",
-            "",
+            "no comparison here can be judged"
+            if all(
+                compared["verdict"] == "not_assessable"
+                for compared in evidence.document["comparisons"]
+            )
+            else "",
             f"These can be drawn: {joined(list(found))}."
             if found
             else "None can be drawn from these records.",

@@ -112,6 +112,7 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
         for arm in ("baseline", "challenger")
     ]
     first, rest = words.split(comparison["sentence"])
+    refused = comparison["verdict"] == "not_assessable"
     return {
         "baseline": comparison["baseline"],
         "challenger": comparison["challenger"],
@@ -134,6 +135,8 @@ def _section(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, Any
             name: drawn(draw)
             for name, draw in possible.items()
             if name not in _OF_THE_STUDY
+            # Its title and its mark tell the gap between both arms.
+            and not (refused and name == "tuning_curves")
         },
         "thinned": _thinned(evidence, comparison),
         "scored_on": comparison["scored_on"],

@@ -27,6 +27,7 @@ __all__ = [
     "longer_training",
     "next_step",
     "probing",
+    "refusing",
     "sensitivity",
     "tweaks",
     "winner",
@@ -199,6 +200,55 @@ def longer_training(comparison: Mapping[str, Any], metric: Metric) -> Answer | N
     return Answer(answer, detail)
 
 
+_NO_GAIN = {"estimate": None, "low": None, "high": None}
+# What of a comparison reads as a result: the gain, how sure it is, what would settle it.
+_RESULTS: Mapping[str, Any] = {
+    "effect": _NO_GAIN,
+    "standard_error": None,
+    "p_value": None,
+    "p_value_adjusted": None,
+    "effect_at_equal_compute": None,
+    "probability_better": None,
+    "tuning_to_match": None,
+    "ladder": None,
+    "test_set_floor": None,
+    "minimum_detectable_effect": None,
+    "would_settle": None,
+    "other_reading": None,
+    "robustness": None,
+    "published": None,
+}
+
+
+def refusing(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a verdict's document in which a refusal stands alone.
+
+    A gain, an interval or a p beneath "cannot be compared" would be read as the answer
+    after all, so of a comparison that cannot be judged they are left out, and of the
+    study what is said of its verdicts. The scores of the arms stay.
+    """
+    refused = [c["verdict"] == "not_assessable" for c in document["comparisons"]]
+    if not any(refused):
+        return document
+    comparisons = [
+        {**compared, **_RESULTS} if without else compared
+        for compared, without in zip(document["comparisons"], refused, strict=True)
+    ]
+    study = dict(document["study"])
+    if all(refused):
+        study |= dict.fromkeys(("calibration", "factorial", "winner"))
+    if refused[0]:
+        # They are to reach the first challenger.
+        study["probes"] = None
+    best = study.get("winner")
+    if best and any(
+        without and compared["challenger"] == best["arm"]
+        for compared, without in zip(comparisons, refused, strict=True)
+    ):
+        study["winner"] = None
+    return {**document, "study": study, "comparisons": comparisons}
+
+
 def with_ranges(
     comparison: Mapping[str, Any], spaces: Mapping[str, Space]
 ) -> Mapping[str, Any]:
@@ -264,11 +314,6 @@ def sensitivity(comparison: Mapping[str, Any]) -> Answer | None:
         answer = (
             f"No: in {quoted(found['opposite'])} the sign of the gain turns, so the"
             " verdict depends on the search space."
-        )
-    elif comparison["verdict"] == "not_assessable":
-        answer = (
-            "That cannot be judged either: what is wrong with the comparison is wrong"
-            " in every part of the space."
         )
     elif found["lost"]:
         answer = (
