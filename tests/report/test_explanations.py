@@ -247,6 +247,10 @@ def test_shares_are_ordered_and_named_in_the_title():
     assert explanations.shares(first).get_label() == (
         "80\u00a0% of the spread of scores comes from the architecture"
     )
+    nearly = ATTRIBUTION["shares"] | {"architecture": estimate(0.997, 0.9, 1.0)}
+    assert explanations.shares(nearly).get_label() == (
+        "Over 99\u00a0% of the spread of scores comes from the architecture"
+    )
 
 
 def test_shares_that_cannot_be_told_are_left_out():

@@ -329,16 +329,18 @@ def shares(found: Mapping[str, Mapping[str, Any]], width: int = WIDE) -> Figure:
         for source in ordered
     ]
     largest = ordered[0]
+    most = numbers.probability(known[largest]["estimate"])
     message = (
-        f"{numbers.probability(known[largest]['estimate'])} of the spread of scores"
-        f" comes from {SPREAD[largest]}"
+        f"{most[0].upper()}{most[1:]} of the spread of scores comes from"
+        f" {SPREAD[largest]}"
     )
     if largest != "architecture" and "architecture" in known:
         share = numbers.probability(known["architecture"]["estimate"])
         message += f", {share} from the architecture"
     with matplotlib.rc_context(STYLE):
         figure, axes = draw_forest(message, rows, width, include=(0.0, 1.0))
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+        ticks = [0, 0.25, 0.5, 0.75, 1]
+        axes.set_xticks(ticks, [numbers.percent(tick) for tick in ticks])
         axes.set_xlabel("share of the variance of scores in the search")
     return figure
 

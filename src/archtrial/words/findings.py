@@ -236,7 +236,7 @@ def refusing(document: Mapping[str, Any]) -> Mapping[str, Any]:
     ]
     study = dict(document["study"])
     if all(refused):
-        study |= dict.fromkeys(("calibration", "factorial", "winner"))
+        study |= dict.fromkeys(("attribution", "calibration", "factorial", "winner"))
     if refused[0]:
         # They are to reach the first challenger.
         study["probes"] = None
