@@ -511,7 +511,8 @@ def typed(monkeypatch, capsys, tmp_path):
 
 def test_what_is_typed(typed):
     _, said = typed("run", "t.toml")
-    assert "archtrial run with --looks 4," in said
+    assert "archtrial run --study studies/" in said
+    assert "declared with --looks 4," in said
     (folder,) = Path("studies").iterdir()
     _, said = typed("run", "t.toml", "--configurations", "8")
     assert "note: Goes on from the finished study of 4" in said

@@ -324,6 +324,18 @@ def test_the_terminal_says_the_same_in_the_same_order():
     assert len(text.splitlines()) <= 36
 
 
+@pytest.mark.parametrize("width", range(40, 100, 4))
+def test_no_line_of_a_terminal_begins_with_a_unit(width):
+    console = Console(width=width, highlight=False)
+    with console.capture() as captured:
+        terminal.show(make_whole_evidence(), console)
+    prose, _, _ = captured.get().partition(" arm ")
+    lines = prose.splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if line.lstrip().startswith("%")] == []
+    assert ".41\u00a0%" in prose
+
+
 def test_a_terminal_of_a_plain_trial_stays_short():
     said = ["Exploratory: the margin differs."]
     text = shown(make_evidence(notes=["Exploratory column: x"], exploratory=said))

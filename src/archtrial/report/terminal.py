@@ -1,5 +1,6 @@
 """The verdict in a terminal: the page's order, in a dozen or twenty lines."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +23,10 @@ def show(evidence: Evidence, console: Console) -> None:
     comparisons = evidence.document["comparisons"]
     study, metric = evidence.document["study"], evidence.metric
     for note in evidence.exploratory:
-        console.print(Text(note, style="yellow"))
+        _say(console, Text(note, style="yellow"))
     if len(comparisons) > 1:
         console.print()
-        console.print(Text(words.overview(comparisons), style="bold"))
+        _say(console, Text(words.overview(comparisons), style="bold"))
     for comparison in comparisons:
         verdict = comparison["verdict"].replace("_", " ")
         strong = " (strong)" if comparison["strong"] else ""
@@ -33,14 +34,14 @@ def show(evidence: Evidence, console: Console) -> None:
         # Text, not markup: names come from the user. What a reader must know stands
         # before what might be believed without it.
         for warning in comparison["warnings"]:
-            console.print(Text(f"warning: {warning}", style="yellow"))
+            _say(console, Text(f"warning: {warning}", style="yellow"))
         headline, rest = words.split(comparison["sentence"])
-        console.print(Text.assemble((headline, "bold"), f" {rest}"))
+        _say(console, Text.assemble((headline, "bold"), f" {rest}"))
         terms = [f"{verdict}{strong}", words.beside(comparison, len(comparisons))]
-        console.print(Text("; ".join(filter(None, terms)), style="dim"))
+        _say(console, Text("; ".join(filter(None, terms)), style="dim"))
     trust = findings.error_rate(study)
     if trust:
-        console.print(Text(trust, style="dim"))
+        _say(console, Text(trust, style="dim"))
     console.print()
     arms = study.get("arms", ())
     if arms:
@@ -50,26 +51,27 @@ def show(evidence: Evidence, console: Console) -> None:
         of = f" ({comparison['challenger']})" if several else ""
         longer = findings.longer_training(comparison, metric)
         if longer:
-            console.print(Text(f"training longer{of}: {longer.answer}"))
+            _say(console, Text(f"training longer{of}: {longer.answer}"))
         found = comparison.get("robustness")
         holds = findings.sensitivity(comparison)
         if holds and found and (found["lost"] or found["opposite"]):
-            console.print(
-                Text(f"sensitivity analysis{of}: {holds.answer}", style="yellow")
+            _say(
+                console,
+                Text(f"sensitivity analysis{of}: {holds.answer}", style="yellow"),
             )
     for heading, said in (
         ("the winner", findings.winner(study, metric)),
         ("tweaks", findings.tweaks(study, metric)),
     ):
         if said:
-            console.print(Text(f"{heading}: {said}"))
+            _say(console, Text(f"{heading}: {said}"))
     if study.get("probes"):
         probing = findings.probing(comparisons[0], study["probes"])
-        console.print(Text(f"outside the tests, other tuners: {probing.answer}"))
+        _say(console, Text(f"outside the tests, other tuners: {probing.answer}"))
     for arm, found in (study.get("ceilings") or {}).items():
         modelled = findings.ceiling(arm, found, metric)
-        console.print(
-            Text(f"ceiling, by a model: {modelled.answer}; {modelled.detail}")
+        _say(
+            console, Text(f"ceiling, by a model: {modelled.answer}; {modelled.detail}")
         )
     for comparison in comparisons:
         advice = findings.next_step(
@@ -80,12 +82,26 @@ def show(evidence: Evidence, console: Console) -> None:
             going_on=evidence.going_on,
         )
         if advice:
-            console.print(Text(f"next: {advice.text}"))
+            _say(console, Text(f"next: {advice.text}"))
             if advice.command:
                 # On a line of its own that nothing breaks, so that it can be pasted.
                 console.print(Text(f"  {advice.command}"), soft_wrap=True)
             if advice.detail:
-                console.print(Text(advice.detail, style="dim"))
+                _say(console, Text(advice.detail, style="dim"))
+
+
+def _say(console: Console, text: Text) -> None:
+    """Prints a paragraph whose lines break at spaces, and not before "%"."""
+    # To rich a space at which no line breaks is one like all others.
+    text.plain = textwrap.fill(
+        text.plain,
+        console.width,
+        expand_tabs=False,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    console.print(text)
 
 
 def _arms(evidence: Evidence, arms: Any) -> Table:
