@@ -154,7 +154,7 @@ def test_judging_many_test_examples_is_counted(forecast, monkeypatch):
     assert forecast.judging_seconds == 0
     assert "to judge" not in str(forecast)
     monkeypatch.setattr(pilot, "MANY_EXAMPLES", 100)
-    seen = pilot._judging(pilot.trial.Zoo(declared()))
+    seen = pilot._judging(pilot.trial.Zoo.of(declared()))
     assert 0 < 2 * seen(50) < seen(200)
     told = dataclasses.replace(forecast, judging_seconds=90.0)
     assert "to open the test set and to judge" in str(told)
@@ -315,7 +315,7 @@ def test_a_study_goes_on_with_the_seeds_that_its_budget_chose(tmp_path, monkeypa
 
 def test_a_pilot_of_even_draws_is_paired_and_none_of_the_study(tmp_path):
     study = alike(challengers=["cnn"])
-    prepared = pilot.trial.Zoo(study)
+    prepared = pilot.trial.Zoo.of(study)
     drawn = pilot._draws(study, prepared)
     design = pilot.spaces.Design(prepared.spaces, study.seed, "sobol")
     shared = set(prepared.spaces["linear"]) & set(prepared.spaces["cnn"])
