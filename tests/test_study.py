@@ -988,7 +988,7 @@ def test_a_study_of_independent_draws_goes_on_with_them(tmp_path):
     again = Study(PROTOCOL, tmp_path, trainer=trainer)
     assert again.hash == begun.hash
     assert again.run().to_json() == (tmp_path / "verdict.json").read_text()
-    with pytest.raises(StudyError, match=r'sampling: \(absent\) -> "sobol"'):
+    with pytest.raises(StudyError, match='sampling: "random" -> "sobol"'):
         Study(PROTOCOL.replace(sampling="sobol"), tmp_path, trainer=trainer).run()
     # Where nothing has begun, the sequence is drawn.
     assert Study(PROTOCOL, tmp_path / "new", trainer=trainer).hash != begun.hash

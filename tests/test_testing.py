@@ -213,6 +213,20 @@ def test_tokens_and_values():
         check_architecture(Embeds, [(6,)], vocabulary=21)
     found = check_architecture(Sound, [(5,)], task="regression", num_outputs=(1,))
     assert found.notes == ()
-    for wrong in ({"input_shapes": []}, {"input_shapes": [(5,)], "task": "regression"}):
-        with pytest.raises(ValueError, match="num_outputs"):
-            check_architecture(Sound, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"input_shapes": []}, "input shapes"),
+        ({"input_shapes": [5]}, "each a tuple"),
+        ({"task": "foo"}, "classification, regression: 'foo'"),
+        ({"task": "regression"}, r"num_outputs=\(1,\)"),
+        ({"num_outputs": ()}, "2 at least"),
+        ({"num_outputs": (1,)}, "2 at least"),
+        ({"examples": 3}, "4 examples: 3"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        check_architecture(Sound, **{"input_shapes": [(5,)], **wrong})

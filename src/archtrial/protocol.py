@@ -102,10 +102,12 @@ class Recipe(_Declaration):
     length: Positive = 1.0
     """Factor on the steps of every training; it costs as much more."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of products and convolutions; all else stays in float32 (torch's autocast)."""
+    """Of products and convolutions; all else stays in float32 (torch's autocast). A
+    tuned model is loaded in float32, and refused where rounding makes the difference."""
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
-    """How images lie in memory; convolutions can be faster "channels_last". With it,
-    and in bfloat16, every run is trained by itself."""
+    """How images lie in memory; convolutions can be faster "channels_last", where a
+    module says `flatten` or `reshape` and not `view`. With it, and in bfloat16, every
+    run is trained by itself."""
     accumulate: Annotated[int, pydantic.Field(ge=1)] = 1
     """Parts that a batch is divided into, so that less of it is in memory at once; the
     step is that of the whole batch, but for batch normalisation, which sees a part."""

@@ -79,8 +79,29 @@ def _check_range(low: float, high: float, log: bool) -> None:
         )
 
 
+class _Interval:
+    """Where the values of a range lie between its ends."""
+
+    low: float
+    high: float
+    log: bool
+
+    def position(self, value: Value) -> float:
+        """Returns where a value lies: 0 at `low`, 1 at `high`."""
+        (position,) = self.positions([value])
+        return position
+
+    def positions(self, values: Sequence[Value]) -> list[float]:
+        """Returns where each of many values lies."""
+        low, high = self.low, self.high
+        if self.log:
+            width = math.log(high / low)
+            return [math.log(float(value) / low) / width for value in values]
+        return [(float(value) - low) / (high - low) for value in values]
+
+
 @dataclasses.dataclass(frozen=True)
-class Real:
+class Real(_Interval):
     """A real number, uniform on [low, high] or, if `log`, uniform in its logarithm."""
 
     low: float
@@ -99,24 +120,9 @@ class Real:
             drawn = self.low + quantile * (self.high - self.low)
         return min(max(drawn, self.low), self.high)
 
-    def position(self, value: Value) -> float:
-        """Returns where a value lies: 0 at `low`, 1 at `high`; the inverse of `value`."""
-        number = float(value)
-        if self.log:
-            return math.log(number / self.low) / math.log(self.high / self.low)
-        return (number - self.low) / (self.high - self.low)
-
-    def positions(self, values: Sequence[Value]) -> list[float]:
-        """Returns where each of many values lies."""
-        low, high = self.low, self.high
-        if self.log:
-            width = math.log(high / low)
-            return [math.log(float(value) / low) / width for value in values]
-        return [(float(value) - low) / (high - low) for value in values]
-
 
 @dataclasses.dataclass(frozen=True)
-class Integer:
+class Integer(_Interval):
     """A whole number from `low` to `high`, both included."""
 
     low: int
@@ -139,21 +145,6 @@ class Integer:
         else:
             drawn = low + quantile * (high - low)
         return min(max(math.floor(drawn + 0.5), self.low), self.high)
-
-    def position(self, value: Value) -> float:
-        """Returns where a value lies between 0 at `low` and 1 at `high`."""
-        number = float(value)
-        if self.log:
-            return math.log(number / self.low) / math.log(self.high / self.low)
-        return (number - self.low) / (self.high - self.low)
-
-    def positions(self, values: Sequence[Value]) -> list[float]:
-        """Returns where each of many values lies."""
-        low, high = self.low, self.high
-        if self.log:
-            width = math.log(high / low)
-            return [math.log(float(value) / low) / width for value in values]
-        return [(float(value) - low) / (high - low) for value in values]
 
     def quantile(self, value: Value) -> float:
         """Returns the middle of the quantiles in [0, 1] that have a value."""

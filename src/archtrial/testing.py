@@ -240,15 +240,24 @@ def check_architecture(
 
     Raises:
         ArmError: Something is wrong; the message names the shape and the line.
-        ValueError: There is no shape, or an output that the task has not.
+        ValueError: The task, a shape, a number of outputs or of examples is none.
     """
     from archtrial.space import sample
     from archtrial.training import fleet, rehearsal
     from archtrial.trial import corners, others_of
     from archtrial.zoo import arms
 
-    if not input_shapes or (task == "regression" and set(num_outputs) != {1}):
-        raise ValueError("there are shapes, and a regression has num_outputs=(1,)")
+    fewest = {"classification": 2, "regression": 1}
+    if task not in fewest:
+        raise ValueError(f"a task is one of {', '.join(fewest)}: {task!r}")
+    if not input_shapes or not all(isinstance(s, (tuple, list)) for s in input_shapes):
+        raise ValueError(f"there are input shapes, each a tuple: {input_shapes!r}")
+    if not num_outputs or min(num_outputs) < fewest[task]:
+        raise ValueError(f"num_outputs of {task} are {fewest[task]} at least")
+    if task == "regression" and set(num_outputs) != {1}:
+        raise ValueError("a regression has num_outputs=(1,)")
+    if examples < 4:
+        raise ValueError(f"two batches of two need 4 examples: {examples}")
     found = arms.find(architecture, options)
     first = sample(found.space, 0, 0)
     ends = {

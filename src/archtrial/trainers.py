@@ -137,7 +137,7 @@ class Loops:
         problem = self.problem_of(task[0].arm, task[0].rung)
         # In a fleet, even of one, a run has the same bits whatever its company: which
         # that is, the number of configurations decides. A tuner's trials are alone.
-        if self.most_runs(task[0]) == 1:
+        if len(task) == 1 and self.most_runs(task[0]) == 1:
             outcomes = [run.train(problem, jobs[0])]
         else:
             outcomes = fleet.train(problem, jobs)

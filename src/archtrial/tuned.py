@@ -314,7 +314,8 @@ def _compare(arm: str, model: Model, kept: "_Kept") -> None:
             f"{int(different.sum())} of {len(then)} test examples differ",
             "Something that it needs is neither among its weights nor drawn from a"
             " seed: constants from a file, the clock or the system's own random"
-            " numbers. Keep it with register_buffer.",
+            " numbers. Keep it with register_buffer. After a study in bfloat16 rounding"
+            " alone may do it: a model is loaded in float32.",
         )
 
 

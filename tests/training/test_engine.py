@@ -1,5 +1,6 @@
 """How a step is carried out: in parts, in 16 bits, in another order of memory."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional
 from archtrial import metrics
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, module, run
+from archtrial.training import fleet, module, objective, run
 
 SIDE = 8
 
@@ -210,3 +211,49 @@ def test_the_row_of_complex_numbers_has_twice_their_places():
 def test_values_have_no_classes_to_weigh():
     with pytest.raises(ProtocolError, match="classification alone"):
         problem("regression", class_weights="balanced")
+
+
+class Inner(Net):
+    """Has a backward pass of its own in forward, as meta-learners do."""
+
+    def forward(self, x):
+        outputs = super().forward(x)
+        if self.training:
+            super().forward(x).square().mean().backward()
+        return outputs
+
+
+def test_what_forward_leaves_in_the_gradient_is_no_part_of_the_step():
+    whole, inner, parts, inner_parts = (
+        run.train(problem(accumulate=count, **SGD), jobs(1, build)[0])
+        for count in (1, 3)
+        for build in (Net, Inner)
+    )
+    assert torch.equal(weights(whole), weights(inner))
+    assert torch.equal(weights(parts), weights(inner_parts))
+    assert not torch.equal(weights(whole), weights(parts))
+
+
+def test_there_are_as_many_parts_as_declared_and_examples_at_most():
+    seen = []
+
+    class Counts(Net):
+        def forward(self, x):
+            if self.training and x.device.type == "cpu":
+                seen.append(len(x))
+            return super().forward(x)
+
+    for count, sizes in ((13, [2] * 7 + [1] * 6), (50, [1] * 20)):
+        seen.clear()
+        run.train(problem(accumulate=count, **SGD), jobs(1, Counts)[0])
+        assert seen[: len(sizes)] == sizes
+
+
+def test_class_weights_and_an_objective_are_not_both_declared():
+    given = problem()
+    with pytest.raises(ValueError, match=r"Labels\.balanced"):
+        dataclasses.replace(
+            given,
+            objective=objective.Labels(given.y_train),
+            recipe=Recipe(class_weights="balanced"),
+        )

@@ -69,8 +69,9 @@ class Engine(abc.ABC):
         losses = x.new_zeros(len(x), dtype=torch.float32)
         self.gradient.zero_()
         # Each part weighs as many examples as it has, so that all weigh alike.
+        parts = min(self._parts, x.shape[1])
         for part, targets in zip(
-            x.chunk(self._parts, 1), y.chunk(self._parts, 1), strict=True
+            x.tensor_split(parts, 1), y.tensor_split(parts, 1), strict=True
         ):
             losses += self.differentiate(part, targets, part.shape[1] / x.shape[1])
         self.update(rate)

@@ -36,8 +36,15 @@ from torch.overrides import TorchFunctionMode
 from archtrial.training import noise, run, stacked, structure
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
+from archtrial.training.module import (
+    as_real,
+    check_outputs,
+    dropouts,
+    flatten,
+    matrices,
+    state,
+)
 from archtrial.training.module import build as build_module
-from archtrial.training.module import check_outputs, dropouts, flatten, matrices, state
 from archtrial.training.outcome import Account, Outcome, pass_on
 from archtrial.training.problem import Job, Problem
 from archtrial.training.source import Batches, Source
@@ -360,7 +367,7 @@ class Stack(Engine):
             torch.ones_like(losses),
             materialize_grads=True,
         )
-        rows = [_as_real(piece).reshape(len(piece), -1) for piece in pieces]
+        rows = [as_real(piece).reshape(len(piece), -1) for piece in pieces]
         if share == 1:
             torch.cat(rows, 1, out=self.gradient)
         else:
@@ -447,12 +454,6 @@ class Stack(Engine):
                 own = learnt[name][index].detach()
                 for owner, key in places:
                     owner[key] = own
-
-
-def _as_real(tensor: torch.Tensor) -> torch.Tensor:
-    if not tensor.is_complex():
-        return tensor
-    return torch.view_as_real(tensor.resolve_conj())
 
 
 def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:

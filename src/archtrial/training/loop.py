@@ -63,8 +63,14 @@ class Loop(Engine):
     ) -> torch.Tensor:
         """Adds the gradient of a share of the mean loss; see `Engine.differentiate`."""
         self.module.train()
+        before = self.gradient.clone() if share < 1 else None
         with self.noise, self._precision():
             outputs = self.module(self._laid_out(x[0]))
+        # What a forward pass has left there by a backward of its own is not the loss's.
+        if before is None:
+            self.gradient.zero_()
+        else:
+            self.gradient.copy_(before)
         check_outputs(outputs, x.shape[1], self._num_outputs)
         losses = self.objective.losses(outputs.unsqueeze(0), y, self.smoothing)
         loss = losses.mean(1) * share

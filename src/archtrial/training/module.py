@@ -18,6 +18,7 @@ from archtrial.training.noise import own_noise
 from archtrial.training.problem import Job, Problem
 
 __all__ = [
+    "as_real",
     "build",
     "check_outputs",
     "described",
@@ -173,7 +174,7 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         Values and gradients, each (1, P).
     """
     parameters = _in_a_row(module)
-    parts = [_as_real(p.detach()).reshape(-1) for p in parameters]
+    parts = [as_real(p.detach()).reshape(-1) for p in parameters]
     sizes = [part.numel() for part in parts]
     values = torch.cat(parts)
     gradients = torch.zeros_like(values)
@@ -195,7 +196,7 @@ def matrices(module: nn.Module) -> torch.Tensor:
     """
     return torch.cat(
         [
-            torch.full((_as_real(p.detach()).numel(),), p.dim() >= 2, device=p.device)
+            torch.full((as_real(p.detach()).numel(),), p.dim() >= 2, device=p.device)
             for p in _in_a_row(module)
         ]
     )
@@ -205,7 +206,8 @@ def _in_a_row(module: nn.Module) -> list[nn.Parameter]:
     return sorted(trainable(module), key=lambda p: not p.is_complex())
 
 
-def _as_real(tensor: torch.Tensor) -> torch.Tensor:
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """Views complex numbers as pairs (..., 2) of real ones, and all else as it is."""
     if not tensor.is_complex():
         return tensor
     return torch.view_as_real(tensor.resolve_conj())

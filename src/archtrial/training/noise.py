@@ -86,8 +86,8 @@ def draw(
     """Returns many runs' masks of dropout, (runs, *shape).
 
     A value is 0 with the run's probability, else the reciprocal of the rest. Each run
-    draws from its own generator, and as much as it does alone. (torch's own draws are
-    five times as slow, and other ones on processors of another maker.)
+    draws from its own generator, and as much as it does alone. (torch's own draws
+    take three times as long; benchmarks/README.md.)
 
     Raises:
         ValueError: A probability lies outside of 0 to 1.

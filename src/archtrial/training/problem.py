@@ -47,6 +47,8 @@ class Problem:
     def __post_init__(self) -> None:
         if not all(1 <= step <= self.steps for step in self.read_at):
             raise ValueError(f"read_at lies in 1..{self.steps}: {self.read_at}")
+        if self.recipe.class_weights != "none" and self.objective is not None:
+            raise ValueError("class weights are the objective's own: Labels.balanced")
         if self.recipe.class_weights != "none" and self.task != "classification":
             raise ProtocolError(
                 "classes are weighed in classification alone",
