@@ -18,7 +18,7 @@ ROOT = Path(archtrial.__file__).parent
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
     "statistics", "words", "report", "searches", "calibration", "findings", "judge",
-    "data", "zoo", "equivalents", "training", "execution",
+    "data", "zoo", "equivalents", "training", "execution", "workflow",
     "trainers", "trial", "tuned", "probes", "study", "pilot", "experiments", "cli",
     "testing",
 ]  # fmt: skip

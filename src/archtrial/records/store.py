@@ -29,7 +29,7 @@ import numpy as np
 from archtrial.errors import RecordsError, StudyError
 from archtrial.protocol import digest
 from archtrial.records import checksums
-from archtrial.records.table import CurvePoint, Run
+from archtrial.records.table import CurvePoint, Run, key
 
 __all__ = [
     "FILE_NAME",
@@ -107,6 +107,7 @@ FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed, key
 # only where it differs from this.
 _PLAIN: Mapping[str, Any] = {
     "rung": 1, "look": 1, "tuner": None, "reading": "last", "measures": {},
+    "coordinates": {},
 }  # fmt: skip
 _SINCE_3 = ("reading", "measures")
 
@@ -115,27 +116,6 @@ _SINCE_3 = ("reading", "measures")
 _MOUNTS = Path("/proc/mounts")
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "lustre", "beegfs", "gpfs", "ceph",
             "glusterfs", "fuse.sshfs", "virtiofs")  # fmt: skip
-
-
-def key(
-    arm: str,
-    pair: int,
-    seed: int,
-    rung: int = 1,
-    tuner: str | None = None,
-    reading: str = "last",
-) -> str:
-    """Returns the name of a run inside its study.
-
-    Those of a longer rung end in "/2x", those that a tuner chose in its name, and
-    then the best readings in "/best".
-    """
-    name = f"{arm}/{pair}/{seed}"
-    if tuner is not None:
-        name = f"{name}/{tuner}"
-    elif rung != 1:
-        name = f"{name}/{rung}x"
-    return name if reading == "last" else f"{name}/{reading}"
 
 
 class EmptyStoreError(RecordsError):
@@ -532,14 +512,7 @@ class Store:
                 "runs",
                 [
                     (
-                        key(
-                            run.arm,
-                            run.pair,
-                            run.seed,
-                            run.rung,
-                            run.tuner,
-                            run.reading,
-                        ),
+                        run.key,
                         run.arm,
                         run.pair,
                         run.seed,

@@ -40,6 +40,7 @@ __all__ = [
     "arm_of",
     "chosen",
     "judge",
+    "rows_of",
     "tried",
 ]
 
@@ -62,9 +63,25 @@ CNN_DIVERGED = "a CNN that is trained on has come as far as its relax time"
 other error is a failure."""
 
 
-def arm_of(form: str, kind: Kind, relax_time: int) -> str:
-    """Returns what the records call a network, read at the budget of a relax time."""
-    return f"{_ARMS[form][kind]}@{relax_time}"
+def arm_of(form: str, kind: Kind) -> str:
+    """Returns what the records call a network; each row also has its relax time."""
+    return _ARMS[form][kind]
+
+
+def rows_of(store: Store, *, per_example: bool = True) -> list[Run]:
+    """Returns an experiment's rows, each with the relax time at whose budget it is read.
+
+    Releases before 0.3 wrote the relax time behind the arm's name, as in "efcn@93".
+    """
+    return [
+        _placed(run) if "@" in run.arm else run
+        for run in store.runs(per_example=per_example)
+    ]
+
+
+def _placed(run: Run) -> Run:
+    arm, _, time = run.arm.partition("@")
+    return dataclasses.replace(run, arm=arm, coordinates={"relax_time": int(time)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +154,7 @@ def judge(folder: str | Path) -> Finding:
                 f"{folder} is not finished",
                 f"Go on with it: archtrial relax --study {folder}",
             )
-        runs, events = store.runs(), store.events()
+        runs, events = rows_of(store), store.events()
     hash_, resolved, _ = frozen
     environment: dict[str, str] = {}
     for _, name, detail in events:
@@ -164,18 +181,22 @@ class Tried:
     """Whether every run raised an error, and not all because their CNN had diverged."""
 
 
-def tried(runs: Sequence[Run], arm: str, reading: str, sign: int) -> list[Tried]:
+def tried(
+    runs: Sequence[Run], arm: str, relax_time: int, reading: str, sign: int
+) -> list[Tried]:
     """Returns what was tried for an arm, in the order of the learning rates.
 
     Args:
         runs: The experiment's.
-        arm: Such as "efcn@93".
+        arm: Such as "efcn".
+        relax_time: At whose budget it is read.
         reading: The one that is compared.
         sign: 1 where a higher score is better, else -1.
     """
     scores: dict[int, list[Run]] = {}
     for run in runs:
-        if (run.arm, run.stage, run.reading) == (arm, "search", reading):
+        here = (run.arm, run.coordinates["relax_time"]) == (arm, relax_time)
+        if here and (run.stage, run.reading) == ("search", reading):
             scores.setdefault(run.pair, []).append(run)
     found = []
     for rate, own in sorted(scores.items()):
@@ -240,8 +261,8 @@ def _document(
         if run.reading == "last"
         # The CNN and the fresh FCN are read at all budgets of one training.
         and (
-            run.arm.partition("@")[0] in (_ARMS[form]["kept"], _ARMS[form]["relaxed"])
-            or run.arm.endswith(f"@{times[-1]}")
+            run.arm in (_ARMS[form]["kept"], _ARMS[form]["relaxed"])
+            or run.coordinates["relax_time"] == times[-1]
         )
     ]
     sizes = resolved["parameters"]
@@ -288,13 +309,13 @@ class _Table:
         self._seeds = range(1, resolved["seeds"] + 1)
         self._sign = 1 if metric.higher_is_better else -1
         self._runs = {
-            (run.arm, run.seed, run.reading): run
+            (run.arm, run.coordinates["relax_time"], run.seed, run.reading): run
             for run in runs
             if run.stage == "confirm"
         }
 
     def run(self, kind: Kind, time: int, seed: int, reading: str) -> Run:
-        return self._runs[arm_of(self._form, kind, time), seed, reading]
+        return self._runs[arm_of(self._form, kind), time, seed, reading]
 
     def read(self, reading: str) -> RelaxReading:
         """Returns all test scores in one reading, turned so that higher is better."""
@@ -408,20 +429,19 @@ def _learning_rates(
     # Of what starts afresh, the rate is chosen for the longest training.
     afresh: tuple[Kind, ...] = ("cnn", "fresh")
     going_on: tuple[Kind, ...] = ("kept", "relaxed")
-    asked: list[tuple[Kind, str, str, int | None]] = [
-        (kind, _ARMS[form][kind], arm_of(form, kind, times[-1]), None)
-        for kind in afresh
+    asked: list[tuple[Kind, int | None]] = [
+        *((kind, None) for kind in afresh),
+        *itertools.product(going_on, times),
     ]
-    for kind, time in itertools.product(going_on, times):
-        arm = arm_of(form, kind, time)
-        asked.append((kind, arm, arm, time))
     found = []
-    for role, name, arm, time in asked:
-        known = tried(runs, arm, resolved["reading"], sign)
+    for role, time in asked:
+        name = arm_of(form, role)
+        at = times[-1] if time is None else time
+        known = tried(runs, name, at, resolved["reading"], sign)
         best = chosen(known)
         found.append(
             {
-                "arm": name,
+                "arm": name if time is None else f"{name}@{time}",
                 "role": role,
                 "relax_time": time,
                 "chosen": rates[best],
