@@ -30,6 +30,7 @@ from torch.overrides import TorchFunctionMode
 
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
+from archtrial.training.device import exact
 from archtrial.training.loop import Loop
 from archtrial.training.module import build, described, trainable
 from archtrial.training.noise import own_noise
@@ -201,6 +202,7 @@ class _Rehearsal:
         leaves: set[int] = set()
         with (
             self._watching(loop) as watch,
+            exact(problem.device),
             own_noise(job.noise_seed, problem.device),
         ):
             drawn = _global_state()
