@@ -855,7 +855,13 @@ def test_units_are_written_out():
 
 @pytest.mark.parametrize(
     ("alpha", "written"),
-    [(0.05, "95"), (0.1, "90"), (0.025, "97.5"), (0.000025, "99.9975"), (1e-6, "99.9999")],
+    [
+        (0.05, "95"),
+        (0.1, "90"),
+        (0.025, "97.5"),
+        (0.000025, "99.9975"),
+        (1e-6, "99.99990"),
+    ],
 )
 def test_an_interval_is_never_said_to_be_certain(alpha, written):
     assert confidence(alpha) == written
