@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from archtrial import execution, probes, protocol, randomness, statistics, trial
+from archtrial import execution, probes, randomness, statistics, trial
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
-from archtrial.freezing import expect
+from archtrial.freezing import expect, folder_of
 from archtrial.protocol import Protocol
 from archtrial.records.store import frozen
 from archtrial.statistics import EvenError
@@ -419,7 +419,7 @@ def fit(
     )
     if folder is None:
         resolved = {**trial.Zoo.of(sound).resolved, "configurations": f"{budget:g} s"}
-        folder = Path("studies", protocol.digest(resolved)[:8])
+        folder = folder_of(resolved)
     begun = frozen(folder)
     if begun is not None:
         expect(begun[1], None, folder)

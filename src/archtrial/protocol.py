@@ -31,11 +31,13 @@ __all__ = [
     "Protocol",
     "Recipe",
     "Splits",
+    "asked",
     "builtin",
     "canonical",
     "describe_space",
     "differences",
     "digest",
+    "digest_before",
     "load",
     "read",
     "template",
@@ -1010,11 +1012,38 @@ def canonical(resolved: Mapping[str, Any]) -> str:
     return json.dumps(resolved, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def digest(resolved: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of a resolved protocol, in hexadecimal.
+def asked(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what of a resolved protocol its results are asked of.
 
-    What was noticed on the way ("notes") is no part of it.
+    How and where it is carried out is recorded beside it: what was noticed on the way
+    ("notes"), whether the runs of an arm share fleets on this machine, which of its
+    GPUs trains.
     """
+    found = {
+        name: _without_fleet(value)
+        for name, value in resolved.items()
+        if name not in ("notes", "fleets")
+    }
+    if isinstance(found.get("device"), str):
+        found["device"] = found["device"].partition(":")[0]
+    return found
+
+
+def _without_fleet(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: inner for name, inner in value.items() if name != "fleet"}
+    if isinstance(value, list):
+        return [_without_fleet(inner) for inner in value]
+    return value
+
+
+def digest(resolved: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of what a resolved protocol asks, in hexadecimal."""
+    return hashlib.sha256(canonical(asked(resolved)).encode()).hexdigest()
+
+
+def digest_before(resolved: Mapping[str, Any]) -> str:
+    """Returns the same as releases up to 0.2 had it, with whether runs share fleets."""
     declared = {name: value for name, value in resolved.items() if name != "notes"}
     return hashlib.sha256(canonical(declared).encode()).hexdigest()
 

@@ -41,8 +41,6 @@ from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]
 
-_STUDIES = Path("studies")
-
 
 class Study(workflow.Study[Protocol, judge.Judgement]):
     """One protocol, carried out in one folder.
@@ -95,12 +93,11 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
         self._seen: list[freezing.Begun] = []
         self._left: Path | None = None
         named = folder is not None
-        short = protocol.digest(resolved)[:8]
-        own = _STUDIES / short if folder is None else Path(folder)
+        own = freezing.folder_of(resolved) if folder is None else Path(folder)
         begun = freezing.begun(own)
         if begun is not None or (own.exists() and not named):
             return own, begun
-        for studies in dict.fromkeys((_STUDIES, own.parent)):
+        for studies in dict.fromkeys((freezing.STUDIES, own.parent)):
             self._seen += freezing.alike(resolved, studies)
         if named:
             return own, None
@@ -113,7 +110,7 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
             return begun.folder, begun
         if "sampling" not in self.protocol.model_fields_set:
             plain = {k: v for k, v in resolved.items() if k != "sampling"}
-            before = _STUDIES / protocol.digest(plain)[:8]
+            before = freezing.folder_of(plain)
             self._left = before if before.exists() else None
         return own, None
 

@@ -27,7 +27,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from archtrial.errors import RecordsError, StudyError
-from archtrial.protocol import digest
+from archtrial.protocol import digest, digest_before
 from archtrial.records import checksums
 from archtrial.records.table import CurvePoint, Run, key
 
@@ -485,6 +485,8 @@ class Store:
         try:
             resolved, declared = json.loads(resolved_text), json.loads(declared_text)
             found = digest(resolved)
+            if hash_ == digest_before(resolved):
+                found = hash_
         except _UNREADABLE as error:
             raise self._damaged(f"its protocol cannot be read: {error}") from error
         if found != hash_:

@@ -35,6 +35,7 @@ from archtrial.experiments.relax.verdict import (
     rows_of,
     tried,
 )
+from archtrial.freezing import folder_of
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.statistics.simultaneous import seeds_needed
@@ -114,7 +115,7 @@ class Study(workflow.Study[Protocol, Finding]):
         self.resolved = self._resolve(name, obstacles)
         self.resolved["notes"].extend(rehearsed.notes)
         self.hash = protocol.digest(self.resolved)
-        self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
+        self.folder = folder_of(self.resolved) if folder is None else Path(folder)
         self.trainer = Trainer(
             problem=self.problem,
             architecture=self.architecture,
