@@ -35,12 +35,9 @@ turned so that higher is better.
 
 from archtrial.statistics.attribution import Shares, importance, shares
 from archtrial.statistics.ceiling import Ceiling, ceiling
-from archtrial.statistics.comparison import (
-    Estimate,
-    clopper_pearson,
-    holm,
-)
+from archtrial.statistics.comparison import compare
 from archtrial.statistics.factorial import Effect, Winner, effects, winner
+from archtrial.statistics.intervals import Estimate, clopper_pearson, holm
 from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.looks import (
     Decision,
@@ -85,7 +82,7 @@ from archtrial.statistics.tuning import (
     edge_pileup,
     tuning_curve,
 )
-from archtrial.statistics.verdict import Comparison, Verdict, compare, decide
+from archtrial.statistics.verdict import Comparison, Verdict, decide
 
 __all__ = [
     "ArmScores",

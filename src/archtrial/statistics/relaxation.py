@@ -24,7 +24,7 @@ import numpy as np
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import planning
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.relaxation_sentences import (
     NetNames,
     RelaxVerdict,

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from archtrial.statistics.comparison import FRACTIONS
 from archtrial.statistics.simultaneous import Simultaneous
-from archtrial.statistics.verdict import FRACTIONS
 
 __all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling", "Units", "confidence"]
 
