@@ -20,17 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archtrial.errors import ProtocolError, RecordsError
-from archtrial.report.drawing import (
-    LIGHT,
-    STYLE,
-    WIDE,
-    axes_at,
-    blank,
-    label_ends,
-    room_for,
-)
-from archtrial.report.log_axes import AmountAxis, TimeAxis
-from archtrial.report.relaxation_words import (
+from archtrial.experiments.relax.titles import (
     LEFT,
     LOSS,
     Scored,
@@ -53,6 +43,16 @@ from archtrial.report.relaxation_words import (
     spread,
     tried,
 )
+from archtrial.report.drawing import (
+    LIGHT,
+    STYLE,
+    WIDE,
+    axes_at,
+    blank,
+    label_ends,
+    room_for,
+)
+from archtrial.report.log_axes import AmountAxis, TimeAxis
 from archtrial.report.scales import above, score_axis, score_ticks, scored
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric

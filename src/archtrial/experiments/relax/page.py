@@ -1,6 +1,6 @@
 """What relaxing a convolutional prior found: its page, and its lines in a terminal.
 
-Both are made of the verdict's document alone; `relaxation_figures` draws it. The
+Both are made of the verdict's document alone; `figures` draws it. The
 page and the terminal tell the same in the same order: the sentence, the gain by relax
 time, then what became of the network.
 """
@@ -13,18 +13,8 @@ from rich import table as tables
 from rich.console import Console
 from rich.text import Text
 
-from archtrial.records.table import Run
-from archtrial.report import frame
-from archtrial.report.article import (
-    Article,
-    Exhibit,
-    Fact,
-    Plate,
-    Section,
-    Table,
-)
-from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
-from archtrial.report.relaxation_words import (
+from archtrial.experiments.relax.figures import NAMES, chosen_times, draw, drawable
+from archtrial.experiments.relax.titles import (
     LEFT,
     LOSS,
     compared,
@@ -34,6 +24,16 @@ from archtrial.report.relaxation_words import (
     relaxed_after,
     share,
     spread,
+)
+from archtrial.records.table import Run
+from archtrial.report import frame
+from archtrial.report.article import (
+    Article,
+    Exhibit,
+    Fact,
+    Plate,
+    Section,
+    Table,
 )
 from archtrial.words import findings, numbers
 from archtrial.words.numbers import Metric
