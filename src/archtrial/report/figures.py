@@ -19,7 +19,6 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.errors import ProtocolError, RecordsError
 from archtrial.records.table import Run
 from archtrial.report import explanations
 from archtrial.report.drawing import (
@@ -29,6 +28,7 @@ from archtrial.report.drawing import (
     STYLE,
     WIDE,
     canvas,
+    chosen_figure,
     colors,
     label_ends,
     room_for,
@@ -45,7 +45,7 @@ from archtrial.report.evidence import (
 )
 from archtrial.report.positions import POINTS, drawn_every, search_positions
 from archtrial.report.rows import Row, draw_rows
-from archtrial.report.scales import score_axis, score_ticks, scored
+from archtrial.report.scales import gain_axis, score_axis, score_ticks, scored
 from archtrial.statistics.learning import Rise
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
@@ -170,28 +170,11 @@ def draw(name: str, evidence: Evidence, width: int = WIDE) -> Figure:
         ProtocolError: There is no such figure.
         RecordsError: The evidence does not suffice for it.
     """
-    if name not in NAMES:
-        raise ProtocolError(
-            "a figure has one of the names that figures have",
-            repr(name),
-            f"They are {joined(NAMES)}.",
-        )
     evidence = presented(evidence)
-    found = drawable(evidence, evidence.document["comparisons"])
-    if name not in found:
-        raise RecordsError(
-            f"the figure {name} needs records that are not there",
-            "no comparison here can be judged"
-            if all(
-                compared["verdict"] == "not_assessable"
-                for compared in evidence.document["comparisons"]
-            )
-            else "",
-            f"These can be drawn: {joined(list(found))}."
-            if found
-            else "None can be drawn from these records.",
-        )
-    return found[name](width)
+    compared = evidence.document["comparisons"]
+    judged = any(one["verdict"] != "not_assessable" for one in compared)
+    obstacle = "" if judged else "no comparison here can be judged"
+    return chosen_figure(name, NAMES, drawable(evidence, compared), obstacle)(width)
 
 
 # ---------------------------------------------------------------- the figures
@@ -344,9 +327,7 @@ def effects(
         figure, axes = draw_rows(
             _effects_message(drawn, metric), rows, width, height=52, include=(0.0,)
         )
-        axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
-        axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
-        score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
+        gain_axis(axes, metric, margin, 6 if width >= WIDE else 4)
         axes.set_xlabel(f"gain over {baseline} in {numbers.label(metric)}{unit}")
     return figure
 

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from archtrial.records.table import Run, rank
 from archtrial.report.drawing import (
-    LIGHT,
     SIZE,
     STYLE,
     WIDE,
@@ -19,7 +18,7 @@ from archtrial.report.drawing import (
 from archtrial.report.evidence import (
     of_stage,
 )
-from archtrial.report.scales import above, score_ticks, scored
+from archtrial.report.scales import above, grid, score_ticks, scored
 from archtrial.space import Choice, Dimension, Integer, Space
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
@@ -115,8 +114,7 @@ def search_positions(
             axes.set_ylim(min(scores) - pad, max(scores) + pad)
             _position_ticks(axes, dimension, panel_width)
             score_ticks(axes.yaxis, metric, 3)
-            axes.grid(axis="y", color=LIGHT["line"], lw=1)
-            axes.set_axisbelow(True)
+            grid(axes)
             axes.tick_params(labelleft=column == 0)
     return figure
 

@@ -19,11 +19,9 @@ from archtrial.experiments.relax.titles import (
     LOSS,
     compared,
     left_by,
-    measured,
     metric_of,
     relaxed_after,
     share,
-    spread,
 )
 from archtrial.records.table import Run
 from archtrial.report import frame
@@ -35,6 +33,7 @@ from archtrial.report.article import (
     Section,
     Table,
 )
+from archtrial.report.estimates import measured, spread
 from archtrial.words import findings, numbers
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import shortened
