@@ -283,7 +283,7 @@ def test_the_terminal_tells_the_same_in_the_same_order(document):
     ]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
-    assert len(lines) <= page.LINES
+    assert len(lines) <= article.LINES
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_the_terminal_tells_the_same_in_the_same_order(document):
 def test_the_terminal_has_80_columns_and_25_lines(changes):
     document = make_document(**changes)
     lines = told(document)
-    assert len(lines) <= page.LINES
+    assert len(lines) <= article.LINES
     for line in lines:
         assert len(line.rstrip()) <= 80
     rows = [line for line in lines if re.match(r" +[\d,]+  ", line)]

@@ -28,6 +28,7 @@ __all__ = [
     "difference",
     "differences",
     "duration",
+    "estimate",
     "estimated",
     "estimated_bare",
     "flops",
@@ -172,6 +173,13 @@ def estimated(found: Mapping[str, Any] | None, metric: Metric) -> str:
     within = (found["low"], found["high"])
     written = score(found["estimate"], metric, within)
     return written if None in within else f"{written} ({scores(*within, metric)})"
+
+
+def estimate(found: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Writes a score with the digits of its interval, which is not shown."""
+    if found is None or found["estimate"] is None:
+        return ""
+    return score(found["estimate"], metric, (found["low"], found["high"]))
 
 
 def estimated_bare(found: Mapping[str, Any], metric: Metric) -> str:
