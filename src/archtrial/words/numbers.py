@@ -5,9 +5,9 @@ A number has the digits that its interval supports, and on one page all have the
 them as points; all others stay in their own units. No zero stands before the point:
 ".5 points".
 
-Of a difference there are five forms, each a function of its own, so that nobody takes
+Of a difference there are six forms, each a function of its own, so that nobody takes
 a unit or a sign off a text: `bare` (24.1), `signed` (+24.1), `difference` (+24.1
-points), `amount` (24.1 points) and, of what was declared, `size` (.5 points).
+points), `amount` (24.1 points), `named` (24.1 points of accuracy) and, of what was declared, `size` (.5 points).
 """
 
 import dataclasses
@@ -37,6 +37,7 @@ __all__ = [
     "level",
     "money",
     "multiple",
+    "named",
     "p_value",
     "percent",
     "probability",
@@ -291,6 +292,19 @@ def amount(
     if not metric.bounded:
         return written
     return f"{written} {unit}" if written == "1" else f"{written} {unit}s"
+
+
+def named(
+    number: float,
+    metric: Metric,
+    within: tuple[float | None, float | None] | None = None,
+) -> str:
+    """Writes a difference with what it is one of: "24.1 points of accuracy"."""
+    written = bare(number, metric, within)
+    if not metric.bounded:
+        return f"{written} in {label(metric)}"
+    unit = "point" if written == "1" else "points"
+    return f"{written} {unit} of {label(metric)}"
 
 
 def sized(number: float, metric: Metric) -> str:

@@ -1,80 +1,27 @@
-"""What is said of relaxing, in sentences."""
+"""What relaxing found, in sentences: the verdict, what weakens it, what holds of any."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from archtrial.statistics.comparison import FRACTIONS
-from archtrial.statistics.simultaneous import Simultaneous
-from archtrial.words.numbers import confidence
+from archtrial.experiments.relax.statistics import (
+    Relaxation,
+    arms_of,
+    test_variance,
+)
+from archtrial.statistics.simultaneous import Simultaneous, seeds_needed
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import joined
 
-__all__ = ["NetNames", "RelaxVerdict", "Settling", "Telling", "Units"]
-
-RelaxVerdict: TypeAlias = Literal[
-    "relaxed_better", "no_gain", "inconclusive", "not_assessable"
-]
+__all__ = ["NetNames", "Telling"]
 
 _READINGS = {
     "best": "by the weights that were best on validation",
     "last": "by the weights of the last step",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Units:
-    """How differences of a score are written.
-
-    Args:
-        metric: Its name.
-        fraction: Whether a hundredth is called a point; None to go by the name.
-    """
-
-    metric: str
-    fraction: bool | None = None
-
-    @property
-    def points(self) -> bool:
-        """Whether differences are written in points."""
-        return self.metric in FRACTIONS if self.fraction is None else self.fraction
-
-    @property
-    def name(self) -> str:
-        """The metric's name in a sentence."""
-        return "R²" if self.metric == "r2" else self.metric.replace("_", " ")
-
-    def number(self, difference: float, reach: float | None = None) -> str:
-        """Writes a difference with the digits that its interval supports.
-
-        Args:
-            difference: In units of the score.
-            reach: Half the interval's width, of which two digits are shown; None
-                for three digits of the difference itself.
-        """
-        scale = 100.0 if self.points else 1.0
-        value = difference * scale
-        if reach is None:
-            return f"{value:.3g}"
-        width = reach * scale
-        digits = 1 - math.floor(math.log10(width)) if width > 0 else 2
-        text = f"{value:,.{min(max(digits, 0), 2 if self.points else 8)}f}"
-        # A difference that rounds to nothing has no sign.
-        return text if float(text.replace(",", "")) else text.lstrip("-")
-
-    def gap(self, difference: float, reach: float | None = None) -> str:
-        """Writes a difference with its unit: "24.1 points of accuracy"."""
-        number = self.number(difference, reach)
-        return (
-            f"{number} points of {self.name}"
-            if self.points
-            else f"{number} in {self.name}"
-        )
-
-    def size(self, difference: float) -> str:
-        """Writes a size without the metric: "0.5 points"."""
-        return self.number(difference) + (" points" if self.points else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,94 +36,170 @@ class NetNames:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settling:
-    """What it takes at least to settle an open question."""
-
-    seeds: int | None
-    """How many in all; None where no number of seeds is enough."""
-    test_examples: float | None
-    """How many times the test examples; None where these do."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Telling:
-    """What every sentence is written with."""
+    """What was found, with all that a sentence about it is written with."""
 
+    found: Relaxation
+    metric: Metric
     names: NetNames
-    units: Units
-    times: list[int]
-    margin: float
-    alpha: float
+    reading: str = "best"
+    """What the declared reading is called."""
+    other_reading: str = "last"
 
-    def best(self, gain: Simultaneous, among: np.ndarray | None = None) -> int:
-        """Returns the column of the largest gain, of equal ones the earliest."""
-        columns = [j for j in range(len(self.times)) if among is None or among[j]]
-        return max(columns, key=lambda j: (float(gain.estimate[j]), -self.times[j]))
+    def document(self) -> dict[str, Any]:
+        """Returns the verdict as plain JSON, in numbers and in words."""
+        plain = self.found.to_dict(
+            higher_is_better=self.metric.higher_is_better,
+            reading=self.reading,
+            other_reading=self.other_reading,
+        )
+        names = {
+            role: getattr(self.names, role) for role in ("cnn", "relaxed", "fresh")
+        }
+        # A reader of the document finds the sentence beside the verdict.
+        order = (
+            *("kind", "verdict", "strong", "sentence", "warnings", "notes", "margin"),
+            *("margin_assumed", "alpha", "reading", "other_reading", "names"),
+        )
+        return {
+            **dict.fromkeys(order),
+            **plain,
+            "sentence": self.sentence,
+            "warnings": self.warnings,
+            "notes": self.notes,
+            "names": names,
+        }
 
-    def left_out(self, times: Sequence[int]) -> list[str]:
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        found = self.found
+        if found.verdict == "not_assessable":
+            return self._unsound()
+        if found.verdict == "relaxed_better":
+            said = self._better()
+        elif found.verdict == "no_gain":
+            said = self._no_gain()
+        elif found.settling is None:
+            said = self._contradiction()
+        else:
+            said = self._undecided()
+        return f"{said} {self._against_fresh()}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What weakens this verdict, a sentence each."""
+        return [*self._left_out(), *self._of_runs(), *self._overruled()]
+
+    @property
+    def notes(self) -> list[str]:
+        """What holds of any such verdict, in this one's numbers."""
+        seeds = self.found.gain.seeds
+        missed = numbers.rate(1 - 0.05 ** (1 / seeds))
+        return [
+            f"A failure that befalls {missed} of runs is missed by"
+            f" {numbers.count(seeds, 'seed')} in 1 of 20 studies; no interval knows of"
+            " failures that were not seen."
+        ]
+
+    @property
+    def _times(self) -> Sequence[int]:
+        return self.found.compared_times
+
+    def _of_runs(self) -> list[str]:
+        """Says what the runs alone weaken: those that diverged, and what is not known."""
+        found = self.found
+        called = {
+            role: getattr(self.names, role) for role in ("relaxed", "cnn", "fresh")
+        }
+        declared, other = arms_of(found.declared), arms_of(found.other)
+        said = [
+            f"{int(np.sum(arm.diverged))} of {arm.diverged.size} readings of the"
+            f" {called[name]} are of runs that diverged; they stand at the score of the"
+            " constant predictor."
+            for name, arm in declared.items()
+            if arm.diverged.any()
+        ]
+        for name, arm in declared.items():
+            later = int(np.sum(other[name].diverged & ~arm.diverged))
+            if later:
+                said.append(
+                    f"{later} of {arm.diverged.size} readings of the {called[name]} are"
+                    " of runs that diverged later on; they stand at what they were"
+                    " before."
+                )
+        held = found.throughout
+        if held is not None and held.diverged.any():
+            said.append(
+                f"{int(np.sum(held.diverged))} of {held.diverged.size} runs of the"
+                f" {self.names.cnn} that keeps its learning rate throughout diverged;"
+                " they stand at the score of the constant predictor."
+            )
+        if test_variance(declared["relaxed"], declared["cnn"]) is None:
+            said.append(
+                "What single test examples were scored is not known, so the intervals"
+                " are for this very test set."
+            )
+        return said
+
+    def _left_out(self) -> list[str]:
         """Says at which of all relax times nothing is compared."""
-        whole = dataclasses.replace(self, times=[int(time) for time in times])
-        dead = [j for j, time in enumerate(whole.times) if time not in self.times]
+        times = [int(time) for time in self.found.declared.relax_times]
+        dead = [time for time in times if time not in self._times]
         if not dead:
             return []
-        told = whole.after(dead)
         return [
-            f"Relaxed {told}, the {self.names.cnn} and the {self.names.relaxed} diverged"
-            " in every run, so nothing is compared there."
+            f"Relaxed {_after(dead, times)}, the {self.names.cnn} and the"
+            f" {self.names.relaxed} diverged in every run, so nothing is compared there."
         ]
 
     def after(self, columns: Sequence[int] | np.ndarray) -> str:
-        """Writes relax times: "after 93 steps", "after 0, 10 and 93 steps"."""
-        chosen = sorted(self.times[j] for j in columns)
-        if chosen == [0]:
-            return "before the first step"
-        first, last = (sorted(self.times).index(chosen[end]) for end in (0, -1))
-        if len(chosen) > 2 and last - first == len(chosen) - 1:
-            return f"after {chosen[0]:,} to {chosen[-1]:,} steps"
-        before = ", ".join(f"{time:,}" for time in chosen[:-1])
-        written = f"{before} and {chosen[-1]:,}" if before else f"{chosen[-1]:,}"
-        return f"after {written} step{'' if chosen == [1] else 's'}"
+        """Writes relax times that are compared: "after 0, 10 and 93 steps"."""
+        return _after([self._times[j] for j in columns], self._times)
 
     def gap(self, found: Simultaneous, column: int, sign: int = 1) -> str:
         """Writes a difference with its interval."""
         at = found.at(column)
-        half = (at.high - at.low) / 2
         low, high = sorted((sign * at.low, sign * at.high))
+        said = numbers.named(sign * at.estimate, self.metric, (low, high))
         interval = (
-            f"{confidence(self.alpha)}% interval {self.units.number(low, half)} to"
-            f" {self.units.number(high, half)}"
+            f"{numbers.level(self.found.alpha)} interval"
+            f" {numbers.range_of(low, high, self.metric)}"
         )
         if len(found.estimate) > 1:
-            interval = f"simultaneous {interval} over {len(self.times)} relax times"
-        return f"{self.units.gap(sign * at.estimate, half)} ({interval})"
+            interval = f"simultaneous {interval} over {len(self._times)} relax times"
+        return f"{said} ({interval})"
 
     @property
     def net(self) -> str:
         """The relaxed net, in plain words first."""
         return f"the {self.names.shape} ({self.names.relaxed})"
 
-    def unsound(self, reason: str) -> str:
+    def _unsound(self) -> str:
         """Says why nothing is compared."""
+        found, seeds = self.found, self.found.gain.seeds
+        if found.obstacle == "seeds":
+            reason = (
+                f"a p of {numbers.value(found.alpha)} takes {seeds_needed(found.alpha)}"
+                f" seeds at least, and there {'is' if seeds == 1 else 'are'} {seeds}"
+            )
+        else:
+            called = getattr(self.names, str(found.obstacle))
+            reason = f"every run of the {called} diverged"
         return (
             f"The {self.names.relaxed} and the {self.names.cnn} cannot be compared:"
             f" {reason}."
         )
 
-    def better(
-        self, gain: Simultaneous, claimed: np.ndarray, above_fresh: np.ndarray
-    ) -> str:
-        """Says where the relaxed net is better.
-
-        Args:
-            gain: Over the CNN.
-            claimed: (m,) bool, the gains that are claimed.
-            above_fresh: (m,) bool, where the relaxed net beats the fresh one as well.
-        """
-        best = self.best(gain, claimed)
+    def _better(self) -> str:
+        """Says where the relaxed net is better."""
+        gain, claimed = self.found.gain, self.found.claimed
+        best = self.found.best(gain, claimed)
+        over_fresh = self.found.gain_over_fresh.direction[best] > 0
         # Where a standard start does as well, the CNN's start is not what made the gain.
         means = (
             "there a convolutional start does more than the prior held throughout"
-            if above_fresh[best]
+            if over_fresh and not self.found.fresh_failed
             else "there it pays to let go of the convolutional prior"
         )
         said = (
@@ -186,13 +209,17 @@ class Telling:
         others = np.flatnonzero(claimed & (np.arange(len(claimed)) != best))
         if len(others):
             said += f" It does so when relaxed {self.after(others)}, too."
-        return said + self._worse(gain)
+        return said + self._worse()
 
-    def no_gain(self, gain: Simultaneous) -> str:
+    @property
+    def _worth(self) -> str:
+        return f"by {numbers.size(self.found.margin, self.metric)} or more"
+
+    def _no_gain(self) -> str:
         """Says that no gain is worth having."""
-        best = self.best(gain)
-        worth = f"by {self.units.size(self.margin)} or more"
-        if len(self.times) == 1:
+        gain, worth = self.found.gain, self._worth
+        best = self.found.best(gain)
+        if len(self._times) == 1:
             said = (
                 f"Relaxed {self.after([best])}, {self.net} does not beat the"
                 f" {self.names.cnn} trained on for as long {worth}: its gain is"
@@ -200,7 +227,7 @@ class Telling:
             )
         else:
             said = (
-                f"At none of {len(self.times)} relax times does {self.net} beat the"
+                f"At none of {len(self._times)} relax times does {self.net} beat the"
                 f" {self.names.cnn} trained on for as long {worth}: the largest gain,"
                 f" {self.after([best])}, is {self.gap(gain, best)}."
             )
@@ -210,34 +237,30 @@ class Telling:
                 f" Relaxed {self.after(ahead)} it is ahead, but by less than is worth"
                 " having."
             )
-        return said + self._worse(gain)
+        return said + self._worse()
 
-    def contradiction(
-        self,
-        gain: Simultaneous,
-        gain_other: Simultaneous,
-        contradicted: np.ndarray,
-        reading: str,
-        other_reading: str,
-    ) -> str:
+    def _contradiction(self) -> str:
         """Says that the two readings contradict each other where a gain is claimed."""
-        best = self.best(gain, contradicted)
+        gain, other = self.found.gain, self.found.gain_other
+        best = self.found.best(gain, self.found.contradicted)
         return (
             "The answer is open, since it depends on the reading: relaxed"
             f" {self.after([best])}, {self.net} beats the {self.names.cnn} it came from"
-            f" by {self.gap(gain, best)} {_read(reading)}, and is worse by"
-            f" {self.gap(gain_other, best, -1)} {_read(other_reading)}."
+            f" by {self.gap(gain, best)} {_read(self.reading)}, and is worse by"
+            f" {self.gap(other, best, -1)} {_read(self.other_reading)}."
         )
 
-    def undecided(self, gain: Simultaneous, settling: Settling) -> str:
+    def _undecided(self) -> str:
         """Says that the answer is open, and what would settle it."""
-        best = self.best(gain)
-        gains = "its gain" if len(self.times) == 1 else "the largest gain"
+        gain, settling = self.found.gain, self.found.settling
+        assert settling is not None  # else the readings contradict each other
+        best = self.found.best(gain)
+        gains = "its gain" if len(self._times) == 1 else "the largest gain"
         said = (
             f"It remains open whether {self.net} beats the {self.names.cnn} trained on"
-            f" for as long by {self.units.size(self.margin)} or more: {gains},"
+            f" for as long {self._worth}: {gains},"
             f" relaxed {self.after([best])}, is {self.gap(gain, best)}."
-            f"{self._worse(gain)}"
+            f"{self._worse()}"
         )
         if settling.seeds is not None:
             return (
@@ -249,31 +272,19 @@ class Telling:
             " examples to settle it."
         )
 
-    def _worse(self, gain: Simultaneous) -> str:
-        worse = np.flatnonzero(gain.direction < 0)
+    def _worse(self) -> str:
+        worse = np.flatnonzero(self.found.gain.direction < 0)
         if not len(worse):
             return ""
-        if len(worse) < len(self.times):
+        if len(worse) < len(self._times):
             return f" Relaxed {self.after(worse)} it is clearly worse."
         return f" It is clearly worse{' at every one' * (len(worse) > 1)}."
 
-    def against_fresh(
-        self,
-        over_fresh: Simultaneous,
-        held: Simultaneous,
-        fresh_failed: bool,
-        held_failed: bool,
-    ) -> str:
-        """Says what the prior is worth against a standard start.
-
-        Args:
-            over_fresh: The relaxed net's gain over the fresh one at all relax times.
-            held: The CNN's gain over the fresh one at the longest budget.
-            fresh_failed: Whether every fresh run diverged.
-            held_failed: Whether every run of that CNN diverged.
-        """
-        fresh, m = self.names.fresh, len(self.times)
-        if fresh_failed:
+    def _against_fresh(self) -> str:
+        """Says what the prior is worth against a standard start."""
+        fresh, m = self.names.fresh, len(self._times)
+        over_fresh, held = self.found.gain_over_fresh, self.found.held
+        if self.found.fresh_failed:
             return (
                 f"The {fresh} from a standard start diverged in every run, so what the"
                 " prior is worth against it is not known."
@@ -302,7 +313,7 @@ class Telling:
             f"Compared with the {fresh} from a standard start, the {self.names.relaxed}"
             f" ends {' and '.join(parts)}{rest}."
         )
-        if held_failed:
+        if self.found.held_failed:
             return (
                 f"{said} What the prior is worth when held throughout is not known: the"
                 f" {self.names.cnn} diverged in every run at the learning rate that it"
@@ -323,33 +334,31 @@ class Telling:
         order = sorted(columns, key=lambda j: abs(float(found.estimate[j])))
         half = float(np.median((found.high - found.low)[columns])) / 2
         ends = [abs(float(found.estimate[order[end]])) for end in (0, -1)]
-        least, most = self.units.number(ends[0], half), self.units.gap(ends[1], half)
-        return most if len(columns) == 1 else f"{least} to {most}"
+        within = (-half, half)
+        most = numbers.named(ends[1], self.metric, within)
+        if len(columns) == 1:
+            return most
+        return f"{numbers.bare(ends[0], self.metric, within)} to {most}"
 
-    def overruled(
-        self,
-        verdict: RelaxVerdict,
-        gain_other: Simultaneous,
-        claimed: np.ndarray,
-        contradicted: np.ndarray,
-        other_reading: str,
-    ) -> list[str]:
+    def _overruled(self) -> list[str]:
         """Says where the other reading does not bear the verdict out."""
-        read = _read(other_reading)
+        verdict, gain_other = self.found.verdict, self.found.gain_other
+        claimed, contradicted = self.found.claimed, self.found.contradicted
+        read = _read(self.other_reading)
         if verdict == "relaxed_better":
-            found = []
+            said = []
             if contradicted.any():
-                found.append(
+                said.append(
                     f"Relaxed {self.after(np.flatnonzero(contradicted))}, the"
                     f" {self.names.relaxed} is ahead as well, but clearly worse {read}:"
                     " not counted."
                 )
             if not np.any(claimed & (gain_other.direction > 0)):
-                found.append(f"The gain is not clear {read}.")
-            return found
-        better = (gain_other.direction > 0) & (gain_other.estimate >= self.margin)
+                said.append(f"The gain is not clear {read}.")
+            return said
+        better = (gain_other.direction > 0) & (gain_other.estimate >= self.found.margin)
         if verdict == "no_gain" and better.any():
-            best = self.best(gain_other, better)
+            best = self.found.best(gain_other, better)
             return [
                 f"It depends on the reading: {read}, the {self.names.relaxed} relaxed"
                 f" {self.after([best])} beats the {self.names.cnn} by"
@@ -360,3 +369,15 @@ class Telling:
 
 def _read(reading: str) -> str:
     return _READINGS.get(reading, f'by the reading "{reading}"')
+
+
+def _after(chosen: Sequence[int], times: Sequence[int]) -> str:
+    """Writes some of all relax times: "after 93 steps", "after 0, 10 and 93 steps"."""
+    chosen, times = sorted(chosen), sorted(times)
+    if chosen == [0]:
+        return "before the first step"
+    first, last = (times.index(chosen[end]) for end in (0, -1))
+    if len(chosen) > 2 and last - first == len(chosen) - 1:
+        return f"after {chosen[0]:,} to {chosen[-1]:,} steps"
+    written = joined([f"{time:,}" for time in chosen])
+    return f"after {written} step{'' if chosen == [1] else 's'}"
