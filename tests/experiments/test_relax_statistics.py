@@ -664,7 +664,11 @@ def test_one_relax_time_reads_without_many(times, begins):
 @pytest.mark.parametrize(
     ("metric", "gain", "margin"),
     [
-        ("rmse", ".030 in root mean squared error (simultaneous 95 % interval .0", ".005 or more"),
+        (
+            "rmse",
+            ".030 in root mean squared error (simultaneous 95 % interval .0",
+            ".005 or more",
+        ),
         ("r2", ".030 in R² (simultaneous 95 % interval .0", ".005 or more"),
     ],
 )
@@ -697,7 +701,9 @@ def test_nets_have_the_names_that_they_are_given():
 def test_the_note_says_what_so_many_seeds_may_miss():
     # .95 = 1 - (1 - .259)^10 of all studies see a failure of 25.9 %.
     (note,) = judged().notes
-    assert note.startswith("A failure that befalls 26\u00a0% of runs is missed by 10 seeds")
+    assert note.startswith(
+        "A failure that befalls 26\u00a0% of runs is missed by 10 seeds"
+    )
     (note,) = judged(reading(seeds=1), reading(seeds=1)).notes
     assert "95\u00a0% of runs is missed by 1 seed in" in note
     (note,) = judged(reading(seeds=600), reading(seeds=600)).notes

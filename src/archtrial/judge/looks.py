@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy import special
-
 from archtrial import findings, searches, statistics
 from archtrial.freezing import looks_of
 from archtrial.judge.comparing import compare_arms, metric_of
 from archtrial.records.table import Run
+from archtrial.statistics.intervals import normal
 
 __all__ = [
     "Looked",
@@ -202,7 +201,7 @@ def _decide(
     """Decides on a challenger by what was found at the look's and at the full level."""
     if whole.effect is None or whole.standard_error is None:
         return "go on"
-    critical = float(special.ndtri(1 - level / 2))
+    critical = float(normal(level))
     return statistics.decide_look(
         None if look.level is None else found.verdict,
         whole.effect,

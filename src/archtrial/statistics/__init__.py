@@ -36,7 +36,7 @@ from archtrial.statistics.attribution import Shares, importance, shares
 from archtrial.statistics.ceiling import Ceiling, ceiling
 from archtrial.statistics.comparison import compare
 from archtrial.statistics.factorial import Effect, Winner, effects, winner
-from archtrial.statistics.intervals import Estimate, clopper_pearson, holm
+from archtrial.statistics.intervals import Estimate, clopper_pearson, holm, mean
 from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.looks import (
     Decision,
@@ -65,7 +65,7 @@ from archtrial.statistics.planning import (
 )
 from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Search
-from archtrial.statistics.simultaneous import Simultaneous, mean, simultaneous
+from archtrial.statistics.simultaneous import Simultaneous, simultaneous
 from archtrial.statistics.tuning import (
     TuningCurve,
     best_trials,

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics.gain import seeds_won
-from archtrial.statistics.intervals import Estimate, holm
-from archtrial.statistics.ladder import Climb
+from archtrial.statistics.intervals import Estimate, holm, normal
 from archtrial.statistics.matching import (
     CatchUp,
+    Matching,
     trials_to_reach,
 )
 from archtrial.statistics.measuring import (
@@ -30,6 +29,7 @@ from archtrial.statistics.measuring import (
     readings_of,
 )
 from archtrial.statistics.planning import (
+    Settlement,
     even_settlement,
     least_p,
     minimum_detectable_effect,
@@ -268,36 +268,143 @@ def _report(
     measured, adjusted = found[terms.estimand]
     effect, matching = measured.effect.at(0), measured.matching
     decomposition = _decompose(terms, baseline, challenger, measured)
+    terms = _with_copies(terms, challenger, effect)
+    rule = _Rule(terms, None if decomposition is None else decomposition["gap"])
+    other_parts = _elsewhere(terms, baseline, challenger)
+    concluded = _conclude(rule, baseline, challenger, found, other_parts)
+    detectable, settling = _power(terms, baseline, challenger, measured, concluded)
+    examples = measured.effect.test_variance
+    at_equal_compute = rule.verdict(measured.equal_effect, adjusted_at_equal_compute)
+    return Comparison(
+        verdict=concluded.verdict,
+        strong=concluded.verdict == "architecture"
+        and float(measured.effect.low[0]) > terms.margin,
+        reason=concluded.reason,
+        **_stated(terms, baseline, challenger),
+        effect=effect,
+        standard_error=float(measured.effect.standard_error[0]),
+        p_value=measured.p_value,
+        p_value_adjusted=adjusted,
+        effect_at_equal_compute=_at_equal_compute(measured),
+        baseline_score=measured.baseline.turned(terms.higher_is_better),
+        challenger_score=measured.challenger.turned(terms.higher_is_better),
+        probability_better={
+            "searches": dataclasses.asdict(measured.searches),
+            "seeds": _seeds(terms, baseline, challenger),
+        },
+        tuning_to_match={
+            "multiple": dataclasses.asdict(matching.multiple),
+            "trials": dataclasses.asdict(matching.trials),
+            "reportable_up_to": matching.reportable_up_to,
+            "would_settle": _trials_that_tell(terms, baseline, challenger, matching),
+        },
+        ladder=None
+        if measured.climb is None
+        else measured.climb.to_dict(terms.higher_is_better),
+        catch_up=measured.catch_up,
+        test_set_floor=None
+        if examples is None
+        else float(normal(terms.level)) * math.sqrt(float(examples[0])),
+        minimum_detectable_effect=detectable,
+        would_settle=settling,
+        other_reading=concluded.other_reading,
+        robustness=None if other_parts is None else other_parts.to_dict(),
+        published=decomposition,
+        cautions=_cautions(
+            terms,
+            baseline,
+            challenger,
+            measured=measured,
+            differs_at_equal_compute=rule.verdict(effect, adjusted) != at_equal_compute,
+            examples_known=baseline.knows_examples(terms.estimand)
+            and challenger.knows_examples(terms.estimand),
+            readings=len(found),
+            another=concluded.another,
+        ),
+    )
+
+
+def _stated(terms: Terms, baseline: Search, challenger: Search) -> dict[str, Any]:
+    """Returns what a comparison has of its terms, whatever was found."""
+    return {
+        "baseline": baseline.name,
+        "challenger": challenger.name,
+        "metric": terms.metric,
+        "higher_is_better": terms.higher_is_better,
+        "scored_on": terms.scored_on,
+        "margin": terms.margin,
+        "alpha": terms.alpha,
+        "estimand": terms.estimand,
+        "paired": terms.paired,
+        "configurations": min(baseline.n, challenger.n),
+        "effort": terms.effort,
+    }
+
+
+def _with_copies(terms: Terms, challenger: Search, effect: Estimate) -> Terms:
+    """Returns the terms, unsound where copies among the test examples may decide."""
     copies = terms.copies
-    if copies is not None and copies.decides(
+    if copies is None or not copies.decides(
         challenger.name, effect.estimate, terms.margin
     ):
-        clause = copies.reasons.get(
-            challenger.name, "test examples are copies of others that were trained on"
-        )
-        terms = dataclasses.replace(terms, unsound=(*terms.unsound, clause))
+        return terms
+    clause = copies.reasons.get(
+        challenger.name, "test examples are copies of others that were trained on"
+    )
+    return dataclasses.replace(terms, unsound=(*terms.unsound, clause))
 
-    def judged(
-        gained: Estimate | None, p: float | None, catch_up: CatchUp = "unknown"
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """The table of verdicts, at the terms of one comparison."""
+
+    terms: Terms
+    published_gap: float | None
+
+    def verdict(
+        self, gained: Estimate | None, p: float | None, catch_up: CatchUp = "unknown"
     ) -> Verdict:
         return decide(
             gained,
             p,
-            alpha=terms.alpha,
-            margin=terms.margin,
+            alpha=self.terms.alpha,
+            margin=self.terms.margin,
             catch_up=catch_up,
-            sound=not terms.unsound,
-            published_gap=None if decomposition is None else decomposition["gap"],
+            sound=not self.terms.unsound,
+            published_gap=self.published_gap,
         )
 
-    verdict = judged(effect, adjusted, measured.catch_up)
+
+@dataclasses.dataclass(frozen=True)
+class _Concluded:
+    """A verdict that both readings and the sensitivity analysis allow."""
+
+    verdict: Verdict
+    reason: str | None
+    other_reading: dict[str, Any] | None
+    another: Caution | None
+    """Where the other reading says something else, and does not decide."""
+
+
+def _conclude(
+    rule: _Rule,
+    baseline: Search,
+    challenger: Search,
+    found: Mapping[Estimand, tuple[Measured, float]],
+    other_parts: Robustness | None,
+) -> _Concluded:
+    """Reaches the verdict: by the declared reading, unless another analysis overrules."""
+    terms = rule.terms
+    measured, adjusted = found[terms.estimand]
+    effect = measured.effect.at(0)
+    verdict = rule.verdict(effect, adjusted, measured.catch_up)
     reason = "; ".join(terms.unsound) or None
     other_reading = None
     another: Caution | None = None
     for reading, (other, p) in found.items():
         if reading == terms.estimand:
             continue
-        elsewhere = judged(other.effect.at(0), p, other.catch_up)
+        elsewhere = rule.verdict(other.effect.at(0), p, other.catch_up)
         other_reading = {
             "estimand": reading,
             "verdict": elsewhere,
@@ -322,7 +429,6 @@ def _report(
             another = Caution(
                 "other reading", {"verdict": elsewhere, "failing": failing}
             )
-    other_parts = _elsewhere(terms, baseline, challenger)
     if other_parts is not None and verdict not in ("inconclusive", "not_assessable"):
         # What is too small to be worth having contradicts no equivalence.
         least = 0.0 if abs(effect.estimate) >= terms.margin else terms.margin
@@ -332,125 +438,70 @@ def _report(
         if turned:
             reason = _turning(turned)
             verdict = "inconclusive"
+    return _Concluded(verdict, reason, other_reading, another)
 
-    n = min(baseline.n, challenger.n)
-    error = float(measured.effect.standard_error[0])
-    test_variance = (
-        None
-        if measured.effect.test_variance is None
-        else float(measured.effect.test_variance[0])
-    )
+
+def _power(
+    terms: Terms,
+    baseline: Search,
+    challenger: Search,
+    measured: Measured,
+    concluded: _Concluded,
+) -> tuple[float | None, Settlement | None]:
+    """Returns the minimum detectable effect, and what would settle an open answer."""
+    n, effect = min(baseline.n, challenger.n), measured.effect
+    error = float(effect.standard_error[0])
+    given: dict[str, Any] = {
+        "margin": terms.margin,
+        "test_variance": 0.0
+        if effect.test_variance is None
+        else float(effect.test_variance[0]),
+        "alpha": terms.level,
+    }
     detectable = None
     if least_p(baseline.n, challenger.n, paired=terms.paired) <= terms.level:
-        detectable = minimum_detectable_effect(
-            error,
-            n,
-            terms.effort,
-            margin=terms.margin,
-            test_variance=test_variance or 0.0,
-            alpha=terms.level,
-        )
-    settling = None
-    if verdict == "inconclusive" and reason is None:
-        gained = float(measured.effect.estimate[0])
-        if measured.even is None:
-            settling = settlement(
-                gained,
-                error,
-                n,
-                terms.effort,
-                margin=terms.margin,
-                test_variance=test_variance or 0.0,
-                alpha=terms.level,
-                paired=terms.paired,
-            )
-        else:
-            settling = even_settlement(
-                gained,
-                measured.even,
-                terms.effort,
-                margin=terms.margin,
-                test_variance=test_variance or 0.0,
-                alpha=terms.level,
-            )
+        detectable = minimum_detectable_effect(error, n, terms.effort, **given)
+    if concluded.verdict != "inconclusive" or concluded.reason is not None:
+        return detectable, None
+    gained = float(effect.estimate[0])
+    if measured.even is not None:
+        return detectable, even_settlement(gained, measured.even, terms.effort, **given)
+    return detectable, settlement(
+        gained, error, n, terms.effort, **given, paired=terms.paired
+    )
+
+
+def _trials_that_tell(
+    terms: Terms, baseline: Search, challenger: Search, matching: Matching
+) -> int | None:
+    """Returns how many trials tell whether the baseline catches up; None if these do."""
     # As many trials as tell of an effort that reaches the multiple.
     ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
     needs = trials_to_reach(
         math.ceil(terms.max_multiple / ratio - 1e-9),
         modelled=baseline.modelled and challenger.modelled,
     )
-    needed = needs if matching.catch_up == "unknown" and needs > baseline.n else None
-    equal = None
-    if measured.equal_efforts is not None and measured.equal_effect is not None:
-        equal = {
-            **dataclasses.asdict(measured.equal_effect),
-            "p_value": measured.equal_p_value,
-            "baseline_effort": measured.equal_efforts[0],
-            "challenger_effort": measured.equal_efforts[1],
-        }
-    seeds = None
-    if baseline.winner_seeds is not None and challenger.winner_seeds is not None:
-        s = min(len(baseline.winner_seeds), len(challenger.winner_seeds))
-        won = seeds_won(
-            challenger.winner_seeds[:s], baseline.winner_seeds[:s], terms.level
-        )
-        seeds = {**dataclasses.asdict(won), "pairs": s}
-    at_equal_compute = judged(measured.equal_effect, adjusted_at_equal_compute)
-    return Comparison(
-        verdict=verdict,
-        strong=verdict == "architecture"
-        and float(measured.effect.low[0]) > terms.margin,
-        reason=reason,
-        baseline=baseline.name,
-        challenger=challenger.name,
-        metric=terms.metric,
-        higher_is_better=terms.higher_is_better,
-        scored_on=terms.scored_on,
-        margin=terms.margin,
-        alpha=terms.alpha,
-        estimand=terms.estimand,
-        paired=terms.paired,
-        configurations=n,
-        effort=terms.effort,
-        effect=effect,
-        standard_error=error,
-        p_value=measured.p_value,
-        p_value_adjusted=adjusted,
-        effect_at_equal_compute=equal,
-        baseline_score=_turned(measured.baseline, terms.higher_is_better),
-        challenger_score=_turned(measured.challenger, terms.higher_is_better),
-        probability_better={
-            "searches": dataclasses.asdict(measured.searches),
-            "seeds": seeds,
-        },
-        tuning_to_match={
-            "multiple": dataclasses.asdict(matching.multiple),
-            "trials": dataclasses.asdict(matching.trials),
-            "reportable_up_to": matching.reportable_up_to,
-            "would_settle": needed,
-        },
-        ladder=_ladder(measured.climb, terms.higher_is_better),
-        catch_up=measured.catch_up,
-        test_set_floor=None
-        if test_variance is None
-        else float(special.ndtri(1 - terms.level / 2)) * math.sqrt(test_variance),
-        minimum_detectable_effect=detectable,
-        would_settle=settling,
-        other_reading=other_reading,
-        robustness=None if other_parts is None else _described(other_parts),
-        published=decomposition,
-        cautions=_cautions(
-            terms,
-            baseline,
-            challenger,
-            measured=measured,
-            differs_at_equal_compute=judged(effect, adjusted) != at_equal_compute,
-            examples_known=baseline.knows_examples(terms.estimand)
-            and challenger.knows_examples(terms.estimand),
-            readings=len(found),
-            another=another,
-        ),
-    )
+    return needs if matching.catch_up == "unknown" and needs > baseline.n else None
+
+
+def _at_equal_compute(measured: Measured) -> dict[str, Any] | None:
+    if measured.equal_efforts is None or measured.equal_effect is None:
+        return None
+    return {
+        **dataclasses.asdict(measured.equal_effect),
+        "p_value": measured.equal_p_value,
+        "baseline_effort": measured.equal_efforts[0],
+        "challenger_effort": measured.equal_efforts[1],
+    }
+
+
+def _seeds(terms: Terms, baseline: Search, challenger: Search) -> dict[str, Any] | None:
+    """Returns how often the tuned challenger wins on fresh seeds; None without any."""
+    if baseline.winner_seeds is None or challenger.winner_seeds is None:
+        return None
+    s = min(len(baseline.winner_seeds), len(challenger.winner_seeds))
+    won = seeds_won(challenger.winner_seeds[:s], baseline.winner_seeds[:s], terms.level)
+    return {**dataclasses.asdict(won), "pairs": s}
 
 
 def _too_few(terms: Terms, baseline: Search, challenger: Search) -> Comparison:
@@ -470,67 +521,8 @@ def _too_few(terms: Terms, baseline: Search, challenger: Search) -> Comparison:
         verdict="not_assessable",
         strong=False,
         reason=reason,
-        baseline=baseline.name,
-        challenger=challenger.name,
-        metric=terms.metric,
-        higher_is_better=terms.higher_is_better,
-        scored_on=terms.scored_on,
-        margin=terms.margin,
-        alpha=terms.alpha,
-        estimand=terms.estimand,
-        paired=terms.paired,
-        configurations=n,
-        effort=terms.effort,
+        **_stated(terms, baseline, challenger),
     )
-
-
-def _turned(score: Estimate, higher_is_better: bool) -> Estimate:
-    """Returns a score in the metric's own units."""
-    if higher_is_better:
-        return score
-    return Estimate(-score.estimate, -score.high, -score.low)
-
-
-def _ladder(found: Climb | None, higher_is_better: bool) -> dict[str, Any] | None:
-    """Returns what training longer does, scores in the metric's own units."""
-    if found is None:
-        return None
-
-    def score(value: Estimate | None) -> dict[str, float] | None:
-        if value is None:
-            return None
-        return dataclasses.asdict(_turned(value, higher_is_better))
-
-    def difference(value: Estimate | None) -> dict[str, float] | None:
-        return None if value is None else dataclasses.asdict(value)
-
-    further = found.extrapolation
-    return {
-        "target": score(found.target),
-        "rungs": [
-            {
-                "rung": rung.rung,
-                "configurations": rung.trials,
-                "multiple": rung.multiple,
-                "reason": rung.reason,
-                "baseline_score": score(rung.baseline_score),
-                "challenger_score": score(rung.challenger_score),
-                "ahead_of_target": difference(rung.ahead),
-                "effect": difference(rung.gain),
-            }
-            for rung in found.rungs
-        ],
-        "reaches": found.reaches,
-        "longest": found.longest,
-        "rung": {"estimate": found.smallest, "low": found.low, "high": found.high},
-        "extrapolated": None
-        if further is None
-        else {
-            "rung": further.rung,
-            "baseline_score": score(further.baseline_score),
-            "ahead_of_target": difference(further.ahead),
-        },
-    }
 
 
 def _elsewhere(terms: Terms, baseline: Search, challenger: Search) -> Robustness | None:
@@ -571,28 +563,6 @@ def _turning(rows: Sequence[Row]) -> str:
         if names
     ]
     return "; it ".join(depends)
-
-
-def _described(found: Robustness) -> dict[str, Any]:
-    return {
-        "rows": [
-            {
-                "part": row.name,
-                "kind": row.kind,
-                "configurations": row.trials,
-                "effort": row.effort,
-                "estimand": row.estimand,
-                "effect": dataclasses.asdict(row.effect),
-                "p_value": row.p_value,
-                "p_value_adjusted": row.p_value_adjusted,
-                "standing": row.finding,
-            }
-            for row in found.rows
-        ],
-        "opposite": [row.name for row in found.opposite],
-        "lost": [row.name for row in found.lost],
-        "skipped": list(found.skipped),
-    }
 
 
 def _decompose(

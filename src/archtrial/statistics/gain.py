@@ -18,7 +18,13 @@ import numpy as np
 from scipy import special
 
 from archtrial.statistics.expectation import Expectation
-from archtrial.statistics.intervals import Estimate, clopper_pearson, two_sided
+from archtrial.statistics.intervals import (
+    Estimate,
+    clopper_pearson,
+    normal,
+    student,
+    two_sided,
+)
 from archtrial.statistics.search import Reading
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import (
@@ -97,13 +103,13 @@ def gain(
     # Order statistics, not interpolated quantiles: they mirror exactly.
     ordered = np.sort(resampled, axis=0)
     tail = max(math.floor(alpha / 2 * (len(ordered) + 1)), 1)
-    reach = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(variance)
+    reach = student(freedom, alpha) * np.sqrt(variance)
     low = np.minimum(ordered[tail - 1], estimate - reach)
     high = np.maximum(ordered[-tail], estimate + reach)
 
     test_variance = variance_of_test(challenger, baseline)
     if test_variance is not None:
-        floor = special.ndtri(1 - alpha / 2) ** 2 * test_variance
+        floor = normal(alpha) ** 2 * test_variance
         # The two errors are independent, so they add in squares.
         low = estimate - np.sqrt((estimate - low) ** 2 + floor)
         high = estimate + np.sqrt((high - estimate) ** 2 + floor)
@@ -170,9 +176,9 @@ def _even_gain(
         )
     test_variance = variance_of_test(challenger, baseline)
     examples = np.zeros_like(estimate) if test_variance is None else test_variance
-    quantile = special.stdtrit(freedom, 1 - alpha / 2)
-    normal = special.ndtri(1 - alpha / 2)
-    reach = np.sqrt(quantile**2 * variance + normal**2 * examples)
+    quantile = student(freedom, alpha)
+    critical = normal(alpha)
+    reach = np.sqrt(quantile**2 * variance + critical**2 * examples)
     units = min(len(part.influence) for part in parts)
     return Gain(
         estimate=estimate,

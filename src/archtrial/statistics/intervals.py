@@ -3,11 +3,21 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-__all__ = ["Estimate", "clopper_pearson", "holm", "two_sided"]
+__all__ = [
+    "Estimate",
+    "clopper_pearson",
+    "half_width",
+    "holm",
+    "mean",
+    "normal",
+    "student",
+    "two_sided",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +27,52 @@ class Estimate:
     estimate: float
     low: float
     high: float
+
+    def turned(self, higher_is_better: bool) -> "Estimate":
+        """Returns a score in the metric's own units."""
+        if higher_is_better:
+            return self
+        return Estimate(-self.estimate, -self.high, -self.low)
+
+
+def student(freedom: Any, alpha: float) -> Any:
+    """Returns how many standard errors Student's interval reaches to either side.
+
+    Args:
+        freedom: Degrees of freedom, a number or an array.
+        alpha: The interval has level 1 - alpha.
+    """
+    return special.stdtrit(freedom, 1 - alpha / 2)
+
+
+def normal(alpha: float) -> Any:
+    """Returns the same of an error whose size is known."""
+    return special.ndtri(1 - alpha / 2)
+
+
+def mean(scores: np.ndarray, alpha: float) -> Estimate:
+    """Returns a mean with Student's interval, endless where one score is all there is.
+
+    Args:
+        scores: (S,) one a seed.
+        alpha: The interval has level 1 - alpha.
+    """
+    estimate = float(np.mean(scores))
+    if len(scores) < 2:
+        return Estimate(estimate, -math.inf, math.inf)
+    half = half_width(scores, alpha)
+    return Estimate(estimate, estimate - half, estimate + half)
+
+
+def half_width(scores: np.ndarray, alpha: float) -> float:
+    """Returns half the width of Student's interval of a mean.
+
+    Args:
+        scores: (S,) at least two.
+        alpha: The interval has level 1 - alpha.
+    """
+    quantile = float(student(len(scores) - 1, alpha))
+    return quantile * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
 
 
 def two_sided(estimate: float, variance: float, freedom: float) -> float:

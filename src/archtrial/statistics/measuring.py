@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics.expectation import (
@@ -22,14 +21,14 @@ from archtrial.statistics.expectation import (
 )
 from archtrial.statistics.gain import Gain, equal_compute, gain, searches_won
 from archtrial.statistics.gate import gate, gate_by_signs
-from archtrial.statistics.intervals import Estimate
+from archtrial.statistics.intervals import Estimate, student
 from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.matching import (
     CatchUp,
     Matching,
     efforts_to_scan,
     match,
-    matched,
+    standing_of,
 )
 from archtrial.statistics.planning import (
     EvenError,
@@ -72,7 +71,7 @@ class Terms:
     def quantile(self, asked: "Asked") -> float:
         """Returns the quantile of Student's t of the challenger's own interval."""
         freedom = 2 * len(asked.b.score) / self.effort - 1
-        return float(special.stdtrit(freedom, 1 - self.level / 2))
+        return float(student(freedom, self.level))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,7 +331,7 @@ def _match(
         counts: Of the baseline's trials.
         cost_ratio: As for `match`.
     """
-    everyone, scanned = asked.everyone, asked.scanned
+    everyone, scanned, standing = asked.everyone, asked.scanned, None
     if asked.scan is not None:
         some = asked.scan.open(
             *spread(target.resampled[:, 0], float(target.estimate[0]), terms.level)
@@ -345,25 +344,18 @@ def _match(
             (found,) = resample(everyone, [some], counts)
             gains = found.T - target.resampled + terms.margin
         standing = asked.scan.standing(some, gains, terms.level)
-        if standing is not None:
-            return matched(
-                standing,
-                target,
-                scanned,
-                everyone,
-                terms.effort,
-                margin=terms.margin,
-                max_multiple=terms.max_multiple,
-                cost_ratio=cost_ratio,
-                alpha=terms.level,
-            )
-        # Some end lies on the target, or so close that rounding decides.
-        counts = _whole(terms, asked)
-    if curve is None:
-        (curve,) = expectations(everyone, [scanned], counts)
+        if standing is None:
+            # Some end lies on the target, or so close that rounding decides.
+            counts = _whole(terms, asked)
+    if standing is None:
+        if curve is None:
+            (curve,) = expectations(everyone, [scanned], counts)
+        standing = standing_of(
+            target, curve, margin=terms.margin, alpha=terms.level, paired=terms.paired
+        )
     return match(
+        standing,
         target,
-        curve,
         scanned,
         everyone,
         terms.effort,
@@ -371,7 +363,6 @@ def _match(
         max_multiple=terms.max_multiple,
         cost_ratio=cost_ratio,
         alpha=terms.level,
-        paired=terms.paired,
     )
 
 

@@ -25,10 +25,9 @@ import numpy as np
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import planning
-from archtrial.statistics.intervals import Estimate
+from archtrial.statistics.intervals import Estimate, mean
 from archtrial.statistics.simultaneous import (
     Simultaneous,
-    mean,
     reach,
     seeds_needed,
     simultaneous,

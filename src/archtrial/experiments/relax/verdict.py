@@ -30,7 +30,7 @@ from archtrial.freezing import expect
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import article
-from archtrial.statistics.simultaneous import mean
+from archtrial.statistics.intervals import mean
 
 __all__ = [
     "Finding",
