@@ -14,13 +14,14 @@ import numpy as np
 
 from archtrial import findings, searches, statistics
 from archtrial.freezing import looks_of
-from archtrial.judge.comparing import compare_arms, metric_of, space_of
+from archtrial.judge.comparing import Compared, compare_arms, metric_of, space_of
 from archtrial.judge.looks import (
     Looked,
     all_looks,
     at_look,
     growth_warning,
     said_at,
+    settled_margin,
     shortest_look,
 )
 from archtrial.judge.objections import (
@@ -142,50 +143,25 @@ def assess(
     metric = metric_of(protocol)
     sign = 1 if metric.higher_is_better else -1
     arms = [protocol["baseline"], *protocol["challengers"]]
-    names = [arm["name"] for arm in arms]
-    margin, assumed = protocol["margin"], False
-    looking = len(looks_of(protocol)) > 1
-    if margin is None:
-        # Every look has the margin of the first.
-        seen = at_look(runs, protocol, 1)[0] if looking else runs
-        margin, assumed = searches.default_margin(seen, metric, constant), True
     declared = {arm["name"]: space_of(arm) for arm in arms}
+    assumed = protocol["margin"] is None
+    margin = settled_margin(runs, protocol, constant)
     compared = {**protocol, "margin": margin}
-    looked: Sequence[Looked] = ()
-    common: Sequence[Run] = runs
-    found: Sequence[statistics.Comparison]
-    if looking:
-        looked = all_looks(runs, compared, constant)
-        # What is said of all arms together is said of what all of them have.
-        common, then = at_look(runs, compared, shortest_look(runs, compared))
-        reading = compare_arms(common, then, constant=constant, comparing=False)
-        last = {each.challenger: each for one in looked for each in one.found}
-        found = [last[name] for name in names[1:]]
-    else:
-        reading = compare_arms(runs, compared, constant=constant, paired=paired)
-        found = reading.comparisons
+    looked, common, reading = _compared(runs, compared, constant, paired)
     rises = rises_of(common, protocol, sign)
-    unfinished = [unfinished_arms(each, rises) for each in found]
+    unfinished = [unfinished_arms(each, rises) for each in reading.comparisons]
     # What longer training may undo is no strong finding.
     found = [
         dataclasses.replace(each, strong=False) if arms_learning else each
-        for each, arms_learning in zip(found, unfinished, strict=True)
+        for each, arms_learning in zip(reading.comparisons, unfinished, strict=True)
     ]
     worst = reading.arrays[0].worst
     notes = [*reading.notes]
     if "grown" in protocol:
         notes.append(findings.grew(protocol, [said_at(each) for each in looked[:-1]]))
     if assumed:
-        notes.append(
-            f"No margin was declared: {margin:g} is assumed, the larger of"
-            + (
-                " half a point"
-                if metric.bounded or metric.name == "r2"
-                else " half a per cent of a usual score"
-            )
-            + " and one standard deviation over seeds."
-        )
-    summaries = [_summary(runs, name, sign, worst) for name in names]
+        notes.append(words.assumed_margin(margin, metric))
+    summaries = [_summary(runs, name, sign, worst) for name in declared]
     in_digits = words.digits([each.to_dict() for each in found], metric)
     comparisons = [
         _told(
@@ -211,68 +187,101 @@ def assess(
         )
         for each, learning in zip(found, unfinished, strict=True)
     ]
+    said_besides = findings.of_study(
+        common,
+        reading.arrays,
+        protocol,
+        declared,
+        sign=sign,
+        estimand=reading.estimand,
+        paired=paired,
+        comparison=found[0],
+    )
+    modelled = None
+    if ceilings:
+        modelled = findings.ceilings(
+            reading.arrays, sign=sign, best=sign * metric.best, alpha=protocol["alpha"]
+        )
     document = {
         "schema": 2,
         "study": {
-            "protocol_hash": digest(protocol),
-            "data": protocol["data"]["name"],
-            "seed": protocol["seed"],
-            "task": protocol.get("task"),
-            "metric": metric.name,
-            "higher_is_better": metric.higher_is_better,
-            "margin": margin,
-            "margin_assumed": assumed,
-            "effort": protocol["effort"],
-            "configurations": protocol["configurations"],
-            "steps": protocol.get("steps"),
-            "flops": sum(run.flops for run in runs),
+            **_study(protocol, metric, margin, assumed, sum(run.flops for run in runs)),
             "arms": summaries,
             "notes": [*protocol["notes"], *notes],
             **({"looks": [each.to_dict() for each in looked]} if looked else {}),
-            **findings.of_study(
-                common,
-                reading.arrays,
-                protocol,
-                declared,
-                sign=sign,
-                estimand=reading.estimand,
-                paired=paired,
-                comparison=found[0],
-            ),
-            "ceilings": findings.ceilings(
-                reading.arrays,
-                sign=sign,
-                best=sign * metric.best,
-                alpha=protocol["alpha"],
-            )
-            if ceilings
-            else None,
+            **said_besides,
+            "ceilings": modelled,
         },
         "comparisons": comparisons,
     }
-    return Judgement(
-        Verdict(document),
-        Evidence(
-            document=document,
-            runs=_shown(runs, sign * worst),
-            metric=metric,
-            spaces={name: space for name, space in declared.items() if space},
-            curves=_Curves(
-                # A tuning curve is claimed up to n / 4.
-                {s.name: s for s in reading.arrays if len(s.validation) >= 4},
-                metric,
-                reading.estimand,
-                protocol["alpha"],
-            ),
-            protocol=protocol,
-            environment=environment or {},
-            notes=[*declared_notes, *notes],
-            exploratory=exploratory,
-            edges=reading.edges,
-            rises=rises,
-            loading=_loading(protocol, arms),
+    evidence = Evidence(
+        document=document,
+        runs=_shown(runs, sign * worst),
+        metric=metric,
+        spaces={name: space for name, space in declared.items() if space},
+        curves=_Curves(
+            # A tuning curve is claimed up to n / 4.
+            {s.name: s for s in reading.arrays if len(s.validation) >= 4},
+            metric,
+            reading.estimand,
+            protocol["alpha"],
         ),
+        protocol=protocol,
+        environment=environment or {},
+        notes=[*declared_notes, *notes],
+        exploratory=exploratory,
+        edges=reading.edges,
+        rises=rises,
+        loading=_loading(protocol, arms),
     )
+    return Judgement(Verdict(document), evidence)
+
+
+def _compared(
+    runs: Sequence[Run],
+    protocol: Mapping[str, Any],
+    constant: float | None,
+    paired: bool,
+) -> tuple[Sequence[Looked], Sequence[Run], Compared]:
+    """Compares all arms, at every look if there are several.
+
+    Returns:
+        What was found at the looks; the runs that all arms have; and what these say,
+        each challenger compared at the last look that it reached.
+    """
+    if len(looks_of(protocol)) < 2:
+        return (), runs, compare_arms(runs, protocol, constant=constant, paired=paired)
+    looked = all_looks(runs, protocol, constant)
+    # What is said of all arms together is said of what all of them have.
+    common, then = at_look(runs, protocol, shortest_look(runs, protocol))
+    reading = compare_arms(common, then, constant=constant, comparing=False)
+    last = {each.challenger: each for one in looked for each in one.found}
+    found = [last[arm["name"]] for arm in protocol["challengers"]]
+    return looked, common, dataclasses.replace(reading, comparisons=found)
+
+
+def _study(
+    protocol: Mapping[str, Any],
+    metric: Any,
+    margin: float,
+    assumed: bool,
+    flops: float,
+) -> dict[str, Any]:
+    """Returns what the document has of a study before anything was found."""
+    return {
+        "protocol_hash": digest(protocol),
+        "data": protocol["data"]["name"],
+        "seed": protocol["seed"],
+        "task": protocol.get("task"),
+        "metric": metric.name,
+        "higher_is_better": metric.higher_is_better,
+        "margin": margin,
+        "margin_assumed": assumed,
+        "effort": protocol["effort"],
+        "configurations": protocol["configurations"],
+        "steps": protocol.get("steps"),
+        "flops": flops,
+    }
 
 
 def _shown(runs: Sequence[Run], worst: float) -> list[Run]:

@@ -113,13 +113,22 @@ def decisions(
         constant: The constant predictor's test score; None where nobody knows it.
     """
     runs = searches.condensed(runs)
-    margin = protocol["margin"]
-    if margin is None:
-        seen, _ = at_look(runs, protocol, 1)
-        margin = searches.default_margin(seen, metric_of(protocol), constant)
+    margin = settled_margin(runs, protocol, constant)
     found = _look(runs, {**protocol, "margin": margin}, look, constant).decisions
     assert found is not None  # looks that are declared have some
     return found
+
+
+def settled_margin(
+    runs: Sequence[Run], protocol: Mapping[str, Any], constant: float | None
+) -> float:
+    """Returns the margin: the declared one, or that of the first look's runs."""
+    margin: float | None = protocol["margin"]
+    if margin is not None:
+        return margin
+    # Every look has the margin of the first.
+    seen = at_look(runs, protocol, 1)[0] if len(looks_of(protocol)) > 1 else runs
+    return searches.default_margin(seen, metric_of(protocol), constant)
 
 
 def all_looks(

@@ -61,7 +61,7 @@ class Exhibit:
 class Section:
     """What a page shows on one question; parts that are empty are left out.
 
-    The parts stand in the order of the fields.
+    The parts stand in the order of the fields; facts without a value are left out.
     """
 
     heading: str
@@ -75,7 +75,8 @@ class Section:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to show beside a heading and a note."""
-        return not (self.paragraphs or self.figures or self.facts or self.tables)
+        known = any(fact.value for fact in self.facts)
+        return not (self.paragraphs or self.figures or known or self.tables)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +164,7 @@ def render(article: Article) -> str:
                     (frame.drawn(plate.draw), plate.caption)
                     for plate in section.figures
                 ],
-                "facts": section.facts,
+                "facts": [fact for fact in section.facts if fact.value],
                 "tables": section.tables,
                 "note": section.note,
             }

@@ -16,10 +16,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 __all__ = [
+    "LOSS",
     "MINUS",
     "PERCENT",
     "Metric",
     "Rounded",
+    "Scored",
     "amount",
     "axis_unit",
     "bare",
@@ -35,9 +37,11 @@ __all__ = [
     "gained",
     "label",
     "level",
+    "metric_of",
     "money",
     "multiple",
     "named",
+    "p_bare",
     "p_value",
     "percent",
     "probability",
@@ -90,6 +94,25 @@ class Metric(Protocol):
     @property
     def bounded(self) -> bool:
         """Whether scores lie between 0 and 1, so that there are points of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What a verdict's document says of its metric."""
+
+    name: str
+    higher_is_better: bool
+    bounded: bool
+
+
+LOSS = Scored("loss", False, False)
+"""How numbers that are no scores are written: in their own units."""
+
+
+def metric_of(document: Mapping[str, Any]) -> Metric:
+    """Returns the metric of an experiment's document."""
+    found = document["metric"]
+    return Scored(found["name"], found["higher_is_better"], found["bounded"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,6 +365,15 @@ def p_value(p: float | None) -> str:
     size = math.floor(math.log10(p))
     digits = 2 if size >= -1 else 1 - size - (size < -3)
     return f"{often} {_bracket(f'{p:.{digits}f}')}"
+
+
+def p_bare(p: float | None) -> str:
+    """Writes a p-value in a column of them: ".03", "under .001"; "" for None."""
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "under .001"
+    return f"{p:.2f}" if p >= 0.995 else f"{p:.2g}".removeprefix("0")
 
 
 def percent(number: float, decimals: int = 0) -> str:

@@ -22,14 +22,11 @@ from matplotlib.figure import Figure
 
 from archtrial.experiments.relax.titles import (
     LEFT,
-    LOSS,
-    Scored,
     arm_name,
     curvature_message,
     deviation_message,
     lead_message,
     left_by,
-    metric_of,
     names_of,
     parts_message,
     path_message,
@@ -71,7 +68,7 @@ from archtrial.report.scales import (
     value_ticks,
 )
 from archtrial.words import numbers
-from archtrial.words.numbers import Metric
+from archtrial.words.numbers import LOSS, Metric, Scored, metric_of
 from archtrial.words.phrases import shortened
 
 __all__ = [

@@ -13,10 +13,8 @@ from rich.console import Console
 from archtrial.experiments.relax.figures import NAMES, chosen_times, draw, drawable
 from archtrial.experiments.relax.titles import (
     LEFT,
-    LOSS,
     compared,
     left_by,
-    metric_of,
     relaxed_after,
     share,
 )
@@ -35,7 +33,7 @@ from archtrial.report.article import (
 )
 from archtrial.report.estimates import measured
 from archtrial.words import numbers
-from archtrial.words.numbers import Metric
+from archtrial.words.numbers import LOSS, Metric, metric_of
 from archtrial.words.phrases import shortened
 
 __all__ = ["NAMES", "article", "draw", "show"]
@@ -236,38 +234,35 @@ def _three_numbers(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
 def _gain_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     """Returns the largest gain, read in the other way that was declared."""
     entry = _best(document)
-    if entry is None or not measured(entry["gain_other"]):
+    if entry is None:
         return []
-    other = document["other_reading"]
     return [
         Fact(
             f"Gain {relaxed_after(entry['relax_time'])}, in the other reading",
             numbers.gained(entry["gain_other"], metric),
-            f"each network {_READINGS[other]}",
+            f"each network {_READINGS[document['other_reading']]}",
         )
     ]
 
 
 def _fresh_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
-    names, facts, entry = document["names"], [], _best(document)
-    if entry is not None and measured(entry["gain_over_fresh"]):
-        facts.append(
-            Fact(
-                f"The {names['relaxed']} over the {names['fresh']},"
-                f" {relaxed_after(entry['relax_time'])}",
-                numbers.gained(entry["gain_over_fresh"], metric),
-                "a prior that held for a while",
-            )
+    names, entry = document["names"], _best(document)
+    facts = [
+        Fact(
+            f"The {names['cnn']} over the {names['fresh']}",
+            numbers.gained(document["fresh_gap"], metric),
+            "a prior that held throughout, at the longest budget",
         )
-    if measured(document["fresh_gap"]):
-        facts.append(
-            Fact(
-                f"The {names['cnn']} over the {names['fresh']}",
-                numbers.gained(document["fresh_gap"], metric),
-                "a prior that held throughout, at the longest budget",
-            )
-        )
-    return facts
+    ]
+    if entry is None:
+        return facts
+    held_for_a_while = Fact(
+        f"The {names['relaxed']} over the {names['fresh']},"
+        f" {relaxed_after(entry['relax_time'])}",
+        numbers.gained(entry["gain_over_fresh"], metric),
+        "a prior that held for a while",
+    )
+    return [held_for_a_while, *facts]
 
 
 def _layers(document: Mapping[str, Any]) -> list[Exhibit]:
@@ -302,37 +297,28 @@ def _path_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     if entry is None:
         return []
     names, when = document["names"], relaxed_after(entry["relax_time"])
-    found, facts = entry["validation"] or {}, []
-    barrier = (entry["path"] or {}).get("barrier")
-    if measured(barrier):
-        facts.append(
-            Fact(
-                f"Barrier of the loss, {when}",
-                numbers.estimated(barrier, LOSS),
-                "how far it rises on the way, the mean of every seed's own",
-            )
-        )
+    found = entry["validation"] or {}
+    barrier = Fact(
+        f"Barrier of the loss, {when}",
+        numbers.estimated((entry["path"] or {}).get("barrier"), LOSS),
+        "how far it rises on the way, the mean of every seed's own",
+    )
     # Without the average there is nothing to set side by side.
     if not measured(found.get("average_of_outputs")):
-        return facts
-    for part, term, note in (
-        ("relaxed", f"The {names['relaxed']} alone", ""),
-        ("cnn", f"The {names['cnn']} trained on alone", ""),
-        (
-            "average_of_outputs",
-            "The average of both outputs",
-            "an average that beats both says that they err on different examples",
-        ),
-    ):
-        if measured(found.get(part)):
-            facts.append(
-                Fact(
-                    f"{term}, {when}",
-                    numbers.estimated(found[part], metric),
-                    note or f"validation {numbers.label(metric)}, last weights",
-                )
+        return [barrier]
+    last = f"validation {numbers.label(metric)}, last weights"
+    both = "an average that beats both says that they err on different examples"
+    return [
+        barrier,
+        *(
+            Fact(f"{term}, {when}", numbers.estimated(found.get(part), metric), note)
+            for part, term, note in (
+                ("relaxed", f"The {names['relaxed']} alone", last),
+                ("cnn", f"The {names['cnn']} trained on alone", last),
+                ("average_of_outputs", "The average of both outputs", both),
             )
-    return facts
+        ),
+    ]
 
 
 def _rates(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
@@ -400,7 +386,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
                 f"{entry['relax_time']:,}",
                 _epochs(entry["relax_time"] / epoch),
                 numbers.gained(entry["gain"], metric),
-                _p(gain.get("p_value_adjusted")),
+                numbers.p_bare(gain.get("p_value_adjusted")),
                 *(
                     numbers.estimated(scores.get(arm), metric)
                     for arm in ("relaxed", "cnn", "fresh")
@@ -432,14 +418,6 @@ def _epochs(number: float) -> str:
     return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
 
 
-def _p(number: float | None) -> str:
-    if number is None:
-        return ""
-    if number < 0.001:
-        return "under .001"
-    return f"{number:.2f}" if number >= 0.995 else f"{number:.2g}".removeprefix("0")
-
-
 def _method(document: Mapping[str, Any]) -> list[str]:
     names, times = document["names"], document["times"]
     relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
@@ -465,34 +443,29 @@ def _method(document: Mapping[str, Any]) -> list[str]:
 
 def _sizes(document: Mapping[str, Any], runs: Sequence[Run]) -> list[Fact]:
     names, sizes, cost = (document[key] for key in ("names", "parameters", "cost"))
-    facts = []
-    if sizes.get("cnn") is not None:
-        facts.append(Fact(f"Parameters of the {names['cnn']}", f"{sizes['cnn']:,}"))
-    if sizes.get("relaxed") is not None:
-        without = sizes.get("without_padding")
-        facts.append(
-            Fact(
-                f"Parameters of the {names['relaxed']} and the {names['fresh']}",
-                f"{sizes['relaxed']:,}",
-                f"{without:,} without the weights that read padding" if without else "",
-            )
-        )
-    if document["test_examples"] is not None:
-        facts.append(Fact("Test examples", f"{document['test_examples']:,}"))
-    facts.append(
+    without = sizes.get("without_padding")
+    diverged = sum(run.diverged for run in runs)
+    seconds = sum(run.seconds for run in runs)
+    return [
+        Fact(f"Parameters of the {names['cnn']}", _whole(sizes.get("cnn"))),
+        Fact(
+            f"Parameters of the {names['relaxed']} and the {names['fresh']}",
+            _whole(sizes.get("relaxed")),
+            f"{without:,} without the weights that read padding" if without else "",
+        ),
+        Fact("Test examples", _whole(document["test_examples"])),
         Fact(
             "Trainings",
-            f"{cost['trainings']:,}",
+            _whole(cost["trainings"]),
             f"{numbers.flops(cost['flops'])} in all" if cost["flops"] else "",
-        )
-    )
-    diverged = sum(run.diverged for run in runs)
-    if diverged:
-        facts.append(Fact("Of the runs, diverged", f"{diverged:,}"))
-    seconds = sum(run.seconds for run in runs)
-    if seconds:
-        facts.append(Fact("Time in training", numbers.duration(seconds)))
-    return facts
+        ),
+        Fact("Of the runs, diverged", _whole(diverged or None)),
+        Fact("Time in training", numbers.duration(seconds) if seconds else ""),
+    ]
+
+
+def _whole(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _glossary(document: Mapping[str, Any], metric: Metric) -> dict[str, str]:

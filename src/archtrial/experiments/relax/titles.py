@@ -3,7 +3,6 @@
 The messages are the titles of the figures, true to the numbers that they show.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,15 +17,12 @@ from archtrial.words.phrases import joined, shortened
 
 __all__ = [
     "LEFT",
-    "LOSS",
-    "Scored",
     "arm_name",
     "compared",
     "curvature_message",
     "deviation_message",
     "lead_message",
     "left_by",
-    "metric_of",
     "names_of",
     "parts_message",
     "path_message",
@@ -37,25 +33,6 @@ __all__ = [
     "share",
     "tried",
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """What a document says of its metric."""
-
-    name: str
-    higher_is_better: bool
-    bounded: bool
-
-
-def metric_of(document: Mapping[str, Any]) -> Metric:
-    """Returns the metric of a document's scores."""
-    found = document["metric"]
-    return Scored(found["name"], found["higher_is_better"], found["bounded"])
-
-
-LOSS = Scored("loss", False, False)
-"""How numbers that are no scores are written: in their own units."""
 
 
 def compared(document: Mapping[str, Any]) -> int:
