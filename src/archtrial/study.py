@@ -36,7 +36,7 @@ from archtrial.progress import Standing
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store
 from archtrial.records.table import Run, best_of, key
-from archtrial.statistics.comparison import equal_compute
+from archtrial.statistics.gain import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]

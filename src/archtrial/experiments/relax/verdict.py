@@ -17,20 +17,20 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from matplotlib.figure import Figure
 
-from archtrial import metrics, statistics
+from archtrial import metrics
 from archtrial.errors import RecordsError
-from archtrial.freezing import expect
-from archtrial.records.store import Store
-from archtrial.records.table import Run
-from archtrial.report import article, relaxation
-from archtrial.statistics.relaxation import (
+from archtrial.experiments.relax import page, statistics
+from archtrial.experiments.relax.statistics import (
     ArmScores,
-    NetNames,
     RelaxReading,
     default_margin,
 )
-from archtrial.statistics.relaxation_sentences import Units
-from archtrial.statistics.simultaneous import mean
+from archtrial.experiments.relax.words import NetNames, Telling
+from archtrial.freezing import expect
+from archtrial.records.store import Store
+from archtrial.records.table import Run
+from archtrial.report import article
+from archtrial.statistics.intervals import mean
 
 __all__ = [
     "Finding",
@@ -120,7 +120,7 @@ class Finding:
     def page(self) -> str:
         """Returns the page, one self-contained HTML document."""
         return article.render(
-            relaxation.article(
+            page.article(
                 self.verdict.document,
                 protocol=self.protocol,
                 environment=self.environment,
@@ -134,7 +134,7 @@ class Finding:
             ProtocolError: There is no such figure.
             RecordsError: It needs what was not measured.
         """
-        return relaxation.draw(name, self.verdict.document)
+        return page.draw(name, self.verdict.document)
 
 
 def judge(folder: str | Path) -> Finding:
@@ -236,19 +236,13 @@ def _document(
     judged = statistics.judge_relaxation(
         table.read(reading),
         table.read(_OTHER[reading]),
-        metric=metric.name,
         margin=table.margin() if assumed else resolved["margin"],
         margin_assumed=assumed,
         alpha=resolved["alpha"],
         seed=resolved["seed"],
-        higher_is_better=metric.higher_is_better,
-        fraction=metric.bounded,
-        reading=reading,
-        other_reading=_OTHER[reading],
-        names=_NAMES[form],
         throughout=table.throughout(reading),
     )
-    found = judged.to_dict()
+    found = Telling(judged, metric, _NAMES[form], reading, _OTHER[reading]).document()
     rates = _learning_rates(resolved, runs, sign)
     rows = resolved["data"]["rows"]
     batches = rows["training"] / min(resolved["batch_size"], rows["training"])
@@ -304,7 +298,7 @@ class _Table:
     ) -> None:
         self._form: str = resolved["form"]
         self._reading: str = resolved["reading"]
-        self._units = Units(metric.name, metric.bounded)
+        self._usual_units = bool(metric.bounded) or metric.name == "r2"
         self._times: list[int] = resolved["relax_times"]
         self._seeds = range(1, resolved["seeds"] + 1)
         self._sign = 1 if metric.higher_is_better else -1
@@ -354,7 +348,7 @@ class _Table:
         return default_margin(
             np.array([[run.validation for run in row] for row in runs]),
             np.array([[run.diverged for run in row] for row in runs]),
-            self._units,
+            self._usual_units,
         )
 
     def measured(self, time: int, alpha: float) -> dict[str, Any]:
