@@ -897,6 +897,28 @@ def test_a_name_that_no_file_can_have_is_one_message(archtrial, command):
     assert len(said) < 400
 
 
+def test_a_folder_alone_goes_on_with_what_decayed_in_it(archtrial, tmp_path):
+    for said in ("all", "weights"):
+        declared = tmp_path / f"{said}.toml"
+        declared.write_text(
+            'data = "digits"\nbaseline = "linear"\nchallengers = ["mlp"]\nsteps = 10\n'
+            f'configurations = 4\neffort = 1\nrecipe = {{ weight_decay_on = "{said}" }}\n'
+        )
+        folder = tmp_path / said
+        where = ["--study", folder, "--workers", 1, "--json"]
+        status, out, err = archtrial("run", declared, *where)
+        assert status == 0, err
+        resolved = json.loads((folder / "protocol.json").read_text())
+        assert resolved["recipe"].get("weight_decay_on", "all") == said
+        assert cli._goes_on(folder, False)[0].recipe.weight_decay_on == said
+        status, again, err = archtrial("run", *where)
+        assert (status, again) == (0, out), err
+        options = ["--data", "digits", "--baseline", "linear", "--challenger", "mlp"]
+        sizes = ["--steps", 10, "--configurations", 4, "--effort", 1]
+        status, again, err = archtrial("run", *options, *sizes, *where)
+        assert (status, again) == (0, out), err
+
+
 def test_how_configurations_are_drawn_is_an_option(archtrial, tmp_path):
     """And a study's folder alone goes on with what it began with."""
     for sampling in ("sobol", "random"):

@@ -635,6 +635,46 @@ def test_new_protocols_draw_a_sobol_sequence():
     assert "'sobol' or 'random'" in str(caught.value)
 
 
+RECIPES = [
+    {},
+    {"recipe": {}},
+    {"recipe": {"optimizer": "sgd", "weight_decay": 0.1}},
+    {"recipe": room.Recipe(optimizer="adam")},
+]
+
+
+@pytest.mark.parametrize("given", RECIPES)
+def test_weights_alone_decay_in_a_new_protocol(given):
+    declared = Protocol(data="digits", baseline="mlp", challengers=["cnn"], **given)
+    assert declared.recipe.weight_decay_on == "weights"
+    # The frozen protocol says so, and the declared one has not said it.
+    assert declared.recipe.describe()["weight_decay_on"] == "weights"
+    assert "weight_decay_on" not in declared.recipe.model_fields_set
+    assert declared.replace(effort=2).recipe == declared.recipe
+    assert Protocol(**json.loads(json.dumps(declared.describe()))) == declared
+    kept = getattr(given.get("recipe"), "optimizer", declared.recipe.optimizer)
+    assert declared.recipe.optimizer == kept
+
+
+def test_what_decays_can_be_said():
+    recipe = {"weight_decay_on": "all"}
+    for said in (recipe, room.Recipe(**recipe)):
+        declared = Protocol(
+            data="digits", baseline="mlp", challengers=["cnn"], recipe=said
+        )
+        assert declared.recipe.weight_decay_on == "all"
+        assert "weight_decay_on" not in declared.recipe.describe()
+        assert "weight_decay_on" in declared.recipe.model_fields_set
+
+
+def test_an_arm_may_have_all_its_parameters_decay():
+    own = {"architecture": "mlp", "name": "own", "recipe": {"weight_decay_on": "all"}}
+    declared = Protocol(data="digits", baseline="mlp", challengers=[own, "cnn"])
+    assert [
+        declared.recipe_of(arm, "image").weight_decay_on for arm in declared.arms
+    ] == ["weights", "all", "weights"]
+
+
 @pytest.mark.parametrize(
     ("changes", "unbalanced"),
     [

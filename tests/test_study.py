@@ -994,6 +994,39 @@ def test_a_study_of_independent_draws_goes_on_with_them(tmp_path):
     assert Study(PROTOCOL, tmp_path / "new", trainer=trainer).hash != begun.hash
 
 
+def test_a_study_goes_on_with_what_decayed_in_it(tmp_path):
+    """Before biases were left out no protocol said that they decay."""
+    unsaid = Protocol(
+        data="digits", baseline="linear", challengers=["mlp(width=8)"], steps=4,
+        configurations=4, effort=1, confirm_seeds=1, recipe={"momentum": 0.8},
+    )  # fmt: skip
+    old, new = (
+        unsaid.replace(recipe={"weight_decay_on": said, "momentum": 0.8})
+        for said in ("all", "weights")
+    )
+    begun = Study(old, tmp_path / "old")
+    begun.run()
+    assert "weight_decay_on" not in begun.trial.resolved["recipe"]
+    again = Study(unsaid, tmp_path / "old")
+    assert again.hash == begun.hash
+    assert again.trial.problem.recipe.weight_decay_on == "all"
+    assert again.run().to_json() == (tmp_path / "old" / "verdict.json").read_text()
+    with pytest.raises(StudyError, match='weight_decay_on: "all" -> "weights"') as e:
+        Study(new, tmp_path / "old").run()
+    assert "sampling" not in str(e.value)
+    # Where nothing has begun, biases do not decay; nor is that said twice.
+    fresh = Study(unsaid, tmp_path / "new")
+    assert fresh.trial.problem.recipe.weight_decay_on == "weights"
+    assert fresh.trial.resolved["recipe"]["weight_decay_on"] == "weights"
+    assert Study(new, tmp_path / "new").hash == fresh.hash
+
+
+def test_a_trainer_of_ones_own_has_no_recipe(tmp_path):
+    """So its protocol keeps the hash that it had before there was a word on biases."""
+    study = Study(PROTOCOL, tmp_path, trainer=trainer)
+    assert "weight_decay_on" not in study.trial.resolved["recipe"]
+
+
 def test_a_study_says_where_its_draws_are_not_balanced(tmp_path):
     def said(**changes):
         study = Study(PROTOCOL.replace(**changes), tmp_path, trainer=trainer)

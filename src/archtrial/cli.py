@@ -1213,6 +1213,10 @@ def _goes_on(
     }
     # Releases before Sobol sequences did not say how they drew, nor does the hash.
     declared["sampling"] = begun[1].get("sampling", "random")
+    # Nor, in their recipes, that all parameters decay.
+    if own is None:
+        decaying = begun[1]["recipe"].get("weight_decay_on", "all")
+        declared["recipe"] = {**declared.get("recipe", {}), "weight_decay_on": decaying}
     if configurations is not None:
         check_size(study, begun[1], configurations)
         declared["configurations"] = configurations

@@ -43,20 +43,28 @@ __all__ = [
 def as_begun(
     declared: protocol.Protocol, folder: str | Path | None
 ) -> protocol.Protocol:
-    """Returns a protocol that goes on with the draws of the study that was begun.
+    """Returns a protocol that goes on as the study that was begun.
 
-    A frozen protocol without a word on its draws has independent ones.
+    A frozen protocol without a word on its draws has independent ones, and one without
+    a word on what decays has all parameters decay.
 
     Args:
-        declared: Where it says how configurations are drawn, it stays as it is.
+        declared: What it says itself stays as it is.
         folder: The study's, if it was named; there may be nothing in it.
     """
-    if folder is None or "sampling" in declared.model_fields_set:
+    begun = None if folder is None else frozen(folder)
+    if begun is None or begun[1].get("experiment"):
         return declared
-    begun = frozen(folder)
-    if begun is None:
-        return declared
-    return declared.replace(sampling=begun[1].get("sampling", "random"))
+    changes: dict[str, Any] = {}
+    if "sampling" not in declared.model_fields_set:
+        changes["sampling"] = begun[1].get("sampling", "random")
+    ours = begun[1].get("trainer") == "archtrial"  # others have no recipe
+    if ours and "weight_decay_on" not in declared.recipe.model_fields_set:
+        decaying = begun[1].get("recipe", {}).get("weight_decay_on", "all")
+        changes["recipe"] = declared.recipe.model_copy(
+            update={"weight_decay_on": decaying}
+        )
+    return declared.replace(**changes) if changes else declared
 
 
 STUDIES = Path("studies")
@@ -328,12 +336,13 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
     grows = trial and there.finished and looks is None and asked > n
     if grows:
         unsaid.add("configurations")
-    # What a protocol leaves out where its draws are independent.
-    draws = {"sampling": "random"} if trial else {}
     different = [
         f"  {name}: {old} -> {new}"
         for name, old, new in protocol.differences(
-            protocol.asked({**draws, **held}), protocol.asked({**draws, **resolved})
+            *(
+                protocol.asked(_in_full(said) if trial else said)
+                for said in (held, resolved)
+            )
         )
         if name not in unsaid
     ]
@@ -343,6 +352,12 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
         f"{folder} holds another one:\n" + "\n".join(different[:20]),
         "Go back to the old protocol, or name another folder with --study.",
     )
+
+
+def _in_full(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Says what a trial leaves out where draws are independent and everything decays."""
+    recipe = {"weight_decay_on": "all", **resolved.get("recipe", {})}
+    return {"sampling": "random", **resolved, "recipe": recipe}
 
 
 def check_size(folder: Path, held: Mapping[str, Any], configurations: int) -> None:

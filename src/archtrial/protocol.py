@@ -115,7 +115,8 @@ class Recipe(_Declaration):
     step is that of the whole batch, but for batch normalisation, which sees a part."""
     weight_decay_on: Literal["all", "weights"] = "all"
     """"weights": only parameters of two or more dimensions decay, and neither biases
-    nor the factors of normalisations."""
+    nor the factors of normalisations. A trial that does not say it has that
+    (`Protocol.recipe`), and a study of an earlier release "all"."""
     class_weights: Literal["none", "balanced"] = "none"
     """"balanced": each class has the same share of the loss, whatever its size."""
 
@@ -512,6 +513,8 @@ class Protocol(OnData):
         ProtocolError: A key is unknown, a value impossible, or two contradict.
     """
 
+    recipe: Recipe = pydantic.Field(Recipe(), validate_default=True)
+    """What does not say `weight_decay_on` has "weights", and no part in what is said."""
     baseline: Arm
     challengers: tuple[Arm, ...]
     """Left out where there are factors: they are then the baseline's variations."""
@@ -585,6 +588,15 @@ class Protocol(OnData):
                 for name, dimension in declared["space"].items()
             }
         return declared
+
+    @pydantic.field_validator("recipe")
+    @classmethod
+    def _decays_weights_alone(cls, recipe: Recipe) -> Recipe:
+        if "weight_decay_on" in recipe.model_fields_set:
+            return recipe
+        # Not counted as said: a study that began otherwise goes on as it began.
+        values = {**dict(recipe), "weight_decay_on": "weights"}
+        return Recipe.model_construct(recipe.model_fields_set, **values)
 
     @pydantic.model_validator(mode="after")
     def _can_be_carried_out(self) -> Self:

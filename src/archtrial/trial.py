@@ -474,6 +474,7 @@ class OwnTrainer:
         )
         self.resolved: dict[str, Any] = {
             **_settings(declared, self.spaces),
+            "recipe": Recipe().describe(),  # that of none
             "data": {"name": declared.data},
             "task": declared.task,
             "metric": name,
