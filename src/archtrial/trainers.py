@@ -28,6 +28,7 @@ import safetensors.torch
 
 from archtrial import randomness
 from archtrial import space as spaces
+from archtrial.data import Inputs
 from archtrial.errors import ArmError, ProtocolError, StudyError, UserError
 from archtrial.execution import ends_with_us
 from archtrial.protocol import HYPERPARAMETERS, Arm, Recipe
@@ -93,7 +94,7 @@ class Loops:
     Args:
         problem: The data and the recipe, without test labels.
         architectures: By arm.
-        input_shape: Of one example.
+        inputs: What is known of them.
         study_seed: The protocol's seed.
         stacks: By arm, whether its modules train as a fleet.
         recipes: By arm, in place of the problem's; its length is a factor on the
@@ -103,7 +104,7 @@ class Loops:
 
     problem: run.Problem
     architectures: Mapping[str, Architecture]
-    input_shape: tuple[int, ...]
+    inputs: Inputs
     study_seed: int
     stacks: Mapping[str, bool]
     recipes: Mapping[str, Recipe]
@@ -197,7 +198,7 @@ class Loops:
         shared = ("winner", item.seed) if item.stage == "winner" else item.names
         return run.Job(
             build=functools.partial(
-                architecture.build, self.input_shape, self.problem.num_outputs, values
+                architecture.build, self.inputs, self.problem.num_outputs, values
             ),
             hyperparameters=hyperparameters,
             initial_seed=self.initial_seed(item.arm, *item.names),

@@ -154,7 +154,7 @@ class Zoo:
         loops = trainers.Loops(
             problem=problem,
             architectures=architectures,
-            input_shape=split.input_shape,
+            inputs=data.inputs_of(split),
             study_seed=declared.seed,
             stacks=dict.fromkeys(architectures, False),
             recipes=recipes,
@@ -222,6 +222,8 @@ class Zoo:
         architecture = self.architectures[arm.name]
         spec = architecture.lasting_spec
         kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
+        if architecture.asks_for_inputs:
+            kept["inputs"] = self.trainer.inputs.to_dict()
         preparation = self.split.preparation
         if preparation is not None:
             kept["preparation"] = preparation.to_dict()
@@ -294,10 +296,12 @@ def _notes_on_parameters(
     split: data.Split,
 ) -> Iterator[str]:
     """Yields what was passed to parameters with names of their own."""
+    inputs = data.inputs_of(split)
     for name, architecture in architectures.items():
         told = architecture.told(
-            split.input_shape, split.num_outputs, dict.fromkeys(spaces[name], 0)
+            inputs, split.num_outputs, dict.fromkeys(spaces[name], 0)
         )
+        told = {key: value for key, value in told.items() if value is not inputs}
         if told:
             said = ", ".join(f"{key} = {value}" for key, value in told.items())
             yield f"{name} is told what the data have: {said}."
@@ -368,7 +372,7 @@ def _match(
         return sizes.match(
             baseline,
             challengers,
-            split.input_shape,
+            data.inputs_of(split),
             split.num_outputs,
             declared.seed,
             draws,
@@ -392,7 +396,7 @@ def _takes(architecture: anybody.Architecture, name: str, split: data.Split) -> 
         return False
     drawn = sample(architecture.space, 0, 0)
     with torch.random.fork_rng(devices=[]):
-        module = architecture.build(split.input_shape, split.num_outputs, drawn)
+        module = architecture.build(data.inputs_of(split), split.num_outputs, drawn)
     return bool(dropouts(module))
 
 

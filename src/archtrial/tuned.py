@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from archtrial.data.inputs import Inputs
 from archtrial.data.preparation import Preparation
 from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
@@ -230,7 +231,7 @@ def load_tuned(
     spec = kept.architecture if architecture is None else architecture
     found = arms.find(spec, kept.options, kept.space)
     build = functools.partial(
-        found.build, tuple(kept.input_shape), kept.num_outputs, kept.configuration
+        found.build, kept.known, kept.num_outputs, kept.configuration
     )
     with own_noise(kept.initial_seed or 0, "cpu"):
         module = prepared(build(), kept.num_outputs)
@@ -325,6 +326,7 @@ class _Kept:
 
     architecture: str
     input_shape: Sequence[int]
+    known: Inputs
     num_outputs: int
     options: Mapping[str, Any]
     space: Mapping[str, Any]
@@ -351,6 +353,9 @@ class _Kept:
             found = cls(
                 architecture=kept["architecture"],
                 input_shape=[int(size) for size in kept["input_shape"]],
+                known=Inputs.from_dict(kept["inputs"])
+                if "inputs" in kept
+                else Inputs.of_shape([int(size) for size in kept["input_shape"]]),
                 num_outputs=int(kept["num_outputs"]),
                 options=dict(kept["options"]),
                 space=dict(kept["space"]),

@@ -2,8 +2,8 @@
 
 A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", or in
 Python the class or function itself. It needs no registration: it is called with
-those of `input_shape`, `num_outputs`, its options and its search-space names that
-its signature has, and returns a `torch.nn.Module`. What the data say under the names of
+those of `input_shape`, `num_outputs`, `inputs: Inputs`, its options and its
+search-space names that its signature has, and returns a `torch.nn.Module`. What the data say under the names of
 public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
 
     class Net(torch.nn.Module):
@@ -27,6 +27,7 @@ from typing import Any
 from torch import nn
 
 from archtrial import space as spaces
+from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
@@ -41,7 +42,7 @@ from archtrial.zoo.userfile import (
     prints_to_errors,
 )
 
-__all__ = ["Architecture", "check_kind", "find", "source_of"]
+__all__ = ["Architecture", "check_kind", "find", "known", "source_of"]
 
 Builder = Callable[..., Any]
 
@@ -74,12 +75,12 @@ class Architecture:
 
     @prints_to_errors()
     def build(
-        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+        self, inputs: Inputs | Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> nn.Module:
         """Builds the module; torch's global generator decides its initial weights.
 
         Args:
-            input_shape: One example's shape.
+            inputs: What is known of the inputs, or one example's shape alone.
             num_outputs: Classes, or 1 for regression.
             values: A configuration. Hyperparameters of training that the signature
                 does not have are left to training.
@@ -91,13 +92,14 @@ class Architecture:
         """
         found = self._found()
         passed = self.passed(values)
+        data = known(inputs)
         given = {
-            "input_shape": tuple(input_shape),
+            "input_shape": data.shape,
             "num_outputs": num_outputs,
-            **self.told(input_shape, num_outputs, passed),
+            **self.told(data, num_outputs, passed),
             **passed,
             **{
-                name: signatures.filled(value, input_shape, num_outputs)
+                name: signatures.filled(value, data, num_outputs)
                 for name, value in self.options.items()
             },
         }
@@ -130,30 +132,37 @@ class Architecture:
         return passed
 
     def told(
-        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+        self, inputs: Inputs | Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> dict[str, Any]:
         """Returns what the data say to parameters that ask by names of their own.
 
         Args:
-            input_shape: One example's shape.
+            inputs: What is known of the inputs, or one example's shape alone.
             num_outputs: Classes, or 1 for regression.
             values: What a configuration passes.
 
         Raises:
             ArmError: A parameter without a default may mean more than one thing.
         """
-        builder = self._found().builder
+        builder, data = self._found().builder, known(inputs)
+        asked = {"inputs": data} if self.asks_for_inputs else {}
         if registry.entry_of(builder) is not None:
-            return {}
-        given = {"input_shape", "num_outputs", *values, *self.options}
+            return asked
+        given = {"input_shape", "num_outputs", *asked, *values, *self.options}
         own = [
             parameter
             for parameter in _signature(self.spec, builder).parameters.values()
             if parameter.kind not in _VARIADIC
         ]
-        return signatures.told(
-            self.spec, own, dict.fromkeys(given), input_shape, num_outputs
+        return asked | signatures.told(
+            self.spec, own, dict.fromkeys(given), data, num_outputs
         )
+
+    @property
+    def asks_for_inputs(self) -> bool:
+        """Whether its signature has a parameter `inputs` of the type `Inputs`."""
+        parameters = _signature(self.spec, self._found().builder).parameters
+        return "inputs" in parameters and _is_inputs(parameters["inputs"].annotation)
 
     @property
     def lasting_spec(self) -> str:
@@ -288,6 +297,10 @@ def find(
     parsed = {name: spaces.parse(name, value) for name, value in declared.items()}
     named, takes_any = _parameters(name, builder)
     own = named - {"input_shape", "num_outputs"}
+    if "inputs" in named and _is_inputs(
+        _signature(name, builder).parameters["inputs"].annotation
+    ):
+        own -= {"inputs"}
     for option in options:
         if option not in own and not takes_any:
             raise ArmError(
@@ -408,6 +421,20 @@ def _member(place: str, module: Any, name: str) -> Builder:
     return member
 
 
+def known(inputs: Inputs | Shape) -> Inputs:
+    """Returns what is known of inputs, of which there may be a shape alone."""
+    return inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
+
+
+def _is_inputs(annotation: Any) -> bool:
+    """Says whether a parameter wants an `Inputs`; what it is called alone does not."""
+    if isinstance(
+        annotation, str
+    ):  # also as `from __future__ import annotations` has it
+        return annotation.strip("'\"").rpartition(".")[2] == Inputs.__name__
+    return annotation is Inputs
+
+
 def _own_space(name: str, builder: Builder) -> dict[str, Any]:
     """Returns the zoo's space, or what the attribute `space` declares."""
     entry = registry.entry_of(builder)
@@ -473,8 +500,9 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
             f"every parameter of {name} without a default has a value",
             f"{said} {'have' if lacking[1:] else 'has'} none",
             f"Type {name}({options}), or put them into the search space. The data give"
-            " input_shape and num_outputs, also as {num_outputs}, {channels} or"
-            " {features} in place of a value.",
+            " input_shape, num_outputs and, to a parameter written inputs:"
+            " archtrial.Inputs, all that is known of them; also {num_outputs},"
+            " {channels} or {features} in place of a value.",
         )
     bound = inspect.BoundArguments(_signature(name, builder), arguments)
     return builder(*bound.args, **bound.kwargs)
