@@ -776,7 +776,11 @@ def _are_names(
     """
     if arms is None or not dataset.whole:
         return False
-    ours = [name for name, arm in arms.items() if arm.spec in entries()]
+    ours = [
+        name
+        for name, arm in arms.items()
+        if arm.spec in entries() and not entries()[arm.spec].names
+    ]
     if declared.scale is not None:
         if not declared.scale and ours:
             raise ProtocolError(

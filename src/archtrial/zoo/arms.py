@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -332,7 +333,7 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
     entry = registry.entries().get(architecture.spec)
     if entry is not None and kind not in entry.kinds:
         flexible = [
-            name for name, other in registry.entries().items() if kind in other.kinds
+            name for name, other in registry.families().items() if kind in other.kinds
         ]
         needed = "inputs with an order, such as a sequence or an image"
         if entry.kinds == ("image",):
@@ -356,7 +357,11 @@ def _look_up(spec: str) -> _Found:
                 f"Write {spec}:Name.",
             )
         entry = registry.get(spec)
-        return _Found(entry.function, source_of(entry.function))
+        source = source_of(entry.function)
+        if entry.variant is not None:
+            options = json.dumps(dict(entry.variant.options), sort_keys=True)
+            source += f"# {entry.name}: {options}\n"
+        return _Found(entry.function, source)
     if not place or not name:
         raise ArmError(
             "a spec is path/to/file.py:Name or package.module:Name", repr(spec)
@@ -367,6 +372,8 @@ def _look_up(spec: str) -> _Found:
     if (mine := find_module(place)) is not None:
         file = _load(*mine)
         return _Found(_member(place, file.module, name), file.source, file)
+    if place in registry.families():
+        registry.get(spec)  # which says what variants are called
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:
