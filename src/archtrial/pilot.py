@@ -23,7 +23,7 @@ from archtrial.records.store import frozen
 from archtrial.statistics import EvenError
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.statistics.planning import MOST_SEEDS
-from archtrial.trainers import Finished, Item, Loops
+from archtrial.trainers import Finished, Item, Trainer
 from archtrial.words import numbers
 
 __all__ = ["Allocation", "Forecast", "Seen", "Size", "fit", "plan"]
@@ -732,7 +732,7 @@ def _seeds(
     return spreads, diverged
 
 
-def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Finished]:
+def _carried_out(loops: Trainer, items: list[Item], threads: int) -> list[Finished]:
     by_place: dict[tuple[int, int], Finished] = {}
     with execution.executor(lambda: loops, threads=threads) as executor:
         for _, finished in executor.carry_out(loops.divide(items)):
