@@ -37,7 +37,7 @@ from archtrial.progress import Clock, Standing, Watch
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store, key
 from archtrial.records.table import Run, best_of
-from archtrial.statistics.comparison import equal_compute
+from archtrial.statistics.gain import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]

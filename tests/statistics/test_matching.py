@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from archtrial.statistics import tuning
-from archtrial.statistics.comparison import expectation, gain, resample_counts
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import gain
 from archtrial.statistics.matching import efforts_to_scan, match
 from archtrial.statistics.search import Reading
 

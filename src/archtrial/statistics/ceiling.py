@@ -21,7 +21,7 @@ import scipy  # its statistics and optimisers load when they are first used
 from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.search import Search
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import Ranking

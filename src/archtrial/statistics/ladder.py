@@ -14,13 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import (
-    Estimate,
-    Expectation,
-    expectation,
-    gain,
-    resample_counts,
-)
+from archtrial.statistics.expectation import Expectation, expectation, resample_counts
+from archtrial.statistics.gain import gain
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.matching import CatchUp
 from archtrial.statistics.search import Estimand, Reading, Search
 from archtrial.statistics.stratified import Influences

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.verdict import Verdict
 
 __all__ = [

@@ -6,11 +6,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from archtrial.statistics.comparison import (
-    Expectation,
-    clopper_pearson,
-    gain,
-)
+from archtrial.statistics.expectation import Expectation
+from archtrial.statistics.gain import gain
+from archtrial.statistics.intervals import clopper_pearson
 from archtrial.statistics.scanning import Standing
 from archtrial.statistics.search import Reading
 from archtrial.statistics.stratified import MOST

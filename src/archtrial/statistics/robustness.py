@@ -22,15 +22,10 @@ import numpy as np
 from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import (
-    Estimate,
-    Gain,
-    expectation,
-    gain,
-    gate,
-    holm,
-    resample_counts,
-)
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import Gain, gain
+from archtrial.statistics.gate import gate
+from archtrial.statistics.intervals import Estimate, holm
 from archtrial.statistics.planning import least_p
 from archtrial.statistics.search import (
     Estimand,

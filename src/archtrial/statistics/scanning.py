@@ -13,11 +13,8 @@ import math
 import numpy as np
 from scipy import special
 
-from archtrial.statistics.comparison import (
-    Expectation,
-    allowance,
-    variance_of_test,
-)
+from archtrial.statistics.expectation import Expectation, allowance
+from archtrial.statistics.gain import variance_of_test
 from archtrial.statistics.search import Reading
 
 __all__ = ["Scan", "Standing", "scan"]

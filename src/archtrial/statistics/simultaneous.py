@@ -20,7 +20,7 @@ from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.randomness import generator
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.sums import product
 
 __all__ = [

@@ -15,8 +15,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from archtrial.statistics.relaxation_sentences import confidence
-
 __all__ = [
     "MINUS",
     "PERCENT",
@@ -25,10 +23,12 @@ __all__ = [
     "amount",
     "axis_unit",
     "bare",
+    "confidence",
     "count",
     "difference",
     "differences",
     "duration",
+    "estimate",
     "estimated",
     "estimated_bare",
     "flops",
@@ -173,6 +173,13 @@ def estimated(found: Mapping[str, Any] | None, metric: Metric) -> str:
     within = (found["low"], found["high"])
     written = score(found["estimate"], metric, within)
     return written if None in within else f"{written} ({scores(*within, metric)})"
+
+
+def estimate(found: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Writes a score with the digits of its interval, which is not shown."""
+    if found is None or found["estimate"] is None:
+        return ""
+    return score(found["estimate"], metric, (found["low"], found["high"]))
 
 
 def estimated_bare(found: Mapping[str, Any], metric: Metric) -> str:
@@ -329,6 +336,17 @@ def percent(number: float, decimals: int = 0) -> str:
     Never as nothing or all when it is not: "under 1 %", "over 99 %".
     """
     return _percent(number, decimals) + PERCENT
+
+
+def confidence(alpha: float) -> str:
+    """Writes an interval's level 1 - alpha in per cent, without its unit: "95".
+
+    Never as certain when it is not: "99.9975".
+    """
+    written = f"{100 * (1 - alpha):.4g}"
+    if written == "100" and alpha > 0:
+        written = f"{100 * (1 - alpha):.{1 - math.floor(math.log10(100 * alpha))}f}"
+    return written
 
 
 def level(alpha: float) -> str:

@@ -17,19 +17,20 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from matplotlib.figure import Figure
 
-from archtrial import metrics, statistics
+from archtrial import metrics
 from archtrial.errors import RecordsError
-from archtrial.freezing import expect
-from archtrial.records.store import Store
-from archtrial.records.table import Run
-from archtrial.report import article, relaxation
-from archtrial.statistics.relaxation import (
+from archtrial.experiments.relax import page, statistics
+from archtrial.experiments.relax.statistics import (
     ArmScores,
     NetNames,
     RelaxReading,
     default_margin,
 )
-from archtrial.statistics.relaxation_sentences import Units
+from archtrial.experiments.relax.words import Units
+from archtrial.freezing import expect
+from archtrial.records.store import Store
+from archtrial.records.table import Run
+from archtrial.report import article
 from archtrial.statistics.simultaneous import mean
 
 __all__ = [
@@ -103,7 +104,7 @@ class Finding:
     def page(self) -> str:
         """Returns the page, one self-contained HTML document."""
         return article.render(
-            relaxation.article(
+            page.article(
                 self.verdict.document,
                 protocol=self.protocol,
                 environment=self.environment,
@@ -117,7 +118,7 @@ class Finding:
             ProtocolError: There is no such figure.
             RecordsError: It needs what was not measured.
         """
-        return relaxation.draw(name, self.verdict.document)
+        return page.draw(name, self.verdict.document)
 
 
 def judge(folder: str | Path) -> Finding:

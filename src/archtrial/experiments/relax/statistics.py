@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics import planning
-from archtrial.statistics.comparison import Estimate
-from archtrial.statistics.relaxation_sentences import (
+from archtrial.experiments.relax.words import (
     NetNames,
     RelaxVerdict,
     Settling,
     Telling,
     Units,
 )
+from archtrial.statistics import planning
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.simultaneous import (
     Simultaneous,
     mean,

@@ -7,9 +7,14 @@ import pytest
 from scipy import stats
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics import Estimate, judge_relaxation, mean, simultaneous
-from archtrial.statistics.relaxation import ArmScores, NetNames, RelaxReading
-from archtrial.statistics.relaxation_sentences import Units
+from archtrial.experiments.relax.statistics import (
+    ArmScores,
+    NetNames,
+    RelaxReading,
+    judge_relaxation,
+)
+from archtrial.experiments.relax.words import Units
+from archtrial.statistics import Estimate, mean, simultaneous
 
 TIMES = (0, 4, 13, 40, 93, 210, 800, 2000)
 FLAT = (0.0,) * 8
