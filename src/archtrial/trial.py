@@ -249,6 +249,7 @@ class Zoo:
                 "architecture": architecture.spec,
                 "options": dict(arm.options),
                 "configuration": dict(configuration),
+                "fit_again": architecture.written(configuration),
             }
         spec = architecture.lasting_spec
         kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}

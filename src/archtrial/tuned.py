@@ -203,6 +203,7 @@ def load_tuned(
     place = _place(folder, arm)
     try:
         text = place.with_name(f"{place.name}.json").read_text(encoding="utf-8")
+        _check_kept(text, arm)
         weights = place.with_name(f"{place.name}.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         there = sorted(f.stem for f in (folder / "tuned").glob("*.safetensors"))
@@ -266,6 +267,20 @@ def load_tuned(
     else:
         _compare(arm, model, kept)
     return model
+
+
+def _check_kept(text: str, arm: str) -> None:
+    """Raises a RecordsError where what a study keeps of an arm has no weights."""
+    try:
+        fit_again = json.loads(text)["fit_again"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return  # it is a network's, or what is wrong with it is said when it is read
+    raise RecordsError(
+        f"the study keeps the tuned configuration of {arm!r}, and not what was fitted",
+        "an estimator of scikit-learn is kept by pickle alone, which runs code when it is"
+        " loaded",
+        f"Fit it again: {fit_again}",
+    )
 
 
 def _notes_of(weights: bytes) -> bool:

@@ -13,6 +13,7 @@ import torch
 from archtrial import randomness
 from archtrial.data import Inputs
 from archtrial.errors import ArmError, ProtocolError
+from archtrial.records.table import CPU_SECONDS
 from archtrial.space import Value
 from archtrial.trainers.runs import Finished, Item, finished
 from archtrial.training.outcome import Account, pass_on
@@ -23,9 +24,6 @@ __all__ = ["Fits"]
 
 # So many rows show whether an estimator takes a configuration.
 _MOST_REHEARSED = 400
-
-CPU_SECONDS = "cpu_seconds"
-"""The measure of a run whose cost nobody counts in operations."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,7 @@ from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import parameters as signatures
 from archtrial.zoo import registry
+from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Kind, Shape, nearest
 from archtrial.zoo.userfile import (
     UserFile,
@@ -270,6 +271,13 @@ def find(
             name of the search space is not in its signature.
         ProtocolError: A dimension of the search space is impossible.
     """
+    if is_estimator(spec):
+        raise ArmError(
+            "what is built here is a torch.nn.Module",
+            f"{spec if isinstance(spec, str) else spec.__name__} is an estimator of"
+            " scikit-learn, which can be an arm of archtrial run alone",
+            f"Take a network, such as {' or '.join(list(registry.families())[:2])}.",
+        )
     if isinstance(spec, str):
         name, found = spec, _look_up(spec)
         _loaded[name, found.source] = found

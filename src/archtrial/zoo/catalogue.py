@@ -6,6 +6,8 @@ from typing import Any
 
 from archtrial.protocol import describe_space
 from archtrial.specs import write_spec, write_value
+from archtrial.zoo.estimators import find as find_estimator
+from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Entry, Family, entries, families, get
 
 __all__ = ["described", "page", "table"]
@@ -19,6 +21,10 @@ def described(name: str | None = None) -> dict[str, Any]:
     """
     if name is None:
         return {entry.name: _described(entry) for entry in entries().values()}
+    if is_estimator(name):
+        found = find_estimator(name, {}, None)
+        space = describe_space(found.space) if found.has_row else None
+        return {found.spec: {"task": found.task, "space": space}}
     return {name: _described(get(name))}
 
 
@@ -65,7 +71,8 @@ def table() -> Iterator[str]:
     yield ""
     yield (
         "archtrial zoo NAME shows the options and the search space of one; any name and"
-        " NAME(option=value) can be an arm."
+        " NAME(option=value) can be an arm. So can an estimator of scikit-learn, such as"
+        " sklearn:HistGradientBoostingClassifier."
     )
 
 
@@ -85,6 +92,9 @@ def page(name: str) -> Iterator[str]:
     Raises:
         ArmError: The zoo has no such name.
     """
+    if is_estimator(name):
+        yield from _page_of_estimator(name)
+        return
     entry = get(name)
     family = entry.family
     yield f"{entry.name:8} {entry.summary}"
@@ -112,6 +122,16 @@ def page(name: str) -> Iterator[str]:
     yield from (f"recipe   {key} = {value}" for key, value in family.recipe.items())
     yield "space    " + json.dumps(describe_space(entry.space))
     yield "inputs   " + ", ".join(entry.kinds)
+
+
+def _page_of_estimator(name: str) -> Iterator[str]:
+    found = find_estimator(name, {}, None)
+    yield f"{found.spec}, an estimator of scikit-learn for {found.task}"
+    yield f"options  those of {found.module}.{found.name}"
+    if found.has_row:
+        yield "space    " + json.dumps(describe_space(found.space))
+    else:
+        yield "space    none here: declare one in a protocol file"
 
 
 def _of_variant(name: str) -> str:

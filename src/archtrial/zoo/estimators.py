@@ -21,7 +21,14 @@ from archtrial.space import Choice, Integer, Real, Space, Value
 from archtrial.specs import write_spec
 from archtrial.zoo.registry import nearest
 
-__all__ = ["Estimator", "find", "is_estimator"]
+__all__ = [
+    "Estimator",
+    "check_installed",
+    "check_space",
+    "find",
+    "is_estimator",
+    "sibling",
+]
 
 _TREES: Space = {
     "max_features": Real(0.1, 1.0),
@@ -184,6 +191,13 @@ class Estimator:
                 f"{type(error).__name__}: {error}",
             ) from error
 
+    def written(self, values: Mapping[str, Value]) -> str:
+        """Returns a configuration as Python makes it, without its seed."""
+        row = _ROWS.get(self.name)
+        given = {**(row.options if row else {}), **values, **self.options}
+        said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        return f"{self.module}.{self.name}({said})"
+
     def _class(self) -> type:
         return _class_of(self.module, self.name)
 
@@ -334,11 +348,9 @@ def sibling(estimator: Estimator) -> str | None:
     swaps = (("Classifier", "Regressor"), ("SVC", "SVR"))
     tried = [_SIBLINGS.get(name, "")]
     tried += [name.replace(a, b) for a, b in (*swaps, *((b, a) for a, b in swaps))]
+    module = importlib.import_module(estimator.module)
     for other in tried:
-        if other in _ROWS:
-            return f"sklearn:{other}"
-        module = importlib.import_module(estimator.module)
-        if other not in ("", name) and hasattr(module, other):
+        if other not in ("", name) and (other in _ROWS or hasattr(module, other)):
             return f"sklearn:{other}"
     return None
 
