@@ -37,11 +37,12 @@ from archtrial.training import noise, run, stacked, structure
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import (
+    Rates,
     as_real,
     check_outputs,
-    dropouts,
     flatten,
     matrices,
+    rates,
     state,
 )
 from archtrial.training.module import build as build_module
@@ -336,9 +337,9 @@ class Stack(Engine):
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
         self._places = _places(self._module)
         # Every layer's own probability in every run; `_Redirected` reads it.
-        for layers in zip(*map(dropouts, modules), strict=True):
-            each = tuple(layer.p for layer in layers)
-            layers[0].p = each if len(set(each)) > 1 else each[0]
+        for layers in zip(*map(rates, modules), strict=True):
+            each = Rates(getattr(layer, rate) for layer, rate in layers)
+            setattr(*layers[0], each if len(set(each)) > 1 else each[0])
         self.generators = [
             torch.Generator(problem.device).manual_seed(job.noise_seed) for job in jobs
         ]
@@ -681,7 +682,7 @@ def _all_runs(value: Any, runs: int) -> Any:
 
 def _one_of(value: Any, index: int) -> Any:
     """Returns one run's part of what `_all_runs` returned."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, (torch.Tensor, Rates)):
         return value[index]
     if isinstance(value, (list, tuple)):
         return type(value)(_one_of(item, index) for item in value)
