@@ -33,7 +33,7 @@ from torch._functorch.vmap import (  # type: ignore[attr-defined]
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from archtrial.training import noise, run, stacked, structure
+from archtrial.training import noise, recurrent, run, stacked, structure
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import (
@@ -339,7 +339,8 @@ class Stack(Engine):
         # Every layer's own probability in every run; `_Redirected` reads it.
         for layers in zip(*map(rates, modules), strict=True):
             each = Rates(getattr(layer, rate) for layer, rate in layers)
-            setattr(*layers[0], each if len(set(each)) > 1 else each[0])
+            layer, rate = layers[0]
+            setattr(layer, rate, each if len(set(each)) > 1 else each[0])
         self.generators = [
             torch.Generator(problem.device).manual_seed(job.noise_seed) for job in jobs
         ]
@@ -443,7 +444,7 @@ class Stack(Engine):
         """Writes what was learnt, averaged where it is, back into the modules."""
         self.exchange()
         self._write_back(range(len(self._modules)))
-        stacked.forget_rooms()
+        recurrent.forget_rooms()
         return self._modules
 
     @torch.no_grad()
@@ -856,8 +857,8 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.batch_norm: stacked.batch_norm,
     functional.scaled_dot_product_attention: _attention,
     **{
-        function: functools.partial(stacked.recurrent, cell)
-        for function, cell in stacked.CELLS.items()
+        function: functools.partial(recurrent.recurrent, cell)
+        for function, cell in recurrent.CELLS.items()
     },
     functional.max_pool1d: _pooling(functional.max_pool1d, functional.max_pool2d, 1),
     functional.max_pool2d: _pooling(functional.max_pool2d, functional.max_pool3d, 2),
