@@ -18,7 +18,7 @@ from archtrial import cli, trial
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe, load
 from archtrial.study import Study
-from archtrial.training import choice, fleet, module, run
+from archtrial.training import choice, fleet, module, run, stacked
 from archtrial.training.device import exact
 from archtrial.training.loop import Loop
 from archtrial.training.source import Source
@@ -134,6 +134,18 @@ def test_a_fleets_step_is_the_loops(device, name):
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_keeps_it_out_of_a_fleet(device, name):
     assert fleet.obstacle(posed(name, device), MODULES[name]) is None
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    "name", [n for n in MODULES if n.startswith(("cnn", "image", "mlp", "resi"))]
+)
+def test_nor_does_what_a_gpu_computes_otherwise(name, large, monkeypatch):
+    """On the CPU, in the forms that are the fastest on a GPU."""
+    monkeypatch.setattr(stacked, "_on_a_gpu", lambda _: True)
+    if large:
+        monkeypatch.setattr(stacked, "_MOST_WINDOW_VALUES", 0)
+    assert fleet.obstacle(posed(name, "cpu"), MODULES[name]) is None
 
 
 def weights(outcome):

@@ -111,6 +111,21 @@ def batch_norm(
         count = x.shape[1] * math.prod(x.shape[3:])
         if count == 1:
             raise ValueError("batch_norm: more than 1 value per channel is needed")
+        if _on_a_gpu(x):
+            # torch's own there reads x twice; all values of a channel lie in one piece.
+            last = x.movedim(1, -1)
+            rows = last.reshape(1, x.shape[0] * x.shape[2], -1)
+            together = functional.batch_norm(
+                rows,
+                None if running_mean is None else running_mean.view(-1),
+                None if running_var is None else running_var.view(-1),
+                None if weight is None else weight.reshape(-1),
+                None if bias is None else bias.reshape(-1),
+                True,
+                momentum,
+                eps,
+            )
+            return together.view(last.shape).movedim(-1, 1)
         scale = None if weight is None else per_channel(weight)
         offset = None if bias is None else per_channel(bias)
         result, mean, variance = _BatchNorm.apply(x, scale, offset, eps)  # type: ignore[no-untyped-call]
@@ -203,9 +218,6 @@ class _BatchNorm(torch.autograd.Function):
 
 def _parts(x: torch.Tensor) -> Iterator[tuple[slice, ...]]:
     """Divides runs, or the channels of each, so that few values are in a part."""
-    if _on_a_gpu(x):  # to start a pass takes longer there than to fetch what it reads
-        yield (slice(None),)
-        return
     runs, _, channels = x.shape[:3]
     of_channel = max(1, x[0, :, 0].numel())
     if of_channel * channels <= _AT_ONCE:
