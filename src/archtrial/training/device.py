@@ -17,9 +17,9 @@ def exact(device: str) -> Iterator[None]:
 
     By itself torch lets cuDNN compute convolutions in TensorFloat-32, with 10 bits of
     mantissa, and add up in whatever order is fastest at the moment. Where torch has no
-    deterministic form of an operation, it warns and goes on. Its fused attention would
-    have one only if it were to raise instead, so attention is taken apart into products.
-    On a CPU nothing changes.
+    deterministic form of an operation, it warns and goes on. Attention is computed step
+    by step, since its fused forms add up in any order; it keeps a weight for each pair of
+    tokens. On a CPU nothing changes.
 
     Args:
         device: Where it is trained.

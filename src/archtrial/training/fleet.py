@@ -337,10 +337,6 @@ class Stack(Engine):
         buffers = [dict(module.named_buffers()) for module in modules]
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
         self._places = _places(self._module)
-        # On a GPU recurrent layers would look for their weights in one block, where
-        # cuDNN has them; those of a fleet lie in none.
-        for layer in _recurrent(self._module):
-            layer.flatten_parameters = _nothing
         # Every layer's own probability in every run; `_Redirected` reads it.
         for layers in zip(*map(rates, modules), strict=True):
             each = Rates(getattr(layer, rate) for layer, rate in layers)
@@ -353,6 +349,7 @@ class Stack(Engine):
             self.generators, _States.seeded(problem.device, jobs)
         )
         self._input_axis: int | None = None
+        self._batch_size = problem.batch_size
         super().__init__(
             problem, jobs, self.values, self.buffers, matrices(self._module)
         )
@@ -389,8 +386,10 @@ class Stack(Engine):
         """
         self._module.eval()
         self._redirected.evaluates = True
-        # As many examples at once as keep the runs' layers in the cache.
-        chunks = torch.split(x, max(1, 4000 // len(self._modules)))
+        # As many examples at once as keep the runs' layers in the cache; a GPU has none
+        # that they would fit into, and room for the batches of a training.
+        least = self._batch_size if x.is_cuda else 1
+        chunks = torch.split(x, max(least, 4000 // len(self._modules)))
         self.exchange()
         outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
         self.exchange()
@@ -449,8 +448,6 @@ class Stack(Engine):
         """Writes what was learnt, averaged where it is, back into the modules."""
         self.exchange()
         self._write_back(range(len(self._modules)))
-        for layer in _recurrent(self._module):
-            del layer.flatten_parameters
         recurrent.forget_rooms()
         return self._modules
 
@@ -463,14 +460,6 @@ class Stack(Engine):
                 own = learnt[name][index].detach()
                 for owner, key in places:
                     owner[key] = own
-
-
-def _recurrent(module: nn.Module) -> list[Any]:
-    return [layer for layer in module.modules() if isinstance(layer, nn.RNNBase)]
-
-
-def _nothing() -> None:
-    """Stands in for what a fleet has no use for."""
 
 
 def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:
