@@ -17,7 +17,7 @@ from archtrial.judge.document import Judgement, assess
 from archtrial.records.store import GREW, OPENED, Store
 from archtrial.records.table import Run
 
-__all__ = ["judge_study", "known_arm"]
+__all__ = ["environment_of", "judge_study", "known_arm"]
 
 
 def judge_study(
@@ -66,7 +66,7 @@ def judge_study(
         runs,
         protocol=changed,
         constant=opened[0]["constant"],
-        environment=_environment(runs, events),
+        environment=environment_of(runs, events),
         ceilings=ceilings,
         exploratory=exploratory,
     )
@@ -210,7 +210,7 @@ def known_arm(name: str, names: Sequence[str], place: str) -> str:
     )
 
 
-def _environment(
+def environment_of(
     runs: Sequence[Run], events: Sequence[tuple[float, str, str]]
 ) -> dict[str, str]:
     """Returns versions and hardware, and how long the trainings took."""

@@ -7,7 +7,6 @@ import csv
 import dataclasses
 import functools
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -18,7 +17,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from archtrial import metrics
-from archtrial.errors import RecordsError
 from archtrial.experiments.relax import page, statistics
 from archtrial.experiments.relax.statistics import (
     ArmScores,
@@ -26,7 +24,8 @@ from archtrial.experiments.relax.statistics import (
     default_margin,
 )
 from archtrial.experiments.relax.words import NetNames, Telling
-from archtrial.freezing import expect
+from archtrial.judge import experiment
+from archtrial.judge.experiment import Verdict
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import article
@@ -73,38 +72,14 @@ def rows_of(store: Store, *, per_example: bool = True) -> list[Run]:
 
     Releases before 0.3 wrote the relax time behind the arm's name, as in "efcn@93".
     """
-    return [
-        _placed(run) if "@" in run.arm else run
-        for run in store.runs(per_example=per_example)
-    ]
+    return list(map(_placed, store.runs(per_example=per_example)))
 
 
 def _placed(run: Run) -> Run:
+    if "@" not in run.arm:
+        return run
     arm, _, time = run.arm.partition("@")
     return dataclasses.replace(run, arm=arm, coordinates={"relax_time": int(time)})
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What an experiment found; it prints as its sentence."""
-
-    document: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        return str(self.document["sentence"])
-
-    @property
-    def verdict(self) -> str:
-        """relaxed_better, no_gain, inconclusive or not_assessable."""
-        return str(self.document["verdict"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the verdict with all its numbers, as `verdict.schema.json` has it."""
-        return dict(self.document)
-
-    def to_json(self) -> str:
-        """Returns the text of verdict.json: no clock, date, path or machine."""
-        return json.dumps(self.document, indent=2, ensure_ascii=False) + "\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,23 +119,9 @@ def judge(folder: str | Path) -> Finding:
         RecordsError: The folder holds no such experiment, or one whose test set has
             not been opened yet.
     """
-    with Store(folder, read_only=True) as store:
-        frozen = store.protocol()
-        if frozen is not None:
-            expect(frozen[1], "relax", folder)
-        if frozen is None or not store.test_is_open:
-            raise RecordsError(
-                "an experiment is judged when all of it has been trained",
-                f"{folder} is not finished",
-                f"Go on with it: archtrial relax --study {folder}",
-            )
-        runs, events = rows_of(store), store.events()
-    hash_, resolved, _ = frozen
-    environment: dict[str, str] = {}
-    for _, name, detail in events:
-        if name == "began":
-            environment = json.loads(detail)
-    return Finding(Verdict(_document(hash_, resolved, runs)), resolved, environment)
+    found = experiment.finished(folder, "relax", "archtrial relax --study")
+    document = _document(found.hash, found.resolved, list(map(_placed, found.runs)))
+    return Finding(Verdict(document), found.resolved, found.environment)
 
 
 # --------------------------------------------------------------------- learning rates
