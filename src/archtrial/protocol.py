@@ -480,6 +480,18 @@ class OnData(_Declaration):
         declared = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**declared, **changes})
 
+    def own(self) -> dict[str, Any]:
+        """Returns, as JSON, what it declares beside the fields of every protocol."""
+        told: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            if name in OnData.model_fields:
+                continue
+            if isinstance(value := getattr(self, name), Arm):
+                told[name] = value.describe()
+            else:
+                told |= self.model_dump(include={name}, mode="json")
+        return told
+
     def describe(self) -> dict[str, Any] | None:
         """Returns what was declared as JSON, to be declared again from it.
 

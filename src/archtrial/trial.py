@@ -931,6 +931,46 @@ def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem
     )
 
 
+def rehearsed(
+    declared: OnData, arm: Arm, split: data.Split, metric: metrics.Metric
+) -> tuple[trainers.Loops, Sequence[str]]:
+    """Returns who trains one arm as a protocol declares it, once it has been tried.
+
+    For experiments whose runs differ in more than arms: each problem has a trainer.
+
+    Args:
+        declared: The protocol; what it says of other arms does not matter.
+        arm: What is trained; a configuration says no more than training understands.
+        split: The data.
+        metric: The score.
+
+    Returns:
+        The trainer, and what was noticed, a sentence each.
+
+    Raises:
+        UserError: It cannot be trained.
+    """
+    metrics.check_margin(declared.margin, metric.bounded)
+    if arm.space or arm.recipe != "plain":
+        raise ProtocolError(
+            "the network is one architecture with fixed options",
+            "a recipe or a search space of its own is declared",
+            "Declare the recipe beside it, and leave the space out.",
+        )
+    check_device(declared.device)
+    found = anybody.find(arm.architecture, arm.options, {})
+    loops = trainers.Loops(
+        problem=pose(declared, split, metric),
+        architectures={arm.name: found},
+        inputs=data.inputs_of(split),
+        study_seed=declared.seed,
+        stacks={arm.name: False},
+        recipes={arm.name: declared.recipe},
+    )
+    obstacle, notes = _try(arm, loops, {}, split)
+    return dataclasses.replace(loops, stacks={arm.name: obstacle is None}), notes
+
+
 def describe_data(
     name: str, split: data.Split, scale: bool | None = None
 ) -> dict[str, Any]:
@@ -958,6 +998,36 @@ def describe_data(
             "validation": len(split.y_validation),
             "test": split.test_size,
         },
+    }
+
+
+def resolve(
+    declared: OnData, name: str, split: data.Split, metric: metrics.Metric
+) -> dict[str, Any]:
+    """Returns what the resolved protocol of every experiment has, as JSON.
+
+    An experiment adds its kind as "experiment", all that it declares beside, and to the
+    "notes" what else it noticed.
+
+    Args:
+        declared: The protocol.
+        name: Of the data.
+        split: Their division.
+        metric: The declared metric, or the default.
+    """
+    return {
+        "archtrial": metadata.version("archtrial"),
+        "data": describe_data(name, split, declared.scale),
+        "task": split.task,
+        "metric": metric.name,
+        "recipe": declared.recipe.describe(),
+        "steps": declared.length(len(split.y_train)),
+        "splits": declared.splits.model_dump(),
+        **{
+            field: getattr(declared, field)
+            for field in ("batch_size", "margin", "alpha", "seed", "threads", "device")
+        },
+        "notes": list(split.notes),
     }
 
 

@@ -5,8 +5,9 @@ an `Article` of the document:
 
     def judge(folder):
         records = finished(folder, "my_kind", "python my_kind.py")
-        document = ...
-        return Finding(Verdict(document), Article(...), figures)
+        found = differences([these, those], records)
+        document = {**records.document(), "verdict": ..., "sentence": ...}
+        return records.finding(document, title="Mine", numbers=..., sections=...)
 """
 
 import dataclasses
@@ -15,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from archtrial import metrics
 from archtrial.errors import RecordsError
 from archtrial.freezing import expect
 from archtrial.judge.study import environment_of
@@ -24,8 +27,21 @@ from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import article
 from archtrial.report.drawing import WIDE, chosen_figure
+from archtrial.report.frame import cited
+from archtrial.statistics import default_margin
+from archtrial.statistics.intervals import mean
+from archtrial.statistics.simultaneous import Simultaneous, simultaneous
+from archtrial.words import numbers
 
-__all__ = ["Finding", "Records", "Verdict", "finished"]
+__all__ = [
+    "Finding",
+    "Records",
+    "Verdict",
+    "differences",
+    "entries",
+    "finished",
+    "runs_of",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +105,148 @@ class Records:
     """All of them, with test scores and each test example's share."""
     environment: Mapping[str, str]
     """Where and with what it ran: for the page, never for the verdict."""
+
+    @property
+    def metric(self) -> metrics.Metric:
+        """Of all scores."""
+        return metrics.get(self.resolved["metric"], self.resolved["task"])
+
+    def of(self, stage: str, **coordinates: Any) -> list[Run]:
+        """Returns the runs of a stage at some coordinates, by seed and key.
+
+        Args:
+            stage: One of `records.table.STAGES`.
+            **coordinates: Such as `batch_size=100`.
+        """
+        return runs_of(self.runs, stage, **coordinates)
+
+    def margin(self, runs: Sequence[Run]) -> float:
+        """Returns the declared margin, or the default one.
+
+        Args:
+            runs: On fresh seeds, of one configuration that others are compared with;
+                of these the validation scores count.
+        """
+        declared: float | None = self.resolved["margin"]
+        if declared is not None:
+            return declared
+        scores = [run.validation for run in runs if not run.diverged]
+        fractions = self.metric.bounded or not scores
+        return default_margin(
+            [scores], None if fractions else float(np.median(np.abs(scores)))
+        )
+
+    def score(self, runs: Sequence[Run]) -> dict[str, float]:
+        """Returns the mean test score of runs with its interval over seeds."""
+        scores = np.array([run.test for run in runs], dtype=np.float64)
+        return dataclasses.asdict(mean(scores, self.resolved["alpha"]))
+
+    def document(self) -> dict[str, Any]:
+        """Returns what the document of every experiment has, whatever it found."""
+        metric = self.metric
+        return {
+            "schema": 1,
+            "data": self.resolved["data"]["name"],
+            "metric": {
+                "name": metric.name,
+                "higher_is_better": metric.higher_is_better,
+                "bounded": metric.bounded,
+            },
+            "alpha": self.resolved["alpha"],
+            "seed": self.resolved["seed"],
+            "protocol_hash": self.hash,
+            "cost": {
+                "trainings": len(self.runs),
+                "flops": sum(run.flops for run in self.runs),
+            },
+        }
+
+    def finding(
+        self,
+        document: Mapping[str, Any],
+        *,
+        title: str,
+        sections: Sequence[article.Section],
+        figures: Mapping[str, Callable[[int], Figure]] | None = None,
+        **more: Any,
+    ) -> Finding:
+        """Returns the finding of a document, with its page.
+
+        Args:
+            document: What `document` returned, with "verdict", "sentence" and whatever
+                was found; "warnings", a sentence each, where there are any.
+            title: Of the page.
+            sections: From evidence to details; what it cost and was noticed follows.
+            figures: What draws each figure, by name, for `archtrial report --figure`.
+            **more: Other fields of `Article`: `numbers`, `brief`, `glossary`.
+        """
+        cost = document["cost"]
+        spent = [
+            article.Fact("Trainings", f"{cost['trainings']:,}"),
+            article.Fact("Compute", numbers.flops(cost["flops"])),
+        ]
+        laid_out = article.Article(
+            title=title,
+            verdict=str(document["verdict"]).replace("_", " "),
+            about=[document["data"], f"test {numbers.label(self.metric)}"],
+            sentence=document["sentence"],
+            sections=[*sections, article.Section("What it cost", facts=spent)],
+            citation=cited(title, document, self.environment),
+            document=document,
+            warnings=document.get("warnings", ()),
+            notes=self.resolved["notes"],
+            protocol=self.resolved,
+            environment=self.environment,
+            **{"numbers": (), "glossary": {}, **more},
+        )
+        return Finding(Verdict(document), laid_out, figures or {})
+
+
+def runs_of(runs: Sequence[Run], stage: str, **coordinates: Any) -> list[Run]:
+    """Returns the runs of a stage at some coordinates, by seed and key."""
+    own = [
+        run
+        for run in runs
+        if run.stage == stage and coordinates.items() <= run.coordinates.items()
+    ]
+    return sorted(own, key=lambda run: (run.seed, run.key))
+
+
+def differences(groups: Sequence[Sequence[Run]], records: Records) -> Simultaneous:
+    """Estimates by how much groups of runs differ from the first, all at once.
+
+    Differences are in the metric's own units. Runs at the same place of two groups are
+    a pair; the draw of the test examples counts in the intervals.
+
+    Args:
+        groups: Each as many runs on fresh seeds, in the order of the seeds.
+        records: Of the experiment.
+    """
+    scores = np.array([[run.test for run in runs] for runs in groups], dtype=np.float64)
+    shares = np.array(
+        [
+            np.array([run.per_example for run in runs], dtype=np.float64).mean(axis=0)
+            for runs in groups
+        ]
+    )
+    apart = shares[1:] - shares[0]
+    return simultaneous(
+        (scores[1:] - scores[0]).T,
+        alpha=records.resolved["alpha"],
+        seed=records.resolved["seed"],
+        test_variance=np.var(apart, axis=1, ddof=1) / apart.shape[1],
+    )
+
+
+def entries(found: Simultaneous) -> list[dict[str, float]]:
+    """Returns differences as a document has them, in order."""
+    return [
+        {
+            **dataclasses.asdict(found.at(index)),
+            "p_value_adjusted": float(found.p_value_adjusted[index]),
+        }
+        for index in range(len(found.estimate))
+    ]
 
 
 def finished(folder: str | Path, experiment: str, command: str) -> Records:

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CPU_SECONDS", "STAGES", "CurvePoint", "Run", "best_of", "key", "rank"]
+__all__ = [
+    "CPU_SECONDS",
+    "STAGES",
+    "CurvePoint",
+    "Run",
+    "best_of",
+    "best_on_average",
+    "key",
+    "rank",
+]
 
 # What a run was made for. "search": configuration i, once. "confirm": the same
 # configurations on fresh seeds. "winner": ten more seeds of each arm's tuned
@@ -135,3 +144,21 @@ def best_of(runs: Iterable[Run], sign: int) -> Run:
         sign: 1 where a higher score is better, else -1.
     """
     return max(runs, key=lambda run: rank(run, sign))
+
+
+def best_on_average(runs: Iterable[Run], sign: int) -> int:
+    """Returns the configuration with the best mean validation score over its seeds.
+
+    Args:
+        runs: At least one; the order in which they came back does not matter.
+        sign: 1 where a higher score is better, else -1.
+
+    Returns:
+        Its `pair`; of equals the smallest.
+    """
+    scores: dict[int, list[float]] = {}
+    for run in runs:
+        scores.setdefault(run.pair, []).append(rank(run, sign))
+    # A sum that is rounded once knows no order.
+    means = {pair: math.fsum(own) / len(own) for pair, own in scores.items()}
+    return max(sorted(means), key=lambda pair: means[pair])

@@ -106,6 +106,18 @@ class Brief:
     closing: str = ""
     """A line below the table."""
 
+    @classmethod
+    def of(cls, exhibit: Exhibit, rows: str) -> "Brief":
+        """Returns what shows a table of the page, without a line above it.
+
+        Args:
+            exhibit: The table.
+            rows: What its rows are, as a noun in the plural.
+        """
+        columns = zip(*exhibit.table.rows, strict=True)
+        headed = zip(exhibit.table.headings, columns, strict=True)
+        return cls("", exhibit.title, rows, [Column(*each) for each in headed])
+
 
 @dataclasses.dataclass(frozen=True)
 class Article:

@@ -4,15 +4,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.report.drawing import LIGHT, SIZE, WIDE, axes_at, blank
-from archtrial.report.scales import grid
+from archtrial.report.drawing import LIGHT, SIZE, STYLE, WIDE, axes_at, blank
+from archtrial.report.scales import gain_axis, grid
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
 from archtrial.words.phrases import columns_of, shortened
 
-__all__ = ["LINE", "Row", "draw_forest", "draw_rows", "estimated"]
+__all__ = ["LINE", "Row", "draw_forest", "draw_gains", "draw_rows", "estimated"]
 
 LINE = 15
 """The height of a line of words above an interval."""
@@ -178,6 +181,46 @@ def draw_forest(
 
 
 _PITCH = 27
+
+
+def draw_gains(
+    message: str,
+    gains: Mapping[str, Mapping[str, Any]],
+    metric: Metric,
+    margin: float,
+    width: int,
+    label: str,
+) -> Figure:
+    """Draws differences with their intervals, against 0 and the margin.
+
+    Args:
+        message: The title.
+        gains: By name, "estimate", "low" and "high"; a filled point is clear of 0.
+        metric: Of the scores.
+        margin: The smallest gap worth having.
+        width: The figure's width.
+        label: What the differences are, below their axis.
+    """
+    color = LIGHT["challenger-1"]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = draw_forest(
+            message,
+            [
+                estimated(
+                    name,
+                    numbers.signed_estimate(found, metric),
+                    color,
+                    found,
+                    filled=not found["low"] <= 0 <= found["high"],
+                )
+                for name, found in gains.items()
+            ],
+            width,
+            include=(0.0,),
+        )
+        gain_axis(axes, metric, margin, 6 if width >= WIDE else 4)
+        axes.set_xlabel(label + numbers.axis_unit(metric))
+    return figure
 
 
 def _swarm(x: np.ndarray, diameter: float, room: float) -> tuple[np.ndarray, float]:

@@ -14,6 +14,7 @@ Shapes: S seeds, m columns, F flips.
 
 import dataclasses
 import math
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from archtrial.statistics.intervals import Estimate, normal, student
 from archtrial.statistics.sums import product
 
 __all__ = [
+    "Decision",
     "Simultaneous",
     "least_p",
     "reach",
@@ -35,6 +37,11 @@ ENUMERATED = 14
 FLIPS = 9_999
 # What rounding may do to flips that are tied, and to a column whose seeds agree.
 ROUNDING = 1e-10
+
+
+Decision: TypeAlias = Literal["different", "equivalent", "inconclusive"]
+"""A column is clear of 0 and its estimate reaches the margin; all intervals lie within
+the margin on either side; or neither."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +75,18 @@ class Simultaneous:
         clear = self.p_value_adjusted <= self.alpha
         signs: np.ndarray = 1 * (clear & (self.low > 0)) - 1 * (clear & (self.high < 0))
         return signs
+
+    def decide(self, margin: float) -> "Decision":
+        """Returns what may be said of all columns together.
+
+        Args:
+            margin: The smallest difference worth having.
+        """
+        large = np.abs(self.estimate) >= margin
+        if np.any(large & (self.direction != 0)):
+            return "different"
+        within = (self.low > -margin) & (self.high < margin)
+        return "equivalent" if within.all() else "inconclusive"
 
 
 # What the interval is built on. In per cent: how often all m means lie in their

@@ -2,10 +2,12 @@
 
 A trainer divides the runs of a stage into tasks by a fixed rule, and carries a
 task out wherever it is sent. All of them are told the same: which arm, which
-configuration, which seeds. `ByArm` has a trainer for each arm.
+configuration, which seeds. `ByArm` has a trainer for each arm, `ByCoordinate` one for
+each value of whatever else tells runs apart.
 """
 
 from archtrial.trainers.by_arm import ByArm
+from archtrial.trainers.by_coordinate import ByCoordinate
 from archtrial.trainers.estimators import Fits
 from archtrial.trainers.loops import Loops
 from archtrial.trainers.own import Command, Function, never_read
@@ -13,6 +15,7 @@ from archtrial.trainers.runs import Finished, Item, Trainer
 
 __all__ = [
     "ByArm",
+    "ByCoordinate",
     "Command",
     "Finished",
     "Fits",

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import math
 from collections.abc import Mapping, Sequence
 
 from archtrial import randomness
@@ -54,13 +53,11 @@ class Loops:
             if item.tuner is not None:
                 name = json.dumps([name, item.tuner, item.pair, item.seed])
             alike.setdefault(name, []).append(item)
-        tasks = []
-        for group in alike.values():
-            parts = math.ceil(len(group) / self.most_runs(group[0]))
-            for part in range(parts):
-                start = part * len(group) // parts
-                tasks.append(tuple(group[start : (part + 1) * len(group) // parts]))
-        return tasks
+        return [
+            task
+            for group in alike.values()
+            for task in choice.evenly(group, self.most_runs(group[0]))
+        ]
 
     def __call__(self, task: Sequence[Item]) -> list[Finished]:
         """Trains the task's runs."""

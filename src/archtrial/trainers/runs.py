@@ -32,6 +32,9 @@ class Item:
     rung: int = 1
     look: int = 1
     tuner: str | None = None
+    further: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Coordinates of an experiment's own, as JSON: {"batch_size": 100}. Runs that differ
+    in them alone have the same seeds, and so are paired."""
 
     @property
     def coordinates(self) -> dict[str, Any]:
@@ -41,7 +44,7 @@ class Item:
             place["rung"] = self.rung
         if self.tuner is not None:
             place["tuner"] = self.tuner
-        return place
+        return {**place, **self.further}
 
     @property
     def names(self) -> tuple[str | int, ...]:
@@ -81,7 +84,7 @@ class Trainer(Protocol):
 def finished(item: Item, outcome: Outcome) -> Finished:
     """Returns a run of the plan with its outcome."""
     return Finished(
-        run=Run(
+        run=outcome.run(
             arm=item.arm,
             pair=item.pair,
             seed=item.seed,
@@ -90,13 +93,7 @@ def finished(item: Item, outcome: Outcome) -> Finished:
             look=item.look,
             tuner=item.tuner,
             configuration=item.configuration,
-            validation=outcome.validation,
-            diverged=outcome.diverged,
-            error=outcome.error,
-            flops=outcome.flops,
-            parameters=outcome.parameters,
-            seconds=outcome.seconds,
-            curve=outcome.curve,
+            coordinates=item.further,
         ),
         sealed=outcome.predictions,
         weights=None

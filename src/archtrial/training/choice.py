@@ -9,7 +9,9 @@ GPU of less than 16 GB takes fewer runs at once.
 """
 
 import dataclasses
-from typing import Literal
+import itertools
+from collections.abc import Sequence
+from typing import Literal, TypeVar
 
 import torch
 
@@ -19,7 +21,9 @@ from archtrial.training.outcome import pass_on
 from archtrial.training.problem import Job, Problem
 from archtrial.zoo.userfile import prints_to_errors
 
-__all__ = ["Fleets", "fleet_size"]
+__all__ = ["Fleets", "evenly", "fleet_size"]
+
+Item = TypeVar("Item")
 
 Fleets = Literal["auto", "always", "never"]
 
@@ -94,3 +98,19 @@ def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | Non
     if allowed.written is not None:
         most = min(most, allowed.written * step.operations // max(1, step.values))
     return most if most >= allowed.fewest_runs else 1
+
+
+def evenly(items: Sequence[Item], most: int) -> list[tuple[Item, ...]]:
+    """Divides items, in their order, into parts of about the same size.
+
+    Args:
+        items: Trainings that may share a fleet.
+        most: How many of them at most.
+
+    Examples:
+        >>> evenly("abcde", 2)
+        [('a',), ('b', 'c'), ('d', 'e')]
+    """
+    parts = -(-len(items) // most)
+    ends = [part * len(items) // parts for part in range(parts + 1)]
+    return [tuple(items[i:j]) for i, j in itertools.pairwise(ends)]

@@ -6,14 +6,14 @@ import math
 import time
 import traceback
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from archtrial.errors import ArmError, FormError, UserError, is_out_of_memory
-from archtrial.records.table import CurvePoint
+from archtrial.records.table import CurvePoint, Run
 from archtrial.training.module import state
 from archtrial.training.problem import Problem
 
@@ -61,6 +61,24 @@ class Outcome:
     its validation score was the best among all evaluations so far, the first of
     equals (early stopping). Weights that diverged are no candidates; with none left,
     and as "last", they count as the constant predictor."""
+
+    def run(self, **place: Any) -> Run:
+        """Returns it as a row of the records, as the run ended.
+
+        Args:
+            **place: The other fields of the row: `arm`, `pair`, `seed`, `stage`,
+                `configuration` and whatever else tells it from others.
+        """
+        return Run(
+            **place,
+            validation=self.validation,
+            diverged=self.diverged,
+            error=self.error,
+            flops=self.flops,
+            parameters=self.parameters,
+            seconds=self.seconds,
+            curve=self.curve,
+        )
 
 
 def pass_on(error: Exception) -> None:

@@ -18,6 +18,7 @@ from archtrial.words.phrases import joined, quoted, shortened
 __all__ = [
     "Advice",
     "Answer",
+    "at_edges",
     "beside_margin",
     "catching_up",
     "ceiling",
@@ -62,6 +63,21 @@ def beside_margin(found: Mapping[str, Any], margin: float, metric: Metric) -> st
     if None not in (low, high) and -margin < low <= high < margin:
         return f"all of it within the margin of ±{size}: too small to matter"
     return f"the margin, the smallest gap worth having, is {size}"
+
+
+def at_edges(rates: Sequence[str]) -> list[str]:
+    """Warns of learning rates that were the lowest or highest of what was tried.
+
+    Args:
+        rates: Whose it is and what it is: "batches of 100 (.1)".
+    """
+    if not rates:
+        return []
+    return [
+        f"The best learning rate is at the edge of what was tried for"
+        f" {', '.join(rates)}: a wider range may help these, and change what is"
+        " compared."
+    ]
 
 
 def error_rate(study: Mapping[str, Any]) -> str:

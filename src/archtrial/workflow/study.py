@@ -2,12 +2,13 @@
 
 import abc
 import functools
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from archtrial import execution, freezing
-from archtrial.files import write
+from archtrial.files import name_of, write
 from archtrial.progress import Standing, Watch
 from archtrial.protocol import OnData
 from archtrial.records.store import Store
@@ -77,26 +78,27 @@ class Study(abc.ABC, Generic[Declared, Judgement]):
     def finish(self, store: Store) -> None:
         """Keeps what is kept of a study that has been trained, and lets the rest go."""
 
-    # What an item is.
+    # What an item is. Of `trainers.Item` it is known; another kind says so here.
 
-    @abc.abstractmethod
     def coordinates(self, item: Any, /) -> Mapping[str, Any]:
         """Returns an item's place as JSON: the arguments of `records.table.key`.
 
         It is the key of a row that is there when, and only when, it has finished.
         """
+        place: Mapping[str, Any] = item.coordinates
+        return place
 
-    @abc.abstractmethod
     def alike(self, item: Any, /) -> Hashable:
         """Returns what an item shares with those that take as long."""
+        return json.dumps([item.arm, item.further], sort_keys=True)
 
     def runs(self, store: Store) -> list[Run]:
         """Returns what has finished, without scores by example."""
         return store.runs(per_example=False)
 
-    @abc.abstractmethod
     def weights_file(self, done: Any, /) -> Path:
         """Returns where in the folder the weights go that a training leaves."""
+        return self.folder / "weights" / f"{name_of(done.run.key)}.safetensors"
 
     # What all of them do.
 

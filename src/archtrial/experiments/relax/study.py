@@ -10,7 +10,6 @@ study.report("report.html")
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -207,25 +206,19 @@ class Study(workflow.Study[Protocol, Finding]):
     def _resolve(
         self, name: str, obstacles: Mapping[Kind, str | None]
     ) -> dict[str, Any]:
-        declared, problem = self.protocol, self.problem
+        declared = self.protocol
         described = declared.architecture.describe()
-        return {
+        resolved = {
+            **trial.resolve(declared, name, self.split, self.metric),
             "experiment": "relax",
-            "archtrial": metadata.version("archtrial"),
             "architecture": {
                 "name": declared.architecture.name,
                 "architecture": described["architecture"],
                 "options": described["options"],
                 "source": self.architecture.source,
             },
-            "data": trial.describe_data(name, self.split, declared.scale),
-            "task": self.split.task,
-            "metric": self.metric.name,
-            "recipe": declared.recipe.describe(),
-            "steps": problem.steps,
             "relax_times": list(self.times),
             "learning_rates": list(declared.learning_rates),
-            "splits": declared.splits.model_dump(),
             "parameters": {
                 "cnn": self.sizes.module,
                 "fcn": self.sizes.fcn,
@@ -239,12 +232,12 @@ class Study(workflow.Study[Protocol, Finding]):
                 field: getattr(declared, field)
                 for field in (
                     "form", "batch_norm", "seeds", "tuning_seeds", "reading",
-                    "evaluations", "curvature_examples", "batch_size", "margin",
-                    "alpha", "seed", "threads", "device",
+                    "evaluations", "curvature_examples",
                 )
             },
-            "notes": [*self.split.notes, *self._own_notes()],
         }  # fmt: skip
+        resolved["notes"].extend(self._own_notes())
+        return resolved
 
     def _own_notes(self) -> Iterator[str]:
         sizes = self.sizes

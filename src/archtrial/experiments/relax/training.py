@@ -26,7 +26,7 @@ from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax import measures
 from archtrial.experiments.relax.verdict import CNN_DIVERGED, Kind, arm_of
 from archtrial.records.table import Run
-from archtrial.training import fleet, run
+from archtrial.training import choice, fleet, run
 from archtrial.zoo.arms import Architecture
 
 __all__ = ["DivergedError", "Done", "Item", "Kind", "Trainer"]
@@ -156,13 +156,11 @@ class Trainer:
         alike: dict[tuple[Kind, str], list[Item]] = {}
         for item in items:
             alike.setdefault((item.kind, item.stage), []).append(item)
-        tasks = []
-        for (kind, _), group in alike.items():
-            parts = -(-len(group) // self.most_runs(kind))
-            for part in range(parts):
-                start = part * len(group) // parts
-                tasks.append(tuple(group[start : (part + 1) * len(group) // parts]))
-        return tasks
+        return [
+            task
+            for (kind, _), group in alike.items()
+            for task in choice.evenly(group, self.most_runs(kind))
+        ]
 
     def __call__(self, task: Sequence[Item]) -> list[Done]:
         """Trains the items of one task."""

@@ -30,6 +30,7 @@ from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.report import article
 from archtrial.statistics.intervals import mean
+from archtrial.words.findings import at_edges
 
 __all__ = [
     "Finding",
@@ -423,13 +424,7 @@ def _at_edges(rates: Sequence[Mapping[str, Any]], names: NetNames) -> Iterable[s
         since = "" if time is None else f" from step {time:,} on"
         return f"{called[entry['role']]}{since} ({entry['chosen']:g})"
 
-    edges = [entry for entry in rates if entry["at_edge"]]
-    if edges:
-        yield (
-            f"The best learning rate is at the edge of what was tried for"
-            f" {', '.join(map(named, edges))}: a"
-            " wider range may help these, and change what is compared."
-        )
+    return at_edges([named(entry) for entry in rates if entry["at_edge"]])
 
 
 def _published(resolved: Mapping[str, Any]) -> dict[str, Any] | None:
