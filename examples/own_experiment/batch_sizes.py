@@ -1,7 +1,5 @@
 """Does the batch size matter, with a learning rate tuned for each?
 
-    python batch_sizes.py mnist1d cnn studies/batch_sizes
-
 An experiment of one's own: what is declared, its stages, its judge, its page.
 """
 
@@ -17,10 +15,11 @@ from archtrial import trial, workflow
 from archtrial.errors import ProtocolError, UserError
 from archtrial.freezing import folder_of
 from archtrial.judge import experiment
+from archtrial.judge.experiment import Finding, Records
 from archtrial.protocol import Arm, Count, OnData, Positive
 from archtrial.records.table import best_on_average
-from archtrial.report import frame
 from archtrial.report.article import Brief, Exhibit, Plate, Section, Table, show
+from archtrial.report.frame import gain_facts
 from archtrial.report.rows import draw_gains
 from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.trainers import ByCoordinate, Item
@@ -52,22 +51,18 @@ class Protocol(OnData):
     @pydantic.model_validator(mode="after")
     def _can_be_judged(self) -> Self:
         sizes, rates = self.batch_sizes, self.learning_rates
-        if len(sizes) < 2 or len({*sizes}) < len(sizes):
-            raise ProtocolError(
-                "batch sizes are two or more, all different", f"{sizes}"
-            )
-        if not rates or list(rates) != sorted({*rates}):
+        if len({*sizes}) < max(2, len(sizes)) or "batch_size" in self.model_fields_set:
+            rule = "batch sizes are two or more, all different, declared together"
+            raise ProtocolError(rule, f"batch_sizes = {sizes}", "Leave batch_size out.")
+        if not rates or [*rates] != sorted({*rates}):
             raise ProtocolError("learning rates ascend", f"{rates}")
-        if "batch_size" in self.model_fields_set:
-            raise ProtocolError("batch sizes are declared together, as batch_sizes")
-        needed = seeds_needed(self.alpha)
-        if self.seeds < needed:
+        if self.seeds < (needed := seeds_needed(self.alpha)):
             rule = f"it takes {needed} seeds to show anything at alpha = {self.alpha:g}"
             raise ProtocolError(rule, f"{self.seeds}", f"Declare seeds = {needed}.")
         return self
 
 
-class Study(workflow.Study[Protocol, experiment.Finding]):
+class Study(workflow.Study[Protocol, Finding]):
     """The experiment, carried out in one folder."""
 
     def __init__(self, declared: Protocol, folder: str | Path | None = None) -> None:
@@ -85,7 +80,6 @@ class Study(workflow.Study[Protocol, experiment.Finding]):
             **declared.own(),
             "experiment": KIND,
             "source": loops[size].architectures[arm.name].source,
-            "epochs": declared.epochs,
             "steps": [each.problem.steps for each in loops.values()],
             "notes": notes,
         }
@@ -116,35 +110,31 @@ class Study(workflow.Study[Protocol, experiment.Finding]):
         chosen = {"learning_rate": rates[rate]}
         return Item(arm, pair, seed, stage, chosen, further={"batch_size": size})
 
-    def judge(self) -> experiment.Finding:
+    def judge(self) -> Finding:
         """Reads the verdict off the folder's records."""
         return judge(self.folder)
 
 
-def judge(folder: str | Path) -> experiment.Finding:
+def judge(folder: str | Path) -> Finding:
     """Judges a study from its folder; `archtrial report` calls it, too."""
     records = experiment.finished(folder, KIND, COMMAND)
     asked, metric = records.resolved, records.metric
-    sizes, (first, *others) = asked["batch_sizes"], asked["batch_sizes"]
+    sizes, arm = asked["batch_sizes"], asked["architecture"]["name"]
     groups = [records.of("confirm", batch_size=size) for size in sizes]
-    found = experiment.differences(groups, records)
     rates = [runs[0].configuration["learning_rate"] for runs in groups]
-    margin = records.margin(groups[0])
-    verdict: str = found.decide(margin)
-    if any(all(run.diverged for run in runs) for runs in groups):
-        verdict = "not_assessable"
-    gains = dict(zip(others, experiment.entries(found), strict=True))
-    arm = asked["architecture"]["name"]
+    edge = (asked["learning_rates"][0], asked["learning_rates"][-1])
+    margin, found = records.margin(groups[0]), experiment.differences(groups, records)
+    verdict, gains = experiment.decide(groups, found, margin), experiment.entries(found)
+    each = [*zip(sizes, rates, groups, [None, *gains], strict=True)]
+    changes = [f"{numbers.gained(gain, metric)} with {b}" for b, *_, gain in each[1:]]
     document = {
         **records.document(),
         "architecture": arm,
         "verdict": verdict,
-        "sentence": f"{LEADS[verdict]}: against batches of {first}, the test"
-        f" {numbers.label(metric)} of {arm} on {asked['data']['name']} changes by "
-        + joined(
-            [f"{numbers.gained(g, metric)} with {size}" for size, g in gains.items()]
-        )
-        + f", after {asked['epochs']:g} epochs each and with a tuned learning rate.",
+        "sentence": f"{LEADS[verdict]}: against batches of {sizes[0]}, the test"
+        f" {numbers.label(metric)} of {arm} on {asked['data']['name']} changes by"
+        f" {joined(changes)}, after {asked['epochs']:g} epochs each and with a tuned"
+        " learning rate.",
         "margin": margin,
         "batch_sizes": [
             {
@@ -152,56 +142,41 @@ def judge(folder: str | Path) -> experiment.Finding:
                 "learning_rate": rate,
                 "score": records.score(runs),
                 "diverged": sum(run.diverged for run in runs),
-                "difference": gains.get(size),
+                "difference": gain,
             }
-            for size, rate, runs in zip(sizes, rates, groups, strict=True)
+            for size, rate, runs, gain in each
         ],
-        "warnings": at_edges(
-            [
-                f"batches of {size} ({numbers.value(rate)})"
-                for size, rate in zip(sizes, rates, strict=True)
-                if rate in (asked["learning_rates"][0], asked["learning_rates"][-1])
-            ]
-        ),
+        "warnings": at_edges([f"{b} ({r:g})" for b, r, *_ in each if r in edge]),
     }
     return _with_page(document, records)
 
 
-def _with_page(
-    document: dict[str, Any], records: experiment.Records
-) -> experiment.Finding:
+def _with_page(document: dict[str, Any], records: Records) -> Finding:
     """Returns the finding; a terminal shows its sentence and the table."""
     metric, margin, alpha = records.metric, document["margin"], document["alpha"]
-    first, *others = document["batch_sizes"]
-    gains = {f"batches of {one['batch_size']}": one["difference"] for one in others}
-    largest = max(gains, key=lambda name: abs(gains[name]["estimate"]))
-    named = f"difference in test {numbers.label(metric)} to batches of {first['batch_size']}"
-    draw = functools.partial(
-        draw_gains, LEADS[document["verdict"]], gains, metric, margin, label=named
-    )
+    entries, score = document["batch_sizes"], f"test {numbers.label(metric)}"
+    gains = {f"batches of {e['batch_size']}": e["difference"] for e in entries[1:]}
+    most = max(gains, key=lambda name: abs(gains[name]["estimate"]))
+    named = f"difference in {score} to batches of {entries[0]['batch_size']}"
+    lead = LEADS[document["verdict"]]
+    draw = functools.partial(draw_gains, lead, gains, metric, margin, label=named)
     level = f"{numbers.level(alpha)} intervals, of differences for all sizes at once"
-    cells = [
-        (
-            f"{one['batch_size']:,}",
-            numbers.value(one["learning_rate"]),
-            numbers.estimated(one["score"], metric),
-            numbers.gained(one["difference"], metric),
-        )
-        for one in document["batch_sizes"]
-    ]
-    headings = ("batch size", "learning rate", numbers.label(metric), "difference")
-    exhibit = Exhibit(level, Table(headings, cells))
-    facts = frame.gain_facts(
-        largest, gains[largest], metric, alpha=alpha, margin=margin, of=named
-    )
-    sections = [Section("", figures=[Plate(draw, level)], tables=[exhibit])]
+    columns = {
+        "batch size": [str(e["batch_size"]) for e in entries],
+        "learning rate": [numbers.value(e["learning_rate"]) for e in entries],
+        score: [numbers.estimated(e["score"], metric) for e in entries],
+        "difference": [numbers.gained(e["difference"], metric) for e in entries],
+    }
+    table = Exhibit(level, Table.of(columns))
     return records.finding(
         document,
         title="Batch sizes",
-        sections=sections,
+        sections=[Section("", figures=[Plate(draw, level)], tables=[table])],
         figures={"differences": draw},
-        numbers=facts,
-        brief=Brief.of(exhibit, "batch sizes"),
+        brief=Brief.of(table, "batch sizes"),
+        numbers=gain_facts(
+            most, gains[most], metric, alpha=alpha, margin=margin, of=named
+        ),
     )
 
 

@@ -481,10 +481,12 @@ class OnData(_Declaration):
         return type(self)(**{**declared, **changes})
 
     def own(self) -> dict[str, Any]:
-        """Returns, as JSON, what it declares beside the fields of every protocol."""
+        """Returns, as JSON, the fields that its own kind has, or has anew."""
         told: dict[str, Any] = {}
+        kinds = itertools.takewhile(lambda kind: kind is not OnData, type(self).mro())
+        new = {name for kind in kinds for name in vars(kind).get("__annotations__", ())}
         for name in type(self).model_fields:
-            if name in OnData.model_fields:
+            if name not in new:
                 continue
             if isinstance(value := getattr(self, name), Arm):
                 told[name] = value.describe()

@@ -14,7 +14,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,13 +30,14 @@ from archtrial.report.drawing import WIDE, chosen_figure
 from archtrial.report.frame import cited
 from archtrial.statistics import default_margin
 from archtrial.statistics.intervals import mean
-from archtrial.statistics.simultaneous import Simultaneous, simultaneous
+from archtrial.statistics.simultaneous import Decision, Simultaneous, simultaneous
 from archtrial.words import numbers
 
 __all__ = [
     "Finding",
     "Records",
     "Verdict",
+    "decide",
     "differences",
     "entries",
     "finished",
@@ -167,6 +168,7 @@ class Records:
         *,
         title: str,
         sections: Sequence[article.Section],
+        brief: article.Brief,
         figures: Mapping[str, Callable[[int], Figure]] | None = None,
         **more: Any,
     ) -> Finding:
@@ -177,26 +179,25 @@ class Records:
                 was found; "warnings", a sentence each, where there are any.
             title: Of the page.
             sections: From evidence to details; what it cost and was noticed follows.
+            brief: What a terminal shows; below it stands what it cost.
             figures: What draws each figure, by name, for `archtrial report --figure`.
-            **more: Other fields of `Article`: `numbers`, `brief`, `glossary`.
+            **more: Other fields of `Article`: `numbers`, `glossary`.
         """
-        cost = document["cost"]
-        spent = [
-            article.Fact("Trainings", f"{cost['trainings']:,}"),
-            article.Fact("Compute", numbers.flops(cost["flops"])),
-        ]
+        trainings = numbers.count(document["cost"]["trainings"], "training")
+        spent = f"{trainings}, {numbers.flops(document['cost']['flops'])}"
         laid_out = article.Article(
             title=title,
             verdict=str(document["verdict"]).replace("_", " "),
             about=[document["data"], f"test {numbers.label(self.metric)}"],
             sentence=document["sentence"],
-            sections=[*sections, article.Section("What it cost", facts=spent)],
+            sections=[*sections, article.Section("What it cost", [spent])],
             citation=cited(title, document, self.environment),
             document=document,
             warnings=document.get("warnings", ()),
             notes=self.resolved["notes"],
             protocol=self.resolved,
             environment=self.environment,
+            brief=dataclasses.replace(brief, closing=brief.closing or spent),
             **{"numbers": (), "glossary": {}, **more},
         )
         return Finding(Verdict(document), laid_out, figures or {})
@@ -236,6 +237,19 @@ def differences(groups: Sequence[Sequence[Run]], records: Records) -> Simultaneo
         seed=records.resolved["seed"],
         test_variance=np.var(apart, axis=1, ddof=1) / apart.shape[1],
     )
+
+
+def decide(
+    groups: Sequence[Sequence[Run]], found: Simultaneous, margin: float
+) -> Decision | Literal["not_assessable"]:
+    """Returns the verdict on groups that differ as `differences` says.
+
+    It is "not_assessable" where all runs of a group diverged: they all stand at the
+    constant predictor's score, and their differences say nothing.
+    """
+    if any(all(run.diverged for run in runs) for runs in groups):
+        return "not_assessable"
+    return found.decide(margin)
 
 
 def entries(found: Simultaneous) -> list[dict[str, float]]:

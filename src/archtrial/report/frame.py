@@ -59,6 +59,11 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    @classmethod
+    def of(cls, columns: Mapping[str, Sequence[str]]) -> "Table":
+        """Returns the table of columns of one length, by heading."""
+        return cls([*columns], [*zip(*columns.values(), strict=True)])
+
 
 def drawn(draw: Callable[[int], Figure]) -> Drawing:
     """Returns a figure in both widths.
