@@ -5,7 +5,7 @@ import pytest
 
 from archtrial import protocol as room
 from archtrial.errors import ProtocolError, UserError
-from archtrial.protocol import Arm, Protocol
+from archtrial.protocol import Arm, OnData, Protocol
 from archtrial.space import Choice, Real
 
 LEAST = {"data": "mnist1d", "baseline": "mlp", "challengers": ["cnn"]}
@@ -696,3 +696,30 @@ def test_columns_of_categories_are_one_or_several(given):
         data="d.csv", baseline="mlp", challengers=["linear"], categorical=given
     )
     assert declared.categorical == ("code",)
+
+
+class Short(OnData):
+    """A kind of protocol, as an experiment of one's own declares it."""
+
+    epochs: float = 2.0
+    architecture: Arm = Arm.model_validate("mlp")
+    sizes: tuple[int, ...] = (1, 2)
+
+
+class Shorter(Short):
+    sizes: tuple[int, ...] = (1,)
+    more: bool = False
+
+
+def test_what_a_kind_of_protocol_has_of_its_own():
+    mlp = Arm.model_validate("mlp").describe()
+    own = {"epochs": 2.0, "architecture": mlp, "sizes": [1, 2]}
+    assert Short(data="digits").own() == own
+    # Their order is the same in every process.
+    assert list(Short(data="digits").own()) == ["epochs", "architecture", "sizes"]
+    assert Shorter(data="digits", seed=3).own() == {**own, "sizes": [1], "more": False}
+    assert json.dumps(Short(data="digits", architecture=print).own())
+
+
+def test_a_protocol_of_no_kind_has_nothing_of_its_own():
+    assert OnData(data="digits").own() == {}

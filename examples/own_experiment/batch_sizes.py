@@ -43,7 +43,7 @@ class Protocol(OnData):
     batch_sizes: tuple[Count, ...] = (25, 100, 400)
     """Each is compared with the first, after as many epochs."""
     epochs: Positive = 15.0
-    learning_rates: tuple[Positive, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+    learning_rates: tuple[Positive, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
     """What is tried for each batch size, from the lowest to the highest."""
     tuning_seeds: Count = 2
     seeds: Count = 10
@@ -79,6 +79,7 @@ class Study(workflow.Study[Protocol, Finding]):
             **trial.resolve(declared, name, self.split, self.metric),
             **declared.own(),
             "experiment": KIND,
+            "batch_size": None,
             "source": loops[size].architectures[arm.name].source,
             "steps": [each.problem.steps for each in loops.values()],
             "notes": notes,

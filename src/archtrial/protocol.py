@@ -6,6 +6,7 @@ source of the user's modules and a digest of the data, and without any path.
 """
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -484,7 +485,7 @@ class OnData(_Declaration):
         """Returns, as JSON, the fields that its own kind has, or has anew."""
         told: dict[str, Any] = {}
         kinds = itertools.takewhile(lambda kind: kind is not OnData, type(self).mro())
-        new = {name for kind in kinds for name in vars(kind).get("__annotations__", ())}
+        new = {name for kind in kinds for name in inspect.get_annotations(kind)}
         for name in type(self).model_fields:
             if name not in new:
                 continue

@@ -334,3 +334,26 @@ def test_an_effect_is_found():
         rows[:, 3] += 1.5
         claimed += found(rows).direction[3] == 1
     assert claimed >= stats.binom.ppf(0.001, 200, 0.79)
+
+
+def test_a_difference_takes_a_clear_column_that_reaches_the_margin():
+    risen = found(drawn(0, shift=np.array([0.0, 0.0, 0.0, 5.0])))
+    assert risen.decide(1.0) == "different"
+    assert (
+        found(-drawn(0, shift=np.array([0.0, 0.0, 0.0, 5.0]))).decide(1.0)
+        == "different"
+    )
+    # As clear of 0, but too small to matter; and not within the margin either.
+    low, high = risen.low[3], risen.high[3]
+    assert low > 0
+    assert risen.decide((risen.estimate[3] + high) / 2) == "inconclusive"
+    assert risen.decide(high + 0.1) == "equivalent"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_equivalent_is_what_lies_within_the_margin_on_either_side(sign):
+    flat = found(sign * drawn(1, columns=3))
+    reached = max(np.abs(flat.low).max(), np.abs(flat.high).max())
+    assert not flat.direction.any()
+    assert flat.decide(1.01 * reached) == "equivalent"
+    assert flat.decide(0.99 * reached) == "inconclusive"
