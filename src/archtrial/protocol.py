@@ -64,7 +64,11 @@ class _Declaration(pydantic.BaseModel):
     """A frozen value whose fields are all known and of the declared type."""
 
     model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -408,7 +412,7 @@ class OnData(_Declaration):
     target: str | None = None
     """The column to predict; by default a table's last."""
     task: Literal["classification", "regression"] | None = None
-    """By default what the metric, or else the target's values, say."""
+    """What is predicted; by default what the metric, or else the target's values, say."""
     scale: bool | None = None
     """Whether inputs are scaled by the training rows. By default they are, but for whole
     numbers that are no images, which reach the user's own modules as they are."""
@@ -419,14 +423,14 @@ class OnData(_Declaration):
     dates: Literal["day-first", "month-first"] | None = None
     """How a table's dates are written; by default what its cells say."""
     categorical: tuple[str, ...] = ()
-    """A table's columns whose cells are categories, whatever they look like."""
+    """A table's column whose cells are categories, whatever they look like."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
-    """Of a training; without `epochs` as many as `default_steps`."""
+    """Training steps of every run. Without `epochs` as many as `default_steps`."""
     epochs: Positive | None = None
     batch_size: Count = 100
     metric: str | None = None
-    """By default accuracy for classes and R2 for numbers."""
+    """What a score is; by default accuracy for classes and R2 for numbers."""
     margin: Positive | None = None
     """The smallest gap worth having, in the metric's units; by default the larger
     of half a point and one standard deviation over seeds."""
@@ -434,9 +438,11 @@ class OnData(_Declaration):
     """Intervals hold at 1 - alpha."""
     splits: Splits = Splits()
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
+    """The study's seed."""
     threads: Count = 1
     """Threads of each training."""
     device: str = "cpu"
+    """Where it is trained: cpu, cuda, or one of several GPUs, cuda:1."""
     default_steps: ClassVar[int] = 1500
 
     def __init__(self, /, **declared: Any) -> None:
@@ -516,25 +522,28 @@ class Protocol(OnData):
     recipe: Recipe = pydantic.Field(Recipe(), validate_default=True)
     """What does not say `weight_decay_on` has "weights", and no part in what is said."""
     baseline: Arm
+    """The arm that others are held against: a zoo name or net.py:Net, with (options)."""
     challengers: tuple[Arm, ...]
-    """Left out where there are factors: they are then the baseline's variations."""
+    """An arm that is compared with the baseline. Left out where there are factors:
+    challengers are then the baseline's variations."""
     factors: dict[str, tuple[spaces.Value, ...]] = {}
-    """By option of the baseline's architecture, or "recipe", the levels that are
-    crossed. Each combination is an arm; that of all first levels is the baseline."""
+    """OPTION=LEVEL,LEVEL of the baseline's architecture, or of "recipe": what is crossed,
+    in place of challengers. Each combination is an arm; that of all first levels is the baseline."""
     matched_baseline: bool = False
     """Whether the baseline is also searched at about the number of parameters that
     the largest challenger has."""
     space: dict[str, Any] = dict(DEFAULT_SPACE)
     """The search space that all arms share."""
     effort: Count = 4
-    """k: the trials that an experimenter spends before picking the best."""
+    """Trials that an experimenter spends before picking the best (k)."""
     configurations: Count = 32
-    """n: the configurations searched in each arm; at least 4 k."""
+    """Configurations searched in each arm (n), at least 4 k. A finished study with fewer
+    grows."""
     sampling: spaces.Sampling = "sobol"
-    """How configurations are drawn: "sobol", the points of one scrambled Sobol sequence,
-    balanced where n is a power of two; or "random", independent draws."""
+    """How configurations are drawn: the points of one scrambled Sobol sequence, balanced
+    where n is a power of two, or independently."""
     confirm_seeds: Count = 3
-    """r: fresh seeds for each of the top configurations."""
+    """Fresh seeds of the best configurations (r)."""
     top: Count | None = None
     """m: how many top configurations of each arm get all r seeds; by default those
     that carry 70 % of the weight at effort k."""
@@ -542,20 +551,20 @@ class Protocol(OnData):
     """How much more tuning counts as "the baseline would get there too"."""
     estimand: Literal["configuration", "run"] = "configuration"
     """What a search ends with: the configuration on fresh seeds, or the very run."""
-    ladder: tuple[Count, ...] = (1,)
-    """Multiples of the steps at which every arm is retuned: 1 and longer rungs, each
-    a full schedule. It tells whether the baseline gets there by training longer."""
+    ladder: Annotated[tuple[Count, ...], pydantic.Field(examples=["1,2,4"])] = (1,)
+    """Multiples of the steps at which every arm is retuned. They are 1 and longer rungs,
+    each a full schedule: does the baseline get there by training longer?"""
     ladder_configurations: Count | None = None
     """m: the configurations retuned at each longer rung, the first m of the search;
     by default the larger of 8 and 4 k."""
     probes: Annotated[int, pydantic.Field(ge=0)] = 0
     """Trials of each adaptive tuner that searches the baseline further, outside all
     tests; 0 for none."""
-    looks: tuple[Count, ...] = ()
+    looks: Annotated[tuple[Count, ...], pydantic.Field(examples=["16,32,64"])] = ()
     """Numbers of configurations at which the study is judged and may stop early; the
     last is `configurations`. Empty: one look, at the end."""
     deterministic: tuple[str, ...] = ()
-    """The names of arms whose training uses no randomness. Of the others, scores that
+    """The name of an arm whose training uses no randomness. Of the others, scores that
     are equal over all seeds tell that a seed is ignored, and nothing of the arm."""
     fleet: Literal["auto", "always", "never"] = "auto"
     """Whether runs train side by side as one program: where that is faster than one
