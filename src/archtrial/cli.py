@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,6 +172,14 @@ Price = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="The study's seed.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE:NAME",
+        help="A function of your own that is minimised: f(outputs, targets) returns each"
+        " example's loss.",
+    ),
+]
 Fleet = Annotated[
     str | None,
     typer.Option(
@@ -306,6 +315,7 @@ def run(
     ] = None,
     device: Device = None,
     fleet: Fleet = None,
+    loss: Loss = None,
     command: OwnCommand = None,
     validation_regex: ValidationRegex = None,
     test_regex: TestRegex = None,
@@ -343,6 +353,7 @@ def run(
         "seed": seed,
         "device": device,
         "fleet": fleet,
+        "loss": loss,
     }
     if looks is not None and configurations is None:
         # The last look is at all configurations, whatever a protocol's file says.
@@ -445,6 +456,7 @@ def plan(
     workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
     device: Device = None,
     fleet: Fleet = None,
+    loss: Loss = None,
     price: Price = None,
     effect: Annotated[
         float | None,
@@ -482,6 +494,7 @@ def plan(
         seed=seed,
         device=device,
         fleet=fleet,
+        loss=loss,
     )
     planned = pilot.plan(
         declared,
@@ -1226,7 +1239,15 @@ def _goes_on(
         arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)
     }
     more = "" if configurations is None else f" --configurations {configurations}"
-    _ask_for_trust("run", study, sources, found.arms, own, trust, more)
+    losses = {
+        recipe["loss"]: told.get("loss_source")
+        for recipe, told in [
+            (found.recipe.model_dump(), begun[1]),
+            *zip((arm.recipe for arm in found.arms), described, strict=False),
+        ]
+        if isinstance(recipe, Mapping) and recipe.get("loss") is not None
+    }
+    _ask_for_trust("run", study, sources, found.arms, own, trust, more, losses)
     return found, own, patterns
 
 
@@ -1254,6 +1275,7 @@ def _ask_for_trust(
     command: str | None,
     trust: bool,
     more: str = "",
+    losses: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
     """Shows what a folder names and somebody else may have written, before it runs."""
     from archtrial.zoo import trust as trusted
@@ -1266,6 +1288,10 @@ def _ask_for_trust(
         why = trusted.objection(spec, sources.get(arm.name), study)
         if why is not None:
             found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
+    for spec, source in losses.items():
+        why = trusted.objection(spec, source, study)
+        if why is not None:
+            found.append(f"loss = {spec}: {why}")
     if not found:
         return
     if trust:
@@ -1280,8 +1306,20 @@ def _ask_for_trust(
     )
 
 
-def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Protocol":
+def _declared(
+    path: Path | None, *, own: bool = False, loss: str | None = None, **options: Any
+) -> "Protocol":
     """Lays the options of the command line over a protocol file or a default."""
+    declared = _declared_without_loss(path, own=own, **options)
+    if loss is None:
+        return declared
+    recipe = declared.recipe.model_copy(update={"loss": loss})
+    return declared.replace(recipe=recipe)
+
+
+def _declared_without_loss(
+    path: Path | None, *, own: bool, **options: Any
+) -> "Protocol":
     from archtrial import protocol as room
 
     given = {name: value for name, value in options.items() if value is not None}

@@ -117,6 +117,12 @@ class Recipe(_Declaration):
     (`Protocol.recipe`), and a study of an earlier release "all"."""
     class_weights: Literal["none", "balanced"] = "none"
     """"balanced": each class has the same share of the loss, whatever its size."""
+    loss: str | None = None
+    """A function of one's own that is minimised, "path/to/file.py:name" or
+    "package.module:name": it gets outputs (N, outputs), of classes before the softmax,
+    and targets (N,), int64 labels or float32 values that are standardised as the
+    training set is, and returns each example's loss, (N,). What is reported stays the
+    metric. None: cross-entropy, or squared error."""
 
     @pydantic.field_validator("augmentation", mode="before")
     @classmethod
@@ -126,17 +132,27 @@ class Recipe(_Declaration):
     def describe(self) -> dict[str, Any]:
         """Returns the recipe as JSON, without what later releases added and none uses.
 
-        So a protocol keeps its hash from one release to the next.
+        So a protocol keeps its hash from one release to the next. A file of the user's
+        is described by its name alone.
         """
         later = (
             *("augmentation", "weight_averaging", "length", "precision"),
-            *("memory_format", "accumulate", "weight_decay_on", "class_weights"),
+            *(
+                "memory_format",
+                "accumulate",
+                "weight_decay_on",
+                "class_weights",
+                "loss",
+            ),
         )
-        return {
+        described = {
             name: value
             for name, value in self.model_dump(mode="json").items()
             if name not in later or getattr(self, name) != getattr(Recipe(), name)
         }
+        if self.loss is not None:
+            described["loss"] = _without_folder(self.loss)
+        return described
 
 
 MODERN: Mapping[str, Any] = {
@@ -261,15 +277,17 @@ class Arm(_Declaration):
         spec = self.architecture
         if not isinstance(spec, str):
             spec = f"{getattr(spec, '__name__', type(spec).__name__)} (given in Python)"
-        place, colon, member = spec.rpartition(":")
-        if place.endswith(".py"):
-            spec = f"{Path(place).name}{colon}{member}"
         return {
             "name": self.name,
-            "architecture": spec,
+            "architecture": _without_folder(spec),
             "options": dict(self.options),
             "space": describe_space(self.space),
         }
+
+
+def _without_folder(spec: str) -> str:
+    place, colon, member = spec.rpartition(":")
+    return f"{Path(place).name}{colon}{member}" if place.endswith(".py") else spec
 
 
 _LONGEST_NAME = 60
@@ -963,11 +981,24 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
             return architecture
         return specs.write_spec(name, f"{folder / file}:{member}", options)
 
+    def with_loss(recipe: Any) -> Any:
+        if not isinstance(recipe, Mapping) or not isinstance(recipe.get("loss"), str):
+            return recipe
+        file, colon, member = recipe["loss"].rpartition(":")
+        if not file.endswith(".py"):
+            return recipe
+        return {**recipe, "loss": f"{folder / file}{colon}{member}"}
+
     def arm(value: Any) -> Any:
         if isinstance(value, Mapping) and "architecture" in value:
-            return {**value, "architecture": anchored(value["architecture"])}
+            value = {**value, "architecture": anchored(value["architecture"])}
+            if "recipe" in value:
+                value["recipe"] = with_loss(value["recipe"])
+            return value
         return anchored(value)
 
+    if "recipe" in declared:
+        declared["recipe"] = with_loss(declared["recipe"])
     data = declared.get("data")
     if isinstance(data, str) and (folder / data).exists():
         declared["data"] = str(folder / data)

@@ -24,9 +24,10 @@ from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, fleet, recipe, rehearsal
 from archtrial.training.module import dropouts
+from archtrial.training.objective import UsersLoss
 from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem
-from archtrial.zoo import Kind, entries, sizes
+from archtrial.zoo import Kind, entries, losses, sizes
 from archtrial.zoo import arms as anybody
 from archtrial.zoo.userfile import prints_to_errors
 
@@ -150,7 +151,8 @@ class Zoo:
             architectures[larger.name] = _found(larger)
             spaces[larger.name] = matched.space
         recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
-        problem = pose(declared, split, metric)
+        own_losses = _losses(declared, recipes, spaces)
+        problem = dataclasses.replace(pose(declared, split, metric), losses=own_losses)
         loops = trainers.Loops(
             problem=problem,
             architectures=architectures,
@@ -160,6 +162,10 @@ class Zoo:
             recipes=recipes,
             fleets=declared.fleet,
         )
+        for arm in arms:
+            minimised = loops.problem_of(arm.name).minimised()
+            if isinstance(minimised, UsersLoss):
+                minimised.check(str(recipes[arm.name].loss), problem.num_outputs)
         tried = {arm.name: _try(arm, loops, spaces[arm.name], split) for arm in arms}
         obstacles = {name: why for name, (why, _) in tried.items()}
         stacks = {name: why is None for name, why in obstacles.items()}
@@ -186,6 +192,8 @@ class Zoo:
                 ),
             ],
         }
+        if declared.recipe.loss is not None:
+            resolved["loss_source"] = own_losses[declared.recipe.loss].source
         described = [resolved["baseline"], *resolved["challengers"]]
         if matched is not None:
             resolved["matched"] = {
@@ -201,6 +209,8 @@ class Zoo:
             own["fleet"] = stacks[arm.name]
             if arm.recipe != "plain":
                 own["recipe"] = recipes[arm.name].describe()
+                if (loss := recipes[arm.name].loss) is not None:
+                    own["loss_source"] = own_losses[loss].source
                 own["steps"] = trainer.problem_of(arm.name).steps
         return cls(
             arms, architectures, spaces, split, metric, problem, trainer, resolved
@@ -641,6 +651,25 @@ def _notes_on_recipes(
                 if "length" in changed
                 else ""
             )
+
+
+def _losses(
+    declared: Declared, recipes: Mapping[str, Recipe], spaces: Mapping[str, Space]
+) -> dict[str, losses.Loss]:
+    """Returns the users' own losses, by what recipes call them.
+
+    Raises:
+        ProtocolError: Label smoothing is searched beside one.
+    """
+    named = {declared.recipe.loss, *(own.loss for own in recipes.values())} - {None}
+    for name, own in recipes.items():
+        if own.loss is not None and "label_smoothing" in spaces[name]:
+            raise ProtocolError(
+                "label smoothing belongs to cross-entropy",
+                f"it is searched for {name}, whose loss is {own.loss}",
+                "Take label_smoothing out of the search space.",
+            )
+    return {spec: losses.find(spec) for spec in sorted(filter(None, named))}
 
 
 def _notes_on_matching(
