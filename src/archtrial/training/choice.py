@@ -33,10 +33,6 @@ _MOST_WORK = 20_000_000
 # value, its gradient, both moments and the update.
 _MOST_KEPT = 2**27
 _KEPT_OF_PARAMETER = 5
-# On a GPU an operation costs a launch, whatever it computes, until it has thousands of
-# cores to fill; and there is more memory beside it: 4 GB.
-_MOST_RUNS_ON_A_GPU = 64
-_MOST_KEPT_ON_A_GPU = 2**30
 
 
 @prints_to_errors()
@@ -50,8 +46,8 @@ def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | Non
             size is limited by memory alone.
 
     Returns:
-        From 1, where the loop trains, to 16, on a GPU to 64. None where the module
-        cannot be built or carried out.
+        From 1, where the loop trains, to 16. None where the module cannot be built or
+        carried out.
 
     Raises:
         UserError: As `run.train`.
@@ -67,13 +63,10 @@ def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | Non
         pass_on(error)
         return None
     kept = step.values + _KEPT_OF_PARAMETER * cost.parameters(module)
-    on_cpu = problem.device == "cpu"
     most = min(_MOST_RUNS, _MOST_KEPT // kept)
-    if not on_cpu:
-        most = min(_MOST_RUNS_ON_A_GPU, _MOST_KEPT_ON_A_GPU // kept)
     if fleets == "always":
         return max(2, most)
-    if on_cpu:
+    if problem.device == "cpu":
         if step.flops > _MOST_WORK * step.operations:
             return 1
         most = min(most, _MOST_WRITTEN * step.operations // max(1, step.values))

@@ -336,10 +336,6 @@ class Stack(Engine):
         buffers = [dict(module.named_buffers()) for module in modules]
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
         self._places = _places(self._module)
-        # On a GPU recurrent layers would look for their weights in one block, where
-        # cuDNN has them; those of a fleet lie in none.
-        for layer in _recurrent(self._module):
-            layer.flatten_parameters = _nothing
         # Every layer's own probability in every run; `_Redirected` reads it.
         for layers in zip(*map(dropouts, modules), strict=True):
             each = tuple(layer.p for layer in layers)
@@ -447,8 +443,6 @@ class Stack(Engine):
         """Writes what was learnt, averaged where it is, back into the modules."""
         self.exchange()
         self._write_back(range(len(self._modules)))
-        for layer in _recurrent(self._module):
-            del layer.flatten_parameters
         stacked.forget_rooms()
         return self._modules
 
@@ -461,14 +455,6 @@ class Stack(Engine):
                 own = learnt[name][index].detach()
                 for owner, key in places:
                     owner[key] = own
-
-
-def _recurrent(module: nn.Module) -> list[Any]:
-    return [layer for layer in module.modules() if isinstance(layer, nn.RNNBase)]
-
-
-def _nothing() -> None:
-    """Stands in for what a fleet has no use for."""
 
 
 def _places(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:

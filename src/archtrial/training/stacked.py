@@ -202,13 +202,7 @@ class _BatchNorm(torch.autograd.Function):
 
 
 def _parts(x: torch.Tensor) -> Iterator[tuple[slice, ...]]:
-    """Divides runs, or the channels of each, so that few values are in a part.
-
-    On a GPU there is one part: each pass costs a launch, and no cache is as large.
-    """
-    if x.is_cuda:
-        yield (slice(None),)
-        return
+    """Divides runs, or the channels of each, so that few values are in a part."""
     runs, _, channels = x.shape[:3]
     of_channel = max(1, x[0, :, 0].numel())
     if of_channel * channels <= _AT_ONCE:
