@@ -38,12 +38,9 @@ import numpy as np
 import scipy
 
 from archtrial.statistics import Search, compare
-from archtrial.statistics.comparison import (
-    expectation,
-    gain,
-    gate,
-    resample_counts,
-)
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import gain
+from archtrial.statistics.gate import gate
 from archtrial.statistics.tuning import leave_one_out_table, rank_weights
 
 MARGIN, ALPHA, SEED = 0.005, 0.05, 0

@@ -19,7 +19,8 @@ from scipy import stats
 from archtrial.files import write
 from archtrial.randomness import generator
 from archtrial.statistics import clopper_pearson, holm, tuning_curve
-from archtrial.statistics.comparison import expectation, gate
+from archtrial.statistics.expectation import expectation
+from archtrial.statistics.gate import gate
 from archtrial.statistics.search import Reading
 from archtrial.statistics.tuning import Ranking
 

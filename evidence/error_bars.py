@@ -25,7 +25,8 @@ from archtrial.calibration.simulation import _studies
 from archtrial.files import write
 from archtrial.randomness import generator, seed
 from archtrial.statistics import Comparison, Search, compare
-from archtrial.statistics.comparison import expectation, gain
+from archtrial.statistics.expectation import expectation
+from archtrial.statistics.gain import gain
 from archtrial.statistics.planning import seed_variance
 from archtrial.statistics.search import aligned
 

@@ -25,7 +25,8 @@ from archtrial.calibration import CHUNK, Landscape, Setting, Tally, Truth, truth
 from archtrial.files import write
 from archtrial.randomness import generator, seed
 from archtrial.statistics import Search, compare, confirm_indices
-from archtrial.statistics.comparison import expectation, gain
+from archtrial.statistics.expectation import expectation
+from archtrial.statistics.gain import gain
 from archtrial.statistics.looks import Look, declare_looks
 
 LOOKS = (16, 32, 64)

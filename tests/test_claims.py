@@ -261,7 +261,9 @@ def test_other_settings_are_recorded_and_counted(tmp_path):
     assert later.verdict.to_json() == declared
     with Store(tmp_path / "study", read_only=True) as store:
         details = [
-            json.loads(d) for _, name, d in store.events() if name == judge.EXPLORED
+            json.loads(d)
+            for _, name, d in store.events()
+            if name == judge.study.EXPLORED
         ]
     assert details == [{"margin": 0.02}, {"seed": 5}]
 

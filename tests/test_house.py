@@ -18,11 +18,13 @@ ROOT = Path(archtrial.__file__).parent
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
     "statistics", "words", "report", "searches", "calibration", "findings", "judge",
-    "data", "zoo", "equivalents", "training", "execution",
+    "data", "zoo", "equivalents", "training", "execution", "workflow",
     "trainers", "trial", "tuned", "probes", "study", "pilot", "experiments", "cli",
     "testing",
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "judge"
+# What of an experiment makes numbers, words and pages of records, as the rooms above do.
+LIGHT = {"relax": ("statistics", "words", "titles", "figures", "page", "verdict")}
 HEAVY = ("torch", "optuna", "plotly")
 # Who may import Optuna, inside a function alone: it is slow, and not everybody's.
 OPTUNA = {"records/optuna_studies.py", "probes.py"}
@@ -40,9 +42,13 @@ def rooms():
 def imports(room):
     """Yields every module that the room's files import, also inside functions."""
     place = ROOT / room
-    for path in (
+    yield from imported(
         [place.with_suffix(".py")] if not place.is_dir() else place.rglob("*.py")
-    ):
+    )
+
+
+def imported(paths):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -73,6 +79,21 @@ def test_a_room_imports_only_from_rooms_above_it(room):
             assert other == room or other in above or other not in ROOMS, name
         if ROOMS.index(room) <= ROOMS.index(LAST_WITHOUT_TORCH):
             assert package not in HEAVY or package == "optuna", name
+
+
+@pytest.mark.parametrize("experiment", sorted(LIGHT))
+def test_what_judges_an_experiment_needs_no_training(experiment):
+    """File by file: the others of its folder train, and import torch."""
+    above = ROOMS[: ROOMS.index(LAST_WITHOUT_TORCH) + 1]
+    home = f"archtrial.experiments.{experiment}"
+    for file in LIGHT[experiment]:
+        for name in imported([ROOT / "experiments" / experiment / f"{file}.py"]):
+            package, _, rest = name.partition(".")
+            assert package not in HEAVY, (file, name)
+            if name.startswith(f"{home}."):
+                assert name.removeprefix(f"{home}.").split(".")[0] in LIGHT[experiment]
+            elif package == "archtrial" and rest and name != home:
+                assert rest.split(".")[0] in above, (file, name)
 
 
 def test_optuna_is_imported_by_two_files_and_only_when_it_is_needed():

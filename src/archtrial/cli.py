@@ -949,10 +949,10 @@ def relax(
     if as_json:
         _show_json(experiment.verdict.to_json())
         return
-    from archtrial.report import relaxation
+    from archtrial.experiments.relax import page as pages
 
     console = _console()
-    relaxation.show(experiment.verdict.document, console)
+    pages.show(experiment.verdict.document, console)
     console.print(f"page: {page}", soft_wrap=True, markup=False)
 
 

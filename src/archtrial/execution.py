@@ -31,15 +31,12 @@ import threadpoolctl
 import torch
 
 from archtrial.errors import StudyError
-from archtrial.progress import Watch
-from archtrial.records.store import Store
 from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = [
     "Executor",
     "InProcesses",
     "InThisProcess",
-    "Work",
     "as_sent",
     "ends_with_us",
     "executor",
@@ -306,15 +303,6 @@ class _LostError(Exception):
             "What had finished is recorded. Give the same command again, with"
             " fewer --workers.",
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """Where a study's runs go, who carries them out, and who watches."""
-
-    store: Store
-    executor: Executor
-    watch: Watch
 
 
 def as_sent(trainer: Trainer) -> Trainer:

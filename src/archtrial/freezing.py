@@ -23,6 +23,7 @@ from archtrial.files import tidy, write
 from archtrial.records.store import Store, frozen
 
 __all__ = [
+    "STUDIES",
     "Begun",
     "alike",
     "as_begun",
@@ -30,6 +31,7 @@ __all__ = [
     "check_size",
     "expect",
     "extended",
+    "folder_of",
     "freeze",
     "looks_of",
     "same_sources",
@@ -63,6 +65,20 @@ def as_begun(
             update={"weight_decay_on": decaying}
         )
     return declared.replace(**changes) if changes else declared
+
+
+STUDIES = Path("studies")
+"""Where studies lie whose folder nobody named."""
+
+
+def folder_of(resolved: Mapping[str, Any]) -> Path:
+    """Returns the folder of a study that nobody named: its protocol's short hash.
+
+    A study that began there under the hash of an earlier release goes on there.
+    """
+    own = STUDIES / protocol.digest(resolved)[:8]
+    before = STUDIES / protocol.digest_before(resolved)[:8]
+    return before if before.exists() and not own.exists() else own
 
 
 def looks_of(resolved: Mapping[str, Any]) -> tuple[int, ...]:
@@ -231,7 +247,9 @@ def freeze(
     """
     tidy(store.folder)
     hash_ = protocol.digest(resolved)
-    there, here = standing(store), _environment(store, device, threads, fleet)
+    there, here = standing(store), _environment(store, device, threads)
+    here |= {"fleets": fleet, _ALONE: _alone(resolved)}
+    here = {name: value for name, value in here.items() if _UNSAID.get(name) != value}
     if there is None:
         store.declare(
             hash_,
@@ -253,10 +271,11 @@ def freeze(
             raise _another(there, resolved)
         # The same versions give the same bytes; others may not.
         (began,) = (json.loads(d) for _, name, d in store.events() if name == "began")
+        before = {**_UNSAID, _ALONE: _alone(there.resolved), **began}
         changed = {
             name: value
             for name, value in {**_UNSAID, **here}.items()
-            if name != "began" and {**_UNSAID, **began}.get(name) != value
+            if name != "began" and before.get(name) != value
         }
         if changed:
             store.note("went on elsewhere", json.dumps(changed))
@@ -313,14 +332,17 @@ def _another(there: Begun, resolved: Mapping[str, Any]) -> StudyError:
         with_looks = f"with looks = {other}" if other else "without looks"
         return _no_growth(folder, looks, f"{asked} configurations {with_looks}")
     # Nobody declares the one, and the other follows from what differs.
-    unsaid = {"grown", "notes"}
+    unsaid = {"grown"}
     grows = trial and there.finished and looks is None and asked > n
     if grows:
         unsaid.add("configurations")
     different = [
         f"  {name}: {old} -> {new}"
         for name, old, new in protocol.differences(
-            *(_in_full(said) if trial else said for said in (held, resolved))
+            *(
+                protocol.asked(_in_full(said) if trial else said)
+                for said in (held, resolved)
+            )
         )
         if name not in unsaid
     ]
@@ -407,11 +429,21 @@ def expect(
     )
 
 
+_ALONE = "trained one by one"
 # What an environment says by leaving it out, as before there was a choice.
-_UNSAID = {"fleets": "auto"}
+_UNSAID = {"fleets": "auto", _ALONE: ""}
 
 
-def _environment(store: Store, device: str, threads: int, fleet: str) -> dict[str, str]:
+def _alone(resolved: Mapping[str, Any]) -> str:
+    """Returns the arms whose runs cannot share fleets on this machine."""
+    arms = [resolved.get("baseline"), *(resolved.get("challengers") or ())]
+    arms.append(resolved.get("matched"))
+    shared = {arm["name"]: arm.get("fleet", True) for arm in arms if arm}
+    shared |= resolved.get("fleets", {})
+    return ", ".join(sorted(name for name, may in shared.items() if not may))
+
+
+def _environment(store: Store, device: str, threads: int) -> dict[str, str]:
     """What stands on the page, and nowhere in the verdict, of where runs were made."""
     return {
         **{
@@ -423,7 +455,6 @@ def _environment(store: Store, device: str, threads: int, fleet: str) -> dict[st
         "cores": str(os.cpu_count()),
         "threads of each training": str(threads),
         "device": device,
-        **({} if fleet == _UNSAID["fleets"] else {"fleets": fleet}),
         "journal of the store": store.journal,
         "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }

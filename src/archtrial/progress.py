@@ -1,16 +1,25 @@
-"""How far a stage is, for whoever watches."""
+"""How far a study is: for whoever watches it, and for whoever looks at its folder.
+
+What a stage will train is recorded before its first training begins, and each training
+when it has finished, so that the folder of a study that goes on elsewhere, or was
+interrupted, tells as much as the terminal of the one who began it.
+"""
 
 import dataclasses
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from archtrial.records.store import key
-from archtrial.records.table import Run
+from archtrial.records.store import Store
+from archtrial.records.table import Run, key
 
-__all__ = ["Clock", "Standing", "Watch", "key_of"]
+__all__ = ["Clock", "Stage", "Standing", "Watch", "plan", "stages"]
+
+_PLANNED = "stage planned"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +40,46 @@ class Standing:
 Watch = Callable[[Standing], None]
 
 
-def key_of(run: Run) -> str:
-    """Returns the name under which the store keeps a run."""
-    return key(run.arm, run.pair, run.seed, run.rung, run.tuner, run.reading)
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stage as a study's records have it."""
+
+    name: str
+    planned: int
+    """How many trainings."""
+    finished: int
+
+
+def plan(store: Store, stage: str, trainings: Sequence[Mapping[str, Any]]) -> None:
+    """Records what a stage trains; whoever goes on with it records nothing again.
+
+    Args:
+        store: The study's, open for writing.
+        stage: Its name.
+        trainings: The coordinates of each, the arguments of `records.table.key`.
+    """
+    detail = json.dumps({"stage": stage, "trainings": list(trainings)})
+    known = ((name, told) for _, name, told in store.events())
+    if trainings and (_PLANNED, detail) not in known:
+        store.note(_PLANNED, detail)
+
+
+def stages(store: Store) -> list[Stage]:
+    """Returns what was planned and how much of it has finished, in order.
+
+    A study of a release that recorded no plans has none.
+    """
+    planned: dict[str, dict[str, None]] = {}
+    for _, name, detail in store.events():
+        if name == _PLANNED:
+            told = json.loads(detail)
+            own = planned.setdefault(told["stage"], {})
+            own.update(dict.fromkeys(key(**place) for place in told["trainings"]))
+    finished = {run.key for run in store.runs(per_example=False)}
+    return [
+        Stage(name, len(own), len(own.keys() & finished))
+        for name, own in planned.items()
+    ]
 
 
 class Clock:
@@ -41,9 +87,9 @@ class Clock:
 
     Args:
         stage: What is under way.
-        planned: By the key of each run of the stage, what it shares with those that
-            take as long.
-        recorded: The runs that the store has.
+        planned: By the key of each training of the stage, what it shares with those
+            that take as long.
+        recorded: The runs that the store has, also of other stages.
         watch: Is told.
         sign: 1 where a higher score is better, else -1.
         searching: The stage whose runs count for the best score so far.
@@ -68,12 +114,14 @@ class Clock:
         self._seconds: dict[Hashable, list[float]] = {}
         self._began = time.monotonic()
         self._trained = 0.0
-        self._count(run for run in recorded if key_of(run) in planned)
+        self._count(recorded)
         for run in recorded:
             self._compare(run)
 
     def _compare(self, run: Run) -> None:
-        if run.stage == self._searching and not run.diverged:
+        # The best readings are of no other trainings than the last ones.
+        last = run.reading == "last"
+        if run.stage == self._searching and last and not run.diverged:
             best = self._best.get(run.arm, run.validation)
             self._best[run.arm] = self._sign * max(
                 self._sign * best, self._sign * run.validation
@@ -81,13 +129,15 @@ class Clock:
 
     def _count(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            alike = self._planned[key_of(run)]
+            if run.key not in self._planned:
+                continue
+            alike = self._planned[run.key]
             self._left[alike] -= 1
             self._seconds.setdefault(alike, []).append(run.seconds)
             self._compare(run)
 
     def finished(self, runs: Sequence[Run]) -> None:
-        """Counts the runs of a task that has just come back."""
+        """Counts the rows of a task that has just come back."""
         self._count(runs)
         self._trained += sum(run.seconds for run in runs)
         self.show()

@@ -31,11 +31,13 @@ __all__ = [
     "Protocol",
     "Recipe",
     "Splits",
+    "asked",
     "builtin",
     "canonical",
     "describe_space",
     "differences",
     "digest",
+    "digest_before",
     "load",
     "read",
     "template",
@@ -272,6 +274,14 @@ class Arm(_Declaration):
     def _can_be_written(cls, options: dict[str, Any]) -> Any:
         return {name: _option(name, value) for name, value in options.items()}
 
+    def declared(self) -> dict[str, Any]:
+        """Returns what was declared of the arm as JSON, to be declared again from it."""
+        described = self.model_dump(mode="json", include=self.model_fields_set)
+        # A space that was declared empty is not one that was left out.
+        if "space" in described:
+            described["space"] = describe_space(self.space)
+        return described
+
     def describe(self) -> dict[str, Any]:
         """Returns the arm as JSON, a file of the user's by its name alone."""
         spec = self.architecture
@@ -482,6 +492,34 @@ class OnData(_Declaration):
             batches = max(1, training_rows // min(self.batch_size, training_rows))
             return max(1, round(self.epochs * batches))
         return self.steps if self.steps is not None else self.default_steps
+
+    def replace(self, **changes: Any) -> Self:
+        """Returns a protocol with some fields changed, validated anew."""
+        declared = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**declared, **changes})
+
+    def describe(self) -> dict[str, Any] | None:
+        """Returns what was declared as JSON, to be declared again from it.
+
+        None where an arm was given as a class or function: JSON cannot hold one.
+        """
+        arms: dict[str, list[Arm]] = {}
+        for name in self.model_fields_set:
+            match getattr(self, name):
+                case Arm() as arm:
+                    arms[name] = [arm]
+                case (Arm(), *_) as several:
+                    arms[name] = list(several)
+        every = [arm for own in arms.values() for arm in own]
+        if not all(isinstance(arm.architecture, str) for arm in every):
+            return None
+        plain = self.model_fields_set - arms.keys()
+        described = self.model_dump(include=plain, mode="json")
+        for name, own in arms.items():
+            told = [arm.declared() for arm in own]
+            single = isinstance(getattr(self, name), Arm)
+            described[name] = told[0] if single else told
+        return described
 
 
 class Protocol(OnData):
@@ -743,34 +781,23 @@ class Protocol(OnData):
             table = {**MODERN, "augmentation": augmentation, **table}
         return Recipe.model_validate({**self.recipe.model_dump(), **table})
 
-    def replace(self, **changes: Any) -> "Protocol":
+    def replace(self, **changes: Any) -> Self:
         """Returns a protocol with some fields changed, validated anew."""
         declared = {name: getattr(self, name) for name in self.model_fields_set}
         if "challengers" in changes:
             declared.pop("factors", None)
         elif {**declared, **changes}.get("factors"):
             del declared["challengers"]  # they follow
-        return Protocol(**{**declared, **changes})
+        return type(self)(**{**declared, **changes})
 
     def describe(self) -> dict[str, Any] | None:
         """Returns what was declared as JSON, to be declared again from it.
 
         None where an arm was given as a class or function: JSON cannot hold one.
         """
-        if not all(isinstance(arm.architecture, str) for arm in self.arms):
+        described = super().describe()
+        if described is None:
             return None
-        described = self.model_dump(include=self.model_fields_set, mode="json")
-        arms = [
-            {
-                name: describe_space(arm.space) if name == "space" else value
-                # A space that was declared empty is not one that was left out.
-                for name, value in arm.model_dump(
-                    mode="json", include=arm.model_fields_set
-                ).items()
-            }
-            for arm in self.arms
-        ]
-        described["baseline"], described["challengers"] = arms[0], arms[1:]
         if self.factors:
             del described["challengers"]  # they follow
         if "space" in described:
@@ -1028,11 +1055,38 @@ def canonical(resolved: Mapping[str, Any]) -> str:
     return json.dumps(resolved, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def digest(resolved: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of a resolved protocol, in hexadecimal.
+def asked(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what of a resolved protocol its results are asked of.
 
-    What was noticed on the way ("notes") is no part of it.
+    How and where it is carried out is recorded beside it: what was noticed on the way
+    ("notes"), whether the runs of an arm share fleets on this machine, which of its
+    GPUs trains.
     """
+    found = {
+        name: _without_fleet(value)
+        for name, value in resolved.items()
+        if name not in ("notes", "fleets")
+    }
+    if isinstance(found.get("device"), str):
+        found["device"] = found["device"].partition(":")[0]
+    return found
+
+
+def _without_fleet(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: inner for name, inner in value.items() if name != "fleet"}
+    if isinstance(value, list):
+        return [_without_fleet(inner) for inner in value]
+    return value
+
+
+def digest(resolved: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of what a resolved protocol asks, in hexadecimal."""
+    return hashlib.sha256(canonical(asked(resolved)).encode()).hexdigest()
+
+
+def digest_before(resolved: Mapping[str, Any]) -> str:
+    """Returns the same as releases up to 0.2 had it, with whether runs share fleets."""
     declared = {name: value for name, value in resolved.items() if name != "notes"}
     return hashlib.sha256(canonical(declared).encode()).hexdigest()
 

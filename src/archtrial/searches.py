@@ -19,7 +19,7 @@ from archtrial.protocol import Recipe
 from archtrial.records.table import Run, best_of
 from archtrial.statistics import learning
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
-from archtrial.statistics.simultaneous import mean
+from archtrial.statistics.intervals import mean
 from archtrial.statistics.soundness import Tuned, equal_over_seeds
 
 __all__ = [

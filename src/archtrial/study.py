@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from archtrial import (
-    execution,
     findings,
     freezing,
     judge,
@@ -29,23 +28,21 @@ from archtrial import (
     trainers,
     trial,
     tuned,
+    workflow,
 )
 from archtrial import space as spaces
-from archtrial.errors import StudyError, UserError
-from archtrial.files import write
-from archtrial.progress import Clock, Standing, Watch
+from archtrial.errors import StudyError
+from archtrial.progress import Standing
 from archtrial.protocol import Arm, Protocol
-from archtrial.records.store import OPENED, Store, key
-from archtrial.records.table import Run, best_of
-from archtrial.statistics.comparison import equal_compute
+from archtrial.records.store import OPENED, Store
+from archtrial.records.table import Run, best_of, key
+from archtrial.statistics.gain import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 
 __all__ = ["Standing", "Study"]
 
-_STUDIES = Path("studies")
 
-
-class Study:
+class Study(workflow.Study[Protocol, judge.Judgement]):
     """One protocol, carried out in one folder.
 
     Args:
@@ -89,7 +86,6 @@ class Study:
         self.trial = self._prepared()
         self.folder, begun = self._found(folder)
         self._go_on_from(begun)
-        self._judgement: judge.Judgement | None = None
 
     def _found(self, folder: str | Path | None) -> tuple[Path, freezing.Begun | None]:
         """Returns the study's folder, and what it holds."""
@@ -97,12 +93,11 @@ class Study:
         self._seen: list[freezing.Begun] = []
         self._left: Path | None = None
         named = folder is not None
-        short = protocol.digest(resolved)[:8]
-        own = _STUDIES / short if folder is None else Path(folder)
+        own = freezing.folder_of(resolved) if folder is None else Path(folder)
         begun = freezing.begun(own)
         if begun is not None or (own.exists() and not named):
             return own, begun
-        for studies in dict.fromkeys((_STUDIES, own.parent)):
+        for studies in dict.fromkeys((freezing.STUDIES, own.parent)):
             self._seen += freezing.alike(resolved, studies)
         if named:
             return own, None
@@ -115,7 +110,7 @@ class Study:
             return begun.folder, begun
         if "sampling" not in self.protocol.model_fields_set:
             plain = {k: v for k, v in resolved.items() if k != "sampling"}
-            before = _STUDIES / protocol.digest(plain)[:8]
+            before = freezing.folder_of(plain)
             self._left = before if before.exists() else None
         return own, None
 
@@ -135,6 +130,8 @@ class Study:
                 alpha=self.protocol.alpha,
                 challengers=len(self.protocol.challengers),
             )
+        self.trainer, self.sign = self.trial.trainer, self.trial.sign
+        self.rehearsed = self.trial.rehearsed
         self.design = spaces.Design(
             self.trial.spaces, self.protocol.seed, self.protocol.sampling
         )
@@ -161,52 +158,26 @@ class Study:
         ]
         return tuple(notes)
 
-    def run(self, *, workers: int = 1, watch: Watch | None = None) -> judge.Verdict:
-        """Carries the study out, or goes on where it was interrupted.
-
-        A finished study whose folder has fewer configurations, and else the same
-        protocol, grows: all that it has is kept, and what was found then counts as a
-        look that was not declared (`statistics.grown_looks`).
-
-        Args:
-            workers: Processes; the results do not depend on it. With more than one,
-                a script calls this under `if __name__ == "__main__"`.
-            watch: Called with the `Standing` whenever something has finished.
-
-        Returns:
-            The verdict, also written to verdict.json in the study's folder.
-        """
-        watch = watch or (lambda standing: None)
-        with Store(self.folder) as store:
-            self._declare(store)
-            with execution.executor(
-                functools.partial(execution.as_sent, self.trial.trainer),
-                workers=workers,
-                threads=self.protocol.threads,
-            ) as executor:
-                work = execution.Work(store, executor, watch)
-                arms: Sequence[Arm] = self.trial.arms
-                for look in range(1, len(self.sizes) + 1):
-                    self._search(arms, look, work)
-                    if look == 1:
-                        # What longer training and other tuners bring is known
-                        # before the first test label is used.
-                        self._climb(work)
-                        self._probe(work)
-                    constant = self._open_test(look, work)
-                    arms = self._going_on(arms, look, store, constant)
-                    if not arms:
-                        break
-            recorded = store.runs(per_example=False)
-            self._keep_tuned(recorded)
-        watch(Standing("judge", len(recorded), 0, {}, None))
-        self._judgement = judge.judge_study(self.folder)
-        write(self.folder / "verdict.json", self._judgement.verdict.to_json())
-        return self._judgement.verdict
-
     # The stages.
 
-    def _declare(self, store: Store) -> None:
+    def stages(self, work: workflow.Work) -> None:
+        """Search and fresh seeds, the test set, and so on at each look."""
+        arms: Sequence[Arm] = self.trial.arms
+        for look in range(1, len(self.sizes) + 1):
+            self._search(arms, look, work)
+            if look == 1:
+                # What longer training and other tuners bring is known before the
+                # first test label is used.
+                self._climb(work)
+                self._probe(work)
+            told = {"look": look} if self.sizes[1:] else {}
+            work.open_test(self.trial.open_test, look, told)
+            arms = self._going_on(arms, look, work.store)
+            if not arms:
+                break
+
+    def freeze(self, store: Store) -> None:
+        """Begins in the folder, goes on there, or lets a finished trial grow."""
         # What was there before may have come to its end since then.
         self._go_on_from(freezing.standing(store))
         freezing.freeze(
@@ -219,9 +190,29 @@ class Study:
             found=self._found_before,
         )
 
+    def finish(self, store: Store) -> None:
+        """Keeps the best weights of each arm."""
+        self._keep_tuned(store.runs(per_example=False))
+
+    def judge(self) -> judge.Judgement:
+        """Reads the verdict, with all its evidence, off the folder's records."""
+        return judge.judge_study(self.folder)
+
+    def coordinates(self, item: trainers.Item) -> dict[str, Any]:
+        """Returns an item's place in the plan."""
+        return item.coordinates
+
+    def alike(self, item: trainers.Item) -> tuple[str, int]:
+        """Returns what an item shares with those that take as long."""
+        return item.arm, item.rung
+
+    def weights_file(self, done: trainers.Finished) -> Path:
+        """Returns where the weights of a run are kept until the best is known."""
+        return tuned.weights_file(self.folder, done.run)
+
     def _found_before(self) -> dict[str, Any]:
         """Returns the verdicts of a study that is about to grow, by challenger."""
-        verdict = judge.judge_study(self.folder).verdict
+        verdict = self.judge().verdict
         return {
             "verdicts": {c["challenger"]: c["verdict"] for c in verdict.comparisons}
         }
@@ -233,41 +224,28 @@ class Study:
             return described
         return {**described, "command": self.command, **self.patterns}
 
-    def _search(self, arms: Sequence[Arm], look: int, work: execution.Work) -> None:
+    def _search(self, arms: Sequence[Arm], look: int, work: workflow.Work) -> None:
         """Carries out the search up to a look, and its fresh seeds."""
-        self._carry_out("search", self._plan_search(arms, look), work)
+        work.carry_out("search", self._plan_search(arms, look))
         runs = _until(look, work.store)
         self._stop_if_an_arm_failed(runs)
-        self._carry_out("confirm", self._plan_confirm(arms, runs, look), work)
+        work.carry_out("confirm", self._plan_confirm(arms, runs, look))
 
-    def _climb(self, work: execution.Work) -> None:
+    def _climb(self, work: workflow.Work) -> None:
         """Carries out the longer rungs of the ladder."""
-        self._carry_out("ladder", self._plan_ladder(), work)
+        work.carry_out("ladder", self._plan_ladder())
         runs = work.store.runs(per_example=False)
-        self._carry_out("ladder confirm", self._plan_ladder_confirm(runs), work)
+        work.carry_out("ladder confirm", self._plan_ladder_confirm(runs))
 
-    def _open_test(self, look: int, work: execution.Work) -> float | None:
-        """Has the runs of a look scored, if they are not; returns the constant's score."""
-        if work.store.openings < look:
-            runs = len(work.store.runs(per_example=False))
-            work.watch(Standing("test", runs, 0, {}, None))
-            scores, detail = self.trial.open_test(work.store)
-            if self.sizes[1:]:
-                detail = {**detail, "look": look}
-            work.store.open_test(scores, detail)
-        first = next(d for _, name, d in work.store.events() if name == OPENED)
-        constant: float | None = json.loads(first)["constant"]
-        return constant
-
-    def _going_on(
-        self, arms: Sequence[Arm], look: int, store: Store, constant: float | None
-    ) -> list[Arm]:
+    def _going_on(self, arms: Sequence[Arm], look: int, store: Store) -> list[Arm]:
         """Returns the arms that get more runs after a look; the baseline with any."""
         if look == len(self.sizes):
             return []
         if not self.protocol.looks:
             return list(arms)  # it grew, whatever was found
         known = [run for run in store.runs() if run.look <= look]
+        first = next(d for _, name, d in store.events() if name == OPENED)
+        constant: float | None = json.loads(first)["constant"]
         decided = judge.decisions(known, self.resolved, look, constant)
         stopped = {name for name, decision in decided.items() if decision != "go on"}
         if len(stopped) == len(decided):
@@ -300,7 +278,7 @@ class Study:
         Those that an earlier look has planned are left out. A winner is a new one or
         the winner of the look before: its weights are kept when it wins.
         """
-        before = {_key(run) for run in runs if run.look < look}
+        before = {run.key for run in runs if run.look < look}
         scores = [
             searches.search_scores(runs, arm.name, self.trial.sign) for arm in arms
         ]
@@ -341,7 +319,7 @@ class Study:
                 planned.append(
                     trainers.Item(arm.name, winner, seed, "winner", drawn, look=look)
                 )
-        return [item for item in planned if _key(item) not in before]
+        return [item for item in planned if key(**item.coordinates) not in before]
 
     def _plan_ladder(self) -> list[trainers.Item]:
         """Plans the first m configurations of every arm again, at each longer rung.
@@ -395,7 +373,7 @@ class Study:
                         )  # fmt: skip
         return planned
 
-    def _probe(self, work: execution.Work) -> None:
+    def _probe(self, work: workflow.Work) -> None:
         """Lets adaptive tuners search the baseline further, each on its own.
 
         Their best are confirmed as those of the search are.
@@ -408,16 +386,16 @@ class Study:
             for pair in range(self.protocol.probes)
             for tuner in probes.TUNERS
         ]
-        clock = self._clock("probe", planned, work)
+        clock = work.begin("probe", planned)
         for pair in range(self.protocol.probes):
             runs = _until(1, work.store)
-            recorded = {_key(run) for run in runs}
+            recorded = {run.key for run in runs}
             asked = [
                 self._proposed(item, runs)
                 for item in planned
-                if item.pair == pair and _key(item) not in recorded
+                if item.pair == pair and key(**item.coordinates) not in recorded
             ]
-            self._train(self.trial.trainer.divide(asked), work, clock)
+            work.train(self.trial.trainer.divide(asked), clock)
         runs = _until(1, work.store)
         again = []
         for tuner in probes.TUNERS:
@@ -430,7 +408,7 @@ class Study:
                         best.configuration, tuner=tuner,
                     )
                 )  # fmt: skip
-        self._carry_out("probe confirm", again, work)
+        work.carry_out("probe confirm", again)
 
     def _proposed(self, item: trainers.Item, runs: Sequence[Run]) -> trainers.Item:
         """Asks an item's tuner, who knows the search and the trials of its own."""
@@ -479,84 +457,6 @@ class Study:
         ]
         return {min(affordable[0]) for affordable in pairs if affordable}
 
-    def _carry_out(
-        self, stage: str, planned: Sequence[trainers.Item], work: execution.Work
-    ) -> None:
-        """Carries out those tasks of a stage that are not whole in the store."""
-        tasks = self.trial.trainer.divide(planned)
-        recorded = {_key(run) for run in work.store.runs(per_example=False)}
-        # A task is recorded as a whole or not at all, but the study may have begun with
-        # fleets of another size.
-        missing = (
-            tuple(item for item in task if _key(item) not in recorded) for task in tasks
-        )
-        left: list[Sequence[trainers.Item]] = [task for task in missing if task]
-        clock = self._clock(stage, planned, work)
-        if not self.trial.rehearsed:
-            left = self._train_first(left, work, clock)
-        self._train(left, work, clock)
-
-    def _train_first(
-        self,
-        tasks: Sequence[Sequence[trainers.Item]],
-        work: execution.Work,
-        clock: Clock,
-    ) -> list[Sequence[trainers.Item]]:
-        """Carries out the first run of each arm that has none; returns what is left.
-
-        A fault of form in it would be one of all others, too. It is not recorded, so
-        that the study goes on when it is corrected.
-
-        Raises:
-            StudyError: A first run has a fault; of several that of the first arm.
-        """
-        begun = {run.arm for run in work.store.runs(per_example=False)}
-        first: list[Sequence[trainers.Item]] = []
-        left: list[Sequence[trainers.Item]] = []
-        for task in tasks:
-            if task[0].arm in begun:
-                left.append(task)
-            else:
-                begun.add(task[0].arm)
-                first.append(task)
-        faults: dict[str, UserError | None] = {}
-        for task, (done,) in work.executor.carry_out(first):
-            faults[task[0].arm] = done.fault
-            if done.fault is None:
-                work.store.add([(done.run, done.sealed)])
-                clock.finished([done.run])
-            # Whoever is done first, what is said is the fault of the first arm.
-            for (item,) in first:
-                if item.arm not in faults:
-                    break
-                if (fault := faults[item.arm]) is not None:
-                    raise fault
-        return left
-
-    def _clock(
-        self, stage: str, planned: Sequence[trainers.Item], work: execution.Work
-    ) -> Clock:
-        alike = {_key(item): (item.arm, item.rung) for item in planned}
-        recorded = work.store.runs(per_example=False)
-        clock = Clock(stage, alike, recorded, work.watch, self.trial.sign)
-        if planned:
-            clock.show()
-        return clock
-
-    def _train(
-        self,
-        tasks: Sequence[Sequence[trainers.Item]],
-        work: execution.Work,
-        clock: Clock,
-    ) -> None:
-        for _, finished in work.executor.carry_out(tasks):
-            for done in finished:
-                if done.weights is not None:
-                    place = tuned.weights_file(self.folder, done.run)
-                    write(place, done.weights, within=self.folder)
-            work.store.add([(done.run, done.sealed) for done in finished])
-            clock.finished([done.run for done in finished])
-
     def _stop_if_an_arm_failed(self, runs: Sequence[Run]) -> None:
         for arm in self.trial.arms:
             searched = [r for r in runs if r.arm == arm.name and r.stage == "search"]
@@ -582,30 +482,7 @@ class Study:
             tuned.keep(self.folder, chosen, described)
         tuned.tidy(self.folder)
 
-    # What was found.
-
-    @property
-    def judgement(self) -> judge.Judgement:
-        """The verdict with all its evidence."""
-        if self._judgement is None:
-            self._judgement = judge.judge_study(self.folder)
-        return self._judgement
-
-    @property
-    def verdict(self) -> judge.Verdict:
-        """What the trial found; it prints as its sentence."""
-        return self.judgement.verdict
-
-    def report(self, path: str | Path) -> Path:
-        """Writes the page to `path` and returns it."""
-        write(Path(path), self.judgement.page())
-        return Path(path)
-
 
 def _until(look: int, store: Store) -> list[Run]:
     """Returns the runs that were planned at a look or before."""
     return [run for run in store.runs(per_example=False) if run.look <= look]
-
-
-def _key(run: trainers.Item | Run) -> str:
-    return key(run.arm, run.pair, run.seed, run.rung, run.tuner)

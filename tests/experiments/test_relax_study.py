@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from archtrial import equivalents, execution
+from archtrial import equivalents, execution, workflow
 from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.experiments import relax
-from archtrial.experiments.relax import study as studying
 from archtrial.experiments.relax import training
 from archtrial.experiments.relax.study import Study
 from archtrial.files import write
 from archtrial.records.store import Store
+from archtrial.workflow import work as working
 
 from .relaxed import SEEDS, TIMES, Recorded, runs_of
 
@@ -54,8 +54,9 @@ def test_the_test_set_is_opened_once_and_when_all_has_been_trained(trained, rows
     with Store(trained.folder, read_only=True) as store:
         assert store.openings == 1
         assert not store.sealed()
-    assert trained.standings[-1].stage == "test"
-    assert trained.standings[-1].done == len(rows)
+    opened, judged = trained.standings[-2:]
+    assert (opened.stage, judged.stage) == ("test", "judge")
+    assert opened.done == judged.done == len(rows)
     assert all(run.test is not None for run in rows.values())
 
 
@@ -64,11 +65,14 @@ def test_the_watcher_sees_five_stages_come_to_their_end(trained):
     for standing in trained.standings:
         stages[standing.stage].append((standing.done, standing.planned))
     assert [seen[-1] for seen in stages.values()] == [
-        (8, 8), (12, 12), (24, 24), (18, 18), (18, 18), (208, 0),
+        (8, 8), (12, 12), (24, 24), (18, 18), (18, 18), (208, 0), (208, 0),
     ]  # fmt: skip
     for seen in stages.values():
         assert seen == sorted(seen)
-    assert all(seen[0][0] == 0 for name, seen in stages.items() if name != "test")
+    trained_in = {
+        name: s for name, s in stages.items() if name not in ("test", "judge")
+    }
+    assert all(seen[0][0] == 0 for seen in trained_in.values())
 
 
 def test_the_folder_has_the_verdict_and_the_page(trained, document):
@@ -125,7 +129,8 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
 
     def watch(standing):
         within = standing.done > 0 and standing.done != standing.planned
-        if within and standing.stage not in seen:
+        # When the verdict is reached, all has been trained.
+        if within and standing.stage not in {"judge", *seen}:
             seen.add(standing.stage)
             raise StoppedError
 
@@ -137,7 +142,7 @@ def test_interrupted_within_every_stage_it_ends_with_the_same_bytes(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Trainer, "__call__", counting)
-        patch.setattr(studying, "write", writing)
+        patch.setattr(working, "write", writing)
         for stopped in (True,) * 7 + (False,):
             study = Study(small, tmp_path)
             if stopped:
@@ -180,9 +185,9 @@ def test_each_stage_goes_on_with_the_rate_that_was_chosen_for_it(
 
     monkeypatch.setattr(Study, "_chosen", lambda self, kind, *_: best[kind])
     monkeypatch.setattr(
-        Study, "_carry_out", lambda self, stage, items, work: planned.append(items)
+        workflow.Work, "carry_out", lambda _, stage, items: planned.append(list(items))
     )
-    monkeypatch.setattr(Study, "_open_test", stop)
+    monkeypatch.setattr(workflow.Work, "open_test", stop)
     with pytest.raises(StoppedError):
         Study(small, tmp_path).run()
     _, fresh, tuning, kept, relaxed = planned
@@ -276,19 +281,19 @@ def test_what_is_trained_at_once_fits_into_memory(small, tmp_path, monkeypatch):
     # Four train at once; without a curvature that is the most there is.
     held = 5 * 4 * one
     monkeypatch.setattr(equivalents, "available_memory", lambda device: held)
-    study._check_memory(workers=1)
+    study.check(workers=1)
     with pytest.raises(StudyError, match="Take fewer workers"):
         study.run(workers=2)
-    Study(small, tmp_path, force=True)._check_memory(workers=2)
+    Study(small, tmp_path, force=True).check(workers=2)
     # One that is measured takes more than four in training.
     sought = Study(small, tmp_path)
     with pytest.raises(StudyError, match="curvature_examples = 0"):
-        sought._check_memory(workers=1)
+        sought.check(workers=1)
     held = 25 * one
-    sought._check_memory(workers=1)
+    sought.check(workers=1)
     held -= 1
     with pytest.raises(StudyError, match=r"fits into memory \(cpu\)"):
-        sought._check_memory(workers=1)
+        sought.check(workers=1)
 
 
 def test_what_measures_a_curvature_lies_with_the_processor_too(
@@ -299,16 +304,16 @@ def test_what_measures_a_curvature_lies_with_the_processor_too(
     free = {"cuda": 1e12, "cpu": 25 * one}
     study.protocol = small.replace(device="cuda")
     monkeypatch.setattr(equivalents, "available_memory", free.__getitem__)
-    study._check_memory(workers=1)
+    study.check(workers=1)
     with pytest.raises(StudyError, match=r"fits into memory \(cpu\)"):
-        study._check_memory(workers=2)
+        study.check(workers=2)
     free |= {"cuda": 25 * one - 1, "cpu": 1e12}
     with pytest.raises(StudyError, match=r"fits into memory \(cuda\)"):
-        study._check_memory(workers=1)
+        study.check(workers=1)
     # What trains there takes nothing of the host's.
     study.protocol = small.replace(device="cuda", curvature_examples=0)
     free |= {"cuda": 20 * one, "cpu": 5 * one}
-    study._check_memory(workers=1)
+    study.check(workers=1)
 
 
 @pytest.mark.parametrize(("name", "better"), [("trained", 1), ("amount_study", -1)])

@@ -208,7 +208,7 @@ def test_kept_at_the_rate_that_it_had_it_is_the_cnn_trained_on(
     (last,) = (found for found, _ in done.rows if found.reading == "last")
     cnn = rows[f"cnn@{time}", rate, seed, "last"]
     assert last.validation == pytest.approx(cnn.validation, abs=0.01)
-    assert last.arm == f"kept@{time}"
+    assert (last.arm, last.coordinates) == ("kept", {"relax_time": time})
     assert last.parameters == cnn.parameters
     assert last.flops * (time + 6) == pytest.approx(cnn.flops * 6)
 
@@ -410,7 +410,7 @@ def test_alone_or_in_a_fleet_a_training_ends_alike(trained, rows):
     item = Item("relaxed", rates["efcn@3"], 4, 3, rates["cnn@6"])
     (alone,) = trained.trainer((item,))
     for found, _ in alone.rows:
-        recorded = rows[found.arm, found.pair, found.seed, found.reading]
+        recorded = rows["efcn@3", found.pair, found.seed, found.reading]
         assert found.validation == pytest.approx(recorded.validation, abs=0.01)
         assert found.flops == recorded.flops
         assert found.stage == "confirm"

@@ -18,7 +18,7 @@ from archtrial.experiments.relax import verdict as judging
 from archtrial.experiments.relax.study import Study
 from archtrial.records.table import Run
 
-from .relaxed import RATES, SEEDS, TIMES, runs_of
+from .relaxed import RATES, SEEDS, TIMES, placed, runs_of
 
 
 def test_the_document_is_as_its_schema_says(document, amount_study):
@@ -148,14 +148,14 @@ def test_a_learning_rate_is_never_chosen_by_test_nor_by_the_other_reading(rows):
         else other(found, validation=-found.validation)
         for found in rows.values()
     ]
-    known = judging.tried(turned, "cnn@6", "best", 1)
+    known = judging.tried(placed(turned), "cnn", 6, "best", 1)
     assert [one.validation for one in known] == means
     assert judging.chosen(known) == rate_by_hand(rows, "cnn@6")[0]
     # An error is best where it is least; of equals the smallest rate is taken.
-    fewest = judging.chosen(judging.tried(turned, "cnn@6", "best", -1))
+    fewest = judging.chosen(judging.tried(placed(turned), "cnn", 6, "best", -1))
     assert fewest == int(np.argmin(means))
     level = [other(found, validation=0.5) for found in rows.values()]
-    assert judging.chosen(judging.tried(level, "cnn@6", "best", 1)) == 0
+    assert judging.chosen(judging.tried(placed(level), "cnn", 6, "best", 1)) == 0
 
 
 THREE = (0.1, 0.2, 0.4)
@@ -186,7 +186,7 @@ def test_the_mean_over_tuning_seeds_decides_and_may_lie_within_the_range():
         *tuned("cnn@3"), *tuned("fcn@3", (1, 0, 2)), *tuned("kept@3", (2, 0, 1)),
         *tuned("efcn@3"),
     ]  # fmt: skip
-    entries = judging._learning_rates(resolved, runs, 1)
+    entries = judging._learning_rates(resolved, placed(runs), 1)
     assert [(entry["chosen"], entry["at_edge"]) for entry in entries] == [
         (0.2, False), (0.1, True), (0.4, True), (0.2, False),
     ]  # fmt: skip
@@ -197,7 +197,7 @@ def test_the_mean_over_tuning_seeds_decides_and_may_lie_within_the_range():
 def test_a_learning_rate_failed_where_every_run_did_for_a_reason_of_its_own():
     slip, late = "ValueError: a slip", f"{judging.CNN_DIVERGED}: before step 3"
     errors = ((slip, None, None), (slip, slip, late), (late, late, late))
-    known = judging.tried(tuned("efcn@3", errors=errors), "efcn@3", "best", 1)
+    known = judging.tried(placed(tuned("efcn@3", errors=errors)), "efcn", 3, "best", 1)
     assert [one.failed for one in known] == [False, True, False]
 
 
@@ -268,7 +268,7 @@ def test_the_gain_is_over_what_was_kept_and_the_prior_is_held_throughout(
         return judge(*readings, **options)
 
     monkeypatch.setattr(judging.statistics, "judge_relaxation", asking)
-    document = judging._document("", resolved, scored)
+    document = judging._document("", resolved, placed(scored))
     ((declared, _, options),) = asked
     for given in (document, options):
         assert (given["alpha"], given["seed"]) == (0.1, 7)
@@ -367,7 +367,7 @@ def test_means_are_over_the_seeds_that_were_measured(trained, rows):
         rows["efcn@3", seed, "last"] = dataclasses.replace(
             rows["efcn@3", seed, "last"], measures=known
         )
-    entry = judging._document("", trained.resolved, list(rows.values()))["times"][1]
+    entry = judging._document("", trained.resolved, placed(rows.values()))["times"][1]
     assert entry["measured"] == 5
 
     def near(found, first, read):
@@ -458,7 +458,7 @@ def test_half_a_point_of_an_error_is_half_a_per_cent_of_it(amount_study):
         for found in runs_of(amount_study.folder)
     ]
     large = {**amount_study.resolved, "batch_size": 10**6}
-    document = judging._document("", large, alike)
+    document = judging._document("", large, placed(alike))
     assert document["margin"] == 0.04
     # A batch has no more examples than there are.
     assert document["batches_per_epoch"] == 1

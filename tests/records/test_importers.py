@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from archtrial.errors import RecordsError
-from archtrial.records import importers
+from archtrial.records import gathering
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import read
 
@@ -263,8 +263,8 @@ def test_curves_are_let_go_of_while_they_are_read(tmp_path, monkeypatch):
     from archtrial.records import formats
 
     monkeypatch.setattr(formats, "_BLOCK", 1000)
-    monkeypatch.setattr(importers, "_COMPACT", 50)
-    monkeypatch.setattr(importers, "MOST_RUNS", 200)
+    monkeypatch.setattr(gathering, "_COMPACT", 50)
+    monkeypatch.setattr(gathering, "MOST_RUNS", 200)
     found = read([path])
     assert {run.validation for run in found.runs} == {0.099}
     with pytest.raises(RecordsError, match="up to 200 runs"):
@@ -788,7 +788,7 @@ def test_a_challenger_alone_is_read_beside_the_baseline_to_be_named(tmp_path):
     rows = ["model,lr,val_acc"]
     rows += [f"{arm},{1 + i},{0.5 + i / 100}" for arm in "ab" for i in range(16)]
     table.write_text("\n".join(rows) + "\n")
-    found = importers.read([str(table)], challengers=["b"])
+    found = read([str(table)], challengers=["b"])
     assert found.arms == ("a", "b")
     assert "a" in str(found.understood.to_dict())
 

@@ -14,6 +14,7 @@ import pytest
 
 from archtrial.errors import RecordsError, StudyError
 from archtrial.protocol import digest
+from archtrial.records import layout
 from archtrial.records import store as room
 from archtrial.records.store import Store, frozen, key
 from archtrial.records.table import CurvePoint, Run
@@ -210,7 +211,7 @@ def as_before(folder, version):
     """Lets a folder hold an empty store of an older release."""
     folder.mkdir(exist_ok=True)
     with sqlite3.connect(folder / room.FILE_NAME) as connection:
-        for statement in room._TABLES_BEFORE:
+        for statement in layout.TABLES_BEFORE:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={version}")
     connection.close()

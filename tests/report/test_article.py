@@ -1,11 +1,22 @@
+import io
 import re
 
 import jinja2
 import matplotlib
 import pytest
+from rich.console import Console
 
 from archtrial.report import article, frame, page
-from archtrial.report.article import Article, Exhibit, Fact, Plate, Section, Table
+from archtrial.report.article import (
+    Article,
+    Brief,
+    Column,
+    Exhibit,
+    Fact,
+    Plate,
+    Section,
+    Table,
+)
 from archtrial.report.drawing import LIGHT, STYLE, axes_at, blank
 
 from .test_page import HOSTILE, Reader, judged
@@ -159,3 +170,45 @@ def test_a_study_is_cited_with_what_is_known_of_it():
     assert (
         frame.cited("Experiment", unknown, {}) == "Experiment with archtrial, seed 3."
     )
+
+
+def told(found, width=80):
+    console = Console(width=width, record=True, file=io.StringIO())
+    article.show(found, console)
+    return console.export_text()
+
+
+def test_a_terminal_gets_the_verdict_without_a_table_too():
+    text = told(made(warnings=["Beware."]))
+    assert text.split("\n")[1:4] == [
+        "It can be mimicked",
+        "The small net mimics the large one. It needs no labels.",
+        "warning: Beware.",
+    ]
+
+
+def test_a_narrow_terminal_loses_columns_by_rank_and_a_long_table_rows():
+    sizes = [str(1_000 + i) for i in range(40)]
+    brief = Brief(
+        "mimicked",
+        "by size",
+        "sizes",
+        [
+            Column("size", sizes),
+            Column("score" * 5, sizes, 1),
+            Column("note" * 9, sizes, 2),
+        ],
+        best=17,
+        closing="That is all.",
+    )
+    wide, middle, narrow = (told(made(brief=brief), width) for width in (80, 50, 20))
+    assert "note" in wide
+    assert "score" in middle
+    assert "note" not in middle
+    assert "score" not in narrow
+    for text in (wide, middle):
+        assert re.search(r"by size; \d+ of 40 sizes", text)
+        assert len(text.splitlines()) <= article.LINES
+        # Both ends and the best stay.
+        assert all(size in text for size in ("1000", "1017", "1039"))
+        assert text.splitlines()[-1] == "That is all."

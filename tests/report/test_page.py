@@ -118,7 +118,7 @@ def test_the_sentence_comes_first_and_details_last(rendered):
         "What the words mean",
         "Gain of cnn over mlp +24 points",
         "95 % interval +20 to +28 points",
-        "How often chance alone makes a gap this large about once in 5,000",
+        "How often chance alone makes a gain this large about once in 5,000",
         "cnn gains 24 points over mlp",
         "Would more tuning of mlp make up for it?",
         "cnn is ahead of mlp at every effort up to 4 trials",
@@ -140,7 +140,7 @@ def test_evidence_stands_before_robustness_and_both_before_details(complete):
     text = Reader(complete).text
     order = [
         "Yes, the architecture matters.",
-        "How often chance alone makes a gap this large",
+        "How often chance alone makes a gain this large",
         "cnn gains 24 points over mlp",
         "In simulations of such studies (16 paired configurations, effort 4), a null"
         " effect is called \u201carchitecture\u201d in .41 % (10,000 studies)",

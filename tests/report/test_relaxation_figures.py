@@ -10,17 +10,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.experiments.relax import figures
+from archtrial.experiments.relax.titles import relaxed_after, rises_of, share
 from archtrial.report import drawing
-from archtrial.report import relaxation_figures as figures
 from archtrial.report.drawing import LIGHT, NARROW, WIDE
+from archtrial.report.estimates import measured, spread
 from archtrial.report.log_axes import AmountAxis, TimeAxis
-from archtrial.report.relaxation_words import (
-    measured,
-    relaxed_after,
-    rises_of,
-    share,
-    spread,
-)
 
 from .relaxations import est, gain, make_document
 from .test_figures import HOSTILE

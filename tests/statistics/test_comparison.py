@@ -6,17 +6,12 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from archtrial.statistics import clopper_pearson, comparison, holm, tuning
-from archtrial.statistics.comparison import (
-    equal_compute,
-    expectation,
-    gain,
-    gate,
-    gate_by_signs,
-    resample_counts,
-    searches_won,
-    seeds_won,
-)
+from archtrial.statistics import clopper_pearson, holm, tuning
+from archtrial.statistics import expectation as expecting
+from archtrial.statistics import gate as gating
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import equal_compute, gain, searches_won, seeds_won
+from archtrial.statistics.gate import gate, gate_by_signs
 from archtrial.statistics.search import Reading
 from archtrial.statistics.tuning import Ranking
 
@@ -120,7 +115,7 @@ def test_every_permutation_is_studentised_as_if_it_stood_alone(
 ):
     paired, k = sizes[0] == sizes[1], 3
     a, b = make_reading(1, sizes[0], tied), make_reading(2, sizes[1], tied)
-    pool = comparison._Pool(b, a, k, paired)
+    pool = gating._Pool(b, a, k, paired)
     rng = np.random.default_rng(0)
     swaps = rng.random((sizes[1], 40)) < 0.5
     order = Ranking(
@@ -153,9 +148,9 @@ def test_a_large_pool_without_its_lower_places_says_the_same(
 ):
     paired, k = sizes[0] == sizes[1], 100
     a, b = make_reading(1, sizes[0], tied), make_reading(2, sizes[1], tied)
-    whole = comparison._Pool(b, a, k, paired)
-    monkeypatch.setattr(comparison, "MANY", 599)
-    upper = comparison._Pool(b, a, k, paired)
+    whole = gating._Pool(b, a, k, paired)
+    monkeypatch.setattr(gating, "MANY", 599)
+    upper = gating._Pool(b, a, k, paired)
     held = slice(whole.size - upper.places, None)
     assert 0 < upper.places < 0.8 * whole.size
     rng = np.random.default_rng(0)
@@ -178,7 +173,7 @@ def test_gate_of_large_arms_gives_the_p_of_all_places(
     a, b = make_reading(1, sizes[0]), make_reading(2, sizes[1], shift=shift)
     given = {"paired": sizes[0] == sizes[1], "permutations": 2000, "seed": 0}
     p = gate(b, a, 100, **given)
-    monkeypatch.setattr(comparison, "MANY", 599)
+    monkeypatch.setattr(gating, "MANY", 599)
     found = gate(b, a, 100, **given)
     assert found == gate(a, b, 100, **given)
     # Other draws, of as many permutations each.
@@ -188,15 +183,15 @@ def test_gate_of_large_arms_gives_the_p_of_all_places(
 @pytest.mark.parametrize("paired", [False, True])
 def test_gate_of_many_searches_is_students_t(make_reading, monkeypatch, paired):
     given = {"paired": paired, "permutations": 2000, "seed": 0}
-    k = (comparison.MANY + 1) // comparison.SEARCHES
+    k = (gating.MANY + 1) // gating.SEARCHES
     limits, drawn = [], []
     for seed in range(6):
-        a = make_reading(seed, comparison.MANY + 1)
-        b = make_reading(100 + seed, comparison.MANY + 1, shift=0.003 * seed)
+        a = make_reading(seed, gating.MANY + 1)
+        b = make_reading(100 + seed, gating.MANY + 1, shift=0.003 * seed)
         limits.append(gate(b, a, k, **given))
         assert limits[-1] == gate(a, b, k, **given)
         with monkeypatch.context() as patched:
-            patched.setattr(comparison, "SEARCHES", math.inf)
+            patched.setattr(gating, "SEARCHES", math.inf)
             drawn.append(gate(b, a, k, **given))
     p = np.array(limits)
     assert p.min() < 0.05 < 0.5 < p.max()
@@ -225,7 +220,7 @@ def test_ranks_without_weight_are_left_out_of_large_resamples(
 
 
 def test_labels_are_dealt_in_every_way_equally_often():
-    dealt = comparison._deal(np.random.default_rng(0), 6, 20_000, 2)
+    dealt = gating._deal(np.random.default_rng(0), 6, 20_000, 2)
     assert (dealt.sum(axis=0) == 2).all()
     _, ways = np.unique(dealt, axis=1, return_counts=True)
     assert len(ways) == math.comb(6, 2)
@@ -238,8 +233,8 @@ def test_draws_do_not_depend_on_the_size_of_a_block(make_reading, monkeypatch, p
     counts = counts_of(a, b, paired)
     found = expectation(b, [3], counts[1])
     p = gate(b, a, 3, paired=True, permutations=999, seed=0)
-    monkeypatch.setattr(comparison, "BLOCK", 1)
-    monkeypatch.setattr(comparison, "RESAMPLED", 1)
+    monkeypatch.setattr(gating, "BLOCK", 1)
+    monkeypatch.setattr(expecting, "RESAMPLED", 1)
     for one, other in zip(counts, counts_of(a, b, paired), strict=True):
         np.testing.assert_array_equal(one, other)
     again = expectation(b, [3], counts[1])

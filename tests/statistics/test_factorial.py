@@ -7,12 +7,9 @@ from scipy import stats
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import Search, effects, factorial, winner
-from archtrial.statistics.comparison import (
-    expectation,
-    gain,
-    gate_by_signs,
-    resample_counts,
-)
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import gain
+from archtrial.statistics.gate import gate_by_signs
 from archtrial.statistics.search import order_of_pairs
 from archtrial.statistics.tuning import Ranking
 

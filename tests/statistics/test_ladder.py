@@ -8,7 +8,8 @@ from scipy import stats
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import climb
-from archtrial.statistics.comparison import expectation, gain, resample_counts
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import gain
 from archtrial.statistics.search import Search
 from archtrial.statistics.tuning import Ranking
 

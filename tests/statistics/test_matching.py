@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 
 from archtrial.statistics import tuning
-from archtrial.statistics.comparison import expectation, gain, resample_counts
-from archtrial.statistics.matching import efforts_to_scan, match
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import gain
+from archtrial.statistics.matching import efforts_to_scan, match, standing_of
 from archtrial.statistics.search import Reading
 
 
@@ -27,14 +28,15 @@ def matched(baseline, challenger, effort=4, **given):
         resamples=400,
     )
     efforts = efforts_to_scan(baseline)
-    return match(
-        expectation(challenger, [effort], counts[1]),
+    target = expectation(challenger, [effort], counts[1])
+    common = {name: terms[name] for name in ("margin", "alpha")}
+    standing = standing_of(
+        target,
         expectation(baseline, efforts, counts[0]),
-        efforts,
-        baseline,
-        effort,
-        **terms,
+        paired=terms.pop("paired"),
+        **common,
     )
+    return match(standing, target, efforts, baseline, effort, **terms)
 
 
 def climbing(n, gain=0.0, spread=1.0, seed=0):

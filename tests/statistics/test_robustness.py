@@ -7,7 +7,7 @@ from scipy import stats
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import Search, robustness
-from archtrial.statistics.comparison import gate
+from archtrial.statistics.gate import gate
 from archtrial.statistics.robustness import _median
 from archtrial.statistics.search import Reading, order_of_pairs
 

@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from archtrial.statistics import compare, scanning, verdict
-from archtrial.statistics.comparison import (
+from archtrial.statistics import compare, measuring, scanning
+from archtrial.statistics.expectation import (
     expectation,
     expectations,
-    gain,
     needed,
     resample,
     resample_counts,
     resample_some,
 )
+from archtrial.statistics.gain import gain
 from archtrial.statistics.matching import efforts_to_scan
 from archtrial.statistics.scanning import scan, spread
 from archtrial.statistics.search import Reading, Search
@@ -191,24 +191,24 @@ def test_a_verdict_is_the_same_however_little_was_resampled(paired, gap, monkeyp
         patch.setattr(scanning.Scan, "standing", lambda *_: None)
         assert compared(gap, paired=paired) == found
     with monkeypatch.context() as patch:
-        patch.setattr(verdict, "MANY", 10**6)
+        patch.setattr(measuring, "MANY", 10**6)
         assert compared(gap, paired=paired) == found
 
 
 def test_permutations_begin_where_places_count(monkeypatch):
-    from archtrial.statistics import comparison
+    from archtrial.statistics import gate
 
     found = compared(effort=370)["p_value"]
     skipped = []
-    start = comparison._Pool._start
+    start = gate._Pool._start
 
     def watched(pool, labels):
         skipped.append(start(pool, labels)[1])
         return start(pool, labels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparison._Pool, "_start", watched)
+        patch.setattr(gate._Pool, "_start", watched)
         assert compared(effort=370)["p_value"] == found
     assert max(skipped) > 100
-    monkeypatch.setattr(comparison._Pool, "_start", lambda *_: (0, 0))
+    monkeypatch.setattr(gate._Pool, "_start", lambda *_: (0, 0))
     assert compared(effort=370)["p_value"] == found

@@ -10,13 +10,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.simultaneous import (
-    least_p,
-    mean,
-    reach,
-    seeds_needed,
-    simultaneous,
-)
+from archtrial.statistics.intervals import mean
+from archtrial.statistics.simultaneous import least_p, reach, seeds_needed, simultaneous
 
 
 def found(differences, alpha=0.05, seed=0, **given):

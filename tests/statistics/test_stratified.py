@@ -9,7 +9,8 @@ from scipy import special, stats
 from scipy.stats import qmc
 
 from archtrial.statistics import compare, sums
-from archtrial.statistics.comparison import expectation, gain
+from archtrial.statistics.expectation import expectation
+from archtrial.statistics.gain import gain
 from archtrial.statistics.matching import furthest, trials_to_reach
 from archtrial.statistics.robustness import robustness
 from archtrial.statistics.search import Search, aligned

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archtrial.errors import ProtocolError, RecordsError
-from archtrial.statistics import Estimate, Search, compare, decide, holm, verdict
+from archtrial.statistics import (
+    Estimate,
+    Robustness,
+    Row,
+    Search,
+    compare,
+    comparison,
+    decide,
+    holm,
+    measuring,
+)
+from archtrial.statistics.comparison import FRACTIONS
 from archtrial.statistics.planning import least_p
 from archtrial.statistics.verdict import Copies
 from archtrial.words import verdict as words
@@ -39,7 +50,7 @@ def metric_of(comparison):
     return SimpleNamespace(
         name=comparison.metric,
         higher_is_better=comparison.higher_is_better,
-        bounded=comparison.metric in verdict.FRACTIONS,
+        bounded=comparison.metric in FRACTIONS,
     )
 
 
@@ -613,7 +624,7 @@ def test_equal_compute_goes_down_to_efforts_that_are_known(make_search):
 
 
 def test_claims_at_equal_compute_share_the_level(make_search, monkeypatch):
-    monkeypatch.setattr(verdict, "gate_by_signs", lambda *_, **__: 0.04)
+    monkeypatch.setattr(measuring, "gate_by_signs", lambda *_, **__: 0.04)
     a = make_search("a", 1, n=32)
     b, c = (make_search(n, 2, n=32, gain=0.2, cost=np.full(32, 2.0)) for n in "bc")
     costly = make_search("d", 3, n=32, gain=0.2, cost=np.full(32, 50.0))
@@ -890,14 +901,14 @@ def test_the_schema_is_a_schema():
 def test_a_sign_that_turns_elsewhere_leaves_the_question_open(
     make_search, monkeypatch, gain, opposite, expected
 ):
-    row = verdict.Row(
+    row = Row(
         name="learning_rate, upper half", kind="half", hyperparameter="learning_rate",
         trials=8, effort=2, estimand="configuration",
         effect=Estimate(opposite, opposite - 0.0005, opposite + 0.0005),
         p_value=0.001, p_value_adjusted=0.001, whole=gain, finding="opposite",
     )  # fmt: skip
-    found = verdict.Robustness(Estimate(gain, 0, 1), 0.5, (row,), ())
-    monkeypatch.setattr(verdict, "robustness", lambda *_, **__: found)
+    found = Robustness(Estimate(gain, 0, 1), 0.5, (row,), ())
+    monkeypatch.setattr(comparison, "robustness", lambda *_, **__: found)
     a = make_search("a", 1)
     b = dataclasses.replace(
         a, name="b", test=a.test + gain, test_run=a.test_run + gain,

@@ -12,14 +12,11 @@ verdict rests on the others. The protocol's hash is held against the protocol it
 
 import contextlib
 import importlib
-import io
 import json
-import math
 import os
 import sqlite3
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,9 +24,26 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from archtrial.errors import RecordsError, StudyError
-from archtrial.protocol import digest
+from archtrial.protocol import digest, digest_before
 from archtrial.records import checksums
-from archtrial.records.table import CurvePoint, Run
+from archtrial.records.layout import (
+    CHECKED_SINCE,
+    COLUMNS,
+    EXPERIMENTS_SINCE,
+    READINGS,
+    RUNS,
+    SCHEMA,
+    TABLES,
+    TABLES_BEFORE,
+    UNREADABLE,
+    as_text,
+    checked_run,
+    details_of,
+    packed_array,
+    run_of,
+    unpacked,
+)
+from archtrial.records.table import Run, key
 
 __all__ = [
     "FILE_NAME",
@@ -42,100 +56,23 @@ __all__ = [
     "key",
 ]
 
+
 Read = TypeVar("Read")
 
 FILE_NAME = "study.sqlite"
 _LOCK = "lock"
 # What SQLite puts beside a store while it writes.
 _BESIDE = ("-wal", "-shm", "-journal")
-# 2: a run's details may hold its rung, look and tuner, which version 1 cannot read.
-# 3: or a reading and measures, which version 2 cannot read.
-# 4: rows have numbers and checksums; a study that grew has a row for each protocol.
-# A store keeps what it began with, so that the release that began it goes on reading
-# it; one of version 1 or 2 becomes one of version 3 in the transaction that records an
-# experiment's first run: older releases then say that they are too old for it, instead
-# of failing on a word they do not know.
-SCHEMA = 4
-_CHECKED = 4
-_EXPERIMENTS = 3
 OPENED = "test set opened"
 """The event that says so."""
 GREW = "study grew"
 """The event of a finished study that got more configurations than were declared."""
-
-_COLUMNS = {
-    "study": "hash TEXT NOT NULL, resolved TEXT NOT NULL, declared TEXT NOT NULL",
-    "runs": """key TEXT NOT NULL UNIQUE, arm TEXT NOT NULL, pair INTEGER NOT NULL,
-    seed INTEGER NOT NULL, stage TEXT NOT NULL, validation REAL,
-    diverged INTEGER NOT NULL, error TEXT, details TEXT NOT NULL,
-    sealed BLOB NOT NULL""",
-    "scores": "key TEXT NOT NULL UNIQUE, test REAL, per_example BLOB",
-    "events": "time REAL NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL",
-}
-_TABLES = (
-    *(
-        f"CREATE TABLE {name} (number INTEGER PRIMARY KEY, {columns},"
-        " checksum BLOB NOT NULL)"
-        for name, columns in _COLUMNS.items()
-    ),
-    "CREATE TABLE checksums (name TEXT NOT NULL UNIQUE, count INTEGER NOT NULL,"
-    " running BLOB NOT NULL)",
-)
-# As they were before version 4, to the letter.
-_TABLES_BEFORE = (
-    """CREATE TABLE study (
-    hash TEXT NOT NULL, resolved TEXT NOT NULL, declared TEXT NOT NULL
-)""",
-    """CREATE TABLE runs (
-    key TEXT PRIMARY KEY, arm TEXT NOT NULL, pair INTEGER NOT NULL,
-    seed INTEGER NOT NULL, stage TEXT NOT NULL, validation REAL,
-    diverged INTEGER NOT NULL, error TEXT, details TEXT NOT NULL,
-    sealed BLOB NOT NULL
-)""",
-    "CREATE TABLE scores (key TEXT PRIMARY KEY, test REAL, per_example BLOB)",
-    """CREATE TABLE events (
-    time REAL NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL
-)""",
-)
-
-_RUNS = """
-SELECT arm, pair, seed, stage, validation, diverged, error, details,
-    scores.key IS NOT NULL, test, scores.per_example
-FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed, key
-"""
-# What a run is beyond a random draw trained for the declared steps, and when: kept
-# only where it differs from this.
-_PLAIN: Mapping[str, Any] = {
-    "rung": 1, "look": 1, "tuner": None, "reading": "last", "measures": {},
-}  # fmt: skip
-_SINCE_3 = ("reading", "measures")
 
 # Write-ahead logging needs memory shared between processes, which these do not
 # offer; a rollback journal works there, only slower.
 _MOUNTS = Path("/proc/mounts")
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "lustre", "beegfs", "gpfs", "ceph",
             "glusterfs", "fuse.sshfs", "virtiofs")  # fmt: skip
-
-
-def key(
-    arm: str,
-    pair: int,
-    seed: int,
-    rung: int = 1,
-    tuner: str | None = None,
-    reading: str = "last",
-) -> str:
-    """Returns the name of a run inside its study.
-
-    Those of a longer rung end in "/2x", those that a tuner chose in its name, and
-    then the best readings in "/best".
-    """
-    name = f"{arm}/{pair}/{seed}"
-    if tuner is not None:
-        name = f"{name}/{tuner}"
-    elif rung != 1:
-        name = f"{name}/{rung}x"
-    return name if reading == "last" else f"{name}/{reading}"
 
 
 class EmptyStoreError(RecordsError):
@@ -201,7 +138,7 @@ class Store:
                 ) from None
             self._connection = self._connect(self.path.resolve().as_uri())
         # What damage made of a text is found by its checksum, not by its decoder.
-        self._connection.text_factory = _text
+        self._connection.text_factory = as_text
         try:
             with self._explained(reading=True):
                 self._prepare(read_only, there)
@@ -295,7 +232,7 @@ class Store:
                 raise EmptyStoreError(
                     "a store holds a study", f"{self.path} is empty: none has begun"
                 )
-        elif made != list(_TABLES if version >= _CHECKED else _TABLES_BEFORE):
+        elif made != list(TABLES if version >= CHECKED_SINCE else TABLES_BEFORE):
             raise self._damaged(f"its tables are not those of version {version}")
         self.journal = "wal"
         if not read_only:
@@ -306,11 +243,11 @@ class Store:
             if version == 0:
                 version = SCHEMA
                 with self._transaction():
-                    for statement in _TABLES:
+                    for statement in TABLES:
                         self._connection.execute(statement)
                     self._connection.executemany(
                         "INSERT INTO checksums VALUES (?, 0, ?)",
-                        [(table, checksums.BEGINNING) for table in _COLUMNS],
+                        [(table, checksums.BEGINNING) for table in COLUMNS],
                     )
                     self._connection.execute(f"PRAGMA user_version={SCHEMA}")
         self._version = version
@@ -327,11 +264,11 @@ class Store:
         self._connection.execute("BEGIN")
         try:
             if self.checked:
-                return checksums.verify(self._connection, list(_COLUMNS))
+                return checksums.verify(self._connection, list(COLUMNS))
             # Nothing is ever deleted, so that SQLite's own numbers have no gap.
             gaps = [
                 f"rows of the table {table} are missing"
-                for table in _COLUMNS
+                for table in COLUMNS
                 for count, last in self._connection.execute(
                     f"SELECT count(*), max(rowid) FROM {table}"  # noqa: S608
                 )
@@ -470,7 +407,7 @@ class Store:
     @property
     def checked(self) -> bool:
         """Whether its rows have checksums, so that what was altered is found."""
-        return bool(self._version >= _CHECKED)
+        return bool(self._version >= CHECKED_SINCE)
 
     def protocol(self) -> tuple[str, dict[str, Any], dict[str, Any] | None] | None:
         """Returns (hash, resolved protocol, declared protocol), None before `declare`.
@@ -505,7 +442,9 @@ class Store:
         try:
             resolved, declared = json.loads(resolved_text), json.loads(declared_text)
             found = digest(resolved)
-        except _UNREADABLE as error:
+            if hash_ == digest_before(resolved):
+                found = hash_
+        except UNREADABLE as error:
             raise self._damaged(f"its protocol cannot be read: {error}") from error
         if found != hash_:
             raise self._damaged(
@@ -522,24 +461,17 @@ class Store:
                 predictions on the test inputs, or its test score where a trainer
                 of the user's own has scored it.
         """
-        details = [_details(run) for run, _ in runs]
+        details = [details_of(run) for run, _ in runs]
         with self._transaction():
-            if self._version < _EXPERIMENTS and any(
-                name in own for own in details for name in _SINCE_3
+            if self._version < EXPERIMENTS_SINCE and any(
+                name in own for own in details for name in READINGS
             ):
-                self._connection.execute(f"PRAGMA user_version={_EXPERIMENTS}")
+                self._connection.execute(f"PRAGMA user_version={EXPERIMENTS_SINCE}")
             self._insert(
                 "runs",
                 [
                     (
-                        key(
-                            run.arm,
-                            run.pair,
-                            run.seed,
-                            run.rung,
-                            run.tuner,
-                            run.reading,
-                        ),
+                        run.key,
                         run.arm,
                         run.pair,
                         run.seed,
@@ -550,7 +482,7 @@ class Store:
                         # NaN and Infinity go and come back as Python writes them,
                         # though JSON has no word for them: none but us reads this.
                         json.dumps(own),
-                        _pack(sealed),
+                        packed_array(sealed),
                     )
                     for (run, sealed), own in zip(runs, details, strict=True)
                 ],
@@ -563,7 +495,7 @@ class Store:
                 "SELECT key, sealed FROM runs WHERE key NOT IN (SELECT key FROM scores)"
             ).fetchall()
         return {
-            name: self._read(f"what is sealed of {name!r}", _unpack, blob)
+            name: self._read(f"what is sealed of {name!r}", unpacked, blob)
             for name, blob in rows
         }
 
@@ -583,7 +515,7 @@ class Store:
             self._insert(
                 "scores",
                 [
-                    (name, test, None if examples is None else _pack(examples))
+                    (name, test, None if examples is None else packed_array(examples))
                     for name, (test, examples) in sorted(scores.items())
                 ],
             )
@@ -595,11 +527,11 @@ class Store:
         Args:
             per_example: Also read the test scores by example.
         """
-        select = _RUNS if per_example else _RUNS.replace("scores.per_example", "NULL")
+        select = RUNS if per_example else RUNS.replace("scores.per_example", "NULL")
         with self._explained(reading=True):
             rows = self._connection.execute(select).fetchall()
         # Without checksums, damage may have left a row that can still be read.
-        how = _run if self.checked else _checked_run
+        how = run_of if self.checked else checked_run
         return [
             self._read("the run " + "/".join(map(str, row[:3])), how, row)
             for row in rows
@@ -609,7 +541,7 @@ class Store:
         """Reads what lies in a store; before version 4 nothing else finds damage."""
         try:
             return how(content)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(f"{name} cannot be read: {error}") from error
 
     def note(self, name: str, detail: str) -> None:
@@ -646,18 +578,6 @@ _MEND = (
 )
 
 
-# What a damaged value raises, whatever was made of it.
-_UNREADABLE = (
-    ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, zlib.error,
-    OverflowError, MemoryError, RecursionError,
-)  # fmt: skip
-_COUNTED = ("flops", "parameters", "seconds")
-
-
-def _text(content: bytes) -> str:
-    return content.decode(errors="surrogateescape")
-
-
 def _refused_lock(folder: Path) -> str | None:
     """Says why a folder's file system locks no file; None where it does.
 
@@ -682,22 +602,6 @@ def _refused_lock(folder: Path) -> str | None:
     return None
 
 
-def _details(run: Run) -> dict[str, Any]:
-    """Returns what of a run has no column of its own, plain values left out."""
-    return {
-        "configuration": dict(run.configuration),
-        "flops": run.flops,
-        "parameters": run.parameters,
-        "seconds": run.seconds,
-        "curve": [(point.step, point.loss, point.validation) for point in run.curve],
-        **{
-            name: getattr(run, name)
-            for name, plain in _PLAIN.items()
-            if getattr(run, name) != plain
-        },
-    }
-
-
 def _event(row: tuple[float, str, str]) -> tuple[float, str, str]:
     time_, name, detail = row
     if not isinstance(time_, float):
@@ -705,61 +609,6 @@ def _event(row: tuple[float, str, str]) -> tuple[float, str, str]:
     if name in ("began", OPENED) and not isinstance(json.loads(detail), dict):
         raise TypeError(f"its detail is {detail!r}")
     return row
-
-
-def _run(row: Sequence[Any]) -> Run:
-    arm, pair, seed, stage, validation, diverged, error, text, *scores = row
-    is_open, test, examples = scores
-    details = json.loads(text)
-    curve = tuple(CurvePoint(*point) for point in details.pop("curve"))
-    return Run(
-        arm=arm,
-        pair=pair,
-        seed=seed,
-        stage=stage,
-        # SQLite keeps NaN, the score of a run that has none, as NULL.
-        validation=math.nan if validation is None else validation,
-        test=(math.nan if test is None else test) if is_open else None,
-        per_example=None if examples is None else _unpack(examples),
-        diverged=bool(diverged),
-        error=error,
-        curve=curve,
-        **details,
-    )
-
-
-def _checked_run(row: Sequence[Any]) -> Run:
-    run = _run(row)
-    for name, (value, kind) in {
-        "arm": (run.arm, str),
-        "pair": (run.pair, int),
-        "seed": (run.seed, int),
-        "stage": (run.stage, str),
-        "validation": (run.validation, float),
-        "test": (run.test, float | None),
-        "error": (run.error, str | None),
-        "configuration": (run.configuration, dict),
-        **{name: (getattr(run, name), int | float) for name in _COUNTED},
-        **{
-            f"{name} of its curve": (value, int | float)
-            for point in run.curve
-            for name, value in vars(point).items()
-        },
-    }.items():
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} is {value!r}")
-    return run
-
-
-def _pack(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return zlib.compress(file.getvalue(), 1)
-
-
-def _unpack(blob: bytes) -> np.ndarray:
-    array: np.ndarray = np.load(io.BytesIO(zlib.decompress(blob)), allow_pickle=False)
-    return array
 
 
 def _on_network(folder: Path) -> bool:

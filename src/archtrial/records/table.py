@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STAGES", "CurvePoint", "Run", "best_of", "rank"]
+__all__ = ["STAGES", "CurvePoint", "Run", "best_of", "key", "rank"]
 
 # What a run was made for. "search": configuration i, once. "confirm": the same
 # configurations on fresh seeds. "winner": ten more seeds of each arm's tuned
@@ -18,6 +18,31 @@ STAGES = (
     "search", "confirm", "winner", "default",
     "ladder", "ladder confirm", "probe", "probe confirm",
 )  # fmt: skip
+
+
+def key(
+    arm: str,
+    pair: int,
+    seed: int,
+    rung: int = 1,
+    tuner: str | None = None,
+    reading: str = "last",
+    **coordinates: Any,
+) -> str:
+    """Returns the name of a run inside its study.
+
+    Those of a longer rung end in "/2x", those that a tuner chose in its name, those
+    of an experiment in coordinates of their own ("/relax_time=93"), and then the best
+    readings in "/best". A name tells runs apart; nobody reads coordinates out of it.
+    """
+    name = f"{arm}/{pair}/{seed}"
+    if tuner is not None:
+        name = f"{name}/{tuner}"
+    elif rung != 1:
+        name = f"{name}/{rung}x"
+    for coordinate, value in sorted(coordinates.items()):
+        name = f"{name}/{coordinate}={value}"
+    return name if reading == "last" else f"{name}/{reading}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +98,16 @@ class Run:
     measures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else an experiment measured of the run, as JSON has it: strings for keys,
     lists for sequences. Numbers may be NaN or infinite, as they are in diverged runs."""
+    coordinates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Where else an experiment has placed the run, as JSON: {"relax_time": 93}."""
+
+    @property
+    def key(self) -> str:
+        """Its name inside its study."""
+        return key(
+            self.arm, self.pair, self.seed, self.rung, self.tuner, self.reading,
+            **self.coordinates,
+        )  # fmt: skip
 
 
 def rank(run: Run, sign: int) -> float:

@@ -9,7 +9,7 @@ import html
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archtrial.errors import ProtocolError
+from archtrial.errors import ProtocolError, RecordsError
 from archtrial.files import write
-from archtrial.words.phrases import columns_of
+from archtrial.words.phrases import columns_of, joined
 
 __all__ = [
     "DARK",
@@ -32,8 +32,10 @@ __all__ = [
     "axes_at",
     "blank",
     "canvas",
+    "chosen_figure",
     "colors",
     "label_ends",
+    "panels",
     "room_for",
     "save",
     "to_svg",
@@ -153,6 +155,38 @@ def canvas(
     return figure, axes_at(figure, left, top + 24, width - left - right, inner)
 
 
+def panels(
+    message: str,
+    width: int,
+    heights: Sequence[int],
+    right: float,
+    head: int = 26,
+    shared: bool = False,
+    left: float = 52,
+) -> tuple[Figure, list[Axes]]:
+    """Returns a figure with panels below each other.
+
+    Args:
+        message: The title.
+        width: The figure's width.
+        heights: Of each panel's axes.
+        right: Room for labels beside the axes.
+        head: Room above the first panel.
+        shared: Whether the panels have one axis at the bottom in common; else each
+            has its own, and as much room above as the first.
+        left: Room for what is written beside the axes.
+    """
+    foot = 46
+    between = 32 if shared else foot + head
+    whole = head + sum(heights) + between * (len(heights) - 1) + foot
+    figure, top = blank(message, width, whole)
+    several, at = [], top + head
+    for height in heights:
+        several.append(axes_at(figure, left, at, width - left - right, height))
+        at += height + between
+    return figure, several
+
+
 def label_ends(
     axes: Axes,
     ends: Sequence[tuple[float, float, str, str]],
@@ -206,6 +240,41 @@ def _wrapped(text: str, columns: int) -> list[str]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
+
+
+def chosen_figure(
+    name: str,
+    names: Sequence[str],
+    drawable: Mapping[str, Callable[[int], Figure]],
+    obstacle: str,
+) -> Callable[[int], Figure]:
+    """Returns the function that draws one figure from a width.
+
+    Args:
+        name: Which one.
+        names: Those that there are.
+        drawable: Those that can be drawn from what is known.
+        obstacle: Why others cannot, in a few words, or "".
+
+    Raises:
+        ProtocolError: There is no such figure.
+        RecordsError: What is known does not suffice for it.
+    """
+    if name not in names:
+        raise ProtocolError(
+            "a figure has one of the names that figures have",
+            repr(name),
+            f"They are {joined(names)}.",
+        )
+    if name not in drawable:
+        raise RecordsError(
+            f"the figure {name} needs records that are not there",
+            obstacle,
+            f"These can be drawn: {joined(list(drawable))}."
+            if drawable
+            else "None can be drawn from these records.",
+        )
+    return drawable[name]
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from archtrial.records.table import Run, best_of
 from archtrial.space import Space
+from archtrial.statistics.intervals import mean
 from archtrial.statistics.learning import Rise
-from archtrial.statistics.simultaneous import mean
 from archtrial.words.findings import refusing, with_ranges
 from archtrial.words.numbers import Metric
 from archtrial.words.verdict import digits

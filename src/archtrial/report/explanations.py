@@ -24,7 +24,7 @@ from archtrial.report.drawing import (
     room_for,
 )
 from archtrial.report.rows import LINE, Row, draw_forest, estimated
-from archtrial.report.scales import score_axis, score_ticks, scored
+from archtrial.report.scales import gain_axis, grid, score_axis, score_ticks, scored
 from archtrial.words import findings, numbers
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined, shortened
@@ -123,8 +123,7 @@ def waterfall(
                 axes.plot(ends, [y, y], color=color, lw=2.4, zorder=4)
         axes.plot([end, end], [y, y + pitch], color=LIGHT["muted"], lw=1)
         axes.set_yticks([])
-        axes.grid(axis="x", color=LIGHT["line"], lw=1)
-        axes.set_axisbelow(True)
+        grid(axes, "x")
         score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4)
         axes.set_xlabel(scored(comparison["scored_on"], metric))
     return figure
@@ -302,9 +301,7 @@ def factorial(
         figure, axes = draw_forest(
             findings.claimed_effects(ordered, metric), rows, width, include=(0.0,)
         )
-        axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
-        axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
-        score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
+        gain_axis(axes, metric, margin, 6 if width >= WIDE else 4)
         axes.set_xlabel(f"effect on {numbers.label(metric)}{numbers.axis_unit(metric)}")
     return figure
 
@@ -535,10 +532,7 @@ def _gains_axis(
     axes: Axes, comparison: Mapping[str, Any], metric: Metric, width: int
 ) -> None:
     """Makes the x axis one of gains over the baseline, with 0 and the margin."""
-    margin = comparison["margin"]
-    axes.axvspan(-margin, margin, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
-    axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
-    score_ticks(axes.xaxis, metric, 6 if width >= WIDE else 4, signed=True)
+    gain_axis(axes, metric, comparison["margin"], 6 if width >= WIDE else 4)
     baseline = shortened(comparison["baseline"], 20)
     axes.set_xlabel(
         f"gain over {baseline} in {numbers.label(metric)}{numbers.axis_unit(metric)}"

@@ -18,8 +18,20 @@ from matplotlib.figure import Figure
 
 from archtrial.errors import printable
 from archtrial.report import drawing
+from archtrial.words import findings, numbers
+from archtrial.words.numbers import Metric
 
-__all__ = ["Drawing", "Fact", "Table", "cited", "drawn", "flat", "render", "split"]
+__all__ = [
+    "Drawing",
+    "Fact",
+    "Table",
+    "cited",
+    "drawn",
+    "flat",
+    "gain_facts",
+    "render",
+    "split",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,3 +202,48 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def gain_facts(
+    term: str,
+    gain: Mapping[str, Any],
+    metric: Metric,
+    *,
+    alpha: float,
+    margin: float,
+    of: str,
+    jointly: str = "",
+    adjusted: str = "",
+) -> list[Fact]:
+    """Returns the three numbers that a sentence rests on; none without an estimate.
+
+    Args:
+        term: Whose gain it is, and over whom.
+        gain: With its interval and "p_value_adjusted".
+        metric: Of the scores.
+        alpha: The interval has level 1 - alpha.
+        margin: The smallest gap worth having.
+        of: Under which terms it was reached.
+        jointly: What the interval holds for at once.
+        adjusted: What p is adjusted for.
+    """
+    if gain["estimate"] is None:
+        return []
+    within = (gain["low"], gain["high"])
+    return [
+        Fact(
+            term,
+            numbers.difference(gain["estimate"], metric, within),
+            f"of {numbers.label(metric)}, {of}",
+        ),
+        Fact(
+            f"{numbers.level(alpha)} interval{jointly}",
+            numbers.differences(*within, metric),
+            findings.beside_margin(gain, margin, metric),
+        ),
+        Fact(
+            "How often chance alone makes a gain this large",
+            numbers.p_value(gain["p_value_adjusted"]),
+            adjusted,
+        ),
+    ]

@@ -10,6 +10,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from archtrial.report.drawing import LIGHT
+from archtrial.report.scales import grid
 
 __all__ = ["AmountAxis", "TimeAxis"]
 
@@ -224,5 +225,4 @@ class AmountAxis:
             axes.set_ylim(bottom=min(0.0, bottom))
             axes.yaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
             axes.yaxis.set_major_formatter(lambda at, _: written(at))
-        axes.grid(axis="y", color=LIGHT["line"], lw=1)
-        axes.set_axisbelow(True)
+        grid(axes)

@@ -167,29 +167,16 @@ def _thinned(evidence: Evidence, comparison: Mapping[str, Any]) -> dict[str, str
 def _three_numbers(
     comparison: Mapping[str, Any], metric: Metric, document: Mapping[str, Any]
 ) -> list[Fact]:
-    effect = comparison["effect"]
-    if effect["estimate"] is None:
-        return []
-    within = (effect["low"], effect["high"])
     share = len(document["comparisons"])
-    level = numbers.level(comparison["alpha"] / share)
-    return [
-        Fact(
-            f"Gain of {comparison['challenger']} over {comparison['baseline']}",
-            numbers.difference(effect["estimate"], metric, within),
-            f"of {numbers.label(metric)}, for the same tuning effort",
-        ),
-        Fact(
-            f"{level} interval",
-            numbers.differences(*within, metric),
-            findings.beside_margin(effect, comparison["margin"], metric),
-        ),
-        Fact(
-            "How often chance alone makes a gap this large",
-            numbers.p_value(comparison["p_value_adjusted"]),
-            f"adjusted for {share} challengers" if share > 1 else "",
-        ),
-    ]
+    return frame.gain_facts(
+        f"Gain of {comparison['challenger']} over {comparison['baseline']}",
+        comparison["effect"] | {"p_value_adjusted": comparison["p_value_adjusted"]},
+        metric,
+        alpha=comparison["alpha"] / share,
+        margin=comparison["margin"],
+        of="for the same tuning effort",
+        adjusted=f"adjusted for {share} challengers" if share > 1 else "",
+    )
 
 
 def _readings(comparison: Mapping[str, Any], metric: Metric) -> list[Fact]:

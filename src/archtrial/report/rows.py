@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archtrial.report.drawing import LIGHT, SIZE, WIDE, axes_at, blank
+from archtrial.report.scales import grid
 from archtrial.words.phrases import columns_of, shortened
 
 __all__ = ["LINE", "Row", "draw_forest", "draw_rows", "estimated"]
@@ -108,8 +109,7 @@ def draw_rows(
             zorder=5,
         )
     axes.set_yticks([])
-    axes.grid(axis="x", color=LIGHT["line"], lw=1)
-    axes.set_axisbelow(True)
+    grid(axes, "x")
     return figure, axes
 
 
@@ -173,8 +173,7 @@ def draw_forest(
             zorder=5,
         )
     axes.set_yticks([])
-    axes.grid(axis="x", color=LIGHT["line"], lw=1)
-    axes.set_axisbelow(True)
+    grid(axes, "x")
     return figure, axes
 
 

@@ -1,7 +1,6 @@
 """The verdict in a terminal: the page's order, in a dozen or twenty lines."""
 
 import textwrap
-from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -145,9 +144,9 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
         if known:
             cells.append(Text(f"{arm['parameters']:,}"))
         if any(other["default"] for other in arms):
-            cells.append(Text(_estimate(default, metric)))
+            cells.append(Text(numbers.estimate(default, metric)))
         if searched:
-            cells.append(Text(_estimate(expected.get(arm["name"]), metric)))
+            cells.append(Text(numbers.estimate(expected.get(arm["name"]), metric)))
         cells.append(Text(numbers.estimated(tuned, metric)))
         if any(other["flops_per_run"] for other in arms):
             cells.append(Text(numbers.flops(arm["flops_per_run"])))
@@ -155,12 +154,6 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
             cells.append(Text(str(arm["diverged"])))
         table.add_row(*cells)
     return table
-
-
-def _estimate(found: Mapping[str, Any] | None, metric: numbers.Metric) -> str:
-    if found is None or found["estimate"] is None:
-        return ""
-    return numbers.score(found["estimate"], metric, (found["low"], found["high"]))
 
 
 def standing(now: Any, metric: numbers.Metric | None = None) -> RenderableType:

@@ -11,8 +11,7 @@ turned so that higher is better.
 - `planning`: what a study will see, and what would settle it; `looks`: when it may
   stop early.
 - `robustness`: the gain in other parts of the space, for the median, at equal size.
-- `simultaneous`: several differences over seeds, of which one will be picked;
-  `relaxation`: whether a net that is freed from its prior beats the one that kept it.
+- `simultaneous`: several differences over seeds, of which one will be picked.
 - `attribution`: where the spread of scores comes from; `factorial`: which tweak did it.
 - `verdict`: the rules, and all of it put together; `archtrial.words` tells it.
 
@@ -35,12 +34,9 @@ turned so that higher is better.
 
 from archtrial.statistics.attribution import Shares, importance, shares
 from archtrial.statistics.ceiling import Ceiling, ceiling
-from archtrial.statistics.comparison import (
-    Estimate,
-    clopper_pearson,
-    holm,
-)
+from archtrial.statistics.comparison import compare
 from archtrial.statistics.factorial import Effect, Winner, effects, winner
+from archtrial.statistics.intervals import Estimate, clopper_pearson, holm, mean
 from archtrial.statistics.ladder import Climb, climb
 from archtrial.statistics.looks import (
     Decision,
@@ -67,17 +63,9 @@ from archtrial.statistics.planning import (
     settlement,
     worthwhile_seeds,
 )
-from archtrial.statistics.relaxation import (
-    ArmScores,
-    NetNames,
-    Relaxation,
-    RelaxReading,
-    Settling,
-    judge_relaxation,
-)
 from archtrial.statistics.robustness import Robustness, Row, robustness
 from archtrial.statistics.search import Estimand, Search
-from archtrial.statistics.simultaneous import Simultaneous, mean, simultaneous
+from archtrial.statistics.simultaneous import Simultaneous, simultaneous
 from archtrial.statistics.tuning import (
     TuningCurve,
     best_trials,
@@ -85,10 +73,9 @@ from archtrial.statistics.tuning import (
     edge_pileup,
     tuning_curve,
 )
-from archtrial.statistics.verdict import Comparison, Verdict, compare, decide
+from archtrial.statistics.verdict import Comparison, Verdict, decide
 
 __all__ = [
-    "ArmScores",
     "Ceiling",
     "Climb",
     "Comparison",
@@ -98,15 +85,11 @@ __all__ = [
     "Estimate",
     "EvenError",
     "Look",
-    "NetNames",
     "Plan",
-    "RelaxReading",
-    "Relaxation",
     "Robustness",
     "Row",
     "Search",
     "Settlement",
-    "Settling",
     "Shares",
     "Simultaneous",
     "TuningCurve",
@@ -131,7 +114,6 @@ __all__ = [
     "grown_looks",
     "holm",
     "importance",
-    "judge_relaxation",
     "largest_study",
     "mean",
     "minimum_detectable_effect",

@@ -15,7 +15,7 @@ import numpy as np
 
 from archtrial.errors import ProtocolError, RecordsError
 from archtrial.randomness import generator
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.search import Search
 from archtrial.statistics.sums import solve
 

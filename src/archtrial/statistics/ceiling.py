@@ -21,7 +21,7 @@ import scipy  # its statistics and optimisers load when they are first used
 from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate, student
 from archtrial.statistics.search import Search
 from archtrial.statistics.sums import product
 from archtrial.statistics.tuning import Ranking
@@ -151,7 +151,7 @@ def _best_of(scores: np.ndarray, effort: int, alpha: float) -> Estimate:
     (estimate,) = ranking.expected(scores, [effort])
     deviations = estimate - ranking.leave_one_out(scores, [effort])[:, 0]
     error = math.sqrt(2 * (n - 1) / n * np.sum(deviations**2))
-    reach = float(special.stdtrit(2 * n / effort - 1, 1 - alpha / 2)) * error
+    reach = float(student(2 * n / effort - 1, alpha)) * error
     return Estimate(float(estimate), float(estimate) - reach, float(estimate) + reach)
 
 

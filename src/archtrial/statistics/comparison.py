@@ -1,1191 +1,639 @@
-"""Two arms at stated efforts: the gain, its interval, and the chance of no gain.
+"""From searches to comparisons: the whole method in one call.
 
-Three errors are kept apart and then put together: another n configurations
-could have been drawn (the hull of a percentile and a jackknife-t interval), other
-test examples (the variance of the difference by example), and a search could
-have hit nothing but configurations that diverge (a bound on their share).
-
-The gate is a permutation test of the studentised gain. The plain swap
-permutation is exact only where the arms are the same in everything; where two
-arms are equal at effort k but differ in how they get there, it rejects 20 to
-28 % of the time at a nominal 5 %, and the studentised one 4 to 7 %.
-
-Swapping the two arms turns gain and interval round and leaves p as it is, to
-the last bit: no draw depends on which arm comes first or what it is called.
-
-Shapes: n trials, K efforts, B resamples, P permutations, T test examples.
+Every pair of challenger and baseline is measured in each reading (`measuring`), the
+p-values are adjusted for the number of challengers, and what the numbers say is put
+together: the verdict with its reason, and everything behind it.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
-from scipy import special
 
-from archtrial.randomness import generator
-from archtrial.statistics.search import Reading
-from archtrial.statistics.stratified import Influences, Model
-from archtrial.statistics.sums import product
-from archtrial.statistics.tuning import (
-    MANY,
-    Ranking,
-    first_rank_that_counts,
-    leave_one_out_table,
-    rank_weights_that_count,
+from archtrial.errors import ProtocolError
+from archtrial.statistics.gain import seeds_won
+from archtrial.statistics.intervals import Estimate, holm, normal
+from archtrial.statistics.matching import (
+    CatchUp,
+    Matching,
+    trials_to_reach,
+)
+from archtrial.statistics.measuring import (
+    Measured,
+    Terms,
+    ask,
+    draw,
+    measure,
+    readings_of,
+)
+from archtrial.statistics.planning import (
+    Settlement,
+    even_settlement,
+    least_p,
+    minimum_detectable_effect,
+    settlement,
+)
+from archtrial.statistics.robustness import Robustness, Row, robustness
+from archtrial.statistics.search import Estimand, Search, aligned
+from archtrial.statistics.verdict import Caution, Comparison, Copies, Verdict, decide
+
+__all__ = ["compare"]
+
+
+# Scores between 0 and 1 that are means over examples, or nearly.
+FRACTIONS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
+
+# Fractions that are no mean over examples of anything between 0 and 1, or need not be.
+NOT_MEANS = (
+    *("balanced_accuracy", "macro_f1", "auroc", "f1", "precision", "recall"),
+    *("iou", "miou", "dice", "map", "wer", "cer"),
 )
 
-__all__ = [
-    "Estimate",
-    "Expectation",
-    "clopper_pearson",
-    "equal_compute",
-    "expectation",
-    "gain",
-    "gate",
-    "holm",
-    "resample_counts",
-    "searches_won",
-    "seeds_won",
-]
 
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A number with its interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-# --- what one arm's search is expected to end with -----------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Expectation:
-    """D(k) of one arm at K efforts, with all that is uncertain about it."""
-
-    estimate: np.ndarray
-    """(K,) D(k)."""
-    influence: np.ndarray
-    """(n, K) centred jackknife influence of each trial, scaled so that the squares
-    sum to the squared standard error."""
-    resampled: np.ndarray
-    """(B, K) D(k) of resampled searches."""
-    examples: np.ndarray | None
-    """(T, K) the expected score of each test example; None if unknown."""
-    fall: np.ndarray
-    """(K,) how much lower D(k) may be because too few diverged trials were seen."""
-    freedom: np.ndarray
-    """(K,) degrees of freedom of the jackknife: 2 n / k - 1."""
-    test_size: int | None = None
-    """T, where it is all that is known of the test examples."""
-    model: Influences | None = None
-    """How far it is off as a model of the space sees it; None where none is fitted."""
-    stratified: bool = False
-    """Whether the trials fill the space evenly."""
-    failing: np.ndarray | None = None
-    """(K,) the part of the variance that seeds which fail make; None if unknown."""
-
-
-def expectation(
-    reading: Reading, efforts: Sequence[int] | np.ndarray, counts: np.ndarray
-) -> Expectation:
-    """Estimates D(k) at several efforts.
-
-    Args:
-        reading: The arm's trials.
-        efforts: (K,) efforts from 1 to n - 1.
-        counts: (B, n) how often each trial is drawn in each resample.
-    """
-    return expectations(reading, [efforts], counts)[0]
-
-
-# Resampled scores that are looked at together: half a processor's second cache.
-RESAMPLED = 2**15
-
-
-def expectations(
-    reading: Reading,
-    several: Sequence[Sequence[int] | np.ndarray],
-    counts: "np.ndarray | Drawn",
-) -> list[Expectation]:
-    """Estimates D(k) for several lists of efforts, resampling once for all of them.
-
-    Each list is computed as if it stood alone, to the last bit. So where two arms
-    have the same list, their difference turns round exactly with the arms, whatever
-    else is asked of one of them.
-
-    Args:
-        reading: The arm's trials.
-        several: Lists of (K,) efforts from 1 to n - 1.
-        counts: (B, n) how often each trial is drawn in each resample; or of `needed`
-            trials alone.
-    """
-    n = len(reading.validation)
-    lists = [np.asarray(efforts) for efforts in several]
-    ranking = reading.ranking
-    resampled = resample(reading, lists, counts)
-    filled = None
-    if reading.examples is not None:
-        # A stand-in says nothing of single examples, so it counts as the same on all.
-        filled = np.where(
-            np.isnan(reading.examples), reading.score[:, None], reading.examples
-        ).T
-    model = None
-    if reading.places is not None:
-        model = Model(
-            reading.places,
-            reading.validation,
-            reading.score,
-            reading.diverged,
-            reading.worst,
-        )
-    estimated = []
-    for efforts, found in zip(lists, resampled, strict=True):
-        estimate = ranking.expected(reading.score, efforts)
-        influence = ranking.leave_one_out(reading.score, efforts)
-        # Leaving out has the mean of the unbiased form, whatever the weights.
-        centre = np.mean(influence, axis=0) if reading.stratified else estimate
-        # In place: of many trials these are the largest arrays of all.
-        np.subtract(centre, influence, out=influence)
-        influence *= math.sqrt((n - 1) / n)
-        estimated.append(
-            Expectation(
-                estimate=estimate,
-                influence=influence,
-                resampled=found.T,
-                examples=None
-                if filled is None
-                else product(filled, ranking.weights(efforts)),
-                fall=np.zeros(len(efforts))
-                if reading.stratified
-                else allowance(reading, efforts),
-                freedom=2 * n / efforts - 1,
-                test_size=reading.test_size,
-                model=None if model is None else model.influences(efforts),
-                stratified=reading.stratified,
-                failing=None
-                if reading.failing is None
-                else product(reading.failing, ranking.weights(efforts) ** 2),
-            )
-        )
-    return estimated
-
-
-def resample(
-    reading: Reading, several: Sequence[np.ndarray], counts: "np.ndarray | Drawn"
-) -> list[np.ndarray]:
-    """Returns D(k) of resampled searches, (K, B) for each list of K efforts.
-
-    The arguments are those of `expectations`.
-    """
-    n = len(reading.validation)
-    drawn = counts if isinstance(counts, Drawn) else Drawn(counts, None)
-    if reading.stratified:
-        # No interval of an even design comes from resampling.
-        drawn = Drawn(drawn.counts[:0], drawn.columns)
-    weights = [rank_weights_that_count(n, efforts) for efforts in several]
-    unused = min(first for parts in weights for _, first, _ in parts)
-    found = [np.empty((len(efforts), len(drawn.counts))) for efforts in several]
-    block = max(RESAMPLED // (n - unused), 16)
-    for start in range(0, len(drawn.counts), block):
-        rows = slice(start, start + block)
-        ranked = reading.ranking.resampled(
-            reading.score,
-            drawn.counts[rows],
-            n - unused if unused else None,
-            drawn.columns,
-        ).T
-        for scores, parts in zip(found, weights, strict=True):
-            for some, first, weight in parts:
-                scores[some, rows] = product(weight, ranked[first - unused :])
-    return found
-
-
-def needed(reading: Reading, efforts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns the trials that resampled searches of some efforts can end with, (m,).
-
-    Args:
-        reading: The arm's trials.
-        efforts: (K,) efforts from 1 to n - 1, at least one.
-    """
-    n = len(reading.validation)
-    first = first_rank_that_counts(n, int(np.min(efforts)))
-    start = reading.ranking.highest(n - first) if first else 0
-    return reading.ranking.order[start:]
-
-
-def allowance(reading: Reading, efforts: np.ndarray) -> np.ndarray:
-    """Returns (K,) what an unlucky count of diverged trials may have hidden.
-
-    A k-search that draws nothing but diverging configurations ends at the
-    constant predictor. Resampling a handful of diverged trials says little about
-    how often that happens, so their share is taken at its 90 % upper limit.
-    """
-    n, diverged = len(reading.diverged), int(reading.diverged.sum())
-    if diverged in (0, n):
-        return np.zeros(len(efforts))
-    share = special.betaincinv(diverged + 1, n - diverged, 0.9)
-    # C(f, k) / C(n, k) of the k-subsets have diverged as a whole.
-    counted = np.array(
-        [np.prod((diverged - np.arange(k)) / (n - np.arange(k))) for k in efforts]
-    )
-    # Not `**`, whose last bit is the processor's.
-    powers = np.array([np.prod(np.full(int(k), share)) for k in efforts])
-    missed = np.maximum(powers - np.maximum(counted, 0), 0)
-    allowance: np.ndarray = missed * max(
-        float(reading.score.max()) - reading.worst, 0.0
-    )
-    return allowance
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """How often some trials of a search are drawn in each resample."""
-
-    counts: np.ndarray
-    """(B, m) uint8."""
-    columns: np.ndarray | None
-    """(n,) the column of each trial; of no meaning for those without one. None: m is n
-    and the columns are the trials."""
-
-
-def resample_counts(
-    seed: int, baseline: int, challenger: int, *, paired: bool, resamples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws configurations with replacement.
-
-    Args:
-        seed: The protocol's seed.
-        baseline: The number of the baseline's trials.
-        challenger: The number of the challenger's trials; if paired, at most
-            `baseline`.
-        paired: Whether trial i of one arm has the draws of trial i of the other.
-            Pairs are drawn as pairs; trials that the baseline has alone, among
-            themselves.
-        resamples: B, even.
-
-    Returns:
-        (B, baseline) and (B, challenger) uint8: how often each trial was drawn.
-    """
-    of_a, of_b = resample_some(
-        seed,
-        np.ones(baseline, dtype=bool),
-        np.ones(challenger, dtype=bool),
-        paired=paired,
-        resamples=resamples,
-    )
-    return of_a.counts, of_b.counts
-
-
-def resample_some(
+def compare(
+    baseline: Search,
+    challengers: Sequence[Search],
+    *,
+    effort: int,
+    margin: float,
+    metric: str,
     seed: int,
-    baseline: np.ndarray,
-    challenger: np.ndarray,
-    *,
-    paired: bool,
-    resamples: int,
-) -> tuple[Drawn, Drawn]:
-    """Draws configurations with replacement, and counts those that are asked for.
+    alpha: float = 0.05,
+    max_multiple: float = 4.0,
+    estimand: Estimand = "configuration",
+    paired: bool = True,
+    higher_is_better: bool = True,
+    fraction: bool | None = None,
+    scored_on: Literal["test", "validation"] = "test",
+    permutations: int = 9999,
+    resamples: int = 2000,
+    unsound: Sequence[str] = (),
+    unsound_by: Mapping[str, Sequence[str]] | None = None,
+    copies: Copies | None = None,
+    published: Mapping[str, float] | None = None,
+    test_size: int | None = None,
+    elsewhere: bool = False,
+    matched: Mapping[str, Search] | None = None,
+    options: Mapping[str, Sequence[str]] | None = None,
+) -> list[Comparison]:
+    """Compares challengers with a baseline after equal tuning effort.
+
+    Swapping baseline and challenger turns effect and interval round and leaves p
+    as it is; the order of the trials and the names of the arms change nothing.
+    The same seed gives the same result, bit for bit.
 
     Args:
+        baseline: Its search. If paired, trials beyond a challenger's number serve
+            the question of catching up alone.
+        challengers: At least one; if paired, trial i of every arm has the same draw
+            of the shared hyperparameters.
+        effort: k*, at least 1. More than n / 4 is not assessable.
+        margin: The smallest gap worth having, more than 0, in units of the score.
+        metric: The metric's name.
         seed: The protocol's seed.
-        baseline: (n,) bool, of which of the baseline's trials the counts are wanted.
-        challenger: The same of the challenger's; if paired, at most as many.
-        paired: As for `resample_counts`.
-        resamples: B, even.
+        alpha: Shared by all challengers.
+        max_multiple: How much more tuning `catch_up` is about.
+        estimand: The reading that the verdict is about. Where the trials fill the
+            space evenly, "configuration" decides alone, and another verdict by "run"
+            is a warning. In all other cases both readings must lead to the same
+            verdict; else it is inconclusive.
+        paired: Whether trials are paired by index.
+        higher_is_better: The metric's direction; searches are turned already.
+        fraction: Whether scores lie between 0 and 1; by default, whether the metric
+            is known as such.
+        scored_on: "validation" where no run was ever scored on a test set, and what
+            stands for test scores are validation scores.
+        permutations: P of the gate.
+        resamples: B of the intervals, at least 2,000 for a result to report.
+        unsound: What makes every comparison unsound, a clause each.
+        unsound_by: By challenger, what makes its own comparison unsound.
+        copies: Test examples that were trained on. Where they may decide, the
+            comparison is unsound.
+        published: Published scores by arm, in the metric's own units.
+        test_size: T, the number of test examples, where their single scores are
+            unknown and the test score is a mean over them of scores from 0 to 1. The
+            interval then allows for the largest error that such a test set can have
+            (`gain`); where single scores are known, they are used instead.
+        elsewhere: Whether the gain is estimated again in other parts of the space
+            (`robustness`). A significant gain of the other sign there makes the
+            verdict inconclusive.
+        matched: By challenger, the baseline made as large as it.
+        options: By hyperparameter that is a choice, what its options are called.
 
     Returns:
-        The counts of these trials at least. They are those of `resample_counts`.
+        One comparison for each challenger, in their order.
+
+    Raises:
+        ProtocolError: A parameter is out of its range, or the records do not allow
+            the reading.
     """
-
-    def drawn(wanted: np.ndarray, rows: int, *names: str) -> np.ndarray:
-        stream = generator(seed, "resample", *names)
-        n, m = len(wanted), int(wanted.sum())
-        # No trial is drawn more than 255 times: with n > 255, not in this universe.
-        counts = np.empty((rows, m), dtype=np.uint8)
-        column = np.cumsum(wanted) - 1
-        block = max(2 * RESAMPLED // n, 1)
-        for start in range(0, rows, block):
-            some = counts[start : start + block]
-            indices = stream.integers(0, n, (len(some), n))
-            if m < n:
-                found = wanted[indices]
-                row = np.repeat(np.arange(len(some)), np.sum(found, axis=1))
-                cells = column[indices[found]] + m * row
-            else:
-                indices += n * np.arange(len(some))[:, None]
-                cells = indices.ravel()
-            some[:] = np.bincount(cells, minlength=some.size).reshape(some.shape)
-        return counts
-
-    def told(counts: np.ndarray, wanted: np.ndarray) -> Drawn:
-        return Drawn(counts, None if wanted.all() else np.cumsum(wanted) - 1)
-
-    if paired:
-        both = challenger | baseline[: len(challenger)]
-        pairs = drawn(both, resamples, "pairs")
-        if len(baseline) == len(challenger):
-            return told(pairs, both), told(pairs, both)
-        beyond = baseline[len(challenger) :]
-        alone = drawn(beyond, resamples, "alone")
-        return (
-            told(np.concatenate([pairs, alone], axis=1), np.append(both, beyond)),
-            told(pairs, both),
+    for what, holds, received in (
+        ("a comparison has at least one challenger", len(challengers) > 0, "none"),
+        ("effort is at least 1", effort >= 1, effort),
+        ("margin is more than 0", 0 < margin < math.inf, margin),
+        ("alpha lies between 0 and .5", 0 < alpha < 0.5, alpha),
+        ("max_multiple is more than 0", 0 < max_multiple < math.inf, max_multiple),
+    ):
+        if not holds:
+            raise ProtocolError(what, str(received))
+    if published is not None and baseline.name not in published:
+        raise ProtocolError(
+            "published scores include the baseline's",
+            ", ".join(published),
+            f"Add the published score of {baseline.name}.",
         )
-    if len(baseline) == len(challenger):
-        # Each two draws serve both ways round, so that it does not matter which
-        # arm comes first.
-        both = challenger | baseline
-        one = drawn(both, resamples // 2, "one")
-        other = drawn(both, resamples // 2, "other")
-        return (
-            told(np.concatenate([one, other]), both),
-            told(np.concatenate([other, one]), both),
-        )
-    of_a, of_b = (
-        told(drawn(wanted, resamples, str(len(wanted))), wanted)
-        for wanted in (baseline, challenger)
+    if test_size is not None:
+        fractions = metric in FRACTIONS if fraction is None else fraction
+        bound = fractions and metric not in NOT_MEANS
+        _check_test_size(test_size, metric, bound, scored_on, (baseline, *challengers))
+    level = alpha / len(challengers)
+    terms = Terms(
+        effort=effort,
+        margin=margin,
+        alpha=alpha,
+        level=level,
+        max_multiple=max_multiple,
+        estimand=estimand,
+        paired=paired,
+        seed=seed,
+        permutations=permutations,
+        # Each tail of the percentile interval needs some resamples of its own.
+        resamples=2 * math.ceil(max(resamples / 2, 20 / level)),
+        higher_is_better=higher_is_better,
+        metric=metric,
+        scored_on=scored_on,
+        unsound=tuple(unsound),
+        published=published,
+        elsewhere=elsewhere,
+        matched=matched or {},
+        options=options or {},
+        test_size=test_size,
+        copies=copies,
     )
-    return of_a, of_b
-
-
-@dataclasses.dataclass(frozen=True)
-class Gain:
-    """A difference of two expectations at K efforts; every array is (K,)."""
-
-    estimate: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    standard_error: np.ndarray
-    """From the draw of the configurations alone."""
-    test_variance: np.ndarray | None
-    """From the draw of the test examples, or the most that it can be where their
-    number alone is known; None if that is unknown as well."""
-    p_value: np.ndarray | None = None
-    """Of an even design: the smallest alpha whose interval leaves out 0. None for
-    independent trials, whose p comes from a permutation test (`gate`)."""
-
-    def at(self, index: int) -> Estimate:
-        """Returns one effort's number and interval."""
-        return Estimate(
-            float(self.estimate[index]), float(self.low[index]), float(self.high[index])
+    own = {
+        challenger.name: dataclasses.replace(
+            terms,
+            unsound=(*terms.unsound, *(unsound_by or {}).get(challenger.name, ())),
         )
+        for challenger in challengers
+    }
+    if min(search.n for search in (baseline, *challengers)) < 4 * effort:
+        return [
+            _too_few(own[challenger.name], baseline, challenger)
+            for challenger in challengers
+        ]
+
+    readings = readings_of(terms, baseline, challengers)
+    found: dict[Estimand, list[Measured]] = {reading: [] for reading in readings}
+    # Each pair alone, so that no finding depends on which other challengers there are.
+    pairs = [
+        aligned([baseline, challenger], terms.options) for challenger in challengers
+    ]
+    for one, challenger in pairs:
+        asked = [ask(terms, one, challenger, reading) for reading in readings]
+        counts = draw(terms, asked)
+        for reading, each in zip(readings, asked, strict=True):
+            measured = measure(terms, one, challenger, reading, each, counts)
+            found[reading].append(measured)
+    adjusted = {
+        reading: holm([measured.p_value for measured in each])
+        for reading, each in found.items()
+    }
+    # A gain at equal compute that is unknown counts among them without a claim.
+    at_equal_compute = holm(
+        [
+            1.0 if measured.equal_p_value is None else measured.equal_p_value
+            for measured in found[terms.estimand]
+        ]
+    )
+    return [
+        _report(
+            own[challenger.name],
+            one,
+            challenger,
+            {reading: (found[reading][j], adjusted[reading][j]) for reading in found},
+            at_equal_compute[j],
+        )
+        for j, (one, challenger) in enumerate(pairs)
+    ]
 
 
-def gain(
-    challenger: Expectation,
-    baseline: Expectation | None = None,
-    *,
-    alpha: float,
-    paired: bool = False,
-) -> Gain:
-    """Estimates how much higher the challenger's D is, with its interval.
+def _check_test_size(
+    test_size: int,
+    metric: str,
+    bound: bool,
+    scored_on: str,
+    searches: Sequence[Search],
+) -> None:
+    """Raises ProtocolError where the bound on the test set's error does not hold."""
+    if test_size < 2:
+        raise ProtocolError("a test set has at least 2 examples", str(test_size))
+    rule = "a test set's size bounds its error where the score is a mean of fractions"
+    way_out = "Leave the size of the test set out."
+    if scored_on == "validation":
+        raise ProtocolError(rule, "there are no test scores", way_out)
+    if not bound:
+        raise ProtocolError(rule, f"the metric {metric}", way_out)
+    for search in searches:
+        for scores in (search.test, search.test_run):
+            outside = None if scores is None else scores[np.abs(scores) > 1]
+            if outside is not None and len(outside):
+                raise ProtocolError(
+                    rule, f"a test score of {outside[0]:g} in {search.name}", way_out
+                )
 
-    No single interval serves small searches: the percentile bootstrap errs for
-    an arm with a broad optimum, the jackknife for one with a narrow optimum.
-    Their hull covers 94 to 98 % at a nominal 95 % (n = 16, k = 4) everywhere but
-    under heavy divergence, which the divergence allowance is for. Only for
-    k <= n / 4: a bootstrap of the best of nearly all is invalid.
 
-    Where the trials fill the space evenly, the interval is Student's t with the
-    standard error of `stratified`, or the jackknife's, whichever is smaller. The test
-    examples enter as ever, and p is read off the same interval.
+# --- from numbers to the verdict -----------------------------------------------
+
+
+def _report(
+    terms: Terms,
+    baseline: Search,
+    challenger: Search,
+    found: Mapping[Estimand, tuple[Measured, float]],
+    adjusted_at_equal_compute: float,
+) -> Comparison:
+    """Judges one comparison from its numbers in one or both readings.
 
     Args:
-        challenger: At K efforts.
-        baseline: At K efforts; arrays broadcast. None for the challenger's own
-            level instead of a difference.
-        alpha: The interval has level 1 - alpha.
-        paired: Whether trial i of one arm shares draws with trial i of the other.
+        terms: What was declared.
+        baseline: Its search.
+        challenger: Its search.
+        found: For each reading the numbers, and p adjusted for all challengers.
+        adjusted_at_equal_compute: The same p at equal compute; of no meaning where
+            that is unknown.
     """
-    if baseline is None:
-        estimate, resampled = challenger.estimate, challenger.resampled
-        variance = np.sum(challenger.influence**2, axis=0)
-        freedom = challenger.freedom
-        fall, rise = challenger.fall, np.zeros_like(estimate)
-    else:
-        estimate = challenger.estimate - baseline.estimate
-        resampled = challenger.resampled - baseline.resampled
-        variance = _variance(challenger.influence, baseline.influence, paired)
-        freedom = np.minimum(challenger.freedom, baseline.freedom)
-        fall, rise = challenger.fall, baseline.fall
-
-    variance = np.maximum(variance, _failing(challenger, baseline))
-    if challenger.stratified:
-        return _even_gain(
-            challenger, baseline, estimate, variance, freedom, alpha, paired
-        )
-    # Order statistics, not interpolated quantiles: they mirror exactly.
-    ordered = np.sort(resampled, axis=0)
-    tail = max(math.floor(alpha / 2 * (len(ordered) + 1)), 1)
-    reach = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(variance)
-    low = np.minimum(ordered[tail - 1], estimate - reach)
-    high = np.maximum(ordered[-tail], estimate + reach)
-
-    test_variance = variance_of_test(challenger, baseline)
-    if test_variance is not None:
-        floor = special.ndtri(1 - alpha / 2) ** 2 * test_variance
-        # The two errors are independent, so they add in squares.
-        low = estimate - np.sqrt((estimate - low) ** 2 + floor)
-        high = estimate + np.sqrt((high - estimate) ** 2 + floor)
-    return Gain(
-        estimate=estimate,
-        low=low - fall,
-        high=high + rise,
-        standard_error=np.sqrt(variance),
-        test_variance=test_variance,
-    )
-
-
-def _failing(challenger: Expectation, baseline: Expectation | None) -> np.ndarray:
-    """Returns (K,) the least that the variance is where seeds fail."""
-    parts = [challenger] if baseline is None else [challenger, baseline]
-    least = np.zeros(1)
-    for part in parts:
-        if part.failing is not None:
-            least = least + part.failing
-    return least
-
-
-# Degrees of freedom of the jackknife at k = n / 4.
-_SOUND = 7.0
-
-
-def _even_gain(
-    challenger: Expectation,
-    baseline: Expectation | None,
-    estimate: np.ndarray,
-    variance: np.ndarray,
-    freedom: np.ndarray,
-    alpha: float,
-    paired: bool,
-) -> Gain:
-    """Estimates a gain, or a level, of arms whose trials fill the space evenly.
-
-    Args:
-        challenger: At K efforts.
-        baseline: The same; None for a level.
-        estimate: (K,).
-        variance: (K,) the jackknife's.
-        freedom: (K,) degrees of freedom.
-        alpha: The interval has level 1 - alpha.
-        paired: Whether trial i of one arm shares draws with trial i of the other.
-    """
-    parts = [challenger] if baseline is None else [challenger, baseline]
-    models = [part.model for part in parts if part.model is not None]
-    if len(models) == len(parts):
-        first, *others = models
-        modelled, design = np.sum(first.trials**2, axis=0), first.design
-        boundary = first.boundary
-        for other in others:
-            modelled = _variance(first.trials, other.trials, paired)
-            design = design - other.design
-            boundary = boundary + other.boundary
-        modelled = modelled + design**2 + boundary
-        modelled = np.maximum(modelled, _failing(challenger, baseline))
-        # Beyond n / 4 the jackknife of the best of nearly all may be too small.
-        variance = np.where(
-            freedom >= _SOUND,
-            np.minimum(variance, modelled),
-            np.maximum(variance, modelled),
-        )
-    test_variance = variance_of_test(challenger, baseline)
-    examples = np.zeros_like(estimate) if test_variance is None else test_variance
-    quantile = special.stdtrit(freedom, 1 - alpha / 2)
-    normal = special.ndtri(1 - alpha / 2)
-    reach = np.sqrt(quantile**2 * variance + normal**2 * examples)
-    units = min(len(part.influence) for part in parts)
-    return Gain(
-        estimate=estimate,
-        low=estimate - reach,
-        high=estimate + reach,
-        standard_error=np.sqrt(variance),
-        test_variance=test_variance,
-        p_value=np.array(
-            [
-                _two_sided_of_both(float(d), float(v), float(f), float(e), units)
-                for d, v, f, e in np.broadcast(estimate, variance, freedom, examples)
-            ]
+    measured, adjusted = found[terms.estimand]
+    effect, matching = measured.effect.at(0), measured.matching
+    decomposition = _decompose(terms, baseline, challenger, measured)
+    terms = _with_copies(terms, challenger, effect)
+    rule = _Rule(terms, None if decomposition is None else decomposition["gap"])
+    other_parts = _elsewhere(terms, baseline, challenger)
+    concluded = _conclude(rule, baseline, challenger, found, other_parts)
+    detectable, settling = _power(terms, baseline, challenger, measured, concluded)
+    examples = measured.effect.test_variance
+    at_equal_compute = rule.verdict(measured.equal_effect, adjusted_at_equal_compute)
+    return Comparison(
+        verdict=concluded.verdict,
+        strong=concluded.verdict == "architecture"
+        and float(measured.effect.low[0]) > terms.margin,
+        reason=concluded.reason,
+        **_stated(terms, baseline, challenger),
+        effect=effect,
+        standard_error=float(measured.effect.standard_error[0]),
+        p_value=measured.p_value,
+        p_value_adjusted=adjusted,
+        effect_at_equal_compute=_at_equal_compute(measured),
+        baseline_score=measured.baseline.turned(terms.higher_is_better),
+        challenger_score=measured.challenger.turned(terms.higher_is_better),
+        probability_better={
+            "searches": dataclasses.asdict(measured.searches),
+            "seeds": _seeds(terms, baseline, challenger),
+        },
+        tuning_to_match={
+            "multiple": dataclasses.asdict(matching.multiple),
+            "trials": dataclasses.asdict(matching.trials),
+            "reportable_up_to": matching.reportable_up_to,
+            "would_settle": _trials_that_tell(terms, baseline, challenger, matching),
+        },
+        ladder=None
+        if measured.climb is None
+        else measured.climb.to_dict(terms.higher_is_better),
+        catch_up=measured.catch_up,
+        test_set_floor=None
+        if examples is None
+        else float(normal(terms.level)) * math.sqrt(float(examples[0])),
+        minimum_detectable_effect=detectable,
+        would_settle=settling,
+        other_reading=concluded.other_reading,
+        robustness=None if other_parts is None else other_parts.to_dict(),
+        published=decomposition,
+        cautions=_cautions(
+            terms,
+            baseline,
+            challenger,
+            measured=measured,
+            differs_at_equal_compute=rule.verdict(effect, adjusted) != at_equal_compute,
+            examples_known=baseline.knows_examples(terms.estimand)
+            and challenger.knows_examples(terms.estimand),
+            readings=len(found),
+            another=concluded.another,
         ),
     )
 
 
-def _two_sided_of_both(
-    estimate: float, variance: float, freedom: float, examples: float, units: int
-) -> float:
-    """Returns the smallest alpha at which an interval of both errors leaves out 0.
-
-    Never less than 2^(1 - n), which is what all swaps of n pairs could tell.
-    """
-    least = 2.0 ** (1 - units)
-    if examples == 0:
-        p = _two_sided(estimate, variance, freedom)
-    else:
-        size = estimate**2
-
-        def leaves_out(tail: float) -> bool:
-            of_search = special.stdtrit(freedom, tail) ** 2 * variance
-            return bool(of_search + special.ndtri(tail) ** 2 * examples < size)
-
-        # Half of p lies between these two, bisected in ratios to twelve digits.
-        low, high = least / 2, 0.5
-        if leaves_out(low):
-            return least
-        for _ in range(48):
-            middle = math.sqrt(low * high)
-            low, high = (low, middle) if leaves_out(middle) else (middle, high)
-        p = 2 * high
-    return min(max(p, least), 1.0)
+def _stated(terms: Terms, baseline: Search, challenger: Search) -> dict[str, Any]:
+    """Returns what a comparison has of its terms, whatever was found."""
+    return {
+        "baseline": baseline.name,
+        "challenger": challenger.name,
+        "metric": terms.metric,
+        "higher_is_better": terms.higher_is_better,
+        "scored_on": terms.scored_on,
+        "margin": terms.margin,
+        "alpha": terms.alpha,
+        "estimand": terms.estimand,
+        "paired": terms.paired,
+        "configurations": min(baseline.n, challenger.n),
+        "effort": terms.effort,
+    }
 
 
-def variance_of_test(
-    challenger: Expectation, baseline: Expectation | None
-) -> np.ndarray | None:
-    """Returns the variance (K,) that stems from the draw of the test examples.
-
-    Where the scores x and y of single examples are unknown, it is the largest that
-    any scores from 0 to 1 with the means a and b have. Since |x - y| is at most 1,
-    at most x + y and at most (1 - x) + (1 - y),
-
-        var(x - y) <= E |x - y| - (a - b)^2 <= min(a + b, 2 - a - b) - (a - b)^2
-
-    and var(x) <= a (1 - a) for one arm alone. Right and wrong answers that are as
-    seldom shared as can be attain it, and scores in between never exceed it. For a
-    and b their estimates are put in, as for the variance where examples are known;
-    so on the same records the bound is never below that variance. A score of which
-    less is better comes with its sign turned; the bound is the same for 1 - x.
-    """
-    if baseline is None:
-        if challenger.examples is not None and len(challenger.examples) > 1:
-            alone: np.ndarray = np.var(challenger.examples, axis=0, ddof=1)
-            return alone / len(challenger.examples)
-        if challenger.test_size is None:
-            return None
-        level = np.abs(challenger.estimate)
-        widest: np.ndarray = np.maximum(level * (1 - level), 0.0)
-        return widest / (challenger.test_size - 1)
-    if challenger.examples is not None and baseline.examples is not None:
-        if len(challenger.examples) > 1:
-            apart: np.ndarray = np.var(
-                challenger.examples - baseline.examples, axis=0, ddof=1
-            )
-            return apart / len(challenger.examples)
-        return None
-    if challenger.test_size is None or baseline.test_size is None:
-        return None
-    both = np.abs(challenger.estimate) + np.abs(baseline.estimate)
-    gap = challenger.estimate - baseline.estimate
-    largest: np.ndarray = np.maximum(np.minimum(both, 2 - both) - gap**2, 0.0)
-    return largest / (min(challenger.test_size, baseline.test_size) - 1)
-
-
-def _variance(challenger: np.ndarray, baseline: np.ndarray, paired: bool) -> np.ndarray:
-    """Returns the jackknife variance (K,) from influences (n, K) of two arms.
-
-    The unit is the pair; a trial without a partner is a unit of its own.
-    """
-    pairs = min(len(challenger), len(baseline)) if paired else 0
-    together = np.sum((challenger[:pairs] - baseline[:pairs]) ** 2, axis=0)
-    alone = np.sum(challenger[pairs:] ** 2, axis=0) + np.sum(
-        baseline[pairs:] ** 2, axis=0
+def _with_copies(terms: Terms, challenger: Search, effect: Estimate) -> Terms:
+    """Returns the terms, unsound where copies among the test examples may decide."""
+    copies = terms.copies
+    if copies is None or not copies.decides(
+        challenger.name, effect.estimate, terms.margin
+    ):
+        return terms
+    clause = copies.reasons.get(
+        challenger.name, "test examples are copies of others that were trained on"
     )
-    variance: np.ndarray = together + alone
-    return variance
+    return dataclasses.replace(terms, unsound=(*terms.unsound, clause))
 
 
-def equal_compute(
-    effort: int, trials: int, baseline_cost: float, challenger_cost: float
-) -> list[tuple[int, int]]:
-    """Lists efforts of equal cost, the costlier arm's at most k*.
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """The table of verdicts, at the terms of one comparison."""
 
-    Args:
-        effort: k*.
-        trials: n; no effort may exceed n / 4.
-        baseline_cost: Mean cost of one of the baseline's trials.
-        challenger_cost: The same of the challenger's.
+    terms: Terms
+    published_gap: float | None
 
-    Returns:
-        The baseline's and the challenger's effort, from the largest that n allows
-        down to 1 of the costlier arm; empty where n allows none.
-    """
-    ratio = max(baseline_cost, challenger_cost) / min(baseline_cost, challenger_cost)
-    pairs = [(round(costly * ratio), costly) for costly in range(effort, 0, -1)]
-    return [
-        (cheap, costly) if baseline_cost < challenger_cost else (costly, cheap)
-        for cheap, costly in pairs
-        if cheap <= trials // 4
-    ]
-
-
-# --- the gate ------------------------------------------------------------------
-
-# Cells of a block of permutations: few enough for memory, and enough that the work
-# on a row outweighs the call. Never a setting: how the draws are divided could alter
-# them.
-BLOCK = 2**22
-
-# From as many independent searches of the effort as this in each of two large arms,
-# the permutation distribution is Student's t for all that p tells (see `gate`).
-SEARCHES = 64
-
-
-def gate(
-    challenger: Reading,
-    baseline: Reading,
-    effort: int,
-    *,
-    paired: bool,
-    permutations: int,
-    seed: int,
-) -> float:
-    """Returns p for the hypothesis that the gain is 0, both arms at one effort.
-
-    Paired: whole pairs are swapped between the arms, both are ranked anew and the
-    gain is studentised again. Exact if the arms are exchangeable (up to the choice
-    of the configurations that were confirmed), approximate for a gain of 0. All
-    2^n swaps are enumerated where that is no more work. Unpaired: the labels are
-    shuffled instead.
-
-    Above a thousand trials an arm (`tuning.MANY`) this would take minutes, and one
-    of two things makes it unnecessary. Where n / k is at least 64, the studentised
-    gain is a sum over so many trials that its permutation distribution is Student's
-    t with 2 n / k - 1 degrees of freedom, from which p then comes without any draw.
-    Otherwise the k-searches end among the best few hundred trials, and only these
-    are dealt out: what is left out is less than the rounding.
-
-    Args:
-        challenger: Its n trials.
-        baseline: Its trials; n if paired.
-        effort: k.
-        paired: Whether trial i of one arm shares draws with trial i of the other.
-        permutations: P; p is at least 1 / (P + 1).
-        seed: The protocol's seed.
-    """
-    n = len(challenger.score)
-    fewer, most = sorted((n, len(baseline.score)))
-    estimate = variance = 0.0
-    if most > MANY:
-        estimate, variance = _jackknifed(challenger, baseline, effort, paired)
-        if estimate == 0 or fewer / effort >= SEARCHES:
-            return _two_sided(estimate, variance, 2 * fewer / effort - 1)
-    pool = _Pool(challenger, baseline, effort, paired)
-    if pool.places < pool.size:
-        # Before they are dealt out, arms may differ at places that are not held.
-        observed = abs(estimate) / math.sqrt(variance) if variance else math.inf
-    else:
-        observed = abs(pool.studentised(pool.labels[:, None])[0])
-    # Whole words of random bits, so that none is lost between two blocks.
-    block = max(BLOCK // pool.places // 32, 1) * 32
-    # Equal values must not be told apart by rounding.
-    threshold = observed * (1 - 1e-10)
-
-    if paired and 2**n <= permutations + 1:
-        swaps = (np.arange(2**n) >> np.arange(n)[:, None]) % 2 == 1
-        reached = sum(
-            int(np.sum(np.abs(pool.swapped(swaps[:, i : i + block])) >= threshold))
-            for i in range(0, 2**n, block)
+    def verdict(
+        self, gained: Estimate | None, p: float | None, catch_up: CatchUp = "unknown"
+    ) -> Verdict:
+        return decide(
+            gained,
+            p,
+            alpha=self.terms.alpha,
+            margin=self.terms.margin,
+            catch_up=catch_up,
+            sound=not self.terms.unsound,
+            published_gap=self.published_gap,
         )
-        return reached / len(swaps.T)
 
-    stream = generator(seed, "permutation")
-    reached = 0
-    for start in range(0, permutations, block):
-        rows = min(block, permutations - start)
-        if paired:
-            drawn = stream.integers(0, 2, (rows, pool.units), dtype=np.bool_)
-            ratios = pool.swapped(np.ascontiguousarray(drawn.T))
+
+@dataclasses.dataclass(frozen=True)
+class _Concluded:
+    """A verdict that both readings and the sensitivity analysis allow."""
+
+    verdict: Verdict
+    reason: str | None
+    other_reading: dict[str, Any] | None
+    another: Caution | None
+    """Where the other reading says something else, and does not decide."""
+
+
+def _conclude(
+    rule: _Rule,
+    baseline: Search,
+    challenger: Search,
+    found: Mapping[Estimand, tuple[Measured, float]],
+    other_parts: Robustness | None,
+) -> _Concluded:
+    """Reaches the verdict: by the declared reading, unless another analysis overrules."""
+    terms = rule.terms
+    measured, adjusted = found[terms.estimand]
+    effect = measured.effect.at(0)
+    verdict = rule.verdict(effect, adjusted, measured.catch_up)
+    reason = "; ".join(terms.unsound) or None
+    other_reading = None
+    another: Caution | None = None
+    for reading, (other, p) in found.items():
+        if reading == terms.estimand:
+            continue
+        elsewhere = rule.verdict(other.effect.at(0), p, other.catch_up)
+        other_reading = {
+            "estimand": reading,
+            "verdict": elsewhere,
+            "effect": dataclasses.asdict(other.effect.at(0)),
+            "p_value": other.p_value,
+        }
+        if elsewhere == verdict:
+            continue
+        failing = any(arm.seeds_fail(terms.effort) for arm in (baseline, challenger))
+        depends = "seed failure" if failing else "the luck of single seeds"
+        alone = terms.estimand == "configuration" and baseline.stratified
+        if not alone:
+            # The very runs that were picked are lucky ones: what they show must hold
+            # on fresh seeds, too. And of independent draws fresh seeds alone claim
+            # more than is promised in some settings (docs/calibration.md).
+            reason = (
+                f"depends on {depends}: by {terms.estimand} the verdict is {verdict},"
+                f" by {reading} {elsewhere}"
+            )
+            verdict = "inconclusive"
         else:
-            # The smaller arm's labels are dealt, whichever arm that is.
-            labels: int | np.ndarray = fewer
-            if pool.places < pool.size:
-                labels = stream.hypergeometric(
-                    fewer, pool.size - fewer, pool.places, rows
-                )
-            dealt = _deal(stream, pool.places, rows, labels)
-            ratios = pool.studentised(dealt if n == fewer else ~dealt)
-        reached += int(np.sum(np.abs(ratios) >= threshold))
-    return (1 + reached) / (1 + permutations)
-
-
-def _jackknifed(
-    challenger: Reading, baseline: Reading, effort: int, paired: bool
-) -> tuple[float, float]:
-    """Returns the gain at one effort and its jackknife variance."""
-    estimates, influences = [], []
-    for arm in (challenger, baseline):
-        ranking = Ranking(arm.validation, arm.score)
-        estimate = ranking.expected(arm.score, [effort])
-        without = ranking.leave_one_out(arm.score, [effort])
-        estimates.append(float(estimate[0]))
-        influences.append((estimate - without) * math.sqrt(1 - 1 / ranking.n))
-    variance = _variance(influences[0], influences[1], paired)
-    return estimates[0] - estimates[1], float(variance[0])
-
-
-def _two_sided(estimate: float, variance: float, freedom: float) -> float:
-    """Returns p of Student's t."""
-    if variance == 0:
-        return 1.0 if estimate == 0 else 0.0
-    return float(2 * special.stdtr(freedom, -abs(estimate) / math.sqrt(variance)))
-
-
-def _deal(
-    stream: np.random.Generator, places: int, hands: int, labels: int | np.ndarray
-) -> np.ndarray:
-    """Deals a number of labels to places at random, (places, hands) bool.
-
-    The number may be another in each hand, (hands,).
-
-    Each place gets a label by a coin of its own. Where that makes too many or too
-    few, labels are taken away or added at random until the number is right: of all
-    ways to deal that many, each is as likely, since neither step prefers a place.
-    """
-    dealt = stream.random((places, hands), dtype=np.float32) < labels / places
-    excess = np.sum(dealt, axis=0) - labels
-    wrong = np.flatnonzero(excess)
-    while len(wrong):
-        place = stream.integers(0, places, len(wrong))
-        many = excess[wrong] > 0
-        fitting = dealt[place, wrong] == many
-        place, corrected, many = place[fitting], wrong[fitting], many[fitting]
-        dealt[place, corrected] = ~many
-        excess[corrected] -= np.where(many, 1, -1)
-        wrong = wrong[excess[wrong] != 0]
-    return dealt
-
-
-class _Pool:
-    """The trials of both arms in one ranking, to be dealt out anew.
-
-    Sorting once is enough: any subset of a sorted pool is sorted. Let c of an arm's
-    trials lie at or below a place, t rise there by dt to the next place, and
-
-        f(c) = C(c - 1, k - 1) / C(n - 1, k),    Y = sum of f(c) dt over lower places
-
-    Leaving out a trial lowers D(k) by its Y less the mean of Y over the arm's trials
-    (Abel summation of the leave-one-out sums), and D(k) is the highest score less
-    (n - k) / k times what the highest Y exceeds that mean by. So one running sum for
-    each arm gives the gain and its standard error, and neither needs to know which
-    places are whose before it comes to them. It runs from place to place over all
-    permutations at once; the columns of all arrays are permutations.
-
-    Y_B - Y_A and Y_B + Y_A are kept instead of Y_B and Y_A, since a trial's signed Y
-    is half of their sum or difference. Swapping the arms negates the one and leaves
-    the other, to the last bit.
-
-    Of large arms only the upper places are held. At the others Y is 0 but for less
-    than what counts as rounding here, whoever's they are.
-    """
-
-    def __init__(
-        self, challenger: Reading, baseline: Reading, effort: int, paired: bool
-    ) -> None:
-        score = np.concatenate([challenger.score, baseline.score])
-        ranking = Ranking(
-            np.concatenate([challenger.validation, baseline.validation]), score
-        )
-        self._arms = len(challenger.score), len(baseline.score)
-        self._paired = paired
-        self._effort = effort
-        self._spread = float(np.ptp(score))
-        self._tables = [leave_one_out_table(n, effort) for n in self._arms]
-        self._steps = [np.diff(table, prepend=0.0) for table in self._tables]
-        # So that the baseline's step can be looked up by the challenger's number:
-        # the more places are the challenger's, the fewer are the baseline's.
-        self._reversed = np.append(np.zeros(self._arms[0]), self._steps[1][::-1])
-
-        self.size = len(score)
-        self._below = 0
-        if max(self._arms) > MANY:
-            reached = int(np.searchsorted(ranking.first, self._lowest(), "right")) - 1
-            self._below = int(ranking.first[reached])
-        held = ranking.order[self._below :]
-        self.places = len(held)
-        """How many places are held."""
-        self.labels = held < self._arms[0]
-        """(places,) which of them the challenger's trials hold."""
-        self._score = score[held]
-        unit = np.arange(self.places)
-        if paired:
-            unit = np.unique(held % self._arms[0], return_inverse=True)[1]
-        self.units = int(unit.max()) + 1
-        """How many pairs, or trials if nothing is paired, hold a place."""
-        self._unit = unit
-        self._groups = []
-        for start, m in zip(ranking.first.tolist(), ranking.sizes, strict=True):
-            start -= self._below
-            if start < 0:
-                continue
-            scores = self._score[start : start + m]
-            mixed = bool(np.ptp(scores) > 0)
-            level = float(np.mean(scores) if mixed else scores[0])
-            self._groups.append((start, start + int(m), level, mixed))
-
-    def _lowest(self) -> int:
-        """Returns a place below which Y is nothing but rounding, however dealt.
-
-        With both arms' share of the p places below, and 5 sqrt(p) more, which chance
-        exceeds once in 10^21 times (Hoeffding), f is 10^-13 of its highest value. So
-        Y there is less of the spread of all scores than `studentised` tells from 0.
-        """
-        places = np.arange(self.size + 1)
-        lowest = self.size
-        for n, step in zip(self._arms, self._steps, strict=True):
-            most = np.ceil(places * (n / self.size) + 5 * np.sqrt(places)).astype(int)
-            counts = step[np.minimum(most, n)] > 1e-13 * step[-1]
-            lowest = min(lowest, int(np.argmax(counts)))
-        return lowest
-
-    def swapped(self, swaps: np.ndarray) -> np.ndarray:
-        """Returns the studentised gains (P,) after swapping pairs, (units, P) bool."""
-        # A place is the challenger's as before, unless its pair was swapped.
-        return self.studentised(swaps[self._unit] ^ self.labels[:, None])
-
-    def studentised(self, labels: np.ndarray) -> np.ndarray:
-        """Returns the gain over its standard error.
-
-        Args:
-            labels: (places, P) bool, which are the challenger's; with those at the
-                places that are not held, every column has as many as there are.
-
-        Returns:
-            (P,) float64; 0 where the gain is 0, infinite where only its error is.
-        """
-        gains, errors = self._gains(labels)
-        # What is left of a difference of equal numbers is rounding.
-        nothing = 1e-12 * self._spread
-        gains[np.abs(gains) <= nothing] = 0.0
-        exact = errors <= nothing
-        limits = np.where(gains == 0, 0.0, np.copysign(np.inf, gains))
-        ratios: np.ndarray = np.divide(gains, errors, out=limits, where=~exact)
-        return ratios
-
-    def _gains(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the gains (P,) and their standard errors (P,)."""
-        lowest, skipped = self._start(labels)
-        labels = labels[skipped:]
-        units, unit = np.unique(self._unit[skipped:], return_inverse=True)
-        signs = np.where(labels, 1.0, -1.0)
-        # Twice the signed Y of each unit: of a pair, both trials' together.
-        signed = np.zeros((len(units), len(signs.T)))
-        members = np.sum(labels, axis=0)
-        count = self._arms[0] - members
-        difference, total = np.zeros((2, len(signs.T)))
-        level = self._groups[lowest][2]
-        for start, end, here, mixed in self._groups[lowest:]:
-            if here != level:
-                of_difference, of_total = self._rise(self._below + start, here - level)
-                difference += of_difference.take(count)
-                total += of_total.take(count)
-                level = here
-            if mixed:
-                block = slice(start - skipped, end - skipped)
-                found, (less, fewer) = self._among_ties(
-                    labels[block],
-                    self._score[start:end] - level,
-                    self._below + start,
-                    count,
-                )
-                for own, sign, (apart, both) in zip(
-                    unit[block], signs[block], found, strict=True
-                ):
-                    signed[own] += difference + apart + sign * (total + both)
-                difference -= less
-                total -= fewer
-                count += np.sum(labels[block], axis=0)
-                continue
-            for place in range(start - skipped, end - skipped):
-                own = signed[unit[place]]
-                own += difference
-                own += signs[place] * total
-                np.add(count, labels[place], out=count)
-        if self._paired:
-            n, k = self._arms[0], self._effort
-            mean = np.sum(signed, axis=0) / n
-            signed -= mean
-            squares = np.einsum("up,up->p", signed, signed)
-            squares += (n - len(units)) * mean**2
-            squares /= 4
-            return (n - k) / k * (mean / 2 - difference), np.sqrt(squares * (n - 1) / n)
-        return self._unpaired(signed, signs, members, difference, total)
-
-    def _start(self, labels: np.ndarray) -> tuple[int, int]:
-        """Returns the group to begin with, and how many held places lie below it.
-
-        As these labels were dealt, f up to there is 10^-25 of its highest value, for
-        either arm: what is left out is less than the rounding. What had to be held
-        however they might be dealt (`_lowest`) is several times as much.
-        """
-        if not self._below:
-            return 0, 0
-        starts = np.array([start for start, *_ in self._groups])
-        inside = np.add.reduceat(labels, starts, axis=0, dtype=np.int64)
-        passed = np.cumsum(inside, axis=0) - inside
-        passed += self._arms[0] - np.sum(labels, axis=0)
-        most = np.max(passed, axis=1), self._below + starts - np.min(passed, axis=1)
-        counts = [
-            step[counted] > 1e-25 * step[-1]
-            for step, counted in zip(self._steps, most, strict=True)
+            another = Caution(
+                "other reading", {"verdict": elsewhere, "failing": failing}
+            )
+    if other_parts is not None and verdict not in ("inconclusive", "not_assessable"):
+        # What is too small to be worth having contradicts no equivalence.
+        least = 0.0 if abs(effect.estimate) >= terms.margin else terms.margin
+        turned = [
+            row for row in other_parts.opposite if abs(row.effect.estimate) >= least
         ]
-        group = max(int(np.argmax(counts[0] | counts[1])) - 1, 0)
-        return group, int(starts[group])
+        if turned:
+            reason = _turning(turned)
+            verdict = "inconclusive"
+    return _Concluded(verdict, reason, other_reading, another)
 
-    def _rise(self, place: int, rise: float) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what Y_B - Y_A and Y_B + Y_A grow by, by the challenger's number.
 
-        Args:
-            place: How many places lie below, c of them the challenger's and the
-                others the baseline's.
-            rise: What the score grows by.
+def _power(
+    terms: Terms,
+    baseline: Search,
+    challenger: Search,
+    measured: Measured,
+    concluded: _Concluded,
+) -> tuple[float | None, Settlement | None]:
+    """Returns the minimum detectable effect, and what would settle an open answer."""
+    n, effect = min(baseline.n, challenger.n), measured.effect
+    error = float(effect.standard_error[0])
+    given: dict[str, Any] = {
+        "margin": terms.margin,
+        "test_variance": 0.0
+        if effect.test_variance is None
+        else float(effect.test_variance[0]),
+        "alpha": terms.level,
+    }
+    detectable = None
+    if least_p(baseline.n, challenger.n, paired=terms.paired) <= terms.level:
+        detectable = minimum_detectable_effect(error, n, terms.effort, **given)
+    if concluded.verdict != "inconclusive" or concluded.reason is not None:
+        return detectable, None
+    gained = float(effect.estimate[0])
+    if measured.even is not None:
+        return detectable, even_settlement(gained, measured.even, terms.effort, **given)
+    return detectable, settlement(
+        gained, error, n, terms.effort, **given, paired=terms.paired
+    )
 
-        Returns:
-            Two tables, by c = 0, ..., min(place, n).
-        """
-        own = self._steps[0][: place + 1]
-        others = self._reversed[self.size - place :][: len(own)]
-        return (own - others) * rise, (own + others) * rise
 
-    def _among_ties(
-        self,
-        labels: np.ndarray,
-        deviations: np.ndarray,
-        below: int,
-        count: np.ndarray,
-    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, np.ndarray]]:
-        """Adds what differs from a single trial where scores differ among ties.
+def _trials_that_tell(
+    terms: Terms, baseline: Search, challenger: Search, matching: Matching
+) -> int | None:
+    """Returns how many trials tell whether the baseline catches up; None if these do."""
+    # As many trials as tell of an effort that reaches the multiple.
+    ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
+    needs = trials_to_reach(
+        math.ceil(terms.max_multiple / ratio - 1e-9),
+        modelled=baseline.modelled and challenger.modelled,
+    )
+    return needs if matching.catch_up == "unknown" and needs > baseline.n else None
 
-        Tied trials of an arm count at their mean. With mean_g the deviation of that
-        mean from the group's level, R of the arm's trials up to the group and m in
-        it, the Y of a member with deviation d is higher by
 
-            f(R - m) mean_g + [F(R - 1) - F(R - m)] (d - mean_g) / (m - 1)
+def _at_equal_compute(measured: Measured) -> dict[str, Any] | None:
+    if measured.equal_efforts is None or measured.equal_effect is None:
+        return None
+    return {
+        **dataclasses.asdict(measured.equal_effect),
+        "p_value": measured.equal_p_value,
+        "baseline_effort": measured.equal_efforts[0],
+        "challenger_effort": measured.equal_efforts[1],
+    }
 
-        with F the running sum of f, and Y above the group is lower by
-        [f(R) - f(R - m)] mean_g.
 
-        Args:
-            labels: (m, P) bool, of the group's places.
-            deviations: (m,) of their scores from the group's level.
-            below: How many places lie below.
-            count: (P,) how many of them are the challenger's.
+def _seeds(terms: Terms, baseline: Search, challenger: Search) -> dict[str, Any] | None:
+    """Returns how often the tuned challenger wins on fresh seeds; None without any."""
+    if baseline.winner_seeds is None or challenger.winner_seeds is None:
+        return None
+    s = min(len(baseline.winner_seeds), len(challenger.winner_seeds))
+    won = seeds_won(challenger.winner_seeds[:s], baseline.winner_seeds[:s], terms.level)
+    return {**dataclasses.asdict(won), "pairs": s}
 
-        Returns:
-            For each place the excess (P,) of the difference and of the sum of both
-            arms' Y, if the place is theirs; and what both are lower by above.
-        """
-        fixed, slopes, losses = [], [], []
-        for arm, chosen in enumerate((labels, ~labels)):
-            before = count if arm == 0 else below - count
-            members = np.sum(chosen, axis=0)
-            after = before + members
-            mean = product(deviations, chosen) / np.maximum(members, 1)
-            step, table = self._steps[arm], self._tables[arm]
-            first = step.take(before)
-            slope = table.take(np.maximum(after - 1, 0)) - table.take(before)
-            slope /= np.maximum(members - 1, 1)
-            fixed.append((first - slope) * mean)
-            slopes.append(slope)
-            losses.append((step.take(after) - first) * mean)
-        (b, a), (of_b, of_a), (less_b, less_a) = fixed, slopes, losses
-        members_found = [
-            (b - a + (of_b - of_a) * d, b + a + (of_b + of_a) * d) for d in deviations
-        ]
-        return members_found, (less_b - less_a, less_b + less_a)
 
-    def _unpaired(
-        self,
-        signed: np.ndarray,
-        signs: np.ndarray,
-        members: np.ndarray,
-        difference: np.ndarray,
-        total: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the gains (P,) and their standard errors (P,), trials being units.
+def _too_few(terms: Terms, baseline: Search, challenger: Search) -> Comparison:
+    """Returns the comparison of searches that the effort is too large for.
 
-        Args:
-            signed: (places, P) twice the signed Y of each place, by trial; overwritten.
-            signs: (places, P) 1 where the challenger's, else -1.
-            members: (P,) how many places are the challenger's.
-            difference: (P,) the highest Y_B - Y_A.
-            total: (P,) the highest Y_B + Y_A.
-        """
-        n_b, n_a = self._arms
-        k = self._effort
-        everyone = np.sum(signed, axis=0)
-        by_sign = np.einsum("np,np->p", signed, signs)
-        mean_b, mean_a = (by_sign + everyone) / 4 / n_b, (by_sign - everyone) / 4 / n_a
-        gains = (n_a - k) / k * ((total - difference) / 2 - mean_a) - (n_b - k) / k * (
-            (total + difference) / 2 - mean_b
+    Without numbers: a difference with no interval would be read as a finding.
+    """
+    n = min(baseline.n, challenger.n)
+    reason = "; ".join(
+        (
+            *terms.unsound,
+            f"an effort of {terms.effort} takes {4 * terms.effort} configurations of"
+            f" each arm at least, and there are {n}",
         )
-        signed -= mean_b - mean_a
-        signed -= signs * (mean_b + mean_a)
-        np.square(signed, out=signed)
-        everyone = np.sum(signed, axis=0)
-        by_sign = np.einsum("np,np->p", signed, signs)
-        of_b, of_a = (everyone + by_sign) / 8, (everyone - by_sign) / 8
-        of_b += (n_b - members) * mean_b**2
-        of_a += (n_a - (len(signs) - members)) * mean_a**2
-        return gains, np.sqrt(of_b * ((n_b - 1) / n_b) + of_a * ((n_a - 1) / n_a))
+    )
+    return Comparison(
+        verdict="not_assessable",
+        strong=False,
+        reason=reason,
+        **_stated(terms, baseline, challenger),
+    )
 
 
-def gate_by_signs(
-    challenger: Expectation,
-    baseline: Expectation,
-    *,
-    paired: bool,
-    permutations: int,
-    seed: int,
-) -> float:
-    """Returns p for the hypothesis that the gain is 0, the arms at two efforts.
-
-    At different efforts not even an arm and itself are exchangeable, so nothing
-    can be swapped. Paired, the signs of the pseudo-values are flipped at random,
-    studentised; unpaired, or with more than a thousand pairs (`tuning.MANY`), the
-    gain over its standard error is compared with Student's t. Approximate.
-
-    Args:
-        challenger: At one effort.
-        baseline: At one effort.
-        paired: Whether trial i of one arm shares draws with trial i of the other.
-        permutations: P; p is at least 1 / (P + 1) if paired.
-        seed: The protocol's seed.
-    """
-    estimate = float(challenger.estimate[0] - baseline.estimate[0])
-    if not paired or len(challenger.influence) > MANY:
-        variance = _variance(challenger.influence, baseline.influence, paired)
-        freedom = min(challenger.freedom[0], baseline.freedom[0])
-        return _two_sided(estimate, float(variance[0]), float(freedom))
-    influence = challenger.influence[:, 0] - baseline.influence[:, 0]
-    n = len(influence)
-    pseudo = estimate + influence * math.sqrt(n * (n - 1))
-    squares = np.sum(pseudo**2)
-    if squares == 0:
-        return 1.0
-    stream = generator(seed, "signs")
-    reached = 0
-    block = max(BLOCK // n, 1)
-    # With fixed squares, the studentised mean grows with the mean alone.
-    threshold = abs(np.sum(pseudo)) * (1 - 1e-10)
-    for start in range(0, permutations, block):
-        rows = min(block, permutations - start)
-        signs = 1.0 - 2.0 * stream.integers(0, 2, (rows, n), dtype=np.bool_)
-        reached += int(np.sum(np.abs(product(signs, pseudo)) >= threshold))
-    return (1 + reached) / (1 + permutations)
+def _elsewhere(terms: Terms, baseline: Search, challenger: Search) -> Robustness | None:
+    """Repeats the analysis of the gain in other ways, if that was asked for."""
+    if not terms.elsewhere:
+        return None
+    larger = terms.matched.get(challenger.name)
+    return robustness(
+        baseline,
+        challenger,
+        effort=terms.effort,
+        estimand=terms.estimand,
+        margin=terms.margin,
+        alpha=terms.level,
+        seed=terms.seed,
+        paired=terms.paired,
+        matched=larger,
+        options=terms.options,
+        resamples=terms.resamples,
+        test_size=terms.test_size,
+    )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p-values for their number, step down (Holm 1979).
-
-    Args:
-        p_values: One for each hypothesis.
-
-    Returns:
-        Adjusted values in the same order; claiming those that are at most alpha
-        makes any false claim with probability at most alpha.
-
-    Examples:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
-
-
-# --- the chance to win ---------------------------------------------------------
-
-
-def clopper_pearson(
-    successes: float, trials: float, alpha: float
-) -> tuple[float, float]:
-    """Returns the exact interval for a chance, at level 1 - alpha or more.
-
-    Args:
-        successes: From 0 to `trials`; ties may count half.
-        trials: More than 0.
-        alpha: Split evenly between both sides.
-
-    Examples:
-        >>> low, high = clopper_pearson(9, 10, 0.05)
-        >>> round(low, 3), round(high, 3)
-        (0.555, 0.997)
-    """
-    failures = trials - successes
-    low, high = 0.0, 1.0
-    if successes > 0:
-        low = float(special.betaincinv(successes, failures + 1, alpha / 2))
-    if failures > 0:
-        high = float(special.betaincinv(successes + 1, failures, 1 - alpha / 2))
-    return low, high
-
-
-def seeds_won(challenger: np.ndarray, baseline: np.ndarray, alpha: float) -> Estimate:
-    """Estimates how often the challenger's tuned configuration wins on a fresh seed.
-
-    Args:
-        challenger: (s,) scores of its winner, paired by position.
-        baseline: (s,) scores of the baseline's winner.
-        alpha: The interval has level 1 - alpha.
-    """
-    won = float(np.mean((1 + np.sign(challenger - baseline)) / 2))
-    trials = len(challenger)
-    return Estimate(won, *clopper_pearson(won * trials, trials, alpha))
-
-
-def searches_won(
-    challenger: Reading, baseline: Reading, effort: int, *, alpha: float, paired: bool
-) -> Estimate:
-    """Estimates how often a fresh k-search of the challenger beats the baseline's.
-
-    Of all pairs of trials that two independent searches may end with, those that
-    the challenger wins, plus half the ties. The interval is Clopper and Pearson's
-    for as many independent searches as would have the jackknife's variance, but
-    never fewer than the n / k that fit into the records: where one arm wins
-    everywhere, the jackknife sees no variance at all.
-
-    Args:
-        challenger: Its trials.
-        baseline: Its trials.
-        effort: k.
-        alpha: The interval has level 1 - alpha.
-        paired: Whether trial i of one arm shares draws with trial i of the other.
-    """
-    arms = (challenger, baseline)
-    rankings = [Ranking(arm.validation, arm.score) for arm in arms]
-    weights = [ranking.weights([effort])[:, 0] for ranking in rankings]
-    # Wins less losses of each trial against the other arm's search.
-    against = [
-        _wins_less_losses(challenger.score, baseline.score, weights[1]),
-        -_wins_less_losses(baseline.score, challenger.score, weights[0]),
+def _turning(rows: Sequence[Row]) -> str:
+    """Says on what the sign of the gain depends."""
+    depends = [
+        f"depends on {what}: the sign of the gain turns ({names})"
+        for what, names in (
+            (
+                "the search space",
+                ", ".join(row.name for row in rows if row.kind != "matched"),
+            ),
+            (
+                "the number of parameters",
+                ", ".join(row.name for row in rows if row.kind == "matched"),
+            ),
+        )
+        if names
     ]
-    net = float(product(weights[0], against[0]))
-    influences = []
-    for ranking, scores in zip(rankings, against, strict=True):
-        n = ranking.n
-        deviations = net - ranking.leave_one_out(scores, [effort])
-        influences.append(deviations * math.sqrt((n - 1) / n))
-    # The net is linear in each arm's search, so the arms' influences add.
-    variance = float(_variance(influences[0], -influences[1], paired)[0])
-    won = min(max((1 + net) / 2, 0.0), 1.0)
-    searches = min(ranking.n for ranking in rankings) / effort
-    if variance > 0:
-        searches = max(searches, 4 * won * (1 - won) / variance)
-    return Estimate(won, *clopper_pearson(won * searches, searches, alpha))
+    return "; it ".join(depends)
 
 
-def _wins_less_losses(
-    scores: np.ndarray, others: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Returns (n,) the weight of the others below each score less that above it."""
-    order = np.argsort(others)
-    cumulated = np.concatenate([[0.0], np.cumsum(weights[order])])
-    below = cumulated[np.searchsorted(others[order], scores, side="left")]
-    upto = cumulated[np.searchsorted(others[order], scores, side="right")]
-    net: np.ndarray = below - (cumulated[-1] - upto)
-    return net
+def _decompose(
+    terms: Terms, baseline: Search, challenger: Search, measured: Measured
+) -> dict[str, Any] | None:
+    """Takes a published gap apart: tuning + architecture + luck of the selection.
+
+    The three add up by construction; how the gap is split depends on the path,
+    which here tunes the baseline first.
+    """
+    if terms.published is None or challenger.name not in terms.published:
+        return None
+    sign = 1 if terms.higher_is_better else -1
+    old = sign * terms.published[baseline.name]
+    new = sign * terms.published[challenger.name]
+    a, b = measured.baseline, measured.challenger
+    tuning = Estimate(a.estimate - old, a.low - old, a.high - old)
+    luck = Estimate(new - b.estimate, new - b.high, new - b.low)
+    return {
+        "gap": new - old,
+        "tuning": dataclasses.asdict(tuning),
+        "architecture": dataclasses.asdict(measured.effect.at(0)),
+        "selection_luck": dataclasses.asdict(luck),
+    }
+
+
+def _cautions(
+    terms: Terms,
+    baseline: Search,
+    challenger: Search,
+    *,
+    measured: Measured,
+    differs_at_equal_compute: bool,
+    examples_known: bool,
+    readings: int,
+    another: Caution | None,
+) -> tuple[Caution, ...]:
+    """Returns what a reader of the verdict must know beside it."""
+    found = [] if another is None else [another]
+    copies = terms.copies
+    if copies is not None and not any("copies" in clause for clause in terms.unsound):
+        found.append(Caution("copies", {"count": copies.count, "of": copies.of}))
+    if terms.scored_on == "validation":
+        found.append(Caution("validation only"))
+    elif not examples_known and terms.test_size is not None:
+        found.append(Caution("test set bounded", {"size": terms.test_size}))
+    elif not examples_known:
+        found.append(Caution("this test set"))
+    if readings == 1 and terms.estimand == "run":
+        found.append(Caution("picked seeds"))
+    if not terms.paired:
+        found.append(Caution("unpaired"))
+    names = {"baseline": baseline.name, "challenger": challenger.name}
+    dropped = challenger.n - baseline.n
+    if terms.paired and dropped > 0:
+        found.append(Caution("no partner", {**names, "dropped": dropped}))
+    for arm in (baseline, challenger):
+        if count := int(np.sum(arm.diverged)):
+            values = {"count": count, "of": arm.n, "arm": arm.name}
+            found.append(Caution("diverged", values))
+    if measured.equal_efforts is None:
+        found.append(Caution("no equal compute"))
+        return tuple(found)
+    there = {**names, "efforts": measured.equal_efforts}
+    equal = measured.equal_effect
+    if equal is None:
+        share = measured.equal_unconfirmed
+        found.append(Caution("unconfirmed at equal compute", {**there, "share": share}))
+    elif differs_at_equal_compute:
+        effect = (equal.estimate, equal.low, equal.high)
+        found.append(
+            Caution("other verdict at equal compute", {**there, "effect": effect})
+        )
+    return tuple(found)

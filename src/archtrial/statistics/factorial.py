@@ -18,17 +18,11 @@ import numpy as np
 from archtrial.errors import ProtocolError
 from archtrial.randomness import seed as seed_of
 from archtrial.space import Value
-from archtrial.statistics.comparison import (
-    Estimate,
-    Expectation,
-    expectation,
-    gain,
-    gate_by_signs,
-    holm,
-    resample_counts,
-)
+from archtrial.statistics.expectation import Expectation, expectation, resample_counts
+from archtrial.statistics.gain import gain
+from archtrial.statistics.gate import gate_by_signs
+from archtrial.statistics.intervals import Estimate, holm, mean
 from archtrial.statistics.search import Estimand, Search, aligned, order_of_pairs
-from archtrial.statistics.simultaneous import mean
 from archtrial.statistics.stratified import Influences
 
 __all__ = ["Effect", "Winner", "effects", "winner"]

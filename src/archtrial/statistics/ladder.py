@@ -10,17 +10,14 @@ limits all that is said here.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import (
-    Estimate,
-    Expectation,
-    expectation,
-    gain,
-    resample_counts,
-)
+from archtrial.statistics.expectation import Expectation, expectation, resample_counts
+from archtrial.statistics.gain import gain
+from archtrial.statistics.intervals import Estimate
 from archtrial.statistics.matching import CatchUp
 from archtrial.statistics.search import Estimand, Reading, Search
 from archtrial.statistics.stratified import Influences
@@ -95,6 +92,45 @@ class Climb:
     the longest."""
     extrapolation: Extrapolation | None
     """None where the line has no lower rungs to be tested on, or failed the test."""
+
+    def to_dict(self, higher_is_better: bool) -> dict[str, Any]:
+        """Returns what training longer does, scores in the metric's own units."""
+
+        def score(value: Estimate | None) -> dict[str, float] | None:
+            if value is None:
+                return None
+            return dataclasses.asdict(value.turned(higher_is_better))
+
+        def difference(value: Estimate | None) -> dict[str, float] | None:
+            return None if value is None else dataclasses.asdict(value)
+
+        further = self.extrapolation
+        return {
+            "target": score(self.target),
+            "rungs": [
+                {
+                    "rung": rung.rung,
+                    "configurations": rung.trials,
+                    "multiple": rung.multiple,
+                    "reason": rung.reason,
+                    "baseline_score": score(rung.baseline_score),
+                    "challenger_score": score(rung.challenger_score),
+                    "ahead_of_target": difference(rung.ahead),
+                    "effect": difference(rung.gain),
+                }
+                for rung in self.rungs
+            ],
+            "reaches": self.reaches,
+            "longest": self.longest,
+            "rung": {"estimate": self.smallest, "low": self.low, "high": self.high},
+            "extrapolated": None
+            if further is None
+            else {
+                "rung": further.rung,
+                "baseline_score": score(further.baseline_score),
+                "ahead_of_target": difference(further.ahead),
+            },
+        }
 
 
 def climb(

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate, student
 from archtrial.statistics.verdict import Verdict
 
 __all__ = [
@@ -258,8 +258,6 @@ def decide_look(
     assert last.level is not None  # `declare_looks` sees to it
     shrunk = standard_error**2 * look.configurations / last.configurations
     freedom = 2 * last.configurations / effort - 1
-    reach = float(special.stdtrit(freedom, 1 - last.level / 2)) * math.sqrt(
-        shrunk + test_variance
-    )
+    reach = float(student(freedom, last.level)) * math.sqrt(shrunk + test_variance)
     nearest = max(effect.low, min(effect.high, 0.0))
     return "go on" if abs(nearest) + reach < margin else "futile"

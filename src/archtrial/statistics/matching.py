@@ -6,11 +6,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from archtrial.statistics.comparison import (
-    Expectation,
-    clopper_pearson,
-    gain,
-)
+from archtrial.statistics.expectation import Expectation
+from archtrial.statistics.gain import gain
+from archtrial.statistics.intervals import clopper_pearson
 from archtrial.statistics.scanning import Standing
 from archtrial.statistics.search import Reading
 from archtrial.statistics.stratified import MOST
@@ -23,6 +21,7 @@ __all__ = [
     "efforts_to_scan",
     "furthest",
     "match",
+    "standing_of",
     "trials_to_reach",
 ]
 
@@ -100,9 +99,34 @@ def efforts_to_scan(baseline: Reading, *, modelled: bool = False) -> np.ndarray:
     return told
 
 
-def match(
+def standing_of(
     target: Expectation,
     curve: Expectation,
+    *,
+    margin: float,
+    alpha: float,
+    paired: bool,
+) -> Standing:
+    """Says where each effort of a curve lies beside the target.
+
+    Args:
+        target: The challenger's, at k* alone.
+        curve: The baseline's, from the same resamples.
+        margin: How close is close enough, in units of the score.
+        alpha: Intervals hold at level 1 - alpha.
+        paired: Whether trial i of one arm shares draws with trial i of the other.
+    """
+    ahead = gain(curve, target, alpha=alpha, paired=paired)
+    return Standing(
+        near=ahead.estimate + margin >= 0,
+        behind=ahead.high + margin < 0,
+        reached=ahead.low + margin > 0,
+    )
+
+
+def match(
+    standing: Standing,
+    target: Expectation,
     efforts: np.ndarray,
     baseline: Reading,
     effort: int,
@@ -111,7 +135,6 @@ def match(
     max_multiple: float,
     cost_ratio: float,
     alpha: float,
-    paired: bool,
 ) -> Matching:
     """Finds the smallest k with D_A(k) >= D_B(k*) - margin, and its interval.
 
@@ -133,8 +156,8 @@ def match(
     validation and misses what it hit.
 
     Args:
+        standing: Where each of the efforts lies (`standing_of`).
         target: The challenger's, at k* alone.
-        curve: The baseline's, at `efforts`, from the same resamples.
         efforts: Of `efforts_to_scan`, one at least.
         baseline: Its trials; if paired, those beyond the challenger's number have no
             partner.
@@ -143,39 +166,7 @@ def match(
         max_multiple: The multiple that `catch_up` is about.
         cost_ratio: Mean cost of one trial of the baseline over the challenger's.
         alpha: The limits hold at level 1 - alpha.
-        paired: Whether trial i of one arm shares draws with trial i of the other.
     """
-    ahead = gain(curve, target, alpha=alpha, paired=paired)
-    return matched(
-        Standing(
-            near=ahead.estimate + margin >= 0,
-            behind=ahead.high + margin < 0,
-            reached=ahead.low + margin > 0,
-        ),
-        target,
-        efforts,
-        baseline,
-        effort,
-        margin=margin,
-        max_multiple=max_multiple,
-        cost_ratio=cost_ratio,
-        alpha=alpha,
-    )
-
-
-def matched(
-    standing: Standing,
-    target: Expectation,
-    efforts: np.ndarray,
-    baseline: Reading,
-    effort: int,
-    *,
-    margin: float,
-    max_multiple: float,
-    cost_ratio: float,
-    alpha: float,
-) -> Matching:
-    """Does what `match` does, once it is known where each effort lies."""
     near = standing.near
     first = int(np.argmax(near))
     estimate = int(efforts[first]) if near.any() else None

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from archtrial.errors import ProtocolError
+from archtrial.statistics.intervals import normal, student
 from archtrial.statistics.search import Estimand, Search
 from archtrial.statistics.stratified import MOST
 from archtrial.statistics.tuning import plug_in_weights, rank_weights
@@ -70,7 +71,7 @@ def minimum_detectable_effect(
     error = math.sqrt(standard_error**2 + test_variance)
     freedom = 2 * configurations / effort - 1
     reserve = float(special.stdtrit(freedom, POWER))
-    critical = float(special.stdtrit(freedom, 1 - alpha / 2))
+    critical = float(student(freedom, alpha))
     return max(critical * error, margin) + reserve * error
 
 
@@ -348,8 +349,8 @@ def settlement(
             error, n, effort, test_variance=test_variance, alpha=alpha
         )
 
-    normal = float(special.ndtri(1 - alpha / 2) + special.ndtri(POWER))
-    floor = normal * math.sqrt(test_variance)
+    critical = float(normal(alpha) + special.ndtri(POWER))
+    floor = critical * math.sqrt(test_variance)
     if floor >= 0.99 * room:
         # So many examples that half the variance is left for the configurations.
         return Settlement(None, None, 2 * (floor / room) ** 2)
@@ -386,9 +387,9 @@ def even_settlement(
 
     def chance(of_search: float, examples: float, freedom: float) -> float:
         """Returns the chance of a claim or of an interval within the margin."""
-        quantile = float(special.stdtrit(freedom, 1 - alpha / 2))
-        normal = float(special.ndtri(1 - alpha / 2))
-        reach = math.sqrt(quantile**2 * of_search + normal**2 * examples)
+        quantile = float(student(freedom, alpha))
+        critical = float(normal(alpha))
+        reach = math.sqrt(quantile**2 * of_search + critical**2 * examples)
         spread = math.sqrt(of_search + examples)
         if spread == 0:
             return 1.0
@@ -659,7 +660,7 @@ def configurations_for(
     # What infinitely many configurations would leave; what is nearer to it than a
     # hundredth would take more of them than anybody has.
     left = math.sqrt(test_variance)
-    critical, reserve = special.ndtri(1 - alpha / 2), special.ndtri(POWER)
+    critical, reserve = normal(alpha), special.ndtri(POWER)
     if max(critical * left, margin) + reserve * left >= 0.99 * effect:
         return None
     if isinstance(spread, EvenError):

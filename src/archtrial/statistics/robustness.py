@@ -16,21 +16,15 @@ search, at the largest effort that a quarter of them allows.
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from scipy import special
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics.comparison import (
-    Estimate,
-    Gain,
-    expectation,
-    gain,
-    gate,
-    holm,
-    resample_counts,
-)
+from archtrial.statistics.expectation import expectation, resample_counts
+from archtrial.statistics.gain import Gain, gain
+from archtrial.statistics.gate import gate
+from archtrial.statistics.intervals import Estimate, holm, normal
 from archtrial.statistics.planning import least_p
 from archtrial.statistics.search import (
     Estimand,
@@ -95,6 +89,28 @@ class Robustness:
     def lost(self) -> tuple[Row, ...]:
         """The rows that would not have made the claim: a warning, no contradiction."""
         return tuple(row for row in self.rows if row.finding == "lost")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the analysis as the verdict's document has it."""
+        return {
+            "rows": [
+                {
+                    "part": row.name,
+                    "kind": row.kind,
+                    "configurations": row.trials,
+                    "effort": row.effort,
+                    "estimand": row.estimand,
+                    "effect": dataclasses.asdict(row.effect),
+                    "p_value": row.p_value,
+                    "p_value_adjusted": row.p_value_adjusted,
+                    "standing": row.finding,
+                }
+                for row in self.rows
+            ],
+            "opposite": [row.name for row in self.opposite],
+            "lost": [row.name for row in self.lost],
+            "skipped": list(self.skipped),
+        }
 
 
 def robustness(
@@ -467,7 +483,7 @@ class _Study:
         p_value = min(1.0, 2 * float(1 + least) / (1 + len(drawn)))
         low, high = min(low, estimate), max(high, estimate)
         if whole.of.test_variance is not None:
-            floor = special.ndtri(1 - self.alpha / 2) ** 2 * whole.of.test_variance[0]
+            floor = normal(self.alpha) ** 2 * whole.of.test_variance[0]
             low = estimate - math.sqrt((estimate - low) ** 2 + floor)
             high = estimate + math.sqrt((high - estimate) ** 2 + floor)
         return _Seen(

@@ -11,13 +11,10 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import special
 
-from archtrial.statistics.comparison import (
-    Expectation,
-    allowance,
-    variance_of_test,
-)
+from archtrial.statistics.expectation import Expectation, allowance
+from archtrial.statistics.gain import variance_of_test
+from archtrial.statistics.intervals import normal, student
 from archtrial.statistics.search import Reading
 
 __all__ = ["Scan", "Standing", "scan"]
@@ -212,12 +209,12 @@ def scan(
             variance[j] -= 2 * others * (total - float(facing.sum()))
     error = np.sqrt(np.maximum(variance, 0.0))
     freedom = np.minimum(2 * n / efforts - 1, target.freedom)
-    quantile = special.stdtrit(freedom, 1 - alpha / 2)
+    quantile = student(freedom, alpha)
     curve = dataclasses.replace(
         target, estimate=estimate, examples=None, test_size=baseline.test_size
     )
     test_variance = variance_of_test(curve, target)
-    normal = float(special.ndtri(1 - alpha / 2))
+    critical = float(normal(alpha))
     scores = np.abs(baseline.score).max() + np.abs(target.estimate[0]) + margin
     return Scan(
         efforts=efforts,
@@ -228,7 +225,7 @@ def scan(
         reach=quantile * error,
         floor=np.zeros(len(efforts))
         if test_variance is None
-        else normal**2 * test_variance,
+        else critical**2 * test_variance,
         fall=allowance(baseline, efforts),
         rise=float(target.fall[0]),
         # The square root of a variance that is a difference has half of its digits.

@@ -16,18 +16,15 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import special
 
 from archtrial.errors import ProtocolError
 from archtrial.randomness import generator
-from archtrial.statistics.comparison import Estimate
+from archtrial.statistics.intervals import Estimate, normal, student
 from archtrial.statistics.sums import product
 
 __all__ = [
     "Simultaneous",
-    "half_width",
     "least_p",
-    "mean",
     "reach",
     "seeds_needed",
     "simultaneous",
@@ -245,10 +242,9 @@ def reach(
         alpha: All intervals together have level 1 - alpha.
     """
     level = -math.expm1(math.log1p(-alpha) / columns)
-    student = float(special.stdtrit(seeds - 1, 1 - level / 2))
-    normal = float(special.ndtri(1 - level / 2))
+    of_seeds, of_examples = float(student(seeds - 1, level)), float(normal(level))
     half: np.ndarray = np.sqrt(
-        (student * standard_error) ** 2 + normal**2 * test_variance
+        (of_seeds * standard_error) ** 2 + of_examples**2 * test_variance
     )
     return half
 
@@ -274,31 +270,6 @@ def seeds_needed(alpha: float) -> int:
         6
     """
     return max(2, math.ceil(1 - math.log2(alpha) - ROUNDING))
-
-
-def mean(scores: np.ndarray, alpha: float) -> Estimate:
-    """Returns a mean with Student's interval, endless where one score is all there is.
-
-    Args:
-        scores: (S,) one a seed.
-        alpha: The interval has level 1 - alpha.
-    """
-    estimate = float(np.mean(scores))
-    if len(scores) < 2:
-        return Estimate(estimate, -math.inf, math.inf)
-    half = half_width(scores, alpha)
-    return Estimate(estimate, estimate - half, estimate + half)
-
-
-def half_width(scores: np.ndarray, alpha: float) -> float:
-    """Returns half the width of Student's interval of a mean.
-
-    Args:
-        scores: (S,) at least two.
-        alpha: The interval has level 1 - alpha.
-    """
-    quantile = float(special.stdtrit(len(scores) - 1, 1 - alpha / 2))
-    return quantile * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
 
 
 def _order(differences: np.ndarray) -> np.ndarray:

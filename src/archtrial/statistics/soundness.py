@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
 
-from archtrial.statistics.simultaneous import half_width
+from archtrial.statistics.intervals import half_width, normal
 
 __all__ = ["Tuned", "clear_of", "copies_move", "equal_over_seeds", "little_learned"]
 
@@ -55,9 +54,9 @@ def clear_of(constant: float, tuned: Tuned, *, margin: float, alpha: float) -> b
     if seeds > 1:
         squares += half_width(tuned.scores, alpha) ** 2
     if tuned.examples is not None and len(tuned.examples) > 1:
-        normal = float(special.ndtri(1 - alpha / 2))
+        critical = float(normal(alpha))
         variance = float(np.var(tuned.examples.astype(np.float64), ddof=1))
-        squares += normal**2 * variance / len(tuned.examples)
+        squares += critical**2 * variance / len(tuned.examples)
     above = tuned.mean - constant
     return above > margin and above > math.sqrt(squares)
 

@@ -11,14 +11,12 @@ A rehearsal draws nothing that a run draws, and leaves everything as it was.
 
 import contextlib
 import dataclasses
-import functools
-import inspect
 import itertools
 import math
 import random
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,20 +24,26 @@ import safetensors.torch
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_modules
-from torch.overrides import TorchFunctionMode
 
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
 from archtrial.training.device import exact
 from archtrial.training.loop import Loop
-from archtrial.training.module import build, described, trainable
+from archtrial.training.module import build, trainable
 from archtrial.training.noise import own_noise
 from archtrial.training.outcome import pass_on
 from archtrial.training.problem import Job, Problem
 from archtrial.training.source import Batches, Source
-from archtrial.zoo.userfile import is_library, line_of
+from archtrial.training.watching import (
+    Watch,
+    held_tensors,
+    hidden_attributes,
+    untrained,
+)
+from archtrial.zoo.userfile import line_of
 
 __all__ = ["Rehearsed", "rehearse"]
+
 
 _STEPS = 2
 # Rows of the validation set that are predicted; odd, so that it is no batch's size.
@@ -315,8 +319,8 @@ class _Rehearsal:
         return f" ({line})" if line else ""
 
     @contextlib.contextmanager
-    def _watching(self, loop: Loop) -> Iterator["_Watch"]:
-        watch = _Watch(loop.module)
+    def _watching(self, loop: Loop) -> Iterator["Watch"]:
+        watch = Watch(loop.module)
         with contextlib.ExitStack() as stack:
             for handle in (
                 loop.module.register_forward_pre_hook(watch.called_with),
@@ -329,7 +333,7 @@ class _Rehearsal:
             stack.enter_context(watch)
             yield watch
 
-    def _check_leaves(self, loop: Loop, watch: "_Watch", before: set[int]) -> None:
+    def _check_leaves(self, loop: Loop, watch: "Watch", before: set[int]) -> None:
         """Checks that what the outputs depend on is what is trained."""
         own = {id(p): n for n, p in loop.module.named_parameters()}
         watch.reached.update(map(id, watch.leaves))
@@ -338,7 +342,7 @@ class _Rehearsal:
             for leaf in watch.leaves
             if id(leaf) not in own and leaf is not watch.input
         ]
-        attributes = _attributes(loop.module) if strangers else ()
+        attributes = hidden_attributes(loop.module) if strangers else ()
         found = {id(thing): where for where, thing in attributes}
         for leaf in strangers:
             if id(leaf) in found:
@@ -360,12 +364,12 @@ class _Rehearsal:
                 )
         if not watch.reached & own.keys():
             with self._blamed(""):
-                raise _untrained(watch.cut)
+                raise untrained(watch.cut)
         before.update(map(id, strangers))
         # A tensor that lives on must keep its identity until the next step.
         watch.kept.extend(strangers)
 
-    def _check_rebound(self, loop: Loop, watch: "_Watch") -> None:
+    def _check_rebound(self, loop: Loop, watch: "Watch") -> None:
         trained = trainable(loop.module)
         if [*map(id, trained)] != [*map(id, loop.parameters)]:
             built = {id(p) for p in loop.parameters}
@@ -412,7 +416,7 @@ class _Rehearsal:
     def _check_views(self, module: nn.Module) -> None:
         """Checks that nothing still looks at the memory that weights began with."""
         weights = self._by_storage()
-        for (path, line), thing in _tensors(module):
+        for (path, line), thing in held_tensors(module):
             for name, parameter, first in weights.get(_storage(thing), ()):
                 if parameter.requires_grad and _overlap(first, thing):
                     raise self._wrong(
@@ -429,12 +433,12 @@ class _Rehearsal:
                 {name: w.contiguous() for name, w in loop.states([0])[0].items()}
             )
 
-    def _check_modes(self, module: nn.Module, watch: "_Watch") -> None:
+    def _check_modes(self, module: nn.Module, watch: "Watch") -> None:
         """Checks that no layer that evaluation switches is out of its reach."""
         for layer, line in watch.evaluated:
             if not (layer.training and _switches(layer)):
                 continue
-            found = {id(t): where for where, t in _attributes(module)}
+            found = {id(t): where for where, t in hidden_attributes(module)}
             path, at = found.get(id(layer), (type(layer).__name__, line))
             raise self._wrong(
                 "eval() reaches every layer that differs in training and evaluation",
@@ -454,7 +458,7 @@ class _Rehearsal:
     def _remark(
         self,
         loop: Loop,
-        watch: "_Watch",
+        watch: "Watch",
         outputs: torch.Tensor,
         again: torch.Tensor,
     ) -> None:
@@ -479,7 +483,7 @@ class _Rehearsal:
             )
         self._remark_on_ends(loop, watch)
 
-    def _remark_on_ends(self, loop: Loop, watch: "_Watch") -> None:
+    def _remark_on_ends(self, loop: Loop, watch: "Watch") -> None:
         end = watch.end.rstrip("0123456789")
         outputs = watch.outputs
         assert outputs is not None
@@ -508,130 +512,6 @@ class _Rehearsal:
 
     def _note(self, what: str) -> None:
         self.notes.append(f"{self._name}: {what}.")
-
-
-def _untrained(found: str | None) -> FormError:
-    return FormError(
-        "outputs depend on weights that can be trained",
-        "no gradient reaches any" + (f": {found}" if found else ""),
-        "Look for torch.no_grad(), .detach(), .numpy() or .data, or for argmax and"
-        " comparisons, which have no gradient.",
-    )
-
-
-# What takes a tensor out of its gradient; the last is the getter of .data.
-_CUTS: dict[Any, str] = {
-    torch.Tensor.detach: ".detach() is called",
-    torch.Tensor.detach_: ".detach_() is called",
-    torch.detach: "torch.detach is called",
-    torch.Tensor.numpy: ".numpy() is called",
-    torch.Tensor.tolist: ".tolist() is called",
-    torch.argmax: "argmax is called",
-    torch.Tensor.argmax: "argmax is called",
-    torch.Tensor.data.__get__: ".data is taken",  # type: ignore[attr-defined]
-}
-
-
-class _Watch(TorchFunctionMode):
-    """Sees what a module calls, makes and returns while it is rehearsed."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.known = {id(layer) for layer in module.modules()}
-        self.leaves: list[torch.Tensor] = []
-        self.reached: set[int] = set()
-        self.kept: list[torch.Tensor] = []
-        self.input: torch.Tensor | None = None
-        self.outputs: torch.Tensor | None = None
-        self.end = ""
-        self.unusual: str | None = None
-        self.evaluated: list[tuple[nn.Module, str | None]] = []
-        self.made_at: str | None = None
-        self.rebound_at: str | None = None
-        self.cut: str | None = None
-        self._training: bool | None = None
-        self._off = False
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Notes where a weight gets other memory, and lets everything pass."""
-        if (
-            getattr(func, "__name__", "") == "__set__"
-            and getattr(func, "__self__", None) is torch.Tensor.data
-            and isinstance(args[0], nn.Parameter)
-        ):
-            self.rebound_at = self.rebound_at or _running()
-        if self._training:
-            before, self._off = self._off, not torch.is_grad_enabled()
-            said = _CUTS.get(func) if not self._off else "gradients are turned off"
-            if said is not None and not (before and self._off):
-                line = _running()
-                self.cut = f"{said} ({line})" if line else said
-        return func(*args, **(kwargs or {}))
-
-    def called_with(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.input = inputs[0]
-        self._training = module.training
-
-    def returned(self, _: nn.Module, inputs: Any, returned: Any) -> None:
-        if not isinstance(returned, torch.Tensor):
-            self.unusual = (
-                f"it returns {described(returned)}, of which 'logits' or the first"
-                " that has the shape of outputs is trained"
-            )
-
-    def taken(self, module: nn.Module, inputs: Any, outputs: torch.Tensor) -> None:
-        training, self._training = self._training, None
-        if module.training != training:
-            called = "train()" if module.training else "eval()"
-            raise FormError(
-                "training and evaluation are switched by whoever calls a module",
-                f"its forward calls {called} on the module itself",
-                "Remove the call: training is in training mode, and all that is"
-                " predicted in evaluation mode.",
-            )
-        if module.training:
-            if not outputs.requires_grad:
-                raise _untrained(self.cut)
-            self.leaves = list(_leaves(outputs))
-            self.outputs = outputs.detach()
-            self.end = type(outputs.grad_fn).__name__
-
-    def calls(self, layer: nn.Module, inputs: Any) -> None:
-        if not torch.is_grad_enabled() and id(layer) not in self.known:
-            self.evaluated.append((layer, _running()))
-
-    def makes(self, layer: nn.Module, name: str, parameter: Any) -> None:
-        self.made_at = _running() or self.made_at
-
-
-_LOOP = Loop.differentiate.__code__.co_filename
-
-
-def _running() -> str | None:
-    """Returns the line of the user's module that is being carried out."""
-    frames = traceback.extract_stack()
-    ours = [i for i, frame in enumerate(frames) if frame.filename == _LOOP]
-    return line_of(frames[ours[0] :]) if ours else None
-
-
-def _leaves(outputs: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yields the tensors that a gradient of the outputs ends in."""
-    waiting = [outputs.grad_fn]
-    seen = set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            yield node.variable
-        waiting.extend(following for following, _ in node.next_functions)
 
 
 def _switches(layer: nn.Module) -> bool:
@@ -673,74 +553,3 @@ def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     apart = torch.linalg.vector_norm((one - other).nan_to_num())
     return bool(apart <= _ROUNDING * torch.linalg.vector_norm(one.nan_to_num()))
-
-
-# ------------------------------------------------------------- what a module is made of
-
-
-Place = tuple[str, str | None]
-"""How a user writes an attribute ("self.layers[0].weight"), and the line that makes it."""
-
-_OF_TORCH = frozenset(vars(nn.Module()))
-
-
-def _attributes(module: nn.Module) -> Iterator[tuple[Place, Any]]:
-    """Yields tensors and layers in plain attributes, where torch does not see them."""
-    registered = {id(layer) for layer in module.modules()}
-    for prefix, layer in module.named_modules():
-        for name, value in vars(layer).items():
-            if name in _OF_TORCH:
-                continue
-            path = f"{prefix}.{name}" if prefix else name
-            line = functools.partial(_assigned, type(layer), name)
-            for inner, thing in _within(value, path, registered, set()):
-                yield (inner, line()), thing
-
-
-def _within(
-    value: Any, path: str, registered: set[int], seen: set[int]
-) -> Iterator[tuple[str, Any]]:
-    if id(value) in seen or id(value) in registered or len(seen) > 10_000:
-        return
-    seen.add(id(value))
-    if isinstance(value, torch.Tensor):
-        yield path, value
-    elif isinstance(value, nn.Module):
-        yield path, value
-        for group in (value.named_parameters(), value.named_buffers()):
-            yield from ((f"{path}.{name}", tensor) for name, tensor in group)
-        yield from ((f"{path}.{n}", m) for n, m in value.named_modules() if n)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _within(item, f"{path}[{key!r}]", registered, seen)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for index, item in enumerate(value):
-            yield from _within(item, f"{path}[{index}]", registered, seen)
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
-        defined = inspect.getmodule(type(value))
-        if not is_library(getattr(defined, "__file__", None)):
-            for name, item in vars(value).items():
-                yield from _within(item, f"{path}.{name}", registered, seen)
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[Place, torch.Tensor]]:
-    """Yields a module's buffers, and tensors in plain attributes but for parameters."""
-    own = {id(p) for p in module.parameters()}
-    for name, buffer in module.named_buffers():
-        yield (name, None), buffer
-    for place, thing in _attributes(module):
-        if isinstance(thing, torch.Tensor) and id(thing) not in own:
-            yield place, thing
-
-
-def _assigned(kind: type, name: str) -> str | None:
-    """Returns the line of a class that assigns to an attribute, else its first."""
-    for owner in kind.__mro__:
-        if is_library(getattr(inspect.getmodule(owner), "__file__", None)):
-            continue
-        with contextlib.suppress(OSError, TypeError):
-            lines, first = inspect.getsourcelines(owner)
-            for offset, line in enumerate(lines):
-                if re.search(rf"\bself\.{re.escape(name)}\b[^=]*=", line):
-                    return f"{inspect.getsourcefile(owner)}, line {first + offset}"
-    return None

@@ -5,9 +5,9 @@ A number has the digits that its interval supports, and on one page all have the
 them as points; all others stay in their own units. No zero stands before the point:
 ".5 points".
 
-Of a difference there are five forms, each a function of its own, so that nobody takes
+Of a difference there are six forms, each a function of its own, so that nobody takes
 a unit or a sign off a text: `bare` (24.1), `signed` (+24.1), `difference` (+24.1
-points), `amount` (24.1 points) and, of what was declared, `size` (.5 points).
+points), `amount` (24.1 points), `named` (24.1 points of accuracy) and, of what was declared, `size` (.5 points).
 """
 
 import dataclasses
@@ -15,28 +15,33 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from archtrial.statistics.relaxation_sentences import confidence
-
 __all__ = [
+    "LOSS",
     "MINUS",
     "PERCENT",
     "Metric",
     "Rounded",
+    "Scored",
     "amount",
     "axis_unit",
     "bare",
+    "confidence",
     "count",
     "difference",
     "differences",
     "duration",
+    "estimate",
     "estimated",
     "estimated_bare",
     "flops",
     "gained",
     "label",
     "level",
+    "metric_of",
     "money",
     "multiple",
+    "named",
+    "p_bare",
     "p_value",
     "percent",
     "probability",
@@ -89,6 +94,25 @@ class Metric(Protocol):
     @property
     def bounded(self) -> bool:
         """Whether scores lie between 0 and 1, so that there are points of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What a verdict's document says of its metric."""
+
+    name: str
+    higher_is_better: bool
+    bounded: bool
+
+
+LOSS = Scored("loss", False, False)
+"""How numbers that are no scores are written: in their own units."""
+
+
+def metric_of(document: Mapping[str, Any]) -> Metric:
+    """Returns the metric of an experiment's document."""
+    found = document["metric"]
+    return Scored(found["name"], found["higher_is_better"], found["bounded"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +197,13 @@ def estimated(found: Mapping[str, Any] | None, metric: Metric) -> str:
     within = (found["low"], found["high"])
     written = score(found["estimate"], metric, within)
     return written if None in within else f"{written} ({scores(*within, metric)})"
+
+
+def estimate(found: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Writes a score with the digits of its interval, which is not shown."""
+    if found is None or found["estimate"] is None:
+        return ""
+    return score(found["estimate"], metric, (found["low"], found["high"]))
 
 
 def estimated_bare(found: Mapping[str, Any], metric: Metric) -> str:
@@ -286,6 +317,19 @@ def amount(
     return f"{written} {unit}" if written == "1" else f"{written} {unit}s"
 
 
+def named(
+    number: float,
+    metric: Metric,
+    within: tuple[float | None, float | None] | None = None,
+) -> str:
+    """Writes a difference with what it is one of: "24.1 points of accuracy"."""
+    written = bare(number, metric, within)
+    if not metric.bounded:
+        return f"{written} in {label(metric)}"
+    unit = "point" if written == "1" else "points"
+    return f"{written} {unit} of {label(metric)}"
+
+
 def sized(number: float, metric: Metric) -> str:
     """Writes a declared or estimated size without its unit, in up to three digits: ".5"."""
     return _significant(_factor(metric) * number, 3)
@@ -323,12 +367,32 @@ def p_value(p: float | None) -> str:
     return f"{often} {_bracket(f'{p:.{digits}f}')}"
 
 
+def p_bare(p: float | None) -> str:
+    """Writes a p-value in a column of them: ".03", "under .001"; "" for None."""
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "under .001"
+    return f"{p:.2f}" if p >= 0.995 else f"{p:.2g}".removeprefix("0")
+
+
 def percent(number: float, decimals: int = 0) -> str:
     """Writes a share that is no score, with at most so many decimals: "31 %".
 
     Never as nothing or all when it is not: "under 1 %", "over 99 %".
     """
     return _percent(number, decimals) + PERCENT
+
+
+def confidence(alpha: float) -> str:
+    """Writes an interval's level 1 - alpha in per cent, without its unit: "95".
+
+    Never as certain when it is not: "99.9975".
+    """
+    written = f"{100 * (1 - alpha):.4g}"
+    if written == "100" and alpha > 0:
+        written = f"{100 * (1 - alpha):.{1 - math.floor(math.log10(100 * alpha))}f}"
+    return written
 
 
 def level(alpha: float) -> str:

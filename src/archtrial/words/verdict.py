@@ -14,6 +14,7 @@ from archtrial.words.numbers import Metric, Rounded
 from archtrial.words.phrases import joined
 
 __all__ = [
+    "assumed_margin",
     "beside",
     "copied",
     "digits",
@@ -436,6 +437,17 @@ def copied(copies: Copies, challenger: str, metric: Metric) -> str:
     return (
         f"{copies.count:,} of {copies.of:,} test examples are copies of others that"
         f" were trained on, {most}: remove the copies from the data and run again"
+    )
+
+
+def assumed_margin(margin: float, metric: Metric) -> str:
+    """Says which margin was assumed where none was declared."""
+    half = "half a point"
+    if not (metric.bounded or metric.name == "r2"):
+        half = "half a per cent of a usual score"
+    return (
+        f"No margin was declared: {margin:g} is assumed, the larger of {half} and one"
+        " standard deviation over seeds."
     )
 
 

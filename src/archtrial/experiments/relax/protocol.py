@@ -176,26 +176,13 @@ class Protocol(OnData):
             )
         return times
 
-    def replace(self, **changes: Any) -> "Protocol":
-        """Returns a protocol with some fields changed, validated anew."""
-        declared = {name: getattr(self, name) for name in self.model_fields_set}
-        return Protocol(**{**declared, **changes})
-
     def describe(self) -> dict[str, Any] | None:
-        """Returns what was declared as JSON, to be declared again from it.
-
-        None where the architecture was given as a class or function.
-        """
-        if not isinstance(self.architecture.architecture, str):
-            return None
-        described = self.model_dump(include=self.model_fields_set, mode="json")
-        if "recipe" in described:
+        """Returns what was declared as JSON, to be declared again from it."""
+        described = super().describe()
+        if described is not None and "recipe" in described:
+            # A rate that nobody declared must not look like one that was.
             described["recipe"] = self.recipe.model_dump(
                 mode="json", include=self.recipe.model_fields_set
-            )
-        if "architecture" in described:
-            described["architecture"] = self.architecture.model_dump(
-                mode="json", include=self.architecture.model_fields_set
             )
         return described
 

@@ -16,23 +16,28 @@ from typing import Any, cast
 
 import torch
 
-from archtrial import equivalents, execution, protocol, randomness, trial
+from archtrial import equivalents, protocol, randomness, trial, workflow
 from archtrial.errors import ArmError, StudyError
 from archtrial.experiments.relax.protocol import Protocol
-from archtrial.experiments.relax.training import Item, Trainer, most_runs, untrained
+from archtrial.experiments.relax.training import (
+    Done,
+    Item,
+    Trainer,
+    most_runs,
+    untrained,
+)
 from archtrial.experiments.relax.verdict import (
     Finding,
     Kind,
-    Verdict,
     arm_of,
     chosen,
     judge,
+    rows_of,
     tried,
 )
-from archtrial.files import write
-from archtrial.freezing import freeze
-from archtrial.progress import Clock, Standing, Watch, key_of
-from archtrial.records.store import Store, key
+from archtrial.freezing import folder_of
+from archtrial.records.store import Store
+from archtrial.records.table import Run
 from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.training import augmentation, cost, fleet, rehearsal
 from archtrial.training.run import Job
@@ -63,7 +68,7 @@ _COPIES = 5
 _COPIES_FOR_CURVATURE = 25
 
 
-class Study:
+class Study(workflow.Study[Protocol, Finding]):
     """One declared experiment, carried out in one folder.
 
     Args:
@@ -75,6 +80,9 @@ class Study:
     Raises:
         UserError: Something declared cannot be used; its subclasses say what.
     """
+
+    trainer: Trainer
+    searching = "confirm"
 
     def __init__(
         self,
@@ -107,7 +115,7 @@ class Study:
         self.resolved = self._resolve(name, obstacles)
         self.resolved["notes"].extend(rehearsed.notes)
         self.hash = protocol.digest(self.resolved)
-        self.folder = Path("studies", self.hash[:8]) if folder is None else Path(folder)
+        self.folder = folder_of(self.resolved) if folder is None else Path(folder)
         self.trainer = Trainer(
             problem=self.problem,
             architecture=self.architecture,
@@ -122,7 +130,6 @@ class Study:
             stacks={kind: why is None for kind, why in obstacles.items()},
             curvature_examples=declared.curvature_examples,
         )
-        self._finding: Finding | None = None
 
     # What is known before anything is trained.
 
@@ -276,11 +283,6 @@ class Study:
             " what that choice leaves to chance."
         )
 
-    @property
-    def notes(self) -> Sequence[str]:
-        """What was noticed before anything is trained, the equivalent's size with it."""
-        return tuple(self.resolved["notes"])
-
     @prints_to_errors()
     def forecast(self) -> dict[str, dict[Kind, float]]:
         """Returns what it will cost: "trainings" and "flops" by kind of network."""
@@ -316,52 +318,47 @@ class Study:
 
     # The stages.
 
-    def run(self, *, workers: int = 1, watch: Watch | None = None) -> Verdict:
-        """Carries the experiment out, or goes on where it was interrupted.
+    def stages(self, work: workflow.Work) -> None:
+        """Tunes and trains what starts afresh, then what goes on; opens the test set."""
+        store = work.store
+        work.carry_out(STAGES[0], self._first())
+        cnn, fresh = self._chosen("cnn", store), self._chosen("fresh", store)
+        both = [*self._fresh("cnn", cnn), *self._fresh("fresh", fresh)]
+        work.carry_out(STAGES[1], both)
+        work.carry_out(STAGES[2], self._tuning(cnn))
+        for stage, kind in zip(STAGES[3:], GOING_ON, strict=True):
+            work.carry_out(stage, self._going_on(kind, cnn, store))
+        work.open_test(lambda store: trial.score(store, self.split, self.metric))
 
-        Args:
-            workers: Processes; the results do not depend on it.
-            watch: Called with the `Standing` whenever something has finished.
+    def finish(self, store: Store) -> None:
+        """Removes the weights from which learning rates were tried."""
+        for weights in (store.folder / "cnn").glob("search_*"):
+            weights.unlink()
 
-        Returns:
-            The verdict, also written to verdict.json in the study's folder.
+    def judge(self) -> Finding:
+        """Reads the verdict, with all its evidence, off the folder's records."""
+        return judge(self.folder)
 
-        Raises:
-            StudyError: What is trained at once does not fit into memory.
-        """
-        self._check_memory(workers)
-        declared = self.protocol
-        with Store(self.folder) as store:
-            freeze(
-                store,
-                self.resolved,
-                declared.describe(),
-                device=declared.device,
-                threads=declared.threads,
-            )
-            with execution.executor(
-                functools.partial(execution.as_sent, self.trainer),
-                workers=workers,
-                threads=declared.threads,
-            ) as executor:
-                work = execution.Work(store, executor, watch or (lambda standing: None))
-                self._carry_out(STAGES[0], self._first(), work)
-                cnn, fresh = self._chosen("cnn", store), self._chosen("fresh", store)
-                self._carry_out(
-                    STAGES[1],
-                    [*self._fresh("cnn", cnn), *self._fresh("fresh", fresh)],
-                    work,
-                )
-                self._carry_out(STAGES[2], self._tuning(cnn), work)
-                for stage, kind in zip(STAGES[3:], GOING_ON, strict=True):
-                    going_on = list(self._going_on(kind, cnn, store))
-                    self._carry_out(stage, going_on, work)
-                self._open_test(work)
-        for weights in (self.folder / "cnn").glob("search_*"):
-            weights.unlink()  # nobody relaxes these any more
-        self._finding = judge(self.folder)
-        write(self.folder / "verdict.json", self._finding.verdict.to_json())
-        return self._finding.verdict
+    def coordinates(self, item: Item) -> dict[str, Any]:
+        """Returns the place of the row that is last of a training's."""
+        return {
+            "arm": arm_of(self.protocol.form, item.kind),
+            "pair": item.rate,
+            "seed": item.seed,
+            "relax_time": self.trainer.read_times(item)[-1],
+        }
+
+    def alike(self, item: Item) -> tuple[Kind, int]:
+        """Returns what an item shares with those that take as long."""
+        return item.kind, self.trainer.problem_of(item).steps
+
+    def runs(self, store: Store) -> list[Run]:
+        """Returns what has finished, without scores by example."""
+        return rows_of(store, per_example=False)
+
+    def weights_file(self, done: Done) -> Path:
+        """Returns where the weights of a CNN lie, until it is relaxed."""
+        return self.trainer.weights_file(done.item)
 
     def _first(self) -> list[Item]:
         """Plans each learning rate on the tuning seeds, for both that start afresh."""
@@ -400,72 +397,19 @@ class Study:
 
     def _chosen(self, kind: Kind, store: Store, time: int | None = None) -> int:
         """Returns the learning rate with the best mean validation score."""
-        arm = self._arm(Item(kind, 0, 0, time))
-        runs = store.runs(per_example=False)
-        known = tried(runs, arm, self.protocol.reading, self.sign)
+        arm = arm_of(self.protocol.form, kind)
+        at = self.times[-1] if time is None else time
+        known = tried(self.runs(store), arm, at, self.protocol.reading, self.sign)
         if all(one.failed for one in known):
             raise StudyError(
-                f"at least one training of {arm} comes to its end",
+                f"at least one training of {arm}@{at} comes to its end",
                 f"all {len(known) * self.protocol.tuning_seeds} failed",
                 f"Correct it and remove {self.folder}.",
             )
         return chosen(known)
 
-    def _arm(self, item: Item) -> str:
-        time = self.trainer.read_times(item)[-1]
-        return arm_of(self.protocol.form, item.kind, time)
-
-    def _key(self, item: Item) -> str:
-        """Returns the key of the row that is last of a training's."""
-        return key(self._arm(item), item.rate, item.seed)
-
-    def _carry_out(
-        self, stage: str, items: Sequence[Item], work: execution.Work
-    ) -> None:
-        """Carries out those tasks of a stage that are not whole in the store."""
-        recorded = work.store.runs(per_example=False)
-        known = {key_of(run) for run in recorded}
-        # A task is recorded as a whole or not at all.
-        left = [
-            task
-            for task in self.trainer.divide(items)
-            if self._key(task[0]) not in known
-        ]
-        alike = {
-            self._key(item): (item.kind, self.trainer.problem_of(item).steps)
-            for item in items
-        }
-        clock = Clock(
-            stage,
-            alike,
-            [run for run in recorded if run.reading == "last"],
-            work.watch,
-            self.sign,
-            "confirm",
-        )
-        clock.show()
-        for _, finished in work.executor.carry_out(left):
-            for done in finished:
-                if done.weights is not None:
-                    place = self.trainer.weights_file(done.item)
-                    write(place, done.weights, within=self.folder)
-            work.store.add([row for done in finished for row in done.rows])
-            clock.finished(
-                [
-                    row
-                    for done in finished
-                    for row, _ in done.rows
-                    if key_of(row) == self._key(done.item)
-                ]
-            )
-
-    def _open_test(self, work: execution.Work) -> None:
-        if not work.store.test_is_open:
-            runs = len(work.store.runs(per_example=False))
-            work.watch(Standing("test", runs, 0, {}, None))
-            work.store.open_test(*trial.score(work.store, self.split, self.metric))
-
-    def _check_memory(self, workers: int) -> None:
+    def check(self, workers: int) -> None:
+        """Raises StudyError where what is trained at once does not fit into memory."""
         largest = max(self.trainer.parameters.values())
         training = _COPIES * max(
             self.trainer.parameters[kind] * self.trainer.most_runs(kind)
@@ -489,22 +433,3 @@ class Study:
                     " curvature_examples = 0, the locally connected form (--form lcn),"
                     " or say --allow-large.",
                 )
-
-    # What was found.
-
-    @property
-    def finding(self) -> Finding:
-        """The verdict with all its evidence."""
-        if self._finding is None:
-            self._finding = judge(self.folder)
-        return self._finding
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the experiment found; it prints as its sentence."""
-        return self.finding.verdict
-
-    def report(self, path: str | Path) -> Path:
-        """Writes the page to `path` and returns it."""
-        write(Path(path), self.finding.page())
-        return Path(path)

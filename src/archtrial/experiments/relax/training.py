@@ -371,7 +371,8 @@ class Trainer:
                 last = name == "last"
                 yield (
                     Run(
-                        arm=arm_of(self.form, item.kind, time),
+                        arm=arm_of(self.form, item.kind),
+                        coordinates={"relax_time": time},
                         pair=item.rate,
                         seed=item.seed,
                         stage=item.stage,

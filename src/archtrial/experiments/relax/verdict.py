@@ -17,20 +17,20 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from matplotlib.figure import Figure
 
-from archtrial import metrics, statistics
+from archtrial import metrics
 from archtrial.errors import RecordsError
-from archtrial.freezing import expect
-from archtrial.records.store import Store
-from archtrial.records.table import Run
-from archtrial.report import article, relaxation
-from archtrial.statistics.relaxation import (
+from archtrial.experiments.relax import page, statistics
+from archtrial.experiments.relax.statistics import (
     ArmScores,
-    NetNames,
     RelaxReading,
     default_margin,
 )
-from archtrial.statistics.relaxation_sentences import Units
-from archtrial.statistics.simultaneous import mean
+from archtrial.experiments.relax.words import NetNames, Telling
+from archtrial.freezing import expect
+from archtrial.records.store import Store
+from archtrial.records.table import Run
+from archtrial.report import article
+from archtrial.statistics.intervals import mean
 
 __all__ = [
     "Finding",
@@ -40,6 +40,7 @@ __all__ = [
     "arm_of",
     "chosen",
     "judge",
+    "rows_of",
     "tried",
 ]
 
@@ -62,9 +63,25 @@ CNN_DIVERGED = "a CNN that is trained on has come as far as its relax time"
 other error is a failure."""
 
 
-def arm_of(form: str, kind: Kind, relax_time: int) -> str:
-    """Returns what the records call a network, read at the budget of a relax time."""
-    return f"{_ARMS[form][kind]}@{relax_time}"
+def arm_of(form: str, kind: Kind) -> str:
+    """Returns what the records call a network; each row also has its relax time."""
+    return _ARMS[form][kind]
+
+
+def rows_of(store: Store, *, per_example: bool = True) -> list[Run]:
+    """Returns an experiment's rows, each with the relax time at whose budget it is read.
+
+    Releases before 0.3 wrote the relax time behind the arm's name, as in "efcn@93".
+    """
+    return [
+        _placed(run) if "@" in run.arm else run
+        for run in store.runs(per_example=per_example)
+    ]
+
+
+def _placed(run: Run) -> Run:
+    arm, _, time = run.arm.partition("@")
+    return dataclasses.replace(run, arm=arm, coordinates={"relax_time": int(time)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +120,7 @@ class Finding:
     def page(self) -> str:
         """Returns the page, one self-contained HTML document."""
         return article.render(
-            relaxation.article(
+            page.article(
                 self.verdict.document,
                 protocol=self.protocol,
                 environment=self.environment,
@@ -117,7 +134,7 @@ class Finding:
             ProtocolError: There is no such figure.
             RecordsError: It needs what was not measured.
         """
-        return relaxation.draw(name, self.verdict.document)
+        return page.draw(name, self.verdict.document)
 
 
 def judge(folder: str | Path) -> Finding:
@@ -137,7 +154,7 @@ def judge(folder: str | Path) -> Finding:
                 f"{folder} is not finished",
                 f"Go on with it: archtrial relax --study {folder}",
             )
-        runs, events = store.runs(), store.events()
+        runs, events = rows_of(store), store.events()
     hash_, resolved, _ = frozen
     environment: dict[str, str] = {}
     for _, name, detail in events:
@@ -164,18 +181,22 @@ class Tried:
     """Whether every run raised an error, and not all because their CNN had diverged."""
 
 
-def tried(runs: Sequence[Run], arm: str, reading: str, sign: int) -> list[Tried]:
+def tried(
+    runs: Sequence[Run], arm: str, relax_time: int, reading: str, sign: int
+) -> list[Tried]:
     """Returns what was tried for an arm, in the order of the learning rates.
 
     Args:
         runs: The experiment's.
-        arm: Such as "efcn@93".
+        arm: Such as "efcn".
+        relax_time: At whose budget it is read.
         reading: The one that is compared.
         sign: 1 where a higher score is better, else -1.
     """
     scores: dict[int, list[Run]] = {}
     for run in runs:
-        if (run.arm, run.stage, run.reading) == (arm, "search", reading):
+        here = (run.arm, run.coordinates["relax_time"]) == (arm, relax_time)
+        if here and (run.stage, run.reading) == ("search", reading):
             scores.setdefault(run.pair, []).append(run)
     found = []
     for rate, own in sorted(scores.items()):
@@ -215,19 +236,13 @@ def _document(
     judged = statistics.judge_relaxation(
         table.read(reading),
         table.read(_OTHER[reading]),
-        metric=metric.name,
         margin=table.margin() if assumed else resolved["margin"],
         margin_assumed=assumed,
         alpha=resolved["alpha"],
         seed=resolved["seed"],
-        higher_is_better=metric.higher_is_better,
-        fraction=metric.bounded,
-        reading=reading,
-        other_reading=_OTHER[reading],
-        names=_NAMES[form],
         throughout=table.throughout(reading),
     )
-    found = judged.to_dict()
+    found = Telling(judged, metric, _NAMES[form], reading, _OTHER[reading]).document()
     rates = _learning_rates(resolved, runs, sign)
     rows = resolved["data"]["rows"]
     batches = rows["training"] / min(resolved["batch_size"], rows["training"])
@@ -240,8 +255,8 @@ def _document(
         if run.reading == "last"
         # The CNN and the fresh FCN are read at all budgets of one training.
         and (
-            run.arm.partition("@")[0] in (_ARMS[form]["kept"], _ARMS[form]["relaxed"])
-            or run.arm.endswith(f"@{times[-1]}")
+            run.arm in (_ARMS[form]["kept"], _ARMS[form]["relaxed"])
+            or run.coordinates["relax_time"] == times[-1]
         )
     ]
     sizes = resolved["parameters"]
@@ -283,18 +298,18 @@ class _Table:
     ) -> None:
         self._form: str = resolved["form"]
         self._reading: str = resolved["reading"]
-        self._units = Units(metric.name, metric.bounded)
+        self._usual_units = bool(metric.bounded) or metric.name == "r2"
         self._times: list[int] = resolved["relax_times"]
         self._seeds = range(1, resolved["seeds"] + 1)
         self._sign = 1 if metric.higher_is_better else -1
         self._runs = {
-            (run.arm, run.seed, run.reading): run
+            (run.arm, run.coordinates["relax_time"], run.seed, run.reading): run
             for run in runs
             if run.stage == "confirm"
         }
 
     def run(self, kind: Kind, time: int, seed: int, reading: str) -> Run:
-        return self._runs[arm_of(self._form, kind, time), seed, reading]
+        return self._runs[arm_of(self._form, kind), time, seed, reading]
 
     def read(self, reading: str) -> RelaxReading:
         """Returns all test scores in one reading, turned so that higher is better."""
@@ -333,7 +348,7 @@ class _Table:
         return default_margin(
             np.array([[run.validation for run in row] for row in runs]),
             np.array([[run.diverged for run in row] for row in runs]),
-            self._units,
+            self._usual_units,
         )
 
     def measured(self, time: int, alpha: float) -> dict[str, Any]:
@@ -408,20 +423,19 @@ def _learning_rates(
     # Of what starts afresh, the rate is chosen for the longest training.
     afresh: tuple[Kind, ...] = ("cnn", "fresh")
     going_on: tuple[Kind, ...] = ("kept", "relaxed")
-    asked: list[tuple[Kind, str, str, int | None]] = [
-        (kind, _ARMS[form][kind], arm_of(form, kind, times[-1]), None)
-        for kind in afresh
+    asked: list[tuple[Kind, int | None]] = [
+        *((kind, None) for kind in afresh),
+        *itertools.product(going_on, times),
     ]
-    for kind, time in itertools.product(going_on, times):
-        arm = arm_of(form, kind, time)
-        asked.append((kind, arm, arm, time))
     found = []
-    for role, name, arm, time in asked:
-        known = tried(runs, arm, resolved["reading"], sign)
+    for role, time in asked:
+        name = arm_of(form, role)
+        at = times[-1] if time is None else time
+        known = tried(runs, name, at, resolved["reading"], sign)
         best = chosen(known)
         found.append(
             {
-                "arm": name,
+                "arm": name if time is None else f"{name}@{time}",
                 "role": role,
                 "relax_time": time,
                 "chosen": rates[best],

@@ -3,7 +3,6 @@
 The messages are the titles of the figures, true to the numbers that they show.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,24 +10,19 @@ from typing import Any
 import numpy as np
 
 from archtrial.report.drawing import WIDE
+from archtrial.report.estimates import estimate_of, interval_of, measured
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined, shortened
 
 __all__ = [
     "LEFT",
-    "LOSS",
-    "Scored",
     "arm_name",
     "compared",
     "curvature_message",
     "deviation_message",
-    "estimate_of",
-    "interval_of",
     "lead_message",
     "left_by",
-    "measured",
-    "metric_of",
     "names_of",
     "parts_message",
     "path_message",
@@ -37,43 +31,8 @@ __all__ = [
     "relaxed_after",
     "rises_of",
     "share",
-    "spread",
     "tried",
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """What a document says of its metric."""
-
-    name: str
-    higher_is_better: bool
-    bounded: bool
-
-
-def metric_of(document: Mapping[str, Any]) -> Metric:
-    """Returns the metric of a document's scores."""
-    found = document["metric"]
-    return Scored(found["name"], found["higher_is_better"], found["bounded"])
-
-
-LOSS = Scored("loss", False, False)
-"""How numbers that are no scores are written: in their own units."""
-
-
-def measured(found: Mapping[str, Any] | None, *keys: str) -> bool:
-    """Returns whether there is an estimate, here or in any of the entries below.
-
-    Args:
-        found: An estimate, a mapping of estimates, or None.
-        keys: The entries below that count; all of them without.
-    """
-    if found is None:
-        return False
-    if "estimate" in found:
-        estimate = found["estimate"]
-        return estimate is not None and math.isfinite(estimate)
-    return any(measured(found.get(key)) for key in keys or found)
 
 
 def compared(document: Mapping[str, Any]) -> int:
@@ -134,36 +93,6 @@ def arm_name(
     of = "cnn" if arm["role"] == "kept" else "relaxed"
     name = shortened(document["names"][of], max(columns - 7, 6))
     return f"{name}, {arm['relax_time']:,}"
-
-
-def estimate_of(found: Mapping[str, Any] | None) -> float:
-    """Returns an estimate, or NaN for want of it."""
-    return float(found["estimate"]) if found and measured(found) else math.nan
-
-
-def interval_of(found: Mapping[str, Any]) -> list[float] | None:
-    """Returns both ends of an interval, or None where one is missing."""
-    ends = [found.get("low"), found.get("high")]
-    if any(end is None or not math.isfinite(end) for end in ends):
-        return None
-    return [float(end) for end in ends if end is not None]
-
-
-def spread(count: int, first: Sequence[int], most: int) -> list[int]:
-    """Returns so many of the indices 0, ..., count - 1 at most, ascending.
-
-    Args:
-        count: How many there are.
-        first: Those that are taken first; both ends follow, and then, again and again,
-            the one that lies farthest from all that were taken.
-        most: How many are taken.
-    """
-    if count <= most:
-        return list(range(count))
-    taken = list(dict.fromkeys([*first, 0, count - 1]))
-    while len(taken) < most:
-        taken.append(max(range(count), key=lambda i: min(abs(i - j) for j in taken)))
-    return sorted(taken[:most])
 
 
 def rises_of(document: Mapping[str, Any]) -> list[tuple[float, float, int]]:

@@ -11,30 +11,23 @@ and the weights of the last step. One is declared; the other may overrule it, bu
 make a claim of its own.
 
 All scores come turned so that higher is better; `Relaxation.to_dict` turns them back.
+What is found here is told in `words`.
 
 Shapes: S seeds, m relax times, T test examples.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from archtrial.errors import ProtocolError
 from archtrial.statistics import planning
-from archtrial.statistics.comparison import Estimate
-from archtrial.statistics.relaxation_sentences import (
-    NetNames,
-    RelaxVerdict,
-    Settling,
-    Telling,
-    Units,
-)
+from archtrial.statistics.intervals import Estimate, mean
 from archtrial.statistics.simultaneous import (
     Simultaneous,
-    mean,
     reach,
     seeds_needed,
     simultaneous,
@@ -42,13 +35,15 @@ from archtrial.statistics.simultaneous import (
 
 __all__ = [
     "ArmScores",
-    "NetNames",
     "RelaxReading",
     "RelaxVerdict",
     "Relaxation",
     "Settling",
+    "arms_of",
+    "best_of",
     "default_margin",
     "judge_relaxation",
+    "test_variance",
 ]
 
 
@@ -79,117 +74,144 @@ class RelaxReading:
     """The relaxed shape from a standard start, trained for the same number of steps."""
 
 
+RelaxVerdict: TypeAlias = Literal[
+    "relaxed_better", "no_gain", "inconclusive", "not_assessable"
+]
+Obstacle: TypeAlias = Literal["seeds", "cnn", "relaxed"]
+"""Why nothing can be said: too few seeds, or an arm that diverged in every run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settling:
+    """What it takes at least to settle an open question."""
+
+    seeds: int | None
+    """How many in all; None where no number of seeds is enough."""
+    test_examples: float | None
+    """How many times the test examples; None where these do."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Relaxation:
     """The verdict on relaxing, and all that it rests on."""
 
     verdict: RelaxVerdict
+    obstacle: Obstacle | None
+    """Of `not_assessable`."""
     strong: bool
     """Whether, besides `relaxed_better`, a whole interval lies above the margin."""
-    sentence: str
-    warnings: tuple[str, ...]
-    """What weakens this verdict."""
-    notes: tuple[str, ...]
-    """What holds of any such verdict, in this one's numbers."""
     margin: float
     margin_assumed: bool
     alpha: float
     best_time: int
     """The relax time with the largest gain in the declared reading."""
-    claimed_times: tuple[int, ...]
-    """Those with a gain that is claimed, in ascending order."""
     compared_times: tuple[int, ...]
     """Those of which the gains below are: all but those at which the CNN and the relaxed
     net both diverged in every run."""
+    claimed: np.ndarray
+    """Bool, of the times that are compared: those with a gain that is claimed."""
+    contradicted: np.ndarray
+    """The same: those where the other reading claims the opposite of a gain."""
     gain: Simultaneous
     """Relaxed less CNN in the declared reading."""
     gain_other: Simultaneous
     gain_over_fresh: Simultaneous
     """Relaxed less fresh in the declared reading."""
     gain_over_fresh_other: Simultaneous
-    fresh_gap: Estimate | None
-    """CNN less fresh at the longest budget: what the prior is worth throughout; None
-    where one of them diverged in every run."""
+    held: Simultaneous
+    """CNN less fresh at the longest budget: what the prior is worth throughout."""
+    held_failed: bool
+    """Whether that CNN diverged in every run."""
+    fresh_failed: bool
+    """Whether every fresh net did."""
     settling: Settling | None
     """None where the question is settled, or seeds are not what is missing."""
     declared: RelaxReading
     other: RelaxReading
-    reading: str
-    other_reading: str
-    units: Units
-    higher_is_better: bool
-    names: NetNames
+    throughout: ArmScores | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the verdict as plain JSON.
+    @property
+    def claimed_times(self) -> tuple[int, ...]:
+        """The relax times whose gain is claimed, ascending."""
+        return tuple(sorted(np.array(self.compared_times)[self.claimed].tolist()))
+
+    @property
+    def fresh_gap(self) -> Estimate | None:
+        """What the prior is worth throughout; None where one of both always diverged."""
+        return None if self.fresh_failed or self.held_failed else self.held.at(0)
+
+    def best(self, gain: Simultaneous, among: np.ndarray | None = None) -> int:
+        """Returns the column of the largest gain, of equal ones the earliest."""
+        return best_of(gain, self.compared_times, among)
+
+    def to_dict(
+        self, *, higher_is_better: bool, reading: str, other_reading: str
+    ) -> dict[str, Any]:
+        """Returns the numbers as plain JSON.
 
         Scores stand in the metric's own units; differences ("gain...", "fresh_gap")
         are above 0 where the first is better, whatever the metric. An end of an
         interval that is not finite is None, and so is what is not known.
+
+        Args:
+            higher_is_better: Of the metric itself.
+            reading: What the declared reading is called.
+            other_reading: What the other one is called.
         """
         examples = self.declared.relaxed.examples
+        settling = self.settling
+        readings = {reading: self.declared, other_reading: self.other}
+        sign = 1 if higher_is_better else -1
         return {
             "kind": "relax",
             "verdict": self.verdict,
             "strong": self.strong,
-            "sentence": self.sentence,
-            "warnings": list(self.warnings),
-            "notes": list(self.notes),
             "margin": self.margin,
             "margin_assumed": self.margin_assumed,
             "alpha": self.alpha,
-            "reading": self.reading,
-            "other_reading": self.other_reading,
-            "names": {
-                "cnn": self.names.cnn,
-                "relaxed": self.names.relaxed,
-                "fresh": self.names.fresh,
-            },
+            "reading": reading,
+            "other_reading": other_reading,
             "seeds": self.gain.seeds,
             "test_examples": None if examples is None else int(examples.shape[1]),
             "best_time": self.best_time,
             "claimed_times": list(self.claimed_times),
-            "settling": None
-            if self.settling is None
-            else dataclasses.asdict(self.settling),
-            "times": [self._time(j) for j in range(len(self.declared.relax_times))],
+            "settling": None if settling is None else dataclasses.asdict(settling),
+            "times": [
+                self._time(j, readings, sign)
+                for j in range(len(self.declared.relax_times))
+            ],
             "fresh_gap": _plain(self.fresh_gap or _UNKNOWN),
         }
 
-    def _time(self, column: int) -> dict[str, Any]:
+    def _time(
+        self, column: int, readings: Mapping[str, RelaxReading], sign: int
+    ) -> dict[str, Any]:
         """Returns what is known of one relax time."""
         time = int(self.declared.relax_times[column])
-        diverged = [
-            reading.relaxed.diverged[:, column]
-            for reading in (self.declared, self.other)
-        ]
-        gains = {
-            "gain": self.gain,
-            "gain_other": self.gain_other,
-            "gain_over_fresh": self.gain_over_fresh,
-            "gain_over_fresh_other": self.gain_over_fresh_other,
-        }
-        scores: dict[str, Any] = {}
-        points: dict[str, Any] = {}
-        for name, reading in (
-            (self.reading, self.declared),
-            (self.other_reading, self.other),
-        ):
-            own = {
-                arm: (1 if self.higher_is_better else -1) * scored.scores[:, column]
-                for arm, scored in _arms(reading).items()
+        own = {
+            name: {
+                arm: sign * scored.scores[:, column]
+                for arm, scored in arms_of(read).items()
             }
-            scores[name] = {a: _plain(mean(s, self.alpha)) for a, s in own.items()}
-            points[name] = {a: [float(x) for x in s] for a, s in own.items()}
+            for name, read in readings.items()
+        }
+        diverged = [read.relaxed.diverged[:, column] for read in readings.values()]
+        gains = ("gain", "gain_other", "gain_over_fresh", "gain_over_fresh_other")
         return {
             "relax_time": time,
-            "scores": scores,
-            "points": points,
+            "scores": {
+                name: {arm: _plain(mean(s, self.alpha)) for arm, s in arms.items()}
+                for name, arms in own.items()
+            },
+            "points": {
+                name: {arm: [float(x) for x in s] for arm, s in arms.items()}
+                for name, arms in own.items()
+            },
             **{
-                name: _plain_gain(gain, self.compared_times.index(time))
+                name: _plain_gain(getattr(self, name), self.compared_times.index(time))
                 if time in self.compared_times
                 else _NO_GAIN
-                for name, gain in gains.items()
+                for name in gains
             },
             "diverged": int(np.sum(np.any(diverged, axis=0))),
         }
@@ -199,16 +221,11 @@ def judge_relaxation(
     declared: RelaxReading,
     other: RelaxReading,
     *,
-    metric: str,
     margin: float | None = None,
     margin_assumed: bool = False,
+    usual_units: bool = True,
     alpha: float = 0.05,
     seed: int = 0,
-    higher_is_better: bool = True,
-    fraction: bool | None = None,
-    reading: str = "best",
-    other_reading: str = "last",
-    names: NetNames | None = None,
     throughout: ArmScores | None = None,
 ) -> Relaxation:
     """Judges whether relaxing beats keeping the prior, after looking at all times.
@@ -232,20 +249,12 @@ def judge_relaxation(
     Args:
         declared: The reading that the verdict is about.
         other: The same runs, read otherwise.
-        metric: The metric's name, for the sentence.
         margin: The smallest gain worth having, more than 0, in units of the score; None
-            for the larger of half a point and one standard deviation of the CNN over
-            seeds. Where the score is no fraction, half a point is half a per cent of
-            the CNN's median score.
+            for that of `default_margin`.
         margin_assumed: Whether a margin that is given was assumed, not declared.
+        usual_units: As for `default_margin`.
         alpha: The level that all relax times share.
         seed: The protocol's seed.
-        higher_is_better: Of the metric itself; the scores come turned.
-        fraction: Whether a hundredth is called a point; None to go by the metric's
-            name.
-        reading: What the declared reading is called, "best" or "last".
-        other_reading: What the other one is called.
-        names: What the nets are called; None for CNN, eFCN and FCN.
         throughout: (S, 1) the CNN at the longest budget as it is set against the fresh
             net; None for `declared.cnn` there.
 
@@ -254,98 +263,74 @@ def judge_relaxation(
             twice, or the margin is not positive.
     """
     _check(declared, other, throughout, margin)
-    names = names or NetNames()
-    whole, whole_other = declared, other
     longest = [int(np.argmax(declared.relax_times))]
     longest_cnn = throughout or _taken(declared.cnn, longest)
-    longest_fresh = _taken(declared.fresh, longest)
     compared = _compared(declared)
-    declared, other = (_some_times(read, compared) for read in (declared, other))
-    units = Units(metric, fraction)
+    some, some_other = (_some_times(read, compared) for read in (declared, other))
     if margin is None:
-        margin = default_margin(declared.cnn.scores, declared.cnn.diverged, units)
         margin_assumed = True
+        margin = default_margin(some.cnn.scores, some.cnn.diverged, usual_units)
 
     def risen(arm: ArmScores, than: ArmScores) -> Simultaneous:
         return simultaneous(
             arm.scores - than.scores,
             alpha=alpha,
             seed=seed,
-            test_variance=_test_variance(arm, than),
+            test_variance=test_variance(arm, than),
         )
 
-    gain = risen(declared.relaxed, declared.cnn)
-    gain_other = risen(other.relaxed, other.cnn)
-    over_fresh = risen(declared.relaxed, declared.fresh)
-    held = risen(longest_cnn, longest_fresh)
-
-    reason = _unsound(declared, alpha, names)
+    gain, gain_other = (risen(r.relaxed, r.cnn) for r in (some, some_other))
+    obstacle = _obstacle(some, alpha)
     claims = (gain.direction > 0) & (gain.estimate >= margin)
     contradicted = claims & (gain_other.direction < 0)
-    claimed = claims & ~contradicted & (reason is None)
-
-    fresh_failed = bool(np.all(declared.fresh.diverged))
-    held_failed = bool(np.all(longest_cnn.diverged))
-    times = [int(time) for time in declared.relax_times]
-    tell = Telling(names, units, times, margin, alpha)
-    verdict: RelaxVerdict
-    settling = None
-    if reason is not None:
+    claimed = claims & ~contradicted & (obstacle is None)
+    times = tuple(int(time) for time in some.relax_times)
+    verdict: RelaxVerdict = "inconclusive"
+    if obstacle is not None:
         verdict = "not_assessable"
-        said = tell.unsound(reason)
     elif claimed.any():
         verdict = "relaxed_better"
-        said = tell.better(gain, claimed, (over_fresh.direction > 0) & ~fresh_failed)
     elif (gain.high < margin).all():
         verdict = "no_gain"
-        said = tell.no_gain(gain)
-    elif contradicted.any():
-        verdict = "inconclusive"
-        said = tell.contradiction(
-            gain, gain_other, contradicted, reading, other_reading
-        )
-    else:
-        verdict = "inconclusive"
-        settling = _settling(gain, margin, tell.best(gain))
-        said = tell.undecided(gain, settling)
-    if verdict != "not_assessable":
-        against = tell.against_fresh(over_fresh, held, fresh_failed, held_failed)
-        said = f"{said} {against}"
-
+    open_still = verdict == "inconclusive" and not contradicted.any()
+    best = best_of(gain, times)
     return Relaxation(
         verdict=verdict,
+        obstacle=obstacle,
         strong=bool(np.any(claimed & (gain.low > margin))),
-        sentence=said,
-        warnings=(
-            *tell.left_out(whole.relax_times),
-            *_warnings_of_runs(whole, whole_other, throughout, names),
-            *tell.overruled(verdict, gain_other, claimed, contradicted, other_reading),
-        ),
-        notes=(
-            f"A failure that befalls {_missed(gain.seeds)}% of runs"
-            f" is missed by {gain.seeds} seed{'' if gain.seeds == 1 else 's'} in 1 of 20"
-            " studies; no interval knows of failures that were not seen.",
-        ),
         margin=margin,
         margin_assumed=margin_assumed,
         alpha=alpha,
-        best_time=times[tell.best(gain)],
-        claimed_times=tuple(sorted(np.array(times)[claimed].tolist())),
-        compared_times=tuple(times),
+        best_time=times[best],
+        compared_times=times,
+        claimed=claimed,
+        contradicted=contradicted,
         gain=gain,
         gain_other=gain_other,
-        gain_over_fresh=over_fresh,
-        gain_over_fresh_other=risen(other.relaxed, other.fresh),
-        fresh_gap=None if fresh_failed or held_failed else held.at(0),
-        settling=settling,
-        declared=whole,
-        other=whole_other,
-        reading=reading,
-        other_reading=other_reading,
-        units=units,
-        higher_is_better=higher_is_better,
-        names=names,
+        gain_over_fresh=risen(some.relaxed, some.fresh),
+        gain_over_fresh_other=risen(some_other.relaxed, some_other.fresh),
+        held=risen(longest_cnn, _taken(declared.fresh, longest)),
+        held_failed=bool(np.all(longest_cnn.diverged)),
+        fresh_failed=bool(np.all(some.fresh.diverged)),
+        settling=_settling(gain, margin, best) if open_still else None,
+        declared=declared,
+        other=other,
+        throughout=throughout,
     )
+
+
+def best_of(
+    gain: Simultaneous, times: Sequence[int], among: np.ndarray | None = None
+) -> int:
+    """Returns the column of the largest gain, of equal ones the earliest.
+
+    Args:
+        gain: At all relax times.
+        times: These.
+        among: (m,) bool, the columns that count; all of them without.
+    """
+    columns = [j for j in range(len(times)) if among is None or among[j]]
+    return max(columns, key=lambda j: (float(gain.estimate[j]), -times[j]))
 
 
 def _check(
@@ -372,7 +357,7 @@ def _check(
     seeds = len(declared.relaxed.scores)
     for read in (declared, other):
         sizes = set()
-        arms = [(name, arm, len(times)) for name, arm in _arms(read).items()]
+        arms = [(name, arm, len(times)) for name, arm in arms_of(read).items()]
         if throughout is not None:
             arms.append(("throughout", throughout, 1))
         for name, arm, columns in arms:
@@ -406,13 +391,8 @@ def _check(
             )
 
 
-def _missed(seeds: int) -> str:
-    """Returns of how many runs in a hundred a failure may befall unseen, 1 time in 20."""
-    share = 100 * (1 - 0.05 ** (1 / seeds))
-    return f"{share:.0f}" if share >= 0.95 else f"{share:.1g}"
-
-
-def _arms(read: RelaxReading) -> dict[str, ArmScores]:
+def arms_of(read: RelaxReading) -> dict[str, ArmScores]:
+    """Returns a reading's arms by their role."""
     return {"relaxed": read.relaxed, "cnn": read.cnn, "fresh": read.fresh}
 
 
@@ -436,11 +416,11 @@ def _compared(read: RelaxReading) -> list[int]:
 def _some_times(read: RelaxReading, columns: list[int]) -> RelaxReading:
     return RelaxReading(
         [read.relax_times[column] for column in columns],
-        **{name: _taken(arm, columns) for name, arm in _arms(read).items()},
+        **{name: _taken(arm, columns) for name, arm in arms_of(read).items()},
     )
 
 
-def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
+def test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
     """Returns (m,) the variance of the gain from the draw of the test examples.
 
     The seeds are part of it as well, for each example's share is a mean over few; so
@@ -453,7 +433,9 @@ def _test_variance(arm: ArmScores, than: ArmScores) -> np.ndarray | None:
     return variance
 
 
-def default_margin(scores: np.ndarray, diverged: np.ndarray, units: Units) -> float:
+def default_margin(
+    scores: np.ndarray, diverged: np.ndarray, usual_units: bool
+) -> float:
     """Returns the margin where none was declared, from the CNN's scores.
 
     Args:
@@ -461,27 +443,23 @@ def default_margin(scores: np.ndarray, diverged: np.ndarray, units: Units) -> fl
             what counts as a gain.
         diverged: (S, m) bool; how far a failure falls is no measure of a gain, so
             these are left out.
-        units: How its differences are written.
+        usual_units: Whether half a point is .005, as of a fraction; else it is half a
+            per cent of the CNN's median score.
     """
     columns = [own[~failed] for own, failed in zip(scores.T, diverged.T, strict=True)]
     usual = None
-    if not (units.points or units.metric == "r2") and not diverged.all():
+    if not usual_units and not diverged.all():
         usual = float(np.median(np.abs(scores[~diverged])))
     return planning.default_margin(columns, usual)
 
 
-def _unsound(declared: RelaxReading, alpha: float, names: NetNames) -> str | None:
+def _obstacle(declared: RelaxReading, alpha: float) -> Obstacle | None:
     """Returns why nothing can be said; None where something can."""
-    seeds, needed = len(declared.cnn.scores), seeds_needed(alpha)
-    if seeds < needed:
-        return (
-            f"a p of {alpha:g} takes {needed} seeds at least, and there"
-            f" {'is' if seeds == 1 else 'are'} {seeds}"
-        )
-    for name, arm in ((names.cnn, declared.cnn), (names.relaxed, declared.relaxed)):
-        if np.all(arm.diverged):
-            return f"every run of the {name} diverged"
-    return None
+    if len(declared.cnn.scores) < seeds_needed(alpha):
+        return "seeds"
+    arms: tuple[Literal["cnn", "relaxed"], ...] = ("cnn", "relaxed")
+    found = arms_of(declared)
+    return next((name for name in arms if np.all(found[name].diverged)), None)
 
 
 def _settling(gain: Simultaneous, margin: float, best: int) -> Settling:
@@ -529,42 +507,6 @@ def _settling(gain: Simultaneous, margin: float, best: int) -> Settling:
         middle = (few + many) // 2
         few, many = (few, middle) if enough(middle) else (middle, many)
     return Settling(many, None)
-
-
-def _warnings_of_runs(
-    declared: RelaxReading,
-    other: RelaxReading,
-    throughout: ArmScores | None,
-    names: NetNames,
-) -> list[str]:
-    """Says what weakens a verdict, of the runs alone."""
-    called = {"relaxed": names.relaxed, "cnn": names.cnn, "fresh": names.fresh}
-    found = [
-        f"{int(np.sum(arm.diverged))} of {arm.diverged.size} readings of the"
-        f" {called[name]} are of runs that diverged; they stand at the score of the"
-        " constant predictor."
-        for name, arm in _arms(declared).items()
-        if arm.diverged.any()
-    ]
-    for name, arm in _arms(declared).items():
-        later = int(np.sum(_arms(other)[name].diverged & ~arm.diverged))
-        if later:
-            found.append(
-                f"{later} of {arm.diverged.size} readings of the {called[name]} are of"
-                " runs that diverged later on; they stand at what they were before."
-            )
-    if throughout is not None and throughout.diverged.any():
-        found.append(
-            f"{int(np.sum(throughout.diverged))} of {throughout.diverged.size} runs of"
-            f" the {names.cnn} that keeps its learning rate throughout diverged; they"
-            " stand at the score of the constant predictor."
-        )
-    if _test_variance(declared.relaxed, declared.cnn) is None:
-        found.append(
-            "What single test examples were scored is not known, so the intervals are"
-            " for this very test set."
-        )
-    return found
 
 
 # --- as JSON -----------------------------------------------------------------------

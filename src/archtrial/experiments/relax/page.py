@@ -1,6 +1,6 @@
 """What relaxing a convolutional prior found: its page, and its lines in a terminal.
 
-Both are made of the verdict's document alone; `relaxation_figures` draws it. The
+Both are made of the verdict's document alone; `figures` draws it. The
 page and the terminal tell the same in the same order: the sentence, the gain by relax
 time, then what became of the network.
 """
@@ -8,41 +8,35 @@ time, then what became of the network.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich import table as tables
 from rich.console import Console
-from rich.text import Text
 
+from archtrial.experiments.relax.figures import NAMES, chosen_times, draw, drawable
+from archtrial.experiments.relax.titles import (
+    LEFT,
+    compared,
+    left_by,
+    relaxed_after,
+    share,
+)
 from archtrial.records.table import Run
+from archtrial.report import article as shown
 from archtrial.report import frame
 from archtrial.report.article import (
     Article,
+    Brief,
+    Column,
     Exhibit,
     Fact,
     Plate,
     Section,
     Table,
 )
-from archtrial.report.relaxation_figures import NAMES, chosen_times, draw, drawable
-from archtrial.report.relaxation_words import (
-    LEFT,
-    LOSS,
-    compared,
-    left_by,
-    measured,
-    metric_of,
-    relaxed_after,
-    share,
-    spread,
-)
-from archtrial.words import findings, numbers
-from archtrial.words.numbers import Metric
+from archtrial.report.estimates import measured
+from archtrial.words import numbers
+from archtrial.words.numbers import LOSS, Metric, metric_of
 from archtrial.words.phrases import shortened
 
 __all__ = ["NAMES", "article", "draw", "show"]
-
-LINES = 25
-"""A terminal gets so many lines at most."""
 
 _VERDICTS = {
     "relaxed_better": "It pays to relax the prior",
@@ -128,6 +122,7 @@ def article(
                 facts=_sizes(document, runs),
             ),
         ],
+        brief=_brief(document),
         glossary=_glossary(document, metric),
         citation=frame.cited("Relaxing experiment", document, environment),
         document=document,
@@ -219,66 +214,55 @@ def _three_numbers(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     # What cannot be compared has numbers all the same, and they say nothing.
     if entry is None or document["verdict"] == "not_assessable":
         return []
-    gain, count = entry["gain"], compared(document)
-    within = (gain["low"], gain["high"])
-    names = document["names"]
-    of = f"{numbers.label(metric)}, {relaxed_after(entry['relax_time'])}"
-    return [
-        Fact(
-            f"{'Largest gain' if count > 1 else 'Gain'} of the {names['relaxed']} over"
-            f" the {names['cnn']}",
-            numbers.difference(gain["estimate"], metric, within),
-            f"of {of}",
-        ),
-        Fact(
-            f"{_level(document)} interval"
-            + (f", for all {count} relax times at once" if count > 1 else ""),
-            numbers.differences(*within, metric),
-            findings.beside_margin(gain, document["margin"], metric),
-        ),
-        Fact(
-            "How often chance alone makes a gain this large",
-            numbers.p_value(gain["p_value_adjusted"]),
-            f"adjusted for having looked at {count} relax times" if count > 1 else "",
-        ),
-    ]
+    names, count = document["names"], compared(document)
+    several = count > 1
+    return frame.gain_facts(
+        f"{'Largest gain' if several else 'Gain'} of the {names['relaxed']} over the"
+        f" {names['cnn']}",
+        entry["gain"],
+        metric,
+        alpha=document["alpha"],
+        margin=document["margin"],
+        of=relaxed_after(entry["relax_time"]),
+        jointly=f", for all {count} relax times at once" if several else "",
+        adjusted=f"adjusted for having looked at {count} relax times"
+        if several
+        else "",
+    )
 
 
 def _gain_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     """Returns the largest gain, read in the other way that was declared."""
     entry = _best(document)
-    if entry is None or not measured(entry["gain_other"]):
+    if entry is None:
         return []
-    other = document["other_reading"]
     return [
         Fact(
             f"Gain {relaxed_after(entry['relax_time'])}, in the other reading",
             numbers.gained(entry["gain_other"], metric),
-            f"each network {_READINGS[other]}",
+            f"each network {_READINGS[document['other_reading']]}",
         )
     ]
 
 
 def _fresh_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
-    names, facts, entry = document["names"], [], _best(document)
-    if entry is not None and measured(entry["gain_over_fresh"]):
-        facts.append(
-            Fact(
-                f"The {names['relaxed']} over the {names['fresh']},"
-                f" {relaxed_after(entry['relax_time'])}",
-                numbers.gained(entry["gain_over_fresh"], metric),
-                "a prior that held for a while",
-            )
+    names, entry = document["names"], _best(document)
+    facts = [
+        Fact(
+            f"The {names['cnn']} over the {names['fresh']}",
+            numbers.gained(document["fresh_gap"], metric),
+            "a prior that held throughout, at the longest budget",
         )
-    if measured(document["fresh_gap"]):
-        facts.append(
-            Fact(
-                f"The {names['cnn']} over the {names['fresh']}",
-                numbers.gained(document["fresh_gap"], metric),
-                "a prior that held throughout, at the longest budget",
-            )
-        )
-    return facts
+    ]
+    if entry is None:
+        return facts
+    held_for_a_while = Fact(
+        f"The {names['relaxed']} over the {names['fresh']},"
+        f" {relaxed_after(entry['relax_time'])}",
+        numbers.gained(entry["gain_over_fresh"], metric),
+        "a prior that held for a while",
+    )
+    return [held_for_a_while, *facts]
 
 
 def _layers(document: Mapping[str, Any]) -> list[Exhibit]:
@@ -313,37 +297,28 @@ def _path_facts(document: Mapping[str, Any], metric: Metric) -> list[Fact]:
     if entry is None:
         return []
     names, when = document["names"], relaxed_after(entry["relax_time"])
-    found, facts = entry["validation"] or {}, []
-    barrier = (entry["path"] or {}).get("barrier")
-    if measured(barrier):
-        facts.append(
-            Fact(
-                f"Barrier of the loss, {when}",
-                numbers.estimated(barrier, LOSS),
-                "how far it rises on the way, the mean of every seed's own",
-            )
-        )
+    found = entry["validation"] or {}
+    barrier = Fact(
+        f"Barrier of the loss, {when}",
+        numbers.estimated((entry["path"] or {}).get("barrier"), LOSS),
+        "how far it rises on the way, the mean of every seed's own",
+    )
     # Without the average there is nothing to set side by side.
     if not measured(found.get("average_of_outputs")):
-        return facts
-    for part, term, note in (
-        ("relaxed", f"The {names['relaxed']} alone", ""),
-        ("cnn", f"The {names['cnn']} trained on alone", ""),
-        (
-            "average_of_outputs",
-            "The average of both outputs",
-            "an average that beats both says that they err on different examples",
-        ),
-    ):
-        if measured(found.get(part)):
-            facts.append(
-                Fact(
-                    f"{term}, {when}",
-                    numbers.estimated(found[part], metric),
-                    note or f"validation {numbers.label(metric)}, last weights",
-                )
+        return [barrier]
+    last = f"validation {numbers.label(metric)}, last weights"
+    both = "an average that beats both says that they err on different examples"
+    return [
+        barrier,
+        *(
+            Fact(f"{term}, {when}", numbers.estimated(found.get(part), metric), note)
+            for part, term, note in (
+                ("relaxed", f"The {names['relaxed']} alone", last),
+                ("cnn", f"The {names['cnn']} trained on alone", last),
+                ("average_of_outputs", "The average of both outputs", both),
             )
-    return facts
+        ),
+    ]
 
 
 def _rates(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
@@ -411,7 +386,7 @@ def _by_time(document: Mapping[str, Any], metric: Metric) -> list[Exhibit]:
                 f"{entry['relax_time']:,}",
                 _epochs(entry["relax_time"] / epoch),
                 numbers.gained(entry["gain"], metric),
-                _p(gain.get("p_value_adjusted")),
+                numbers.p_bare(gain.get("p_value_adjusted")),
                 *(
                     numbers.estimated(scores.get(arm), metric)
                     for arm in ("relaxed", "cnn", "fresh")
@@ -443,14 +418,6 @@ def _epochs(number: float) -> str:
     return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
 
 
-def _p(number: float | None) -> str:
-    if number is None:
-        return ""
-    if number < 0.001:
-        return "under .001"
-    return f"{number:.2f}" if number >= 0.995 else f"{number:.2g}".removeprefix("0")
-
-
 def _method(document: Mapping[str, Any]) -> list[str]:
     names, times = document["names"], document["times"]
     relaxed, cnn, fresh = names["relaxed"], names["cnn"], names["fresh"]
@@ -476,34 +443,29 @@ def _method(document: Mapping[str, Any]) -> list[str]:
 
 def _sizes(document: Mapping[str, Any], runs: Sequence[Run]) -> list[Fact]:
     names, sizes, cost = (document[key] for key in ("names", "parameters", "cost"))
-    facts = []
-    if sizes.get("cnn") is not None:
-        facts.append(Fact(f"Parameters of the {names['cnn']}", f"{sizes['cnn']:,}"))
-    if sizes.get("relaxed") is not None:
-        without = sizes.get("without_padding")
-        facts.append(
-            Fact(
-                f"Parameters of the {names['relaxed']} and the {names['fresh']}",
-                f"{sizes['relaxed']:,}",
-                f"{without:,} without the weights that read padding" if without else "",
-            )
-        )
-    if document["test_examples"] is not None:
-        facts.append(Fact("Test examples", f"{document['test_examples']:,}"))
-    facts.append(
+    without = sizes.get("without_padding")
+    diverged = sum(run.diverged for run in runs)
+    seconds = sum(run.seconds for run in runs)
+    return [
+        Fact(f"Parameters of the {names['cnn']}", _whole(sizes.get("cnn"))),
+        Fact(
+            f"Parameters of the {names['relaxed']} and the {names['fresh']}",
+            _whole(sizes.get("relaxed")),
+            f"{without:,} without the weights that read padding" if without else "",
+        ),
+        Fact("Test examples", _whole(document["test_examples"])),
         Fact(
             "Trainings",
-            f"{cost['trainings']:,}",
+            _whole(cost["trainings"]),
             f"{numbers.flops(cost['flops'])} in all" if cost["flops"] else "",
-        )
-    )
-    diverged = sum(run.diverged for run in runs)
-    if diverged:
-        facts.append(Fact("Of the runs, diverged", f"{diverged:,}"))
-    seconds = sum(run.seconds for run in runs)
-    if seconds:
-        facts.append(Fact("Time in training", numbers.duration(seconds)))
-    return facts
+        ),
+        Fact("Of the runs, diverged", _whole(diverged or None)),
+        Fact("Time in training", numbers.duration(seconds) if seconds else ""),
+    ]
+
+
+def _whole(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _glossary(document: Mapping[str, Any], metric: Metric) -> dict[str, str]:
@@ -544,139 +506,65 @@ def _glossary(document: Mapping[str, Any], metric: Metric) -> dict[str, str]:
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:
-    """Prints the verdict in at most `LINES` lines.
-
-    The order is the page's: sentence, warnings, the table by relax time, learning
-    rates. Where there are too many relax times for that, some are left out; so are
-    columns where the console is too narrow.
+    """Prints the verdict, its table by relax time and the learning rates.
 
     Args:
         document: The verdict.
         console: Where to; its width decides where lines break.
     """
-    strong = " (strong)" if document["strong"] else ""
-    verdict = document["verdict"].replace("_", " ")
-    # Text, not markup: names come from the user.
-    above = [
-        Text(),
-        Text(f"{verdict}{strong}", style="bold"),
-        Text(document["sentence"]),
-    ]
-    warnings = [
-        Text(f"warning: {words}", style="yellow") for words in document["warnings"]
-    ]
-    below = _rates_line(document)
-
-    def height(texts: Sequence[Text]) -> int:
-        return sum(len(console.render_lines(text)) for text in texts)
-
-    count = len(document["times"])
-    # A table has its title, a head, a rule and two blank lines beside its rows.
-    least = 5 + min(count, 4) if count else 0
-    room = LINES - height([*above, *below]) - least
-    for i, warning in enumerate(warnings):
-        left = len(warnings) - i
-        if height([warning]) + (left > 1) > room:
-            more = numbers.count(left, "more warning" if i else "warning")
-            above.append(Text(f"{more}: see the page", style="yellow"))
-            break
-        above.append(warning)
-        room -= height([warning])
-    for text in above:
-        console.print(text)
-    if count:
-        entries = _kept(document, max(LINES - 5 - height([*above, *below]), 1))
-        some = (
-            f"; {len(entries)} of {count} relax times" if len(entries) < count else ""
-        )
-        seeds = numbers.count(document["seeds"], "seed")
-        measure = numbers.label(metric_of(document))
-        console.print(
-            Text(f"test {measure}, mean of {seeds}{some}"),
-            _table(document, entries, console),
-            sep="\n",
-        )
-    for text in below:
-        console.print(text)
+    shown.show(article(document), console)
 
 
-def _rates_line(document: Mapping[str, Any]) -> list[Text]:
-    """Returns one line on the learning rates that were chosen."""
-    arms = document["learning_rates"]
-    if not arms:
-        return []
-    names, chosen = document["names"], {}
-    for role, roles in (
-        ("cnn", ("cnn", "kept")),
-        ("fresh", ("fresh",)),
-        ("relaxed", ("relaxed",)),
-    ):
-        ours = [arm for arm in arms if arm["role"] in roles]
-        rates = [float(arm["chosen"]) for arm in ours if arm["chosen"] is not None]
-        if rates:
-            low, high = numbers.value(min(rates)), numbers.value(max(rates))
-            chosen[role] = low if low == high else f"{low} to {high}"
-    edge = sum(bool(arm["at_edge"]) for arm in arms)
-    words = ", ".join(
-        f"{shortened(names[role], 10)} {rate}" for role, rate in chosen.items()
-    )
-    at_edge = f"; {edge} of {len(arms)} at an edge" if edge else ""
-    return [Text(f"learning rates: {words}{at_edge}")]
-
-
-def _table(
-    document: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], console: Console
-) -> tables.Table:
-    """Returns the table by relax time, with as many columns as there is room for."""
-    metric = metric_of(document)
+def _brief(document: Mapping[str, Any]) -> Brief:
+    metric, entries = metric_of(document), document["times"]
     names = {role: shortened(name, 10) for role, name in document["names"].items()}
-    unit = numbers.axis_unit(metric)
-    left = left_by(document)
-    headings = {"time": "relax time", "left": LEFT[left]} | names
-    headings["gain"] = f"gain over {names['cnn']}{unit}"
-    columns = {"time": [f"{entry['relax_time']:,}" for entry in entries]}
-    for role in ("relaxed", "cnn", "fresh"):
-        columns[role] = [
-            _score(
-                ((entry["scores"] or {}).get(document["reading"]) or {}).get(role),
-                metric,
+    times = [entry["relax_time"] for entry in entries]
+    best, left = document["best_time"], left_by(document)
+    scores = [(e["scores"] or {}).get(document["reading"]) or {} for e in entries]
+    # The gain and its interval are what the table is for.
+    columns = [
+        Column("relax time", [f"{time:,}" for time in times]),
+        *(
+            Column(
+                names[role],
+                [numbers.estimate(own.get(role), metric) for own in scores],
+                rank,
             )
-            for entry in entries
-        ]
-    columns["gain"] = [
-        numbers.signed_estimate(entry["gain"], metric) for entry in entries
+            for role, rank in (("relaxed", 1), ("cnn", 2), ("fresh", 3))
+        ),
+        Column(
+            f"gain over {names['cnn']}{numbers.axis_unit(metric)}",
+            [numbers.signed_estimate(entry["gain"], metric) for entry in entries],
+        ),
     ]
     if any(measured(entry[left]) for entry in entries):
-        columns["left"] = [_shares(entry[left]) for entry in entries]
-
-    def laid() -> tables.Table:
-        table = tables.Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        for column in columns:
-            table.add_column(Text(headings[column]), justify="right", no_wrap=True)
-        for i, entry in enumerate(entries):
-            best = entry["relax_time"] == document["best_time"]
-            cells = [Text(texts[i]) for texts in columns.values()]
-            table.add_row(*cells, style="bold" if best else "")
-        return table
-
-    # The gain and its interval are what the table is for.
-    for column in ("left", "fresh", "cnn", "relaxed"):
-        wide = console.options.update(width=1_000)
-        if console.measure(laid(), options=wide).maximum > console.width:
-            columns.pop(column, None)
-    return laid()
+        columns.append(Column(LEFT[left], [_shares(e[left]) for e in entries], 4))
+    return Brief(
+        verdict=document["verdict"].replace("_", " ")
+        + (" (strong)" if document["strong"] else ""),
+        title=f"test {numbers.label(metric)}, mean of"
+        f" {numbers.count(document['seeds'], 'seed')}",
+        rows="relax times",
+        columns=columns,
+        best=times.index(best) if best in times else None,
+        closing=_rates_line(document),
+    )
 
 
-def _kept(document: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
-    """Returns so many relax times at most: the best, both ends and some between."""
-    entries = list(document["times"])
-    times = [entry["relax_time"] for entry in entries]
-    best = document["best_time"]
-    first = [times.index(best)] if best in times else []
-    return [entries[i] for i in spread(len(entries), first, most)]
-
-
-def _score(found: Mapping[str, Any] | None, metric: Metric) -> str:
-    if found is None or not measured(found):
-        return ""
-    return numbers.score(found["estimate"], metric, (found["low"], found["high"]))
+def _rates_line(document: Mapping[str, Any]) -> str:
+    """Returns one line on the learning rates that were chosen."""
+    arms, said = document["learning_rates"], []
+    for role in ("cnn", "fresh", "relaxed"):
+        # From the start and from each relax time on, it is one CNN.
+        roles = ("cnn", "kept") if role == "cnn" else (role,)
+        rates = sorted(
+            float(arm["chosen"])
+            for arm in arms
+            if arm["role"] in roles and arm["chosen"] is not None
+        )
+        if rates:
+            ends = dict.fromkeys(numbers.value(rates[end]) for end in (0, -1))
+            said.append(f"{shortened(document['names'][role], 10)} {' to '.join(ends)}")
+    edge = sum(bool(arm["at_edge"]) for arm in arms)
+    at_edge = f"; {edge} of {len(arms)} at an edge" if edge else ""
+    return f"learning rates: {', '.join(said)}{at_edge}" if arms else ""

@@ -7,9 +7,13 @@ import pytest
 from scipy import stats
 
 from archtrial.errors import ProtocolError
-from archtrial.statistics import Estimate, judge_relaxation, mean, simultaneous
-from archtrial.statistics.relaxation import ArmScores, NetNames, RelaxReading
-from archtrial.statistics.relaxation_sentences import Units
+from archtrial.experiments.relax.statistics import (
+    ArmScores,
+    RelaxReading,
+    judge_relaxation,
+)
+from archtrial.experiments.relax.words import NetNames, Telling
+from archtrial.statistics import Estimate, mean, simultaneous
 
 TIMES = (0, 4, 13, 40, 93, 210, 800, 2000)
 FLAT = (0.0,) * 8
@@ -42,11 +46,43 @@ def reading(
     )
 
 
-def judged(declared=None, other=None, **given):
+@dataclasses.dataclass(frozen=True)
+class Score:
+    name: str
+    higher_is_better: bool
+    bounded: bool
+
+
+class Told:
+    """What was found, in numbers and in words."""
+
+    def __init__(self, numbers, telling):
+        self.numbers = numbers
+        self.sentence = telling.sentence.replace("\u00a0", " ")
+        self.warnings, self.notes = tuple(telling.warnings), tuple(telling.notes)
+        self.to_dict = telling.document
+
+    def __getattr__(self, name):
+        return getattr(self.numbers, name)
+
+
+def judged(
+    declared=None,
+    other=None,
+    *,
+    metric="accuracy",
+    higher_is_better=True,
+    names=None,
+    other_reading="last",
+    **given,
+):
     declared = reading() if declared is None else declared
     other = reading(seed=1) if other is None else other
-    return judge_relaxation(
-        declared, other, **{"metric": "accuracy", "margin": 0.005, **given}
+    score = Score(metric, higher_is_better, metric == "accuracy")
+    given = {"margin": 0.005, "usual_units": metric in ("accuracy", "r2"), **given}
+    numbers = judge_relaxation(declared, other, **given)
+    return Told(
+        numbers, Telling(numbers, score, names or NetNames(), "best", other_reading)
     )
 
 
@@ -63,13 +99,13 @@ def test_a_net_that_gains_from_being_relaxed():
     assert found.warnings == ()
     assert found.sentence == (
         "Relaxed after 93 steps, the fully connected net (eFCN) beats the CNN it came"
-        " from, trained on for as long, by 3.02 points of accuracy (simultaneous 95%"
-        " interval 2.34 to 3.69 over 8 relax times): there a convolutional start does more"
+        " from, trained on for as long, by 3.0 points of accuracy (simultaneous 95 %"
+        " interval 2.3 to 3.7 over 8 relax times): there a convolutional start does more"
         " than the prior held throughout. It does so when relaxed after 40 and"
         " 210 steps, too. Relaxed before the first step it is clearly worse. Compared"
         " with the FCN from a standard start, the eFCN ends clearly better at all 8"
         " relax times, by 9.4 to 13.1 points of accuracy. Held throughout, the prior is"
-        " worth 10.04 points of accuracy (95% interval 9.40 to 10.67), the lead of the CNN"
+        " worth 10.0 points of accuracy (95 % interval 9.4 to 10.7), the lead of the CNN"
         " over that FCN."
     )
 
@@ -114,7 +150,7 @@ def test_few_seeds_cannot_be_assessed():
     found = judged(declared, other)
     assert found.verdict == "not_assessable"
     assert found.sentence == (
-        "The eFCN and the CNN cannot be compared: a p of 0.05 takes 6 seeds at least,"
+        "The eFCN and the CNN cannot be compared: a p of .05 takes 6 seeds at least,"
         " and there are 5."
     )
     assert found.claimed_times == ()
@@ -122,8 +158,8 @@ def test_few_seeds_cannot_be_assessed():
     # An alpha that five seeds reach.
     found = judged(declared, other, alpha=0.1)
     assert found.verdict == "relaxed_better"
-    assert "90% interval" in found.sentence
-    assert "95%" not in found.sentence
+    assert "90 % interval" in found.sentence
+    assert "95 %" not in found.sentence
     entry = found.to_dict()["times"][4]
     by_hand = mean(declared.relaxed.scores[:, 4], 0.1)
     assert entry["scores"]["best"]["relaxed"] == dataclasses.asdict(by_hand)
@@ -168,8 +204,8 @@ def test_a_net_that_gains_nothing():
     assert found.warnings == ()
     assert found.sentence.startswith(
         "At none of 8 relax times does the fully connected net (eFCN) beat the CNN"
-        " trained on for as long by 0.5 points or more: the largest gain, after 210"
-        " steps, is 0.13 points of accuracy (simultaneous 95% interval -0.11 to 0.38"
+        " trained on for as long by .5 points or more: the largest gain, after 210"
+        " steps, is .13 points of accuracy (simultaneous 95 % interval \u2212.11 to .38"
         " over 8 relax times). Compared with"
     )
 
@@ -193,7 +229,7 @@ def test_what_remains_open_says_what_would_settle_it():
     assert found.verdict == "inconclusive"
     assert found.sentence.startswith(
         "It remains open whether the fully connected net (eFCN) beats the CNN trained"
-        " on for as long by 0.5 points or more: the largest gain, relaxed after"
+        " on for as long by .5 points or more: the largest gain, relaxed after"
     )
     needed = found.settling.seeds
     assert f"At least {needed} seeds would settle it, if the gains" in found.sentence
@@ -209,8 +245,8 @@ def test_contradicting_readings_leave_it_open():
     assert found.claimed_times == ()
     assert found.sentence.startswith(
         "The answer is open, since it depends on the reading: relaxed after 93 steps,"
-        " the fully connected net (eFCN) beats the CNN it came from by 3.02 points of"
-        " accuracy (simultaneous 95% interval 2.34 to 3.69 over 8 relax times) by the"
+        " the fully connected net (eFCN) beats the CNN it came from by 3.0 points of"
+        " accuracy (simultaneous 95 % interval 2.3 to 3.7 over 8 relax times) by the"
         " weights that were best on validation, and is worse by "
     )
     assert "by the weights of the last step. Compared" in found.sentence
@@ -399,7 +435,7 @@ def test_the_time_that_only_the_other_reading_sees_is_told():
     found = judged(reading(FLAT, spread=0.002), up)
     assert found.verdict == "no_gain"
     assert int(np.argmax(found.gain_other.estimate)) == 6
-    assert "the eFCN relaxed after 40 steps beats the CNN by 1.90" in found.warnings[0]
+    assert "the eFCN relaxed after 40 steps beats the CNN by 1.9 " in found.warnings[0]
 
 
 def test_what_is_clearly_worse_is_said_of_an_open_answer():
@@ -505,9 +541,9 @@ def test_one_test_example_says_nothing_of_the_others():
             (0.0, 0.0, 0.0, 0.03, 0.0, 0.0, 0.0, 0.0),
             0.0,
             "the eFCN ends clearly better at 1 of 8 relax times (after 40 steps), by"
-            " 2.86 points of accuracy; at the rest the difference is not clear. Whether"
+            " 2.9 points of accuracy; at the rest the difference is not clear. Whether"
             " the prior is worth anything when held throughout is not clear: the lead"
-            " of the CNN over that FCN is 0.",
+            " of the CNN over that FCN is .04 points",
         ),
         (
             (0.03, 0.03, 0.03, -0.03, -0.03, -0.03, -0.03, -0.03),
@@ -518,9 +554,9 @@ def test_one_test_example_says_nothing_of_the_others():
         (
             FLAT,
             -0.05,
-            "the eFCN ends clearly worse at all 8 relax times, by 4.59 to 5.25 points of"
-            " accuracy. Held throughout, the prior costs 4.96 points of accuracy (95%"
-            " interval 4.47 to 5.45), by which the CNN ends behind that FCN.",
+            "the eFCN ends clearly worse at all 8 relax times, by 4.6 to 5.2 points of"
+            " accuracy. Held throughout, the prior costs 5.0 points of accuracy (95 %"
+            " interval 4.5 to 5.5), by which the CNN ends behind that FCN.",
         ),
         (
             FLAT,
@@ -531,7 +567,7 @@ def test_one_test_example_says_nothing_of_the_others():
         (
             (0.03,),
             0.1,
-            "the eFCN ends clearly better, by 12.82 points of accuracy (95% interval",
+            "the eFCN ends clearly better, by 12.8 points of accuracy (95 % interval",
         ),
         (
             (0.0,),
@@ -616,21 +652,24 @@ def test_one_relax_time_reads_without_many(times, begins):
     assert "relax times" not in found.sentence
     level = [reading((0.0,), seed, times=times, spread=0.001) for seed in (0, 1)]
     assert judged(*level).verdict == "no_gain"
-    assert (
-        "does not beat the CNN trained on for as long by 0.5 points or more: its"
-        in (judged(*level).sentence)
+    assert "does not beat the CNN trained on for as long by .5 points or more: its" in (
+        judged(*level).sentence
     )
     down = [reading((-0.03,), seed, times=times) for seed in (0, 1)]
     assert " It is clearly worse. Compared" in judged(*down).sentence
     noisy = [reading((0.0,), seed, times=times, spread=0.03) for seed in (0, 1)]
-    assert "by 0.5 points or more: its gain, relaxed" in judged(*noisy).sentence
+    assert "by .5 points or more: its gain, relaxed" in judged(*noisy).sentence
 
 
 @pytest.mark.parametrize(
     ("metric", "gain", "margin"),
     [
-        ("rmse", "0.0302 in rmse (simultaneous 95% interval 0.0", "0.005 or more"),
-        ("r2", "0.0302 in R² (simultaneous 95% interval 0.0", "0.005 or more"),
+        (
+            "rmse",
+            ".030 in root mean squared error (simultaneous 95 % interval .0",
+            ".005 or more",
+        ),
+        ("r2", ".030 in R² (simultaneous 95 % interval .0", ".005 or more"),
     ],
 )
 def test_unbounded_scores_have_no_points(metric, gain, margin):
@@ -662,11 +701,13 @@ def test_nets_have_the_names_that_they_are_given():
 def test_the_note_says_what_so_many_seeds_may_miss():
     # .95 = 1 - (1 - .259)^10 of all studies see a failure of 25.9 %.
     (note,) = judged().notes
-    assert note.startswith("A failure that befalls 26% of runs is missed by 10 seeds")
+    assert note.startswith(
+        "A failure that befalls 26\u00a0% of runs is missed by 10 seeds"
+    )
     (note,) = judged(reading(seeds=1), reading(seeds=1)).notes
-    assert "95% of runs is missed by 1 seed in" in note
+    assert "95\u00a0% of runs is missed by 1 seed in" in note
     (note,) = judged(reading(seeds=600), reading(seeds=600)).notes
-    assert "befalls 0.5% of runs is missed by 600 seeds" in note
+    assert "befalls .5\u00a0% of runs is missed by 600 seeds" in note
 
 
 # --- laws ----------------------------------------------------------------------------
@@ -726,7 +767,7 @@ def test_of_equal_gains_the_earliest_is_the_best():
     for read in (same, late):
         found = judged(read, read)
         assert (found.verdict, found.best_time) == ("no_gain", 0)
-        assert "largest gain, before the first step, is 0.00 points" in found.sentence
+        assert "largest gain, before the first step, is 0 points" in found.sentence
 
 
 def test_the_same_seed_gives_the_same_bytes():
@@ -825,29 +866,3 @@ def test_estimates_are_plain_numbers():
     assert judged().fresh_gap == Estimate(
         *(float(x) for x in dataclasses.astuple(judged().fresh_gap))
     )
-
-
-@pytest.mark.parametrize(
-    ("units", "difference", "reach", "text"),
-    [
-        (Units("accuracy"), 0.2412, 0.038, "24.1"),
-        (Units("accuracy"), 0.24123, 0.0012, "24.12"),
-        (Units("accuracy"), -0.00001, 0.01, "0.0"),
-        (Units("accuracy"), 0.03, 0.0, "3.00"),
-        (Units("rmse"), 23456.78, 1200.0, "23,457"),
-        (Units("my score", fraction=True), 0.1, 0.05, "10.0"),
-        (Units("accuracy", fraction=False), 0.1, 0.05, "0.100"),
-    ],
-)
-def test_numbers_have_the_digits_that_their_interval_supports(
-    units, difference, reach, text
-):
-    assert units.number(difference, reach) == text
-
-
-def test_units_are_written_out():
-    assert Units("accuracy").gap(0.05, 0.02) == "5.0 points of accuracy"
-    assert Units("log_loss").gap(0.05, 0.02) == "0.050 in log loss"
-    assert Units("r2").name == "R²"
-    assert Units("accuracy").size(0.005) == "0.5 points"
-    assert Units("mae").size(12.0) == "12"
