@@ -330,9 +330,21 @@ def test_a_damaged_study_is_one_message(archtrial, study, tmp_path):
 def test_zoo(archtrial):
     status, out, _ = archtrial("zoo")
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines()] == [
-        "cnn", "gru", "linear", "lstm", "mlp", "rnn", "vanilla_cnn",
+    rows = [line for line in out.splitlines() if line[:1].strip()]
+    assert [row.split()[0] for row in rows[1:-1]] == [
+        "linear", "mlp", "rnn", "lstm", "gru", "vanilla_cnn", "cnn",
     ]  # fmt: skip
+    assert [row.split()[1] for row in rows[1:-1]] == [
+        "1958", "1986", "1990", "1997", "2014", "2019", "2020",
+    ]  # fmt: skip
+    assert "from: lstm, gates" in out
+    assert "variants: cnn_small, cnn_large" in out
+    status, out, _ = archtrial("zoo", "cnn_small")
+    assert out.startswith(
+        "cnn_small Two convolutions of 12 channels.\nthe same as cnn("
+    )
+    assert "variant  cnn_large" in out
+    assert "1,726 parameters on 40 inputs with 10 outputs" in out
     status, out, _ = archtrial("zoo", "mlp", "--json")
     assert json.loads(out)["mlp"]["options"]["width"] == 100
     status, out, _ = archtrial("zoo", "mlp")

@@ -6,12 +6,19 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
+from archtrial import zoo
+from archtrial.data.inputs import Column, Inputs
 from archtrial.errors import ArmError
 from archtrial.space import Real, sample
 from archtrial.testing import KnownTruth, Surface, check_architecture
+from archtrial.zoo.depth import StochasticDepth
 
+TABLE = Inputs(
+    (5,), "table", (Column("a", 0, 4), Column("b", 3, None), Column("c", 4, None))
+)
 ARM = SimpleNamespace(name="a")
 BEST = {"learning_rate": 0.01}
 
@@ -176,9 +183,74 @@ def test_what_is_sound_passes_at_every_shape():
     assert found.obstacles == {}
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp"])
-def test_the_zoos_own_pass(name):
-    assert check_architecture(name, SHAPES).obstacles == {}
+# By the kinds of input that a family reads; small, and of every form.
+OF_KINDS = {
+    "table": [TABLE],
+    "sequence": [(9,), (2, 9)],
+    "image": [(1, 8, 8), (3, 30, 28)],
+    "array": [(5,)],
+}
+
+
+@pytest.mark.parametrize("name", list(zoo.entries()))
+def test_every_family_and_variant_of_the_zoo_passes(name):
+    kinds = zoo.get(name).kinds
+    if kinds == ("image",):
+        shapes = [(1, 28, 28), (3, 30, 28)]
+    else:
+        shapes = [shape for kind in kinds for shape in OF_KINDS[kind]]
+    # Large ones on what is small: each is tried at every end of its space.
+    if entry_is_large(name):
+        shapes = shapes[:2]
+    found = check_architecture(name, shapes, num_outputs=(3,))
+    assert found.obstacles == {}
+    assert found.notes == ()
+    values = check_architecture(name, shapes[:1], task="regression", num_outputs=(1,))
+    assert values.obstacles == {}
+
+
+def entry_is_large(name):
+    return name.endswith("_large") or name == "vanilla_cnn"
+
+
+class OfColumns(nn.Module):
+    """Looks categories up, those that training never saw among them."""
+
+    def __init__(self, inputs: Inputs, num_outputs, drop=0.3):
+        super().__init__()
+        self.inputs = inputs
+        most = max(c.categories or 0 for c in inputs.columns)
+        self.embed = nn.Embedding(most, 4)
+        numbers = sum(c.categories is None for c in inputs.columns)
+        self.branch = nn.Sequential(nn.Linear(4, 4), StochasticDepth(drop))
+        self.head = nn.Linear(4 + numbers, num_outputs)
+
+    def forward(self, x):
+        numbers, ids = self.inputs.parted(x)
+        h = self.embed(ids).mean(1)
+        return self.head(torch.cat([h + self.branch(h), numbers], 1))
+
+
+def test_a_table_of_numbers_and_categories():
+    found = check_architecture(OfColumns, [TABLE])
+    assert found.notes == ()
+    assert found.obstacles == {}
+
+
+class UnlikeInFleets(Sound):
+    """Of width 4 alone, which is not drawn first, it looks at a value."""
+
+    def forward(self, x):
+        if self.head.in_features == 4 and bool(x.sum() > 0):
+            x = -x
+        return super().forward(x)
+
+
+def test_fleets_are_tried_at_every_end_of_the_space():
+    found = check_architecture(UnlikeInFleets, [(5,)], num_outputs=(2,))
+    (why,) = found.obstacles.values()
+    assert why.startswith("with width = 4: ")
+    assert "__bool__" in why
 
 
 def test_what_might_not_be_meant_is_said():

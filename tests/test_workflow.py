@@ -7,6 +7,7 @@ import pytest
 from archtrial import Protocol, Study, progress, workflow
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study as Relaxing
+from archtrial.protocol import digest
 from archtrial.records.store import Store
 from archtrial.testing import KnownTruth, Surface
 
@@ -121,3 +122,35 @@ def test_a_kind_of_study_of_ones_own_is_planned_in_its_own_coordinates(tmp_path)
         assert progress.stages(store) == [progress.Stage("count", 3, 0)]
     assert study.notes == ("three",)
     assert not study.finished
+
+
+def test_a_study_under_the_defaults_of_before_is_pointed_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = Study(declared(sampling="random"), trainer=truth())
+    before.folder.mkdir(parents=True)
+    (note,) = [n for n in Study(declared(), trainer=truth()).notes if "--study" in n]
+    assert f"--study {before.folder}" in note
+    again = Study(declared(sampling="random"), trainer=truth())
+    assert not [n for n in again.notes if "--study" in n]
+
+
+def test_a_network_of_before_is_pointed_to_also_where_everything_decayed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    now = Protocol(data="digits", baseline="linear", challengers=["mlp"])
+    before = now.replace(recipe={"weight_decay_on": "all"}, sampling="random")
+    folder = Study(before).folder
+    folder.mkdir(parents=True)
+    assert any(f"--study {folder}" in note for note in Study(now).notes)
+
+
+def test_where_runs_cannot_share_fleets_a_study_has_the_same_hash(tmp_path):
+    """A numerical comparison on this machine is no part of what is asked."""
+    study = Study(Protocol(data="digits", baseline="linear", challengers=["mlp"]))
+    elsewhere = json.loads(json.dumps(study.resolved))
+    elsewhere["challengers"][0]["fleet"] = not elsewhere["challengers"][0]["fleet"]
+    elsewhere["device"] = "cpu:0"
+    assert digest(elsewhere) == study.hash
+    elsewhere["challengers"][0]["options"]["depth"] = 9
+    assert digest(elsewhere) != study.hash

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archtrial.data import Inputs
     from archtrial.equivalents import equivalent_fcn, locally_connected
     from archtrial.errors import UserError
     from archtrial.judge import Verdict, judge_sources, judge_study
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Arm",
     "Choice",
+    "Inputs",
     "Integer",
     "Protocol",
     "Real",
@@ -42,6 +44,7 @@ __all__ = [
 _ROOMS = {
     "Arm": "protocol",
     "Choice": "space",
+    "Inputs": "data",
     "Integer": "space",
     "Protocol": "protocol",
     "Real": "space",

@@ -1131,37 +1131,17 @@ def report(
 
 @_command
 def zoo(
-    name: Annotated[str | None, typer.Argument(help="One architecture.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One family or variant.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The architectures that can be arms, with their options and search spaces."""
-    from archtrial import zoo as room
-    from archtrial.protocol import describe_space
-    from archtrial.specs import write_value
+    """The families of architectures; of one name its options, variants and space."""
+    from archtrial.zoo import catalogue
 
-    entries = room.entries() if name is None else {name: room.get(name)}
     if as_json:
-        _print_json(
-            {
-                entry.name: {
-                    "summary": entry.summary,
-                    "options": entry.options,
-                    "space": describe_space(entry.space),
-                    "kinds": list(entry.kinds),
-                }
-                for entry in entries.values()
-            }
-        )
+        _print_json(catalogue.described(name))
         return
-    for entry in entries.values():
-        _show(f"{entry.name:8} {entry.summary}")
-        if name is not None:
-            _show(f"\n{_indented(entry.function.__doc__ or '')}")
-            for option, default in entry.options.items():
-                shown = f"{option}={write_value(default)}"
-                _show(f"option   {shown:18} {entry.values[option]}")
-            _show("space    " + json.dumps(describe_space(entry.space)))
-            _show("inputs   " + ", ".join(entry.kinds))
+    for line in catalogue.table() if name is None else catalogue.page(name):
+        _show(line)
 
 
 @_command
@@ -1538,12 +1518,6 @@ def _console(*, to_errors: bool = False) -> "Console":
         console = Console(stderr=to_errors, highlight=False, width=80)
     console.push_render_hook(_PlainHook())  # type: ignore[arg-type]
     return console
-
-
-def _indented(text: str) -> str:
-    import inspect
-
-    return inspect.cleandoc(text)
 
 
 # typer carries a copy of click in some versions and imports it in others.

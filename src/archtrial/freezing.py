@@ -28,6 +28,7 @@ __all__ = [
     "alike",
     "as_begun",
     "begun",
+    "begun_with_other_defaults",
     "check_size",
     "expect",
     "extended",
@@ -79,6 +80,26 @@ def folder_of(resolved: Mapping[str, Any]) -> Path:
     own = STUDIES / protocol.digest(resolved)[:8]
     before = STUDIES / protocol.digest_before(resolved)[:8]
     return before if before.exists() and not own.exists() else own
+
+
+def begun_with_other_defaults(
+    declared: protocol.Protocol, resolved: Mapping[str, Any]
+) -> Path | None:
+    """Returns the folder of the same trial under the defaults of an earlier release.
+
+    Args:
+        declared: What it says itself was no default.
+        resolved: Its resolved protocol.
+    """
+    plain = dict(resolved)
+    if "sampling" not in declared.model_fields_set:
+        plain.pop("sampling", None)
+    if "recipe" in plain and "weight_decay_on" not in declared.recipe.model_fields_set:
+        told = dict(plain["recipe"])
+        told.pop("weight_decay_on", None)
+        plain["recipe"] = told
+    before = folder_of(plain)
+    return before if before.exists() and before != folder_of(resolved) else None
 
 
 def looks_of(resolved: Mapping[str, Any]) -> tuple[int, ...]:

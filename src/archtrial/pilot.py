@@ -22,7 +22,7 @@ from archtrial.records.store import frozen
 from archtrial.statistics import EvenError
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.statistics.planning import MOST_SEEDS
-from archtrial.trainers import Finished, Item, Loops
+from archtrial.trainers import Finished, Item, Trainer
 from archtrial.words import numbers
 from archtrial.words.forecast import Allocation, Forecast, Seen, Size
 
@@ -539,7 +539,7 @@ def _seeds(
     return spreads, diverged
 
 
-def _carried_out(loops: Loops, items: list[Item], threads: int) -> list[Finished]:
+def _carried_out(loops: Trainer, items: list[Item], threads: int) -> list[Finished]:
     by_place: dict[tuple[int, int], Finished] = {}
     with execution.executor(lambda: loops, threads=threads) as executor:
         for _, finished in executor.carry_out(loops.divide(items)):

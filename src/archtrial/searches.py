@@ -16,7 +16,7 @@ from archtrial import space as spaces
 from archtrial import statistics
 from archtrial.errors import RecordsError
 from archtrial.protocol import Recipe
-from archtrial.records.table import Run, best_of
+from archtrial.records.table import CPU_SECONDS, Run, best_of
 from archtrial.statistics import learning
 from archtrial.statistics.condensing import MANY_EXAMPLES, condense
 from archtrial.statistics.intervals import mean
@@ -115,12 +115,19 @@ def turned(some: Sequence[Run], runs: Sequence[Run], sign: int) -> np.ndarray:
 
 
 def trial_costs(runs: Sequence[Run], arm: str) -> np.ndarray:
-    """Returns the cost of each of an arm's search runs, (n,); 1 where it is unknown."""
+    """Returns the cost of each of an arm's search runs, (n,).
+
+    1 where it is unknown; NaN where it was measured in seconds, which another machine
+    measures otherwise.
+    """
     return _costs(trials(runs, arm).values())
 
 
 def _costs(searched: Iterable[Run]) -> np.ndarray:
-    return np.array([run.flops if run.flops > 0 else 1.0 for run in searched])
+    known = list(searched)
+    if any(CPU_SECONDS in run.measures for run in known):
+        return np.full(len(known), np.nan)
+    return np.array([run.flops if run.flops > 0 else 1.0 for run in known])
 
 
 def lowest(runs: Sequence[Run], sign: int) -> float:

@@ -108,10 +108,7 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
         if begun is not None:
             self._seen = []
             return begun.folder, begun
-        if "sampling" not in self.protocol.model_fields_set:
-            plain = {k: v for k, v in resolved.items() if k != "sampling"}
-            before = freezing.folder_of(plain)
-            self._left = before if before.exists() else None
+        self._left = freezing.begun_with_other_defaults(self.protocol, resolved)
         return own, None
 
     def _go_on_from(self, begun: freezing.Begun | None) -> None:
@@ -144,8 +141,9 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
             notes.append(findings.going_on(self.resolved, self.folder))
         if self._left is not None:
             notes.append(
-                f"{self._left} is a study of the same protocol, begun when draws were"
-                f" independent; this one draws a Sobol sequence. To go on with that one:"
+                f"{self._left} is a study of the same protocol, begun by a release with"
+                " other defaults: independent draws in place of a Sobol sequence, weight"
+                " decay also of biases and normalisations. To go on with that one:"
                 f" --study {shlex.quote(str(self._left))}."
             )
         notes += [

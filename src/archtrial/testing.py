@@ -25,6 +25,7 @@ from archtrial.space import Real, Space, Value
 from archtrial.statistics.tuning import Ranking
 
 if TYPE_CHECKING:
+    from archtrial.data import Inputs
     from archtrial.training.problem import Job, Problem
     from archtrial.zoo.arms import Architecture, Builder
 
@@ -213,7 +214,7 @@ class Checked:
 
 def check_architecture(
     architecture: "str | Builder",
-    input_shapes: Sequence[tuple[int, ...]],
+    input_shapes: "Sequence[tuple[int, ...] | Inputs]",
     *,
     num_outputs: Sequence[int] = (2, 10),
     options: Mapping[str, Any] | None = None,
@@ -227,21 +228,25 @@ def check_architecture(
     search space: it is built; its outputs are (batch, num_outputs); the loss is finite
     at the start; a gradient reaches its parameters; equal seeds give equal results;
     evaluation does not depend on the batch's size; it trains for two steps. Whether
-    runs of it share a fleet, and take the loop's steps there, is said.
+    runs of it share a fleet, and take the loop's steps there, is said; it is tried at
+    the same ends.
 
     Args:
         architecture: As an arm of a protocol names it, or a class or function.
-        input_shapes: Of one example, without the axis of the batch.
+        input_shapes: Of one example, without the axis of the batch; or `Inputs`, as of
+            a table whose columns are numbers and categories.
         num_outputs: Of classes; 1 for regression.
         options: Fixed options.
         task: "classification" or "regression".
-        vocabulary: Inputs are int64 ids below it; None: float32 numbers.
+        vocabulary: Inputs given as a shape are int64 ids below it; None: float32
+            numbers.
         examples: In the training set; a batch has half of them.
 
     Raises:
         ArmError: Something is wrong; the message names the shape and the line.
         ValueError: The task, a shape, a number of outputs or of examples is none.
     """
+    from archtrial.data import Inputs
     from archtrial.space import sample
     from archtrial.training import fleet, rehearsal
     from archtrial.trial import corners, others_of
@@ -250,7 +255,8 @@ def check_architecture(
     fewest = {"classification": 2, "regression": 1}
     if task not in fewest:
         raise ValueError(f"a task is one of {', '.join(fewest)}: {task!r}")
-    if not input_shapes or not all(isinstance(s, (tuple, list)) for s in input_shapes):
+    kinds = (tuple, list, Inputs)
+    if not input_shapes or not all(isinstance(s, kinds) for s in input_shapes):
         raise ValueError(f"there are input shapes, each a tuple: {input_shapes!r}")
     if not num_outputs or min(num_outputs) < fewest[task]:
         raise ValueError(f"num_outputs of {task} are {fewest[task]} at least")
@@ -265,38 +271,55 @@ def check_architecture(
         for said, values in corners(found.space, first).items()
         if said.partition(" = ")[0] in {"", "dropout", *found.accepts}
     }
-    other = {**first, **others_of(found.space, first)}
+    others = others_of(found.space, first)
     notes: dict[str, None] = {}
     obstacles = {}
-    for shape, outputs in itertools.product(map(tuple, input_shapes), num_outputs):
-        problem = _random_problem(shape, outputs, task, vocabulary, examples)
-        job = functools.partial(_job, found, shape, outputs)
-        where = f"{found.spec} on inputs {shape} with {outputs} outputs"
+    known = [
+        given if isinstance(given, Inputs) else Inputs.of_shape(given, vocabulary)
+        for given in input_shapes
+    ]
+    for inputs, outputs in itertools.product(known, num_outputs):
+        problem = _random_problem(inputs, outputs, task, examples)
+        job = functools.partial(_job, found, inputs, outputs)
+        where = f"{found.spec} on inputs {inputs.shape} with {outputs} outputs"
         made = {said: job(values) for said, values in ends.items()}
         rehearsed = rehearsal.rehearse(where, problem, made, found.place)
         notes.update(dict.fromkeys(rehearsed.notes))
-        pair = [job(first), job(other)]
-        why = rehearsed.obstacle or fleet.obstacle(problem, pair[0].build, pair)
+        why = rehearsed.obstacle
+        for said, values in ends.items():
+            pair = [job(values), job({**values, **others})]
+            why = why or _told(said, fleet.obstacle(problem, pair[0].build, pair))
         if why is not None:
-            obstacles[shape, outputs] = why
+            obstacles[inputs.shape, outputs] = why
     return Checked(tuple(notes), obstacles)
 
 
+def _told(where: str, obstacle: str | None) -> str | None:
+    """Returns why runs share no fleet, with the configuration that it is so of."""
+    if obstacle is None or not where:
+        return obstacle
+    return f"with {where}: {obstacle}"
+
+
 def _random_problem(
-    shape: tuple[int, ...],
+    inputs: "Inputs",
     outputs: int,
     task: Literal["classification", "regression"],
-    vocabulary: int | None,
     examples: int,
 ) -> "Problem":
     from archtrial import metrics
     from archtrial.protocol import Recipe
     from archtrial.training.problem import Problem
 
-    rng = generator(0, "check", *shape, outputs)
-    x: np.ndarray = rng.normal(size=(examples, *shape)).astype(np.float32)
-    if vocabulary is not None:
-        x = rng.integers(0, vocabulary, (examples, *shape))
+    rng = generator(0, "check", *inputs.shape, outputs)
+    x: np.ndarray = rng.normal(size=(examples, *inputs.shape)).astype(np.float32)
+    if inputs.vocabulary is not None:
+        x = rng.integers(0, inputs.vocabulary, (examples, *inputs.shape))
+    for column in inputs.columns or ():
+        if column.categories is not None:  # one place for each, none for the unseen
+            drawn = rng.integers(0, column.categories, examples)
+            places = np.eye(column.categories, dtype=np.float32)[:, 1:]
+            x[:, column.start : column.start + column.width] = places[drawn]
     y: np.ndarray = np.arange(examples) % outputs
     if task == "regression":
         y = rng.normal(size=examples)
@@ -317,15 +340,15 @@ def _random_problem(
 
 def _job(
     architecture: "Architecture",
-    shape: tuple[int, ...],
+    inputs: "Inputs",
     outputs: int,
     values: Mapping[str, Value],
 ) -> "Job":
     from archtrial.training.problem import Job
 
-    start = seed(0, "check", *shape, outputs)
+    start = seed(0, "check", *inputs.shape, outputs)
     # Dropout that the module has no option for is set in its layers.
     in_layers = {"dropout"} & values.keys() - architecture.accepts
     own = {name: float(values[name]) for name in in_layers}
-    build = functools.partial(architecture.build, shape, outputs, values)
+    build = functools.partial(architecture.build, inputs, outputs, values)
     return Job(build, own, start, start, start)

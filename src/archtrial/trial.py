@@ -29,6 +29,8 @@ from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem
 from archtrial.zoo import Kind, entries, losses, sizes
 from archtrial.zoo import arms as anybody
+from archtrial.zoo.estimators import Estimator, check_space, is_estimator
+from archtrial.zoo.estimators import find as find_estimator
 from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
@@ -112,12 +114,12 @@ class Zoo:
 
     arms: tuple[Arm, ...]
     """The declared ones, and a matched baseline where asked for."""
-    architectures: Mapping[str, anybody.Architecture]
+    architectures: Mapping[str, anybody.Architecture | Estimator]
     spaces: Mapping[str, Space]
     split: data.Split
     metric: metrics.Metric
     problem: Problem
-    trainer: trainers.Loops
+    trainer: trainers.Loops | trainers.ByArm
     resolved: Mapping[str, Any]
 
     has_defaults = True
@@ -138,6 +140,7 @@ class Zoo:
         check_device(declared.device)
         arms = declared.arms
         architectures = {arm.name: _found(arm) for arm in arms}
+        _check_estimators(declared, architectures)
         name, split, metric = load(declared, architectures)
         metrics.check_margin(declared.margin, metric.bounded)
         spaces, left_out = _put_together(declared, architectures, split)
@@ -153,23 +156,38 @@ class Zoo:
         recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
         own_losses = _losses(declared, recipes, spaces)
         problem = dataclasses.replace(pose(declared, split, metric), losses=own_losses)
+        networks, estimators = _by_kind(architectures)
         loops = trainers.Loops(
             problem=problem,
-            architectures=architectures,
-            input_shape=split.input_shape,
+            architectures=networks,
+            inputs=data.inputs_of(split),
             study_seed=declared.seed,
-            stacks=dict.fromkeys(architectures, False),
+            stacks=dict.fromkeys(networks, False),
             recipes=recipes,
             fleets=declared.fleet,
         )
-        for arm in arms:
-            minimised = loops.problem_of(arm.name).minimised()
+        for name in networks:
+            minimised = loops.problem_of(name).minimised()
             if isinstance(minimised, UsersLoss):
-                minimised.check(str(recipes[arm.name].loss), problem.num_outputs)
-        tried = {arm.name: _try(arm, loops, spaces[arm.name], split) for arm in arms}
+                minimised.check(str(recipes[name].loss), problem.num_outputs)
+        fits = trainers.Fits(
+            problem, estimators, loops.inputs, declared.seed, declared.threads
+        )
+        tried = {
+            arm.name: _try(arm, loops, spaces[arm.name], split)
+            for arm in arms
+            if arm.name in networks
+        }
+        fitted = {
+            arm.name: _fit(arm, fits, spaces[arm.name], declared.seed)
+            for arm in arms
+            if arm.name in estimators
+        }
+        seedless = [name for name, (random, _) in fitted.items() if not random]
         obstacles = {name: why for name, (why, _) in tried.items()}
         stacks = {name: why is None for name, why in obstacles.items()}
-        trainer = dataclasses.replace(loops, stacks=stacks)
+        loops = dataclasses.replace(loops, stacks=stacks)
+        trainer = trainers.ByArm(problem, loops, fits) if estimators else loops
         resolved: dict[str, Any] = {
             **_settings(declared, spaces),
             "data": describe_data(name, split, declared.scale),
@@ -179,12 +197,19 @@ class Zoo:
             "trainer": "archtrial",
             "notes": [
                 *split.notes,
-                *_notes_on_parameters(architectures, spaces, split),
+                *_notes_on_parameters(networks, spaces, split),
                 *left_out,
                 *_notes_on_design(declared, spaces),
                 *_notes_on_recipes(declared, recipes, problem.steps),
                 *_notes_on_matching(declared, matched),
+                *(
+                    f"{name} is fitted by its own loss: {recipes[name].loss} is what"
+                    " networks minimise."
+                    for name in estimators
+                    if recipes[name].loss is not None
+                ),
                 *(note for _, notes in tried.values() for note in notes),
+                *(note for _, notes in fitted.values() for note in notes),
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
@@ -194,6 +219,11 @@ class Zoo:
         }
         if declared.recipe.loss is not None:
             resolved["loss_source"] = own_losses[declared.recipe.loss].source
+        if seedless:
+            without = {*declared.deterministic, *seedless}
+            resolved["deterministic"] = [
+                arm.name for arm in arms if arm.name in without
+            ]
         described = [resolved["baseline"], *resolved["challengers"]]
         if matched is not None:
             resolved["matched"] = {
@@ -206,7 +236,7 @@ class Zoo:
             described.append(resolved["matched"])
         for arm, own in zip(arms, described, strict=True):
             own["source"] = architectures[arm.name].source
-            own["fleet"] = stacks[arm.name]
+            own["fleet"] = stacks.get(arm.name, False)
             if arm.recipe != "plain":
                 own["recipe"] = recipes[arm.name].describe()
                 if (loss := recipes[arm.name].loss) is not None:
@@ -230,8 +260,17 @@ class Zoo:
     ) -> dict[str, Any]:
         """Returns the configuration and what is needed to build and use its module."""
         architecture = self.architectures[arm.name]
+        if isinstance(architecture, Estimator):
+            return {
+                "architecture": architecture.spec,
+                "options": dict(arm.options),
+                "configuration": dict(configuration),
+                "fit_again": architecture.written(configuration),
+            }
         spec = architecture.lasting_spec
         kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
+        if architecture.asks_for_inputs:
+            kept["inputs"] = data.inputs_of(self.split).to_dict()
         preparation = self.split.preparation
         if preparation is not None:
             kept["preparation"] = preparation.to_dict()
@@ -298,16 +337,85 @@ def _try(
     return fleet.obstacle(problem, pair[0].build, pair), rehearsed.notes
 
 
+@prints_to_errors()
+def _fit(
+    arm: Arm, fits: trainers.Fits, space: Space, seed: int
+) -> tuple[bool, Sequence[str]]:
+    """Says now what an estimator cannot be fitted to.
+
+    Returns:
+        Whether its seed makes a difference; what was noticed.
+
+    Raises:
+        UserError: It cannot be fitted at all.
+    """
+    fits.check(arm.name)
+    configurations = corners(space, sample(space, seed, 0))
+    return fits.rehearse(arm.name, configurations)
+
+
+def _by_kind(
+    architectures: Mapping[str, anybody.Architecture | Estimator],
+) -> tuple[dict[str, anybody.Architecture], dict[str, Estimator]]:
+    """Returns the networks, and the estimators, by arm."""
+    networks, estimators = {}, {}
+    for name, architecture in architectures.items():
+        if isinstance(architecture, Estimator):
+            estimators[name] = architecture
+        else:
+            networks[name] = architecture
+    return networks, estimators
+
+
+def _check_estimators(
+    declared: Declared, architectures: Mapping[str, anybody.Architecture | Estimator]
+) -> None:
+    """Raises a ProtocolError where something is declared that estimators do not know."""
+    for arm in declared.arms:
+        estimator = architectures[arm.name]
+        if not isinstance(estimator, Estimator):
+            continue
+        refused = [
+            (
+                len(declared.ladder) > 1,
+                "longer training is of networks, which train by steps",
+                f"ladder = {list(declared.ladder)}",
+                "Leave the ladder out.",
+            ),
+            (
+                declared.matched_baseline,
+                "a matched baseline has as many parameters as a challenger",
+                "matched_baseline = true",
+                "Leave matched_baseline out.",
+            ),
+            (
+                arm.recipe != "plain",
+                "a recipe says how networks are trained",
+                "a recipe of its own",
+                "Give the arm options in its place.",
+            ),
+        ]
+        for is_so, rule, received, way_out in refused:
+            if is_so:
+                said = f"{received}, and {arm.name} is {estimator.spec}"
+                raise ProtocolError(rule, said, way_out)
+        shared = [name for name in declared.space if name in estimator.accepts]
+        if not set(shared) - set(HYPERPARAMETERS):
+            check_space(estimator, arm.name)
+
+
 def _notes_on_parameters(
     architectures: Mapping[str, anybody.Architecture],
     spaces: Mapping[str, Space],
     split: data.Split,
 ) -> Iterator[str]:
     """Yields what was passed to parameters with names of their own."""
+    inputs = data.inputs_of(split)
     for name, architecture in architectures.items():
         told = architecture.told(
-            split.input_shape, split.num_outputs, dict.fromkeys(spaces[name], 0)
+            inputs, split.num_outputs, dict.fromkeys(spaces[name], 0)
         )
+        told = {key: value for key, value in told.items() if value is not inputs}
         if told:
             said = ", ".join(f"{key} = {value}" for key, value in told.items())
             yield f"{name} is told what the data have: {said}."
@@ -315,7 +423,7 @@ def _notes_on_parameters(
 
 def _put_together(
     declared: Declared,
-    architectures: Mapping[str, anybody.Architecture],
+    architectures: Mapping[str, anybody.Architecture | Estimator],
     split: data.Split,
 ) -> tuple[dict[str, Space], list[str]]:
     """Joins the shared space with each arm's own.
@@ -328,6 +436,7 @@ def _put_together(
         ArmError: No arm has any use for a shared dimension.
     """
     joined: dict[str, Space] = {}
+    given = declared.model_fields_set
     unused: dict[str, list[str]] = {}
     for arm in declared.arms:
         architecture = architectures[arm.name]
@@ -335,7 +444,8 @@ def _put_together(
         for name, dimension in declared.space.items():
             if _takes(architecture, name, split):
                 shared[name] = dimension
-            else:
+            # Nobody expects of an estimator what all networks search by default.
+            elif not isinstance(architecture, Estimator) or "space" in given:
                 unused.setdefault(name, []).append(arm.name)
         # What was declared for this arm, for all arms, or for nobody: the nearest.
         nearest = (
@@ -364,21 +474,22 @@ def _put_together(
 
 def _match(
     declared: Declared,
-    architectures: Mapping[str, anybody.Architecture],
+    architectures: Mapping[str, anybody.Architecture | Estimator],
     spaces: Mapping[str, Space],
     split: data.Split,
     draws: int,
 ) -> sizes.Matched | None:
     """Widens the baseline to the size of the largest challenger, if it is smaller."""
+    networks, _ = _by_kind(architectures)
     baseline, *challengers = (
-        sizes.Sized(arm.name, architectures[arm.name], spaces[arm.name])
+        sizes.Sized(arm.name, networks[arm.name], spaces[arm.name])
         for arm in declared.arms
     )
     with torch.random.fork_rng(devices=[]):
         return sizes.match(
             baseline,
             challengers,
-            split.input_shape,
+            data.inputs_of(split),
             split.num_outputs,
             declared.seed,
             draws,
@@ -395,14 +506,20 @@ def _widened(declared: Declared, matched: sizes.Matched) -> Arm:
     )
 
 
-def _takes(architecture: anybody.Architecture, name: str, split: data.Split) -> bool:
+def _takes(
+    architecture: anybody.Architecture | Estimator, name: str, split: data.Split
+) -> bool:
+    if isinstance(architecture, Estimator):
+        # What training a network calls so is something else here: the learning rate
+        # of boosted trees is no gradient's.
+        return name in architecture.accepts and name not in HYPERPARAMETERS
     if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
         return True
     if name != "dropout":
         return False
     drawn = sample(architecture.space, 0, 0)
     with torch.random.fork_rng(devices=[]):
-        module = architecture.build(split.input_shape, split.num_outputs, drawn)
+        module = architecture.build(data.inputs_of(split), split.num_outputs, drawn)
     return bool(dropouts(module))
 
 
@@ -613,8 +730,10 @@ def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def _found(arm: Arm) -> anybody.Architecture:
+def _found(arm: Arm) -> anybody.Architecture | Estimator:
     own_space = arm.space if "space" in arm.model_fields_set else None
+    if is_estimator(arm.architecture):
+        return find_estimator(arm.architecture, arm.options, own_space)
     return anybody.find(arm.architecture, arm.options, own_space)
 
 
@@ -690,7 +809,7 @@ def _notes_on_matching(
 
 
 def load(
-    declared: OnData, arms: Mapping[str, anybody.Architecture] | None = None
+    declared: OnData, arms: Mapping[str, anybody.Architecture | Estimator] | None = None
 ) -> tuple[str, data.Split, metrics.Metric]:
     """Returns the name of the data, their division, and the metric, checked on them.
 
@@ -792,7 +911,7 @@ def _read_for(
 def _are_names(
     declared: OnData,
     dataset: data.Dataset,
-    arms: Mapping[str, anybody.Architecture] | None,
+    arms: Mapping[str, anybody.Architecture | Estimator] | None,
 ) -> bool:
     """Whether whole numbers reach the modules as they are.
 
@@ -802,7 +921,12 @@ def _are_names(
     """
     if arms is None or not dataset.whole:
         return False
-    ours = [name for name, arm in arms.items() if arm.spec in entries()]
+    ours = [
+        name
+        for name, arm in arms.items()
+        if isinstance(arm, Estimator)
+        or (arm.spec in entries() and not entries()[arm.spec].names)
+    ]
     if declared.scale is not None:
         if not declared.scale and ours:
             raise ProtocolError(

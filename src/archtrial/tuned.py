@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from archtrial.data.inputs import Inputs
 from archtrial.data.preparation import Preparation
 from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
@@ -202,6 +203,7 @@ def load_tuned(
     place = _place(folder, arm)
     try:
         text = place.with_name(f"{place.name}.json").read_text(encoding="utf-8")
+        _check_kept(text, arm)
         weights = place.with_name(f"{place.name}.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         there = sorted(f.stem for f in (folder / "tuned").glob("*.safetensors"))
@@ -230,7 +232,7 @@ def load_tuned(
     spec = kept.architecture if architecture is None else architecture
     found = arms.find(spec, kept.options, kept.space)
     build = functools.partial(
-        found.build, tuple(kept.input_shape), kept.num_outputs, kept.configuration
+        found.build, kept.known, kept.num_outputs, kept.configuration
     )
     with own_noise(kept.initial_seed or 0, "cpu"):
         module = prepared(build(), kept.num_outputs)
@@ -265,6 +267,20 @@ def load_tuned(
     else:
         _compare(arm, model, kept)
     return model
+
+
+def _check_kept(text: str, arm: str) -> None:
+    """Raises a RecordsError where what a study keeps of an arm has no weights."""
+    try:
+        fit_again = json.loads(text)["fit_again"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return  # it is a network's, or what is wrong with it is said when it is read
+    raise RecordsError(
+        f"the study keeps the tuned configuration of {arm!r}, and not what was fitted",
+        "an estimator of scikit-learn is kept by pickle alone, which runs code when it is"
+        " loaded",
+        f"Fit it again: {fit_again}",
+    )
 
 
 def _notes_of(weights: bytes) -> bool:
@@ -325,6 +341,7 @@ class _Kept:
 
     architecture: str
     input_shape: Sequence[int]
+    known: Inputs
     num_outputs: int
     options: Mapping[str, Any]
     space: Mapping[str, Any]
@@ -351,6 +368,9 @@ class _Kept:
             found = cls(
                 architecture=kept["architecture"],
                 input_shape=[int(size) for size in kept["input_shape"]],
+                known=Inputs.from_dict(kept["inputs"])
+                if "inputs" in kept
+                else Inputs.of_shape([int(size) for size in kept["input_shape"]]),
                 num_outputs=int(kept["num_outputs"]),
                 options=dict(kept["options"]),
                 space=dict(kept["space"]),

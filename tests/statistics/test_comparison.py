@@ -466,6 +466,9 @@ def test_trials_without_a_partner_are_units_of_their_own(make_reading):
         (4, 16, (1.0, 2.0), [(4, 2), (2, 1)]),
         (4, 16, (1.0, 4.4), [(4, 1)]),
         (4, 16, (1.0, 5.0), []),
+        (4, 16, (1.0, np.nan), []),
+        (4, 16, (np.nan, 1.0), []),
+        (4, 16, (np.nan, np.nan), []),
     ],
 )
 def test_equal_compute_gives_the_cheaper_arm_more_trials(

@@ -588,6 +588,34 @@ def test_arms_that_cannot_be_had_at_equal_compute(make_search):
     checked(found)
 
 
+@pytest.mark.parametrize("own", ["a", "b", "ab"])
+def test_arms_whose_compute_has_no_unit_in_common(make_search, own):
+    """Such as operations of a network and seconds of a random forest."""
+    unit = np.full(32, np.nan)
+    a = make_search("a", 1, n=32, **({"cost": unit} if "a" in own else {}))
+    b = make_search("b", 2, n=32, gain=0.2, **({"cost": unit} if "b" in own else {}))
+    (found,) = judged(a, b)
+    (same,) = judged(make_search("a", 1, n=32), make_search("b", 2, n=32, gain=0.2))
+    document = checked(found)
+    assert document["effect_at_equal_compute"] is None
+    assert document["tuning_to_match"] == {**same.tuning_to_match, "unit": "trials"}
+    assert "unit" not in same.tuning_to_match
+    assert (found.verdict, found.effect) == (same.verdict, same.effect)
+    said = [w for w in warned(found) if "has no unit in common" in w]
+    assert said == [
+        "What a and b cost has no unit in common: how they compare at equal compute is"
+        " not assessable, and their tuning is compared in tries."
+    ]
+    assert "compute)" not in told(found)
+    checked(judged(a, b, paired=False)[0])
+
+
+def test_costs_are_of_one_unit_in_an_arm(make_search):
+    half = np.where(np.arange(16) < 8, np.nan, 1.0)
+    with pytest.raises(RecordsError, match="positive number"):
+        make_search("a", 1, cost=half)
+
+
 def without_seeds(search, ranks):
     """The search without fresh seeds at some ranks, 0 the lowest validation."""
     chosen = np.argsort(search.validation)[ranks]

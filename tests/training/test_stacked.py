@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archtrial.training import stacked
+from archtrial.training import recurrent, stacked
 
 RUNS = 3
 
@@ -242,8 +242,8 @@ def test_recurrent(kind, bidirectional, layers, batch_first, biased):
     starts = [random(RUNS, count, batch, width, seed=s) for s in range(2)]
     starts = starts if kind == "lstm" else starts[:1]
     options = (biased, layers, 0.0, True, bidirectional, batch_first)
-    mine = stacked.recurrent(
-        stacked.CELLS[function],
+    mine = recurrent.recurrent(
+        recurrent.CELLS[function],
         x,
         starts if kind == "lstm" else starts[0],
         weights,

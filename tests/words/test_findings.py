@@ -45,6 +45,16 @@ def test_an_upper_limit_is_not_called_a_best_guess_of_the_number_itself():
     ) in findings.catching_up(exactly).detail
 
 
+def test_where_compute_has_no_unit_in_common_tries_are_told_alone():
+    comparison = matching(estimate=2.0, low=1.0, high=3.0, at_most=False)
+    comparison["tuning_to_match"]["unit"] = "trials"
+    assert findings.catching_up(comparison).detail == (
+        "These runs tell of up to 16 tries of mlp, 4 times the tries that cnn was tuned"
+        " with; the best guess is that mlp needs 8 tries, at least 4 tries and at most 12"
+        " tries."
+    )
+
+
 def test_a_cheap_arm_catches_up_by_many_tries_and_little_compute():
     comparison = matching(estimate=0.0002, low=0.0001, high=None, at_most=False)
     comparison["tuning_to_match"] |= {

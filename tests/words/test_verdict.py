@@ -400,3 +400,14 @@ def test_still_learning_says_what_to_do():
     text = words.still_learning("mlp", 0.102, POINTS, "Train it longer")
     assert "brought 10.2 points of validation score" in text
     assert text.endswith("Train it longer.")
+
+
+def test_where_compute_has_no_unit_in_common_tries_are_told_alone():
+    text = said(
+        "tuning",
+        catch_up="yes",
+        tuning_to_match=matched(1.0, 2.25) | {"unit": "trials"},
+    )
+    assert text.endswith(
+        "; but after at most 9 tries, mlp comes within half a point of cnn."
+    )

@@ -97,6 +97,14 @@ def test_an_arm_may_have_its_own(written):
     assert "loss_source" not in found.resolved
 
 
+def test_an_estimator_is_fitted_by_its_own(written):
+    spec = written(FOCAL, "focal")
+    trees = "trees=sklearn.tree:DecisionTreeClassifier"
+    notes = trial.prepare(declared(spec, challengers=[trees])).resolved["notes"]
+    (note,) = [note for note in notes if "my.py:focal" in note]
+    assert note.startswith("trees is fitted by its own loss")
+
+
 def test_paths_of_a_file_start_at_its_folder(here, written):
     (here / "deep").mkdir()
     written(FOCAL, "focal", "deep/my.py")

@@ -51,7 +51,7 @@ def family():
     try:
         yield register(space={}, kinds=ANY)(kept)
     finally:
-        del registry._entries["kept"]
+        del registry._entries["kept"], registry._families["kept"]
 
 
 TAKEN = {

@@ -157,7 +157,7 @@ def test_an_option_of_a_few_widths_scales_nothing():
         register(space={}, kinds=ANY)(few)
         found = match(arm("a", "few"), arm("b", space={}, depth=1, width=77))
     finally:
-        del registry._entries["few"]
+        del registry._entries["few"], registry._families["few"]
     assert found.options == {"hidden": 69}
 
 

@@ -1,7 +1,16 @@
 """Data: a name or a path becomes a `Dataset`, and that a `Split` with sealed labels."""
 
 from archtrial.data.dataset import Dataset, TargetError
+from archtrial.data.inputs import Inputs, inputs_of
 from archtrial.data.sources import BUILTIN, load
 from archtrial.data.split import Split
 
-__all__ = ["BUILTIN", "Dataset", "Split", "TargetError", "load"]
+__all__ = [
+    "BUILTIN",
+    "Dataset",
+    "Inputs",
+    "Split",
+    "TargetError",
+    "inputs_of",
+    "load",
+]

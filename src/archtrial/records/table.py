@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STAGES", "CurvePoint", "Run", "best_of", "key", "rank"]
+__all__ = ["CPU_SECONDS", "STAGES", "CurvePoint", "Run", "best_of", "key", "rank"]
 
 # What a run was made for. "search": configuration i, once. "confirm": the same
 # configurations on fresh seeds. "winner": ten more seeds of each arm's tuned
@@ -18,6 +18,10 @@ STAGES = (
     "search", "confirm", "winner", "default",
     "ladder", "ladder confirm", "probe", "probe confirm",
 )  # fmt: skip
+
+
+CPU_SECONDS = "cpu_seconds"
+"""The measure of a run whose cost nobody counts in operations."""
 
 
 def key(

@@ -142,14 +142,15 @@ def _arms(evidence: Evidence, arms: Any) -> Table:
         tuned, default = arm["tuned"], arm["default"]
         cells = [Text(arm["name"])]
         if known:
-            cells.append(Text(f"{arm['parameters']:,}"))
+            cells.append(Text(f"{arm['parameters']:,}" if arm["parameters"] else "-"))
         if any(other["default"] for other in arms):
             cells.append(Text(numbers.estimate(default, metric)))
         if searched:
             cells.append(Text(numbers.estimate(expected.get(arm["name"]), metric)))
         cells.append(Text(numbers.estimated(tuned, metric)))
         if any(other["flops_per_run"] for other in arms):
-            cells.append(Text(numbers.flops(arm["flops_per_run"])))
+            cost = arm["flops_per_run"]
+            cells.append(Text(numbers.flops(cost) if cost else "not counted"))
         if diverged:
             cells.append(Text(str(arm["diverged"])))
         table.add_row(*cells)

@@ -36,7 +36,7 @@ from archtrial.statistics.planning import (
     settlement,
 )
 from archtrial.statistics.robustness import Robustness, Row, robustness
-from archtrial.statistics.search import Estimand, Search, aligned
+from archtrial.statistics.search import Estimand, Search, aligned, cost_ratio
 from archtrial.statistics.verdict import Caution, Comparison, Copies, Verdict, decide
 
 __all__ = ["compare"]
@@ -297,6 +297,7 @@ def _report(
             "trials": dataclasses.asdict(matching.trials),
             "reportable_up_to": matching.reportable_up_to,
             "would_settle": _trials_that_tell(terms, baseline, challenger, matching),
+            **({"unit": "trials"} if cost_ratio(baseline, challenger) is None else {}),
         },
         ladder=None
         if measured.climb is None
@@ -476,7 +477,8 @@ def _trials_that_tell(
 ) -> int | None:
     """Returns how many trials tell whether the baseline catches up; None if these do."""
     # As many trials as tell of an effort that reaches the multiple.
-    ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost)) / terms.effort
+    costs = cost_ratio(baseline, challenger)
+    ratio = (costs or 1.0) / terms.effort
     needs = trials_to_reach(
         math.ceil(terms.max_multiple / ratio - 1e-9),
         modelled=baseline.modelled and challenger.modelled,
@@ -623,6 +625,9 @@ def _cautions(
         if count := int(np.sum(arm.diverged)):
             values = {"count": count, "of": arm.n, "arm": arm.name}
             found.append(Caution("diverged", values))
+    if cost_ratio(baseline, challenger) is None:
+        found.append(Caution("other unit of compute", names))
+        return tuple(found)
     if measured.equal_efforts is None:
         found.append(Caution("no equal compute"))
         return tuple(found)

@@ -293,8 +293,11 @@ def equal_compute(
 
     Returns:
         The baseline's and the challenger's effort, from the largest that n allows
-        down to 1 of the costlier arm; empty where n allows none.
+        down to 1 of the costlier arm; empty where n allows none, or where a cost is
+        NaN: in another unit.
     """
+    if math.isnan(baseline_cost + challenger_cost):
+        return []
     ratio = max(baseline_cost, challenger_cost) / min(baseline_cost, challenger_cost)
     pairs = [(round(costly * ratio), costly) for costly in range(effort, 0, -1)]
     return [

@@ -35,7 +35,7 @@ from archtrial.statistics.planning import (
     seed_variance,
 )
 from archtrial.statistics.scanning import Scan, scan, spread
-from archtrial.statistics.search import Estimand, Reading, Search
+from archtrial.statistics.search import Estimand, Reading, Search, cost_ratio
 from archtrial.statistics.tuning import MANY
 from archtrial.statistics.verdict import Copies
 
@@ -245,7 +245,8 @@ def measure(
         curve,
         of_b[0],
         counts[0],
-        float(np.mean(baseline.cost) / np.mean(challenger.cost)),
+        # In trials, where compute has no unit in common.
+        cost_ratio(baseline, challenger) or 1.0,
     )
     effect = gain(of_b[0], of_a[0], alpha=terms.level, paired=terms.paired)
     p_value = (

@@ -13,7 +13,7 @@ from archtrial.errors import ProtocolError, RecordsError
 from archtrial.statistics.stratified import MOST, Places
 from archtrial.statistics.tuning import Ranking
 
-__all__ = ["Estimand", "Reading", "Search", "aligned", "order_of_pairs"]
+__all__ = ["Estimand", "Reading", "Search", "aligned", "cost_ratio", "order_of_pairs"]
 
 Estimand: TypeAlias = Literal["configuration", "run"]
 """What the score of a search is: of the configuration picked, on fresh seeds; or of
@@ -138,7 +138,8 @@ class Search:
     diverged: np.ndarray
     """(n,) bool."""
     cost: np.ndarray
-    """(n,) floating-point operations of each trial; ones if unknown."""
+    """(n,) floating-point operations of each trial; ones if unknown, NaN if in no unit
+    that other arms share, so that arms cannot be compared at equal compute."""
     worst: float
     """The score of the constant predictor."""
     examples: np.ndarray | None = None
@@ -213,11 +214,12 @@ class Search:
                 )
         if np.isinf(self.test).any():
             raise RecordsError(f"the test scores of {self.name} are finite", "inf")
-        if not ((self.cost > 0) & np.isfinite(self.cost)).all():
+        counted = (self.cost > 0) & np.isfinite(self.cost)
+        if not (counted.all() or np.isnan(self.cost).all()):
             raise RecordsError(
                 f"the cost of each trial of {self.name} is a positive number",
                 str(self.cost.min()),
-                "Give ones where the cost is unknown.",
+                "Give ones where the cost is unknown, NaN where it has another unit.",
             )
 
     @property
@@ -361,3 +363,13 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def cost_ratio(baseline: Search, challenger: Search) -> float | None:
+    """Returns the baseline's mean cost of a trial over the challenger's.
+
+    Returns:
+        None where one of them has a unit of its own.
+    """
+    ratio = float(np.mean(baseline.cost) / np.mean(challenger.cost))
+    return None if np.isnan(ratio) else ratio

@@ -97,6 +97,7 @@ CautionKind: TypeAlias = Literal[
     "no partner",
     "diverged",
     "no equal compute",
+    "other unit of compute",
     "unconfirmed at equal compute",
     "other verdict at equal compute",
 ]

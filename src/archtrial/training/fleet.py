@@ -33,16 +33,17 @@ from torch._functorch.vmap import (  # type: ignore[attr-defined]
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from archtrial.training import noise, run, stacked, structure
+from archtrial.training import noise, recurrent, run, stacked, structure
 from archtrial.training.device import exact
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import (
+    Rates,
     as_real,
     check_outputs,
-    dropouts,
     flatten,
     matrices,
+    rates,
     state,
 )
 from archtrial.training.module import build as build_module
@@ -337,9 +338,10 @@ class Stack(Engine):
         self.buffers = {n: torch.stack([own[n] for own in buffers]) for n in buffers[0]}
         self._places = _places(self._module)
         # Every layer's own probability in every run; `_Redirected` reads it.
-        for layers in zip(*map(dropouts, modules), strict=True):
-            each = tuple(layer.p for layer in layers)
-            layers[0].p = each if len(set(each)) > 1 else each[0]
+        for layers in zip(*map(rates, modules), strict=True):
+            each = Rates(getattr(layer, rate) for layer, rate in layers)
+            layer, rate = layers[0]
+            setattr(layer, rate, each if len(set(each)) > 1 else each[0])
         self.generators = [
             torch.Generator(problem.device).manual_seed(job.noise_seed) for job in jobs
         ]
@@ -447,7 +449,7 @@ class Stack(Engine):
         """Writes what was learnt, averaged where it is, back into the modules."""
         self.exchange()
         self._write_back(range(len(self._modules)))
-        stacked.forget_rooms()
+        recurrent.forget_rooms()
         return self._modules
 
     @torch.no_grad()
@@ -686,7 +688,7 @@ def _all_runs(value: Any, runs: int) -> Any:
 
 def _one_of(value: Any, index: int) -> Any:
     """Returns one run's part of what `_all_runs` returned."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, (torch.Tensor, Rates)):
         return value[index]
     if isinstance(value, (list, tuple)):
         return type(value)(_one_of(item, index) for item in value)
@@ -860,8 +862,8 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.batch_norm: stacked.batch_norm,
     functional.scaled_dot_product_attention: _attention,
     **{
-        function: functools.partial(stacked.recurrent, cell)
-        for function, cell in stacked.CELLS.items()
+        function: functools.partial(recurrent.recurrent, cell)
+        for function, cell in recurrent.CELLS.items()
     },
     functional.max_pool1d: _pooling(functional.max_pool1d, functional.max_pool2d, 1),
     functional.max_pool2d: _pooling(functional.max_pool2d, functional.max_pool3d, 2),

@@ -16,8 +16,10 @@ from archtrial.errors import ArmError, FormError
 from archtrial.training import recipe
 from archtrial.training.noise import own_noise
 from archtrial.training.problem import Job, Problem
+from archtrial.training.structure import RATES
 
 __all__ = [
+    "Rates",
     "as_real",
     "build",
     "check_outputs",
@@ -26,6 +28,7 @@ __all__ = [
     "flatten",
     "matrices",
     "prepared",
+    "rates",
     "state",
     "trainable",
 ]
@@ -158,8 +161,28 @@ def _set_dropout(module: nn.Module, probability: float) -> None:
 
 def dropouts(module: nn.Module) -> list[Any]:
     """Returns the layers of a module whose attribute `p` is a dropout probability."""
-    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+    kinds = (
+        *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+        *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+    )
     return [layer for layer in module.modules() if isinstance(layer, kinds)]
+
+
+class Rates(tuple[float, ...]):
+    """One probability of each run, where a layer of one run has a number."""
+
+
+def rates(module: nn.Module) -> list[tuple[Any, str]]:
+    """Returns what may differ between the runs of a fleet: layers, and an attribute.
+
+    The attribute is a probability that only the drawing of masks reads.
+    """
+    found = [(layer, "p") for layer in dropouts(module)]
+    for layer in module.modules():
+        # Of a subclass, code of somebody else's may read it, too.
+        if type(layer) in RATES:
+            found.append((layer, RATES[type(layer)]))
+    return found
 
 
 def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

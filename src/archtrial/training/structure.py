@@ -20,9 +20,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from archtrial.zoo.depth import StochasticDepth
 from archtrial.zoo.userfile import is_library
 
-__all__ = ["difference", "structure", "surroundings"]
+__all__ = ["RATES", "difference", "structure", "surroundings"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 _VALUES = (torch.dtype, torch.device, torch.Size, torch.layout, range, slice)
@@ -38,7 +39,7 @@ def structure(module: nn.Module) -> Hashable:
 
     That is, the same function of their inputs, parameters and buffers: the tree of
     layers with their attributes, and the shape of every tensor. The probabilities of
-    dropout layers are left out, and tensors that were computed from parameters.
+    layers that drop something out are left out, and tensors that were computed from parameters.
     """
     return tuple(_Description(module).parts.items())
 
@@ -54,8 +55,9 @@ def surroundings(module: nn.Module) -> Hashable:
     """
     told = _Description(nn.Module())
     for place, layer in enumerate(module.modules()):
-        if isinstance(layer, nn.modules.dropout._DropoutNd):
-            told.parts[f"p {place}"] = layer.p > 0
+        rate = _rate(layer)
+        if rate is not None:
+            told.parts[f"p {place}"] = getattr(layer, rate) > 0
         for name, buffer in layer._buffers.items():
             if buffer is not None and _branches(buffer):
                 told.parts[f"{name} {place}"] = tuple(buffer.flatten().tolist())
@@ -79,6 +81,18 @@ def surroundings(module: nn.Module) -> Hashable:
             elif not isinstance(read, (types.ModuleType, nn.Module, torch.Tensor)):
                 told._walk(f"{value.__module__}.{value.__qualname__}: {name}", read)
     return tuple(told.parts.items())
+
+
+def _rate(layer: nn.Module) -> str | None:
+    """Returns the attribute that is a layer's dropout probability, if it has one."""
+    if isinstance(layer, nn.modules.dropout._DropoutNd):
+        return "p"
+    return RATES.get(type(layer))
+
+
+RATES: Mapping[type, str] = {StochasticDepth: "p", nn.MultiheadAttention: "dropout"}
+"""Layers that drop something out, beside torch's own of that name. Of a subclass, code
+of somebody else's may read the attribute, too."""
 
 
 def _branches(buffer: torch.Tensor) -> bool:
@@ -174,8 +188,7 @@ class _Description:
             kind = kind.__bases__[0]
         self._type(path, kind)
         for name, value in sorted(vars(module).items()):
-            is_rate = name == "p" and isinstance(module, nn.modules.dropout._DropoutNd)
-            if name in _APART or is_rate:
+            if name in _APART or name == _rate(module):
                 continue
             if name in _OF_ALL and isinstance(value, Mapping):
                 value = list(value.values())

@@ -104,10 +104,10 @@ def catching_up(comparison: Mapping[str, Any]) -> Answer | None:
 
     def told(end: str) -> str:
         tries = math.ceil(trials[end] - 1e-9)
-        return (
-            f"{numbers.trials(tries)} {'try' if tries == 1 else 'tries'}"
-            f" ({numbers.multiple(multiple[end])} that compute)"
-        )
+        told = f"{numbers.trials(tries)} {'try' if tries == 1 else 'tries'}"
+        if "unit" in found:  # in trials: their compute has no unit in common
+            return told
+        return f"{told} ({numbers.multiple(multiple[end])} that compute)"
 
     def least() -> str:
         return ("" if trials["low"] > MOST else "at least ") + told("low")
@@ -121,7 +121,8 @@ def catching_up(comparison: Mapping[str, Any]) -> Answer | None:
             f"These runs tell of up to {tries} {'try' if most == 1 else 'tries'} of"
             f" {baseline}, {numbers.multiple(reach)}"
         )
-    detail += f" the compute that {challenger} was tuned with"
+    tuned_with = "the tries" if "unit" in found else "the compute"
+    detail += f" {tuned_with} that {challenger} was tuned with"
     if multiple["estimate"] is not None and multiple.get("at_most"):
         limit = f" and at most {told('high')}" if multiple["high"] is not None else ""
         detail += (

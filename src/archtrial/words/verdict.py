@@ -297,6 +297,8 @@ def _tries(comparison: Mapping[str, Any], end: str) -> str:
     """Writes a limit of what the baseline needs, in tries first and compute second."""
     found = comparison["tuning_to_match"]
     tries = math.ceil(found["trials"][end])
+    if "unit" in found:
+        return f"{numbers.trials(tries)} {'try' if tries == 1 else 'tries'}"
     return (
         f"{numbers.trials(tries)} {'try' if tries == 1 else 'tries'}"
         f" ({numbers.multiple(found['multiple'][end])} {comparison['challenger']}'s"
@@ -531,6 +533,11 @@ _CAUTIONS: Mapping[str, Callable[[Mapping[str, Any], Metric], str]] = {
     "no equal compute": lambda values, _: (
         "The arms differ so much in cost that this many configurations allow no"
         " comparison at equal compute."
+    ),
+    "other unit of compute": lambda values, _: (
+        f"What {values['baseline']} and {values['challenger']} cost has no unit in common:"
+        " how they compare at equal compute is not assessable, and their tuning is"
+        " compared in tries."
     ),
     "unconfirmed at equal compute": lambda values, _: (
         f"{_there(values)} nothing is claimed: {numbers.percent(values['share'], 1)} of"

@@ -2,8 +2,8 @@
 
 A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", or in
 Python the class or function itself. It needs no registration: it is called with
-those of `input_shape`, `num_outputs`, its options and its search-space names that
-its signature has, and returns a `torch.nn.Module`. What the data say under the names of
+those of `input_shape`, `num_outputs`, `inputs: Inputs`, its options and its
+search-space names that its signature has, and returns a `torch.nn.Module`. What the data say under the names of
 public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
 
     class Net(torch.nn.Module):
@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,11 +28,13 @@ from typing import Any
 from torch import nn
 
 from archtrial import space as spaces
+from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import parameters as signatures
 from archtrial.zoo import registry
+from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Kind, Shape, nearest
 from archtrial.zoo.userfile import (
     UserFile,
@@ -41,7 +44,15 @@ from archtrial.zoo.userfile import (
     prints_to_errors,
 )
 
-__all__ = ["Architecture", "again", "check_kind", "find", "named", "source_of"]
+__all__ = [
+    "Architecture",
+    "again",
+    "check_kind",
+    "find",
+    "known",
+    "named",
+    "source_of",
+]
 
 Builder = Callable[..., Any]
 
@@ -74,12 +85,12 @@ class Architecture:
 
     @prints_to_errors()
     def build(
-        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+        self, inputs: Inputs | Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> nn.Module:
         """Builds the module; torch's global generator decides its initial weights.
 
         Args:
-            input_shape: One example's shape.
+            inputs: What is known of the inputs, or one example's shape alone.
             num_outputs: Classes, or 1 for regression.
             values: A configuration. Hyperparameters of training that the signature
                 does not have are left to training.
@@ -91,13 +102,14 @@ class Architecture:
         """
         found = self._found()
         passed = self.passed(values)
+        data = known(inputs)
         given = {
-            "input_shape": tuple(input_shape),
+            "input_shape": data.shape,
             "num_outputs": num_outputs,
-            **self.told(input_shape, num_outputs, passed),
+            **self.told(data, num_outputs, passed),
             **passed,
             **{
-                name: signatures.filled(value, input_shape, num_outputs)
+                name: signatures.filled(value, data, num_outputs)
                 for name, value in self.options.items()
             },
         }
@@ -130,30 +142,37 @@ class Architecture:
         return passed
 
     def told(
-        self, input_shape: Shape, num_outputs: int, values: Mapping[str, Value]
+        self, inputs: Inputs | Shape, num_outputs: int, values: Mapping[str, Value]
     ) -> dict[str, Any]:
         """Returns what the data say to parameters that ask by names of their own.
 
         Args:
-            input_shape: One example's shape.
+            inputs: What is known of the inputs, or one example's shape alone.
             num_outputs: Classes, or 1 for regression.
             values: What a configuration passes.
 
         Raises:
             ArmError: A parameter without a default may mean more than one thing.
         """
-        builder = self._found().builder
+        builder, data = self._found().builder, known(inputs)
+        asked = {"inputs": data} if self.asks_for_inputs else {}
         if registry.entry_of(builder) is not None:
-            return {}
-        given = {"input_shape", "num_outputs", *values, *self.options}
+            return asked
+        given = {"input_shape", "num_outputs", *asked, *values, *self.options}
         own = [
             parameter
             for parameter in _signature(self.spec, builder).parameters.values()
             if parameter.kind not in _VARIADIC
         ]
-        return signatures.told(
-            self.spec, own, dict.fromkeys(given), input_shape, num_outputs
+        return asked | signatures.told(
+            self.spec, own, dict.fromkeys(given), data, num_outputs
         )
+
+    @property
+    def asks_for_inputs(self) -> bool:
+        """Whether its signature has a parameter `inputs` of the type `Inputs`."""
+        parameters = _signature(self.spec, self._found().builder).parameters
+        return "inputs" in parameters and _is_inputs(parameters["inputs"].annotation)
 
     @property
     def lasting_spec(self) -> str:
@@ -284,6 +303,13 @@ def find(
             name of the search space is not in its signature.
         ProtocolError: A dimension of the search space is impossible.
     """
+    if is_estimator(spec):
+        raise ArmError(
+            "what is built here is a torch.nn.Module",
+            f"{spec if isinstance(spec, str) else spec.__name__} is an estimator of"
+            " scikit-learn, which can be an arm of archtrial run alone",
+            f"Take a network, such as {' or '.join(list(registry.families())[:2])}.",
+        )
     if isinstance(spec, str):
         name, found = spec, _look_up(spec)
         _loaded[name, found.source] = found
@@ -312,6 +338,10 @@ def find(
     parsed = {name: spaces.parse(name, value) for name, value in declared.items()}
     named, takes_any = _parameters(name, builder)
     own = named - {"input_shape", "num_outputs"}
+    if "inputs" in named and _is_inputs(
+        _signature(name, builder).parameters["inputs"].annotation
+    ):
+        own -= {"inputs"}
     for option in options:
         if option not in own and not takes_any:
             raise ArmError(
@@ -343,7 +373,7 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
     entry = registry.entries().get(architecture.spec)
     if entry is not None and kind not in entry.kinds:
         flexible = [
-            name for name, other in registry.entries().items() if kind in other.kinds
+            name for name, other in registry.families().items() if kind in other.kinds
         ]
         needed = "inputs with an order, such as a sequence or an image"
         if entry.kinds == ("image",):
@@ -367,7 +397,11 @@ def _look_up(spec: str) -> _Found:
                 f"Write {spec}:Name.",
             )
         entry = registry.get(spec)
-        return _Found(entry.function, source_of(entry.function))
+        source = source_of(entry.function)
+        if entry.variant is not None:
+            options = json.dumps(dict(entry.variant.options), sort_keys=True)
+            source += f"# {entry.name}: {options}\n"
+        return _Found(entry.function, source)
     if not place or not name:
         raise ArmError(
             "a spec is path/to/file.py:Name or package.module:Name", repr(spec)
@@ -378,6 +412,8 @@ def _look_up(spec: str) -> _Found:
     if (mine := find_module(place)) is not None:
         file = _load(*mine)
         return _Found(_member(place, file.module, name), file.source, file)
+    if place in registry.families():
+        registry.get(spec)  # which says what variants are called
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:
@@ -430,6 +466,20 @@ def _member(place: str, module: Any, name: str) -> Builder:
         )
     member: Builder = getattr(module, name)
     return member
+
+
+def known(inputs: Inputs | Shape) -> Inputs:
+    """Returns what is known of inputs, of which there may be a shape alone."""
+    return inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
+
+
+def _is_inputs(annotation: Any) -> bool:
+    """Says whether a parameter wants an `Inputs`; what it is called alone does not."""
+    if isinstance(
+        annotation, str
+    ):  # also as `from __future__ import annotations` has it
+        return annotation.strip("'\"").rpartition(".")[2] == Inputs.__name__
+    return annotation is Inputs
 
 
 def _own_space(name: str, builder: Builder) -> dict[str, Any]:
@@ -497,8 +547,9 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
             f"every parameter of {name} without a default has a value",
             f"{said} {'have' if lacking[1:] else 'has'} none",
             f"Type {name}({options}), or put them into the search space. The data give"
-            " input_shape and num_outputs, also as {num_outputs}, {channels} or"
-            " {features} in place of a value.",
+            " input_shape, num_outputs and, to a parameter written inputs:"
+            " archtrial.Inputs, all that is known of them; also {num_outputs},"
+            " {channels} or {features} in place of a value.",
         )
     bound = inspect.BoundArguments(_signature(name, builder), arguments)
     return builder(*bound.args, **bound.kwargs)

@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError
-from archtrial.zoo.registry import Shape
 
 __all__ = ["filled", "told", "typed"]
 
@@ -49,12 +49,20 @@ _PERHAPS_LENGTHS = (
     "max_len", "max_length", "max_seq_len", "block_size", "context_length", "ctx_len",
 )  # fmt: skip
 
+# Of a network that looks names up, such as token ids; with a default it may be that of
+# somebody's tokenizer.
+_PERHAPS_VOCABULARY = (
+    "vocab_size", "vocabulary_size", "size_vocab", "n_vocab", "num_vocab", "vocab_len",
+    "ntoken", "ntokens", "n_token", "n_tokens", "num_token", "num_tokens",
+    "num_embeddings", "n_embeddings", "num_words", "n_words",
+)  # fmt: skip
+
 _PLACEHOLDER = re.compile(r"\{\s*([A-Za-z_]\w*)\s*\}")
 
 
-def _known(input_shape: Shape, num_outputs: int) -> dict[str, Any]:
+def _known(inputs: Inputs, num_outputs: int) -> dict[str, Any]:
     """Returns what a placeholder may name, and its value for these data."""
-    shape = tuple(input_shape)
+    shape = inputs.shape
     features = 1
     for size in shape:
         features *= size
@@ -70,24 +78,26 @@ def _known(input_shape: Shape, num_outputs: int) -> dict[str, Any]:
         known["height"], known["width"] = shape[1:]
         if shape[1] == shape[2]:
             known["size"] = shape[1]
+    if inputs.vocabulary is not None:
+        known["vocabulary"] = inputs.vocabulary
     return known
 
 
-def filled(value: Any, input_shape: Shape, num_outputs: int) -> Any:
+def filled(value: Any, inputs: Inputs, num_outputs: int) -> Any:
     """Returns an option's value with the placeholders in it replaced.
 
     Raises:
         ArmError: A placeholder names nothing that the data have.
     """
     if isinstance(value, (list, tuple)):
-        return [filled(part, input_shape, num_outputs) for part in value]
+        return [filled(part, inputs, num_outputs) for part in value]
     match = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return value
-    known = _known(input_shape, num_outputs)
+    known = _known(inputs, num_outputs)
     if match[1] not in known:
         raise ArmError(
-            f"inputs of shape {tuple(input_shape)} have no {{{match[1]}}}",
+            f"inputs of shape {inputs.shape} have no {{{match[1]}}}",
             way_out="They have "
             + ", ".join(f"{{{name}}} ({known[name]})" for name in known)
             + ".",
@@ -117,7 +127,7 @@ def told(
     spec: str,
     parameters: Sequence[inspect.Parameter],
     given: Mapping[str, Any],
-    input_shape: Shape,
+    inputs: Inputs,
     num_outputs: int,
 ) -> dict[str, Any]:
     """Returns what the data say to parameters of other names than ours.
@@ -126,13 +136,13 @@ def told(
         spec: For messages.
         parameters: Of the class or function.
         given: What is passed anyway, by name.
-        input_shape: One example's shape.
+        inputs: What is known of them.
         num_outputs: Classes, or 1 for regression.
 
     Raises:
         ArmError: A parameter without a default may mean more than one thing.
     """
-    known = _known(input_shape, num_outputs)
+    known = _known(inputs, num_outputs)
     names = {parameter.name for parameter in parameters}
     counted = bool(names & {"num_outputs", *_OUTPUTS})
     found: dict[str, Any] = {}
@@ -155,13 +165,16 @@ def told(
             elif required:
                 raise _question(spec, name, known, ("height", "width", "length"))
         elif name in _FEATURES or (name in _PERHAPS_FEATURES and required):
-            if len(input_shape) == 1:
+            if len(inputs.shape) == 1:
                 found[name] = known["features"]
             elif required:
                 raise _question(spec, name, known, ("channels", "length", "features"))
         elif name in _LENGTHS or (name in _PERHAPS_LENGTHS and required):
             if "length" in known:
                 found[name] = known["length"]
+        elif name in _PERHAPS_VOCABULARY and required:
+            if inputs.vocabulary is not None:
+                found[name] = inputs.vocabulary
         elif name in _PERHAPS_CHANNELS and required:
             raise _question(spec, name, known, ("channels",))
     return found

@@ -6,6 +6,12 @@ its signature; their types say which values are possible:
     @register(space={"width": Choice((50, 100, 200))}, kinds=ANY)
     def mlp(input_shape: Shape, num_outputs: int, *, width: Count = 100) -> nn.Module:
 
+Where a family comes from, and which variants it has, are rows of `tree.py`. A variant
+is the same function with other defaults. It is an architecture of the zoo by a name
+of its own, on the command line as in TOML and in Python, and takes the same options:
+
+    archtrial run --baseline mlp_small --challenger 'mlp_large(dropout=.1)'
+
 """
 
 import contextlib
@@ -14,6 +20,7 @@ import difflib
 import functools
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -30,11 +37,17 @@ __all__ = [
     "ORDERED",
     "Count",
     "Entry",
+    "Family",
     "Kind",
+    "Lineage",
     "Shape",
     "Share",
+    "Size",
+    "Variant",
+    "describe",
     "entries",
     "entry_of",
+    "families",
     "get",
     "nearest",
     "register",
@@ -67,21 +80,106 @@ Share: TypeAlias = Annotated[float, _Range(0, 1)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """An architecture of the zoo."""
+class Lineage:
+    """Where a family comes from."""
+
+    year: int
+    paper: str
+    """Authors, year and where it can be read."""
+    new: str
+    """What was new, in a few words."""
+    took: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """From whom it took what; a family of the zoo by its name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How many parameters an architecture has on inputs of a shape."""
+
+    shape: Shape
+    num_outputs: int
+    parameters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A family's function with other defaults, under a name of its own."""
+
+    name: str
+    """In the zoo, where it names nothing else: "mlp_small"."""
+    summary: str
+    """What it is, in one sentence."""
+    options: Mapping[str, Any]
+    """In place of the function's own defaults."""
+    size: Size | None = None
+    """The published one, or an example."""
+    space: Space | None = None
+    """What is searched; None: what the family searches, without its `options`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Architectures that one function builds."""
 
     name: str
     function: Callable[..., nn.Module]
-    """Builds it from `input_shape`, `num_outputs` and options, all checked."""
+    """Builds it from `input_shape` or `inputs`, `num_outputs` and options."""
+    space: Space
+    """What is searched unless the protocol, or a variant, says otherwise."""
+    kinds: tuple[Kind, ...]
+    """The kinds of input that it has a sensible reading of."""
+    names: bool = False
+    """Whether it looks up whole numbers that are names, such as token ids."""
+    lineage: Lineage | None = None
+    """None where nobody has written it down."""
+    size: Size | None = None
+    """Of the function's defaults."""
+    variants: Mapping[str, Variant] = dataclasses.field(default_factory=dict)
+    """By name."""
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of the recipe that its authors, or whoever trained it, advise. They are
+    shown and not applied: all arms of a trial share a recipe."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def page(self) -> str:
+        """All that the file of the family says of it, and its function of its options."""
+        module = inspect.getmodule(inspect.unwrap(self.function))
+        said = [inspect.getdoc(module), inspect.getdoc(self.function)]
+        return "\n\n".join(filter(None, said))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a name of the zoo stands for: a family as it is, or one of its variants."""
+
+    name: str
+    function: Callable[..., nn.Module]
+    """Builds it from `input_shape` or `inputs`, `num_outputs` and options, all checked."""
     space: Space
     """What is searched unless the protocol says otherwise."""
     kinds: tuple[Kind, ...]
     """The kinds of input that it has a sensible reading of."""
+    variant: Variant | None = None
+    """None: the family as it is."""
+    names: bool = False
+    """Whether it looks up whole numbers that are names, such as token ids."""
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
+        """What it is, in one sentence."""
+        if self.variant is not None:
+            return self.variant.summary
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def family(self) -> Family:
+        """What it belongs to."""
+        return _families[inspect.unwrap(self.function).__name__]
 
     @property
     def options(self) -> dict[str, Value]:
@@ -99,7 +197,7 @@ class Entry:
 
     @functools.cached_property
     def _hints(self) -> dict[str, Any]:
-        return typing.get_type_hints(self.function, include_extras=True)
+        return typing.get_type_hints(inspect.unwrap(self.function), include_extras=True)
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Returns options as the function takes them, lists as tuples.
@@ -121,34 +219,117 @@ class Entry:
         return fitted
 
 
+_families: dict[str, Family] = {}
 _entries: dict[str, Entry] = {}
 _P = ParamSpec("_P")
 
 
 def register(
-    *, space: Space, kinds: tuple[Kind, ...]
+    *, space: Space, kinds: tuple[Kind, ...], names: bool = False
 ) -> Callable[[Callable[_P, nn.Module]], Callable[_P, nn.Module]]:
-    """Puts a function into the zoo under its own name.
+    """Puts a function into the zoo under its own name, as a family.
 
     The options are the function's keyword-only arguments. Each value is held to
     its annotation before the function is called, so its body need not check them:
     `bool`, `int`, `float`, `str`, `Count`, `Share`, a `Literal` of any of these, a
     tuple, or a union such as `Count | None`. JSON and TOML have lists; the function
     gets tuples.
+
+    Args:
+        space: What is searched unless a protocol says otherwise.
+        kinds: The kinds of input that it has a sensible reading of.
+        names: Whether it looks up whole numbers that are names, such as token ids, in
+            place of multiplying its inputs; it then asks for `inputs: Inputs`.
     """
 
     def decorate(function: Callable[_P, nn.Module]) -> Callable[_P, nn.Module]:
-        @functools.wraps(function)
-        def build(*args: _P.args, **options: _P.kwargs) -> nn.Module:
-            given = options.keys() - {"input_shape", "num_outputs"}
-            fitted = entry.check_options({option: options[option] for option in given})
-            return function(*args, **{**options, **fitted})
-
-        entry = Entry(function.__name__, build, space, kinds)
+        entry = _checked(Entry(function.__name__, function, space, kinds, names=names))
         _entries[entry.name] = entry
-        return build
+        _families[entry.name] = Family(entry.name, entry.function, space, kinds, names)
+        return entry.function
 
     return decorate
+
+
+def describe(
+    name: str,
+    lineage: Lineage,
+    *variants: Variant,
+    size: Size | None = None,
+    recipe: Mapping[str, Any] | None = None,
+) -> None:
+    """Says of a family of the zoo where it comes from, and adds its variants.
+
+    It is no part of the family's own file: that is part of what a study keeps of an
+    architecture, and neither a better reference nor one variant more changes what the
+    others compute.
+
+    Args:
+        name: Of the registered function.
+        lineage: Where it comes from.
+        *variants: Their names are new to the zoo.
+        size: Of the function's defaults.
+        recipe: What is advised; see `Family`.
+
+    Raises:
+        ArmError: A variant's option is not the function's.
+        ValueError: A name is taken.
+    """
+    family = dataclasses.replace(
+        _families[name],
+        lineage=lineage,
+        size=size,
+        variants={variant.name: variant for variant in variants},
+        recipe=dict(recipe or {}),
+    )
+    for variant in variants:
+        if variant.name in _entries:
+            raise ValueError(f"{variant.name} is in the zoo already")
+        options = _entries[name].check_options(variant.options)
+        free = {k: d for k, d in family.space.items() if k not in options}
+        plain = Entry(
+            variant.name,
+            _with_defaults(inspect.unwrap(family.function), variant, options),
+            free if variant.space is None else variant.space,
+            family.kinds,
+            variant,
+            family.names,
+        )
+        _entries[variant.name] = _checked(plain)
+    _families[name] = family
+
+
+def _with_defaults(
+    function: Callable[..., nn.Module], variant: Variant, options: Mapping[str, Any]
+) -> Callable[..., nn.Module]:
+    """Returns a function with other defaults, which its signature shows."""
+
+    @functools.wraps(function)
+    def build(*args: Any, **given: Any) -> nn.Module:
+        return function(*args, **{**options, **given})
+
+    signature = inspect.signature(function)
+    parameters = [
+        parameter.replace(default=options.get(parameter.name, parameter.default))
+        for parameter in signature.parameters.values()
+    ]
+    build.__name__ = build.__qualname__ = variant.name
+    build.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return build
+
+
+def _checked(plain: Entry) -> Entry:
+    """Returns an entry whose function holds its options to their annotations."""
+    function = plain.function
+
+    @functools.wraps(function)
+    def build(*args: Any, **options: Any) -> nn.Module:
+        given = options.keys() - {"input_shape", "inputs", "num_outputs"}
+        fitted = entry.check_options({option: options[option] for option in given})
+        return function(*args, **{**options, **fitted})
+
+    entry = dataclasses.replace(plain, function=build)
+    return entry
 
 
 def _fitted(what: str, value: Any, annotation: Any) -> Any:
@@ -233,8 +414,13 @@ def entries() -> Mapping[str, Entry]:
     return {name: _entries[name] for name in sorted(_entries)}
 
 
+def families() -> Mapping[str, Family]:
+    """Returns every family of the zoo by name, in the order of the names."""
+    return {name: _families[name] for name in sorted(_families)}
+
+
 def get(name: str) -> Entry:
-    """Returns the architecture of this name.
+    """Returns the architecture of this name: a family, or a variant of one.
 
     Raises:
         ArmError: The zoo has none.
@@ -242,14 +428,36 @@ def get(name: str) -> Entry:
     if name not in _entries:
         raise ArmError(
             f"the zoo has no architecture {name!r}",
-            way_out=nearest(name, entries())
-            + " A file of your own is written path/to/file.py:Name.",
+            way_out=_way_out(name),
         )
     return _entries[name]
 
 
+def _way_out(name: str) -> str:
+    """Returns what somebody may have meant by a name that the zoo has not."""
+    known = list(entries())
+    # Variants are written in many ways: cnn-small, cnn:small, CNN.Small, small_cnn.
+    plain = {_plain(other): other for other in known}
+    close = plain.get(_plain(name))
+    if close is None:
+        found = difflib.get_close_matches(_plain(name), plain, n=1)
+        close = plain[found[0]] if found else None
+    meant = f"Did you mean {close!r}? " if close is not None else ""
+    family = next((f for f in families() if name.lower().startswith(f)), None)
+    if family is not None and (variants := _families[family].variants):
+        listed = f"The variants of {family} are {', '.join(variants)}."
+    else:
+        listed = f"There are: {', '.join(families())}; archtrial zoo shows variants."
+    return f"{meant}{listed} A file of your own is written path/to/file.py:Name."
+
+
+def _plain(name: str) -> str:
+    """Returns a name as it is whatever stands between its words, in any order."""
+    return " ".join(sorted(re.findall("[a-z]+|[0-9]+", name.lower())))
+
+
 def entry_of(function: Callable[..., Any]) -> Entry | None:
-    """Returns the entry that this function builds, or None."""
+    """Returns the entry whose function this is, or None."""
     entry = _entries.get(getattr(function, "__name__", ""))
     return entry if entry is not None and entry.function is function else None
 

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError
 from archtrial.space import Choice, Dimension, Integer, Space, Value, sample
-from archtrial.zoo.arms import Architecture
+from archtrial.zoo.arms import Architecture, known
 from archtrial.zoo.registry import Shape
 
 __all__ = ["Matched", "Sized", "match"]
@@ -63,7 +64,7 @@ class Matched:
 def match(
     baseline: Sized,
     challengers: Sequence[Sized],
-    input_shape: Shape,
+    inputs: Inputs | Shape,
     num_outputs: int,
     study_seed: int,
     configurations: int,
@@ -76,7 +77,7 @@ def match(
     Args:
         baseline: What is widened.
         challengers: All others; the largest is matched.
-        input_shape: One example's shape.
+        inputs: What is known of them.
         num_outputs: Classes, or 1 for regression.
         study_seed: The protocol's seed.
         configurations: How many independent draws a size is over.
@@ -102,8 +103,8 @@ def match(
             structure = (*sorted(own.items()), options.get(option))
             if structure not in counted:
                 scaled = dataclasses.replace(arm.architecture, options=options)
-                module = scaled.build(input_shape, num_outputs, values)
-                counted[structure] = _parameters(module, input_shape)
+                module = scaled.build(inputs, num_outputs, values)
+                counted[structure] = _parameters(module, known(inputs))
             drawn.append(counted[structure])
         # Equal sizes are equal, in whatever order their logarithms were added.
         return round(statistics.geometric_mean(drawn), 3)
@@ -178,8 +179,9 @@ def _scaled(dimension: Dimension, factor: float) -> Dimension:
     )
 
 
-def _parameters(module: nn.Module, input_shape: Shape) -> int:
+def _parameters(module: nn.Module, inputs: Inputs) -> int:
     if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
         with torch.no_grad():  # lazy layers learn their inputs' size from two examples
-            module.eval()(torch.zeros(2, *input_shape))
+            whole = torch.int64 if inputs.vocabulary is not None else torch.float32
+            module.eval()(torch.zeros(2, *inputs.shape, dtype=whole))
     return sum(p.numel() for p in module.parameters())

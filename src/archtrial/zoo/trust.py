@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.userfile import find_module, is_library, is_unchanged
 
 __all__ = ["objection", "shown"]
@@ -27,6 +28,8 @@ def objection(spec: str, source: str | None, folder: Path) -> str | None:
     place, colon, member = spec.rpartition(":")
     if not colon:
         return None  # the zoo has it, or nobody
+    if is_estimator(spec):
+        return None  # of scikit-learn, which is asked for a classifier or a regressor
     if place.endswith(".py"):
         path = Path(place).expanduser()
     else:

@@ -1,0 +1,141 @@
+"""The zoo as it is shown: a table of its families, and a page of each name."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from archtrial.protocol import describe_space
+from archtrial.specs import write_spec, write_value
+from archtrial.zoo.estimators import find as find_estimator
+from archtrial.zoo.estimators import is_estimator
+from archtrial.zoo.registry import Entry, Family, entries, families, get
+
+__all__ = ["described", "page", "table"]
+
+
+def described(name: str | None = None) -> dict[str, Any]:
+    """Returns all names of the zoo, or one and its family's variants, as JSON.
+
+    Raises:
+        ArmError: The zoo has no such name.
+    """
+    if name is None:
+        return {entry.name: _described(entry) for entry in entries().values()}
+    if is_estimator(name):
+        found = find_estimator(name, {}, None)
+        space = describe_space(found.space) if found.has_row else None
+        return {found.spec: {"task": found.task, "space": space}}
+    return {name: _described(get(name))}
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    family = entry.family
+    lineage = family.lineage
+    size = family.size if entry.variant is None else entry.variant.size
+    return {
+        "summary": entry.summary,
+        "options": entry.options,
+        "space": describe_space(entry.space),
+        "kinds": list(entry.kinds),
+        "family": family.name,
+        "variants": list(family.variants),
+        "year": lineage and lineage.year,
+        "paper": lineage and lineage.paper,
+        "new": lineage and lineage.new,
+        "took": dict(lineage.took) if lineage else {},
+        "recipe": dict(family.recipe),
+        "parameters": size and size.parameters,
+        "parameters_on": size
+        and {
+            "input_shape": list(size.shape),
+            "num_outputs": size.num_outputs,
+        },
+    }
+
+
+def table() -> Iterator[str]:
+    """Yields the lines of a table of the families, the oldest first."""
+    rows = sorted(
+        families().values(), key=lambda f: (f.lineage.year if f.lineage else 0, f.name)
+    )
+    width = max(len(family.name) for family in rows)
+    yield f"{'family':{width}}  year  what it is, what was new, what it took from whom"
+    for family in rows:
+        lineage = family.lineage
+        year = str(lineage.year) if lineage else ""
+        yield f"{family.name:{width}}  {year:4}  {family.summary}"
+        for line in _lineage(family):
+            yield f"{'':{width}}        {line}"
+        if family.variants:
+            yield f"{'':{width}}        variants: {', '.join(family.variants)}"
+    yield ""
+    yield (
+        "archtrial zoo NAME shows the options and the search space of one; any name and"
+        " NAME(option=value) can be an arm. So can an estimator of scikit-learn, such as"
+        " sklearn:HistGradientBoostingClassifier."
+    )
+
+
+def _lineage(family: Family) -> Iterator[str]:
+    if family.lineage is None:
+        return
+    yield f"new: {family.lineage.new}"
+    if family.lineage.took:
+        yield "from: " + "; ".join(
+            f"{whom}, {what}" for whom, what in family.lineage.took.items()
+        )
+
+
+def page(name: str) -> Iterator[str]:
+    """Yields the lines of what there is to know of one name.
+
+    Raises:
+        ArmError: The zoo has no such name.
+    """
+    if is_estimator(name):
+        yield from _page_of_estimator(name)
+        return
+    entry = get(name)
+    family = entry.family
+    yield f"{entry.name:8} {entry.summary}"
+    if entry.variant is not None:
+        options = dict(entry.variant.options)
+        yield f"the same as {write_spec(None, family.name, options)}"
+    yield ""
+    yield from (f"  {line}".rstrip() for line in family.page.splitlines())
+    yield ""
+    if family.lineage is not None:
+        yield f"paper    {family.lineage.year}: {family.lineage.paper}"
+    yield from _lineage(family)
+    for option, default in entry.options.items():
+        shown = f"{option}={write_value(default)}"
+        yield f"option   {shown:18} {entry.values[option]}"
+    for variant in family.variants.values():
+        yield f"variant  {variant.name:18} {_of_variant(variant.name)}"
+    size = family.size if entry.variant is None else entry.variant.size
+    if size is not None:
+        sides = "x".join(map(str, size.shape))
+        yield (
+            f"size     {size.parameters:,} parameters on {sides} inputs with"
+            f" {size.num_outputs} outputs"
+        )
+    yield from (f"recipe   {key} = {value}" for key, value in family.recipe.items())
+    yield "space    " + json.dumps(describe_space(entry.space))
+    yield "inputs   " + ", ".join(entry.kinds)
+
+
+def _page_of_estimator(name: str) -> Iterator[str]:
+    found = find_estimator(name, {}, None)
+    yield f"{found.spec}, an estimator of scikit-learn for {found.task}"
+    yield f"options  those of {found.module}.{found.name}"
+    if found.has_row:
+        yield "space    " + json.dumps(describe_space(found.space))
+    else:
+        yield "space    none here: declare one in a protocol file"
+
+
+def _of_variant(name: str) -> str:
+    entry = get(name)
+    size = entry.variant.size if entry.variant is not None else None
+    counted = f" ({size.parameters:,} parameters)" if size is not None else ""
+    return f"{entry.summary}{counted}"

@@ -1,0 +1,136 @@
+"""The family tree: where each family comes from, and which variants it has, a row each.
+
+A variant's options are the function's defaults under another name, and can be
+overridden like these. Sizes are parameters, counted by a test.
+"""
+
+from archtrial.zoo.registry import Lineage, Size, Variant, describe
+
+__all__: list[str] = []
+
+_MNIST1D = "Greydanus and Kobak 2020, arXiv 2011.14439"
+
+describe(
+    "linear",
+    Lineage(
+        1958,
+        "Cox 1958, J. R. Stat. Soc. B 20 (logistic regression); " + _MNIST1D,
+        "Each class, or value, is a weighted sum of the inputs.",
+    ),
+    size=Size((40,), 10, 410),
+)
+
+describe(
+    "mlp",
+    Lineage(
+        1986,
+        "Rumelhart, Hinton and Williams 1986, Nature 323; " + _MNIST1D,
+        "Hidden layers, trained by back-propagation.",
+        {
+            "linear": "the last layer",
+            "He et al. 2016 (arXiv 1512.03385)": "the identity around hidden layers",
+        },
+    ),
+    Variant(
+        "mlp_small",
+        "Two hidden layers of 50 units.",
+        {"depth": 2, "width": 50},
+        Size((40,), 10, 5_110),
+    ),
+    Variant(
+        "mlp_large",
+        "Three hidden layers of 400 units.",
+        {"depth": 3, "width": 400},
+        Size((40,), 10, 341_210),
+    ),
+    Variant(
+        "mlp_plain",
+        "Hidden layers one after another, without the identity around them.",
+        {"residual": False},
+        Size((40,), 10, 15_210),
+    ),
+    size=Size((40,), 10, 15_210),
+)
+
+describe(
+    "cnn",
+    Lineage(
+        2020,
+        _MNIST1D,
+        "A small baseline of strided convolutions, for one dimension as for two.",
+        {
+            "LeCun et al. 1989 (Neural Computation 1)": "weights shared over positions",
+            "Springenberg et al. 2014 (arXiv 1412.6806)": "strides in place of pooling",
+        },
+    ),
+    Variant(
+        "cnn_small",
+        "Two convolutions of 12 channels.",
+        {"depth": 2, "width": 12},
+        Size((40,), 10, 1_726),
+    ),
+    Variant(
+        "cnn_large",
+        "Five convolutions of 100 channels, with batch normalisation and the identity"
+        " around all but the first.",
+        {"depth": 5, "width": 100, "norm": "batch", "residual": True},
+        Size((40,), 10, 124_510),
+    ),
+    size=Size((40,), 10, 5_210),
+)
+
+describe(
+    "vanilla_cnn",
+    Lineage(
+        2019,
+        "d'Ascoli et al. 2019, arXiv 1906.06766",
+        "A plain network whose fully connected equivalent is still of a size to train.",
+        {"Krizhevsky et al. 2012 (NeurIPS)": "ReLU and overlapping max-pooling"},
+    ),
+    size=Size((3, 32, 32), 10, 143_178),
+)
+
+describe(
+    "rnn",
+    Lineage(
+        1990,
+        "Elman 1990, Cognitive Science 14; " + _MNIST1D,
+        "A state that each step renews from the input and from itself.",
+        {"Schuster and Paliwal 1997 (IEEE TSP 45)": "a second cell from the end"},
+    ),
+    size=Size((40,), 10, 4_918),
+)
+
+describe(
+    "lstm",
+    Lineage(
+        1997,
+        "Hochreiter and Schmidhuber 1997, Neural Computation 9; " + _MNIST1D,
+        "A memory beside the state, which gates write, keep and read.",
+        {"rnn": "the state", "Gers et al. 2000 (Neural Computation 12)": "forgetting"},
+    ),
+    Variant(
+        "lstm_large",
+        "Two layers of 64 units in each direction.",
+        {"depth": 2, "width": 64},
+        Size((40,), 10, 184_842),
+    ),
+    size=Size((40,), 10, 5_242),
+)
+
+describe(
+    "gru",
+    Lineage(
+        2014,
+        "Cho et al. 2014, arXiv 1406.1078; " + _MNIST1D,
+        "Two gates and no memory of its own, for about the same.",
+        {"lstm": "gates"},
+    ),
+    Variant(
+        "gru_large",
+        "Two layers of 64 units in each direction.",
+        {"depth": 2, "width": 64},
+        Size((40,), 10, 151_434),
+    ),
+    size=Size((40,), 10, 5_134),
+)
