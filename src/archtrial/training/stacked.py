@@ -343,18 +343,18 @@ class _Convolution(torch.autograd.Function):
         keeps = windows <= _MOST_WINDOW_VALUES
         at_once = R if keeps else max(1, _MOST_WINDOW_VALUES_ON_A_GPU // windows)
         biases = None if bias is None else bias.reshape(R * groups, -1, 1)
-        product = x.new_empty(*kernels.shape[:2], N)
+        products = []
         for start in range(0, R, at_once):
             runs = slice(start, start + at_once)
             own = slice(start * groups, (start + at_once) * groups)
             columns = _columns(x[runs], pads, ctx.windows)  # (R g, C K, N)
             if biases is None:
-                torch.bmm(kernels[own], columns, out=product[own])
+                products.append(torch.bmm(kernels[own], columns))
             else:
-                torch.baddbmm(biases[own], kernels[own], columns, out=product[own])
+                products.append(torch.baddbmm(biases[own], kernels[own], columns))
         ctx.at_once = at_once
         ctx.save_for_backward(kernels, columns if keeps else None, None if keeps else x)
-        return product
+        return _joined(products)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -369,8 +369,7 @@ class _Convolution(torch.autograd.Function):
             room = rows.new_zeros(R, channels, *_padded(pads, sides), B)
             windows = _windows(room, *ctx.windows)
             for_x = room[_inside(pads, sides)].movedim(-1, 1)
-        if needs[1]:
-            for_weight = torch.empty_like(kernels)
+        for_weights = []
         for start in range(0, R, ctx.at_once):
             runs = slice(start, start + ctx.at_once)
             own = slice(start * groups, (start + ctx.at_once) * groups)
@@ -382,16 +381,20 @@ class _Convolution(torch.autograd.Function):
                 for position in itertools.product(*map(range, kernel)):
                     at: tuple[Any, ...] = (*[slice(None)] * 3, *position)
                     windows[runs][at].add_(spread[at])
-            if for_weight is not None:
+            if needs[1]:
                 columns = kept
                 if kept is None:
                     columns = _columns(x[runs], pads, ctx.windows)
-                torch.bmm(rows[own], columns.mH, out=for_weight[own])
-        if for_weight is not None:
-            for_weight = for_weight.view(weight_shape)
+                for_weights.append(torch.bmm(rows[own], columns.mH))
+        if needs[1]:
+            for_weight = _joined(for_weights).view(weight_shape)
         if needs[2]:
             for_bias = rows.sum(2).view(R, -1)
         return for_x, for_weight, for_bias, None, None, None, None, None
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _columns(
