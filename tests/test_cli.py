@@ -590,28 +590,28 @@ def test_what_is_our_fault_is_not_hidden(monkeypatch):
 
 
 def test_data_alone_means_linear_against_mlp():
-    declared = trials._declared(None, data="digits")
+    declared = trials._declared(None, {"data": "digits"})
     assert [arm.name for arm in declared.arms] == ["linear", "mlp"]
     assert declared.configurations == 32
-    declared = trials._declared(None, challengers=["mlp(depth=3)"])
+    declared = trials._declared(None, {"challengers": ["mlp(depth=3)"]})
     assert [arm.name for arm in declared.arms] == ["mlp", "mlp(depth=3)"]
     assert declared.data == "mnist1d"
-    declared = trials._declared(None)
+    declared = trials._declared(None, {})
     assert [arm.name for arm in declared.arms] == ["mlp", "cnn"]
     assert declared.configurations == 16
 
 
 def test_factors_take_the_place_of_challengers():
     factors = {"residual": [False, True], "norm": ["none", "layer"]}
-    declared = trials._declared(None, factors=factors)
+    declared = trials._declared(None, {"factors": factors})
     assert [arm.name for arm in declared.arms] == [
         "mlp", "mlp + norm=layer", "mlp + residual", "mlp + residual + norm=layer",
     ]  # fmt: skip
     assert declared.data == "mnist1d"
-    declared = trials._declared(None, data="digits", factors={"depth": [2, 3]})
+    declared = trials._declared(None, {"data": "digits", "factors": {"depth": [2, 3]}})
     assert [arm.name for arm in declared.arms] == ["mlp", "mlp + depth=3"]
     declared = trials._declared(
-        None, baseline="cnn", factors={"recipe": ["plain", "modern"]}
+        None, {"baseline": "cnn", "factors": {"recipe": ["plain", "modern"]}}
     )
     assert [arm.name for arm in declared.arms] == ["cnn", "cnn + modern"]
 

@@ -24,9 +24,10 @@ from archtrial.records.table import Run
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, fleet, recipe, rehearsal
 from archtrial.training.module import dropouts
+from archtrial.training.objective import UsersLoss
 from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem
-from archtrial.zoo import Kind, entries, sizes
+from archtrial.zoo import Kind, entries, losses, sizes
 from archtrial.zoo import arms as anybody
 from archtrial.zoo.estimators import Estimator, check_space, is_estimator
 from archtrial.zoo.estimators import find as find_estimator
@@ -153,7 +154,8 @@ class Zoo:
             architectures[larger.name] = _found(larger)
             spaces[larger.name] = matched.space
         recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
-        problem = pose(declared, split, metric)
+        own_losses = _losses(declared, recipes, spaces)
+        problem = dataclasses.replace(pose(declared, split, metric), losses=own_losses)
         networks, estimators = _by_kind(architectures)
         loops = trainers.Loops(
             problem=problem,
@@ -164,6 +166,10 @@ class Zoo:
             recipes=recipes,
             fleets=declared.fleet,
         )
+        for name in networks:
+            minimised = loops.problem_of(name).minimised()
+            if isinstance(minimised, UsersLoss):
+                minimised.check(str(recipes[name].loss), problem.num_outputs)
         fits = trainers.Fits(
             problem, estimators, loops.inputs, declared.seed, declared.threads
         )
@@ -196,6 +202,12 @@ class Zoo:
                 *_notes_on_design(declared, spaces),
                 *_notes_on_recipes(declared, recipes, problem.steps),
                 *_notes_on_matching(declared, matched),
+                *(
+                    f"{name} is fitted by its own loss: {recipes[name].loss} is what"
+                    " networks minimise."
+                    for name in estimators
+                    if recipes[name].loss is not None
+                ),
                 *(note for _, notes in tried.values() for note in notes),
                 *(note for _, notes in fitted.values() for note in notes),
                 *(
@@ -205,6 +217,8 @@ class Zoo:
                 ),
             ],
         }
+        if declared.recipe.loss is not None:
+            resolved["loss_source"] = own_losses[declared.recipe.loss].source
         if seedless:
             without = {*declared.deterministic, *seedless}
             resolved["deterministic"] = [
@@ -225,6 +239,8 @@ class Zoo:
             own["fleet"] = stacks.get(arm.name, False)
             if arm.recipe != "plain":
                 own["recipe"] = recipes[arm.name].describe()
+                if (loss := recipes[arm.name].loss) is not None:
+                    own["loss_source"] = own_losses[loss].source
                 own["steps"] = trainer.problem_of(arm.name).steps
         return cls(
             arms, architectures, spaces, split, metric, problem, trainer, resolved
@@ -754,6 +770,25 @@ def _notes_on_recipes(
                 if "length" in changed
                 else ""
             )
+
+
+def _losses(
+    declared: Declared, recipes: Mapping[str, Recipe], spaces: Mapping[str, Space]
+) -> dict[str, losses.Loss]:
+    """Returns the users' own losses, by what recipes call them.
+
+    Raises:
+        ProtocolError: Label smoothing is searched beside one.
+    """
+    named = {declared.recipe.loss, *(own.loss for own in recipes.values())} - {None}
+    for name, own in recipes.items():
+        if own.loss is not None and "label_smoothing" in spaces[name]:
+            raise ProtocolError(
+                "label smoothing belongs to cross-entropy",
+                f"it is searched for {name}, whose loss is {own.loss}",
+                "Take label_smoothing out of the search space.",
+            )
+    return {spec: losses.find(spec) for spec in sorted(filter(None, named))}
 
 
 def _notes_on_matching(

@@ -31,6 +31,7 @@ _ASKED = (
     *("data", *DATA, "baseline", "challengers", "factors", "matched_baseline"),
     *("metric", "margin", "effort", "configurations", "sampling", "confirm_seeds"),
     *("steps", "ladder", "looks", "probes", "deterministic", "seed", "device", "fleet"),
+    "recipe.loss",
 )
 
 ProtocolFile = Annotated[
@@ -115,7 +116,7 @@ def run(
     if begun is not None:
         asked, command, patterns = begun
     else:
-        asked = _declared(protocol, own=command is not None, **declared)
+        asked = _declared(protocol, declared, own=command is not None)
         if study is not None and protocol is None and command is None:
             _same_data(study, asked)
     check_price(price)
@@ -177,7 +178,7 @@ def plan(
     """What a trial will cost and the smallest effect that it can see, by its size."""
     from archtrial import pilot
 
-    asked = _declared(protocol, **declared)
+    asked = _declared(protocol, declared)
     planned = pilot.plan(
         asked, workers=workers or workers_for(asked), price=price, effect=effect
     )
@@ -241,7 +242,15 @@ def _goes_on(
         arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)
     }
     more = "" if configurations is None else f" --configurations {configurations}"
-    ask_for_trust("run", study, sources, found.arms, own, trust, more)
+    losses = {
+        recipe["loss"]: told.get("loss_source")
+        for recipe, told in [
+            (found.recipe.model_dump(), begun[1]),
+            *zip((arm.recipe for arm in found.arms), described, strict=False),
+        ]
+        if isinstance(recipe, Mapping) and recipe.get("loss") is not None
+    }
+    ask_for_trust("run", study, sources, found.arms, own, trust, more, losses)
     return found, own, patterns
 
 
@@ -261,11 +270,23 @@ def _same_data(study: Path, declared: "Protocol") -> None:
         )
 
 
-def _declared(path: Path | None, *, own: bool = False, **options: Any) -> "Protocol":
+def _declared(
+    path: Path | None, options: Mapping[str, Any], *, own: bool = False
+) -> "Protocol":
     """Lays the options of the command line over a protocol file or a default."""
+    given = dict(options)
+    loss = given.pop("recipe.loss", None)
+    declared = _but_for_loss(path, given, own)
+    if loss is None:
+        return declared
+    # Only it is said of the recipe: all else stays as it was declared.
+    recipe = declared.recipe.model_copy(update={"loss": loss})
+    return declared.replace(recipe=recipe)
+
+
+def _but_for_loss(path: Path | None, given: dict[str, Any], own: bool) -> "Protocol":
     from archtrial import protocol as declaring
 
-    given = dict(options)
     if path is not None:
         return declaring.load(path, **given)
     if own:

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from archtrial.console import output
@@ -23,6 +24,7 @@ def ask_for_trust(
     command: str | None,
     trust: bool,
     more: str = "",
+    losses: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
     """Shows what a folder names and somebody else may have written, before it runs."""
     from archtrial.zoo import trust as trusted
@@ -35,6 +37,10 @@ def ask_for_trust(
         why = trusted.objection(spec, sources.get(arm.name), study)
         if why is not None:
             found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
+    for spec, source in losses.items():
+        why = trusted.objection(spec, source, study)
+        if why is not None:
+            found.append(f"loss = {spec}: {why}")
     if not found:
         return
     if trust:

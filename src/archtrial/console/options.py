@@ -125,7 +125,8 @@ def declares(
 
     Args:
         declaration: Whose fields, as "module:class".
-        *fields: Their names, in the order of the help.
+        *fields: Their names, in the order of the help; "recipe.loss" is a field of a
+            field.
     """
 
     def decorated(function: Callable[..., None]) -> Callable[..., None]:
@@ -157,7 +158,9 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
     """Returns the option of one field."""
     from archtrial.protocol import Arm
 
-    info = declaration.model_fields[field]
+    outer, _, name = field.rpartition(".")
+    owner: Any = declaration.model_fields[outer].annotation if outer else declaration
+    info = owner.model_fields[name]
     assert info.description, f"{declaration.__name__}.{field} says what it is"
     about = " ".join(info.description.replace("`", "").split())
     about = about.partition(". ")[0].rstrip(".") + "."
@@ -167,7 +170,7 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
         about = f"{about[:-1]}, such as {example}."
     taken = [t for t in _members(info.annotation) if t is not type(None)]
     several = [t for t in taken if typing.get_origin(t) is tuple]
-    name, flags, kind = field, [], typing.cast(Any, str)
+    flags, kind = [], typing.cast(Any, str)
     read: Callable[[Any], Any] = _as_it_is
     extra: dict[str, Any] = {}
     if several:
@@ -179,12 +182,12 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
             )
             extra["metavar"] = "N,N,..."
         else:
-            name, kind = field.removesuffix("s"), list[str]
+            name, kind = name.removesuffix("s"), list[str]
             if _bare(inner) is Arm:
                 extra["metavar"] = "[NAME=]SPEC"
             about = f"{about[:-1]}; may be given several times."
     elif typing.get_origin(taken[0]) is dict:
-        name, kind, read = field.removesuffix("s"), list[str], _factors
+        name, kind, read = name.removesuffix("s"), list[str], _factors
         extra["metavar"] = "OPTION=LEVEL,..."
         about = f"{about[:-1]}; may be given several times."
     elif typing.get_origin(taken[0]) is Literal:

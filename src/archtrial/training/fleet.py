@@ -355,16 +355,17 @@ class Stack(Engine):
         )
         self.gradient = torch.zeros_like(self.values)
 
-    def differentiate(
-        self, x: torch.Tensor, y: torch.Tensor, share: float
-    ) -> torch.Tensor:
-        """Adds the gradient of a share of the mean losses; see `Engine`."""
+    def outputs(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (runs, batch, outputs) in training mode; see `Engine`."""
         if not self._module.training:
             self._module.train()
         self._redirected.evaluates = False
         outputs = self._forward(x, 0)
         check_outputs(outputs[0], x.shape[1], self._num_outputs)
-        losses = self.objective.losses(outputs, y, self.smoothing).mean(1) * share
+        return outputs
+
+    def backward(self, losses: torch.Tensor) -> None:
+        """Adds the gradient of each run's loss, (runs,), to `gradient`."""
         pieces = torch.autograd.grad(
             losses,
             list(self._trainable.values()),
@@ -372,11 +373,11 @@ class Stack(Engine):
             materialize_grads=True,
         )
         rows = [as_real(piece).reshape(len(piece), -1) for piece in pieces]
-        if share == 1:
-            torch.cat(rows, 1, out=self.gradient)
-        else:
+        if self._begun:
             self.gradient += torch.cat(rows, 1)
-        return losses.detach()
+        else:
+            torch.cat(rows, 1, out=self.gradient)
+        self._begun = True
 
     @torch.no_grad()
     def predict(self, x: torch.Tensor) -> torch.Tensor:

@@ -117,6 +117,12 @@ class Protocol(OnData):
                     f"recipe.{name} = {getattr(self.recipe, name)!r}",
                     f"Leave {name} out of the recipe.",
                 )
+        if self.recipe.loss is not None:
+            raise ProtocolError(
+                "networks are relaxed and trained on by the task's own loss",
+                f"recipe.loss = {self.recipe.loss!r}",
+                "Leave loss out of the recipe.",
+            )
         if self.alpha < 1 / (1 + FLIPS):
             raise ProtocolError(
                 f"alpha is at least {1 / (1 + FLIPS):g}: flipped signs tell no less",
