@@ -21,9 +21,9 @@ __all__ = [
     "Gathered",
     "condition_list",
     "gather",
-    "is_elsewhere",
+    "only_elsewhere",
     "place_name",
-    "split_name",
+    "split_source",
 ]
 
 
@@ -56,7 +56,7 @@ _RUNS_TABLE = {"Name", "State", "Created", "Runtime"}
 """W&B's table of runs: a row is a run, whose name need not be its alone."""
 
 
-def is_elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
+def only_elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
     """Returns hyperparameters that were named, and that only other sources have."""
     return {
         name
@@ -222,7 +222,7 @@ def _hashed(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     return hashed
 
 
-def split_name(source: str) -> tuple[str | None, str]:
+def split_source(source: str) -> tuple[str | None, str]:
     """Splits [NAME=]PATH; what is there as a file is a path."""
     name, equals, place = source.partition("=")
     if not equals or Path(source).exists() or "/" in name or not name.strip():

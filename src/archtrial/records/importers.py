@@ -30,16 +30,16 @@ from archtrial.records.comparable import (
     check_same_question,
     check_somewhere,
     given_by_user,
-    measured_by,
+    measure_of,
     unequally_long,
 )
 from archtrial.records.gathering import (
     Gathered,
     condition_list,
     gather,
-    is_elsewhere,
+    only_elsewhere,
     place_name,
-    split_name,
+    split_source,
 )
 from archtrial.records.sources import open_source
 from archtrial.records.table import Run
@@ -144,7 +144,7 @@ def read(
     wanted = wanted or Wanted()
     if wanted.repeat == naming.NONE:
         wanted = dataclasses.replace(wanted, repeat=None)
-    split = [split_name(str(source)) for source in sources]
+    split = [split_source(str(source)) for source in sources]
     tables = [open_source(place) for _, place in split]
     conditions = condition_list(where)
     gathered = [
@@ -155,12 +155,12 @@ def read(
             wanted,
             conditions,
             len(tables),
-            is_elsewhere(wanted, table, tables),
+            only_elsewhere(wanted, table, tables),
         )
         for (name, place), table in zip(split, tables, strict=True)
     ]
     check_same_question(gathered, metric)
-    measure, told = measured_by(gathered, metric, lower_is_better, tuner)
+    measure, told = measure_of(gathered, metric, lower_is_better, tuner)
     lower = bool(measure.lower_is_better)
     check_independent(gathered, tuner, wanted)
     frame = pd.concat([each.frame for each in gathered], ignore_index=True)

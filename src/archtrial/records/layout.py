@@ -15,12 +15,12 @@ __all__ = [
     "CHECKED_SINCE",
     "COLUMNS",
     "EXPERIMENTS_SINCE",
-    "READINGS",
     "RUNS",
     "SCHEMA",
     "TABLES",
     "TABLES_BEFORE",
     "UNREADABLE",
+    "WITH_EXPERIMENTS",
     "as_text",
     "checked_run",
     "details_of",
@@ -85,7 +85,7 @@ FROM runs LEFT JOIN scores USING (key) ORDER BY arm, pair, seed, key
 _PLAIN: Mapping[str, Any] = {
     "rung": 1, "look": 1, "tuner": None, "reading": "last", "measures": {},
 }  # fmt: skip
-READINGS = ("reading", "measures")
+WITH_EXPERIMENTS = ("reading", "measures")
 
 
 # What a damaged value raises, whatever was made of it.
