@@ -34,6 +34,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from archtrial.training import noise, run, stacked, structure
+from archtrial.training.device import exact
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import (
@@ -132,7 +133,7 @@ def obstacle(
         for seed, job in enumerate(those, 1)
     ]
     try:
-        with warnings.catch_warnings():
+        with exact(problem.device), warnings.catch_warnings():
             # Where vmap knows no rule for an operation it warns and goes slowly.
             warnings.filterwarnings("error", message="There is a performance drop")
             return _disagreement(problem, two)

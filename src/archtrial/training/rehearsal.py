@@ -27,6 +27,7 @@ from torch.nn.modules import module as torch_modules
 
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
+from archtrial.training.device import exact
 from archtrial.training.loop import Loop
 from archtrial.training.module import build, trainable
 from archtrial.training.noise import own_noise
@@ -205,6 +206,7 @@ class _Rehearsal:
         leaves: set[int] = set()
         with (
             self._watching(loop) as watch,
+            exact(problem.device),
             own_noise(job.noise_seed, problem.device),
         ):
             drawn = _global_state()
