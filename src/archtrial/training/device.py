@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 __all__ = ["exact"]
 
@@ -16,7 +17,9 @@ def exact(device: str) -> Iterator[None]:
 
     By itself torch lets cuDNN compute convolutions in TensorFloat-32, with 10 bits of
     mantissa, and add up in whatever order is fastest at the moment. Where torch has no
-    deterministic form of an operation, it warns and goes on. On a CPU nothing changes.
+    deterministic form of an operation, it warns and goes on. Attention is computed step
+    by step, since its fused forms add up in any order; it keeps a weight for each pair of
+    tokens. On a CPU nothing changes.
 
     Args:
         device: Where it is trained.
@@ -35,6 +38,7 @@ def exact(device: str) -> Iterator[None]:
     )
     with (
         torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+        sdpa_kernel(SDPBackend.MATH),
         warnings.catch_warnings(),
     ):
         # All weights of a run lie in one row, so cuDNN copies a recurrent layer's; it

@@ -347,6 +347,7 @@ class Stack(Engine):
             self.generators, _States.seeded(problem.device, jobs)
         )
         self._input_axis: int | None = None
+        self._batch_size = problem.batch_size
         super().__init__(
             problem, jobs, self.values, self.buffers, matrices(self._module)
         )
@@ -383,8 +384,10 @@ class Stack(Engine):
         """
         self._module.eval()
         self._redirected.evaluates = True
-        # As many examples at once as keep the runs' layers in the cache.
-        chunks = torch.split(x, max(1, 4000 // len(self._modules)))
+        # As many examples at once as keep the runs' layers in the cache; a GPU has none
+        # that they would fit into, and room for the batches of a training.
+        least = self._batch_size if x.is_cuda else 1
+        chunks = torch.split(x, max(least, 4000 // len(self._modules)))
         self.exchange()
         outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
         self.exchange()
