@@ -360,7 +360,7 @@ def test_a_trainer_for_each_arm_divides_and_pickles(finished):
 
 @pytest.mark.parametrize("name", list(estimators._ROWS))
 def test_every_row_can_be_searched_from_end_to_end(name, blobs):
-    from archtrial.trial import corners
+    from archtrial.trial.rehearsing import corners
 
     x, y = blobs
     found = find(f"sklearn:{name}", {}, None)

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors.torch
@@ -34,6 +34,16 @@ class Item:
     tuner: str | None = None
 
     @property
+    def coordinates(self) -> dict[str, Any]:
+        """Its place in the plan as JSON: the arguments of `records.table.key`."""
+        place: dict[str, Any] = {"arm": self.arm, "pair": self.pair, "seed": self.seed}
+        if self.rung != 1:
+            place["rung"] = self.rung
+        if self.tuner is not None:
+            place["tuner"] = self.tuner
+        return place
+
+    @property
     def names(self) -> tuple[str | int, ...]:
         """What tells its random numbers from those of all other runs of its arm."""
         beyond = () if self.rung == 1 else (f"{self.rung}x",)
@@ -51,6 +61,11 @@ class Finished:
     """In the safetensors format."""
     fault: UserError | None = None
     """What is wrong with the answer of a user's own trainer, if anything is."""
+
+    @property
+    def rows(self) -> list[tuple[Run, np.ndarray]]:
+        """What is recorded."""
+        return [(self.run, self.sealed)]
 
 
 class Trainer(Protocol):
