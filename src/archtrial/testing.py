@@ -249,7 +249,7 @@ def check_architecture(
     from archtrial.data import Inputs
     from archtrial.space import sample
     from archtrial.training import fleet, rehearsal
-    from archtrial.trial import corners, others_of
+    from archtrial.trial.rehearsing import corners, others_of
     from archtrial.zoo import arms
 
     fewest = {"classification": 2, "regression": 1}

@@ -7,31 +7,27 @@ protocol, whose hash names the study, and a trainer.
 
 import dataclasses
 import functools
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
 
 from archtrial import data, metrics, trainers
-from archtrial.errors import ArmError, DataError, ProtocolError
-from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe, describe_space
+from archtrial.errors import DataError, ProtocolError
+from archtrial.protocol import Arm, OnData, Recipe, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.records.table import Run
-from archtrial.space import Choice, Space, Value, sample
-from archtrial.training import augmentation, fleet, recipe, rehearsal
-from archtrial.training.module import dropouts
+from archtrial.space import Space, Value
 from archtrial.training.objective import UsersLoss
-from archtrial.training.recipe import SEARCHABLE
 from archtrial.training.run import Problem
-from archtrial.zoo import Kind, entries, losses, sizes
+from archtrial.trial import arming, describing, notes
+from archtrial.trial.arming import by_kind, check_estimators, put_together, widened
+from archtrial.trial.rehearsing import try_estimator, try_network
 from archtrial.zoo import arms as anybody
-from archtrial.zoo.estimators import Estimator, check_space, is_estimator
-from archtrial.zoo.estimators import find as find_estimator
-from archtrial.zoo.userfile import prints_to_errors
+from archtrial.zoo import entries
+from archtrial.zoo.estimators import Estimator
 
 __all__ = ["OwnTrainer", "Trial", "Zoo", "prepare"]
 
@@ -139,24 +135,24 @@ class Zoo:
         """
         check_device(declared.device)
         arms = declared.arms
-        architectures = {arm.name: _found(arm) for arm in arms}
-        _check_estimators(declared, architectures)
+        architectures = {arm.name: arming.found(arm) for arm in arms}
+        check_estimators(declared, architectures)
         name, split, metric = load(declared, architectures)
         metrics.check_margin(declared.margin, metric.bounded)
-        spaces, left_out = _put_together(declared, architectures, split)
+        spaces, left_out = put_together(declared, architectures, split)
         matched = None
         if declared.matched_baseline:
             draws = matched_over or declared.configurations
-            matched = _match(declared, architectures, spaces, split, draws)
+            matched = arming.match(declared, architectures, spaces, split, draws)
         if matched is not None:
-            larger = _widened(declared, matched)
+            larger = widened(declared, matched)
             arms = (*arms, larger)
-            architectures[larger.name] = _found(larger)
+            architectures[larger.name] = arming.found(larger)
             spaces[larger.name] = matched.space
         recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
-        own_losses = _losses(declared, recipes, spaces)
+        own_losses = arming.losses_of(declared, recipes, spaces)
         problem = dataclasses.replace(pose(declared, split, metric), losses=own_losses)
-        networks, estimators = _by_kind(architectures)
+        networks, estimators = by_kind(architectures)
         loops = trainers.Loops(
             problem=problem,
             architectures=networks,
@@ -174,12 +170,12 @@ class Zoo:
             problem, estimators, loops.inputs, declared.seed, declared.threads
         )
         tried = {
-            arm.name: _try(arm, loops, spaces[arm.name], split)
+            arm.name: try_network(arm, loops, spaces[arm.name], split)
             for arm in arms
             if arm.name in networks
         }
         fitted = {
-            arm.name: _fit(arm, fits, spaces[arm.name], declared.seed)
+            arm.name: try_estimator(arm, fits, spaces[arm.name], declared.seed)
             for arm in arms
             if arm.name in estimators
         }
@@ -189,7 +185,7 @@ class Zoo:
         loops = dataclasses.replace(loops, stacks=stacks)
         trainer = trainers.ByArm(problem, loops, fits) if estimators else loops
         resolved: dict[str, Any] = {
-            **_settings(declared, spaces),
+            **describing.settings(declared, spaces),
             "data": describe_data(name, split, declared.scale),
             "task": split.task,
             "metric": metric.name,
@@ -197,23 +193,23 @@ class Zoo:
             "trainer": "archtrial",
             "notes": [
                 *split.notes,
-                *_notes_on_parameters(networks, spaces, split),
+                *notes.on_parameters(networks, spaces, split),
                 *left_out,
-                *_notes_on_design(declared, spaces),
-                *_notes_on_recipes(declared, recipes, problem.steps),
-                *_notes_on_matching(declared, matched),
-                *(
-                    f"{name} is fitted by its own loss: {recipes[name].loss} is what"
-                    " networks minimise."
-                    for name in estimators
-                    if recipes[name].loss is not None
-                ),
+                *notes.on_design(declared, spaces),
+                *notes.on_recipes(declared, recipes, problem.steps),
+                *notes.on_matching(declared, matched),
                 *(note for _, notes in tried.values() for note in notes),
                 *(note for _, notes in fitted.values() for note in notes),
                 *(
                     f"{name} trains one run at a time, not in fleets: {why}"
                     for name, why in obstacles.items()
                     if why is not None
+                ),
+                *(
+                    f"{name} is fitted by its own loss: {recipes[name].loss} is what"
+                    " networks minimise."
+                    for name in estimators
+                    if recipes[name].loss is not None
                 ),
             ],
         }
@@ -227,7 +223,7 @@ class Zoo:
         described = [resolved["baseline"], *resolved["challengers"]]
         if matched is not None:
             resolved["matched"] = {
-                **_described(arms[-1], spaces[arms[-1].name]),
+                **describing.described(arms[-1], spaces[arms[-1].name]),
                 "role": "matched",
                 "matches": matched.challenger,
                 "parameters": round(matched.parameters),
@@ -293,234 +289,6 @@ class Zoo:
             "space": describe_space(architecture.space),
             "configuration": dict(configuration),
         }
-
-
-@prints_to_errors()
-def _try(
-    arm: Arm, loops: trainers.Loops, space: Space, split: data.Split
-) -> tuple[str | None, Sequence[str]]:
-    """Says now, and not in the middle of a study, what cannot be trained.
-
-    Returns:
-        Why the arm cannot be trained in fleets, None if it can; what was noticed.
-
-    Raises:
-        UserError: It cannot be trained at all.
-    """
-    architecture, kind = loops.architectures[arm.name], cast(Kind, split.kind)
-    problem = loops.problem_of(arm.name)
-    augmentation.check(problem.recipe.augmentation, kind)
-    # Whole numbers stand for names.
-    if problem.recipe.augmentation and split.x_train.dtype.kind == "i":
-        raise ProtocolError(
-            "names, such as token ids, are not augmented",
-            f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
-            "Leave augmentation out, or use --scale if they are amounts.",
-        )
-    # Any configuration will do. This one hangs on the arm alone, so that what is
-    # found out about an arm is the same in every trial.
-    first = sample(space, loops.study_seed, 0)
-    anybody.check_kind(architecture, kind)
-    jobs = {}
-    for said, values in corners(space, first).items():
-        given = {k: v for k, v in values.items() if k in SEARCHABLE}
-        recipe.settled(problem.recipe, _numbers(arm.name, given))
-        # What training alone sets changes no module.
-        if said.partition(" = ")[0] not in SEARCHABLE:
-            jobs[said] = loops.rehearsal(arm.name, values)
-    rehearsed = rehearsal.rehearse(architecture.spec, problem, jobs, architecture.place)
-    if rehearsed.obstacle is not None:
-        return rehearsed.obstacle, rehearsed.notes
-    # What differs between the runs of a fleet differs between these two.
-    other = {**first, **others_of(space, first)}
-    pair = [loops.rehearsal(arm.name, values) for values in (first, other)]
-    return fleet.obstacle(problem, pair[0].build, pair), rehearsed.notes
-
-
-@prints_to_errors()
-def _fit(
-    arm: Arm, fits: trainers.Fits, space: Space, seed: int
-) -> tuple[bool, Sequence[str]]:
-    """Says now what an estimator cannot be fitted to.
-
-    Returns:
-        Whether its seed makes a difference; what was noticed.
-
-    Raises:
-        UserError: It cannot be fitted at all.
-    """
-    fits.check(arm.name)
-    configurations = corners(space, sample(space, seed, 0))
-    return fits.rehearse(arm.name, configurations)
-
-
-def _by_kind(
-    architectures: Mapping[str, anybody.Architecture | Estimator],
-) -> tuple[dict[str, anybody.Architecture], dict[str, Estimator]]:
-    """Returns the networks, and the estimators, by arm."""
-    networks, estimators = {}, {}
-    for name, architecture in architectures.items():
-        if isinstance(architecture, Estimator):
-            estimators[name] = architecture
-        else:
-            networks[name] = architecture
-    return networks, estimators
-
-
-def _check_estimators(
-    declared: Declared, architectures: Mapping[str, anybody.Architecture | Estimator]
-) -> None:
-    """Raises a ProtocolError where something is declared that estimators do not know."""
-    for arm in declared.arms:
-        estimator = architectures[arm.name]
-        if not isinstance(estimator, Estimator):
-            continue
-        refused = [
-            (
-                len(declared.ladder) > 1,
-                "longer training is of networks, which train by steps",
-                f"ladder = {list(declared.ladder)}",
-                "Leave the ladder out.",
-            ),
-            (
-                declared.matched_baseline,
-                "a matched baseline has as many parameters as a challenger",
-                "matched_baseline = true",
-                "Leave matched_baseline out.",
-            ),
-            (
-                arm.recipe != "plain",
-                "a recipe says how networks are trained",
-                "a recipe of its own",
-                "Give the arm options in its place.",
-            ),
-        ]
-        for is_so, rule, received, way_out in refused:
-            if is_so:
-                said = f"{received}, and {arm.name} is {estimator.spec}"
-                raise ProtocolError(rule, said, way_out)
-        shared = [name for name in declared.space if name in estimator.accepts]
-        if not set(shared) - set(HYPERPARAMETERS):
-            check_space(estimator, arm.name)
-
-
-def _notes_on_parameters(
-    architectures: Mapping[str, anybody.Architecture],
-    spaces: Mapping[str, Space],
-    split: data.Split,
-) -> Iterator[str]:
-    """Yields what was passed to parameters with names of their own."""
-    inputs = data.inputs_of(split)
-    for name, architecture in architectures.items():
-        told = architecture.told(
-            inputs, split.num_outputs, dict.fromkeys(spaces[name], 0)
-        )
-        told = {key: value for key, value in told.items() if value is not inputs}
-        if told:
-            said = ", ".join(f"{key} = {value}" for key, value in told.items())
-            yield f"{name} is told what the data have: {said}."
-
-
-def _put_together(
-    declared: Declared,
-    architectures: Mapping[str, anybody.Architecture | Estimator],
-    split: data.Split,
-) -> tuple[dict[str, Space], list[str]]:
-    """Joins the shared space with each arm's own.
-
-    Returns:
-        What each arm searches; and a sentence for each shared dimension that an
-        arm has no use for.
-
-    Raises:
-        ArmError: No arm has any use for a shared dimension.
-    """
-    joined: dict[str, Space] = {}
-    given = declared.model_fields_set
-    unused: dict[str, list[str]] = {}
-    for arm in declared.arms:
-        architecture = architectures[arm.name]
-        shared = {}
-        for name, dimension in declared.space.items():
-            if _takes(architecture, name, split):
-                shared[name] = dimension
-            # Nobody expects of an estimator what all networks search by default.
-            elif not isinstance(architecture, Estimator) or "space" in given:
-                unused.setdefault(name, []).append(arm.name)
-        # What was declared for this arm, for all arms, or for nobody: the nearest.
-        nearest = (
-            {**shared, **architecture.space}
-            if "space" in arm.model_fields_set
-            else {**architecture.space, **shared}
-        )
-        joined[arm.name] = {
-            name: dimension
-            for name, dimension in nearest.items()
-            if name not in arm.options
-        }
-    for name, arms in unused.items():
-        if len(arms) == len(declared.arms):
-            raise ArmError(
-                "a dimension of the shared search space is one that some arm takes",
-                f"{name!r} is neither a hyperparameter of training"
-                f" ({', '.join(HYPERPARAMETERS)}) nor an option of any arm",
-                "Correct its spelling or remove it from space.",
-            )
-    return joined, [
-        f"{' and '.join(arms)} does not take {name}: it is not searched there."
-        for name, arms in unused.items()
-    ]
-
-
-def _match(
-    declared: Declared,
-    architectures: Mapping[str, anybody.Architecture | Estimator],
-    spaces: Mapping[str, Space],
-    split: data.Split,
-    draws: int,
-) -> sizes.Matched | None:
-    """Widens the baseline to the size of the largest challenger, if it is smaller."""
-    networks, _ = _by_kind(architectures)
-    baseline, *challengers = (
-        sizes.Sized(arm.name, networks[arm.name], spaces[arm.name])
-        for arm in declared.arms
-    )
-    with torch.random.fork_rng(devices=[]):
-        return sizes.match(
-            baseline,
-            challengers,
-            data.inputs_of(split),
-            split.num_outputs,
-            declared.seed,
-            draws,
-        )
-
-
-def _widened(declared: Declared, matched: sizes.Matched) -> Arm:
-    return declared.baseline.model_copy(
-        update={
-            "name": declared.matched_name,
-            "options": dict(matched.options),
-            "space": dict(matched.space),
-        }
-    )
-
-
-def _takes(
-    architecture: anybody.Architecture | Estimator, name: str, split: data.Split
-) -> bool:
-    if isinstance(architecture, Estimator):
-        # What training a network calls so is something else here: the learning rate
-        # of boosted trees is no gradient's.
-        return name in architecture.accepts and name not in HYPERPARAMETERS
-    if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
-        return True
-    if name != "dropout":
-        return False
-    drawn = sample(architecture.space, 0, 0)
-    with torch.random.fork_rng(devices=[]):
-        module = architecture.build(data.inputs_of(split), split.num_outputs, drawn)
-    return bool(dropouts(module))
 
 
 class OwnTrainer:
@@ -600,7 +368,7 @@ class OwnTrainer:
             shares=metric.bounded,
         )
         self.resolved: dict[str, Any] = {
-            **_settings(declared, self.spaces),
+            **describing.settings(declared, self.spaces),
             "recipe": Recipe().describe(),  # that of none
             "data": {"name": declared.data},
             "task": declared.task,
@@ -613,7 +381,7 @@ class OwnTrainer:
             "notes": [
                 "The scores are those that the study's own trainer returned.",
                 *unnamed,
-                *_notes_on_design(declared, self.spaces),
+                *notes.on_design(declared, self.spaces),
             ],
         }
 
@@ -676,136 +444,6 @@ class OwnTrainer:
             "options": dict(arm.options),
             "configuration": dict(configuration),
         }
-
-
-# Of a dimension of numbers no more are tried, the least and the largest among them.
-_MOST_VALUES = 5
-
-
-def corners(space: Space, first: Mapping[str, Value]) -> dict[str, Mapping[str, Value]]:
-    """Returns a configuration, and it again with values of one dimension after another.
-
-    By what tells it from the first; those are the ends of a range, all words, and a
-    handful of numbers.
-    """
-    corners: dict[str, Mapping[str, Value]] = {"": first}
-    for name, dimension in space.items():
-        values: Sequence[Value]
-        if not isinstance(dimension, Choice):
-            values = (dimension.low, dimension.high)
-        elif any(isinstance(option, str) for option in dimension.options):
-            values = dimension.options
-        else:
-            ordered = sorted(dimension.options)
-            places = np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST_VALUES))
-            values = [ordered[round(place)] for place in places]
-        for value in values:
-            if value != first[name]:
-                corners[f"{name} = {json.dumps(value)}"] = {**first, name: value}
-    return corners
-
-
-def others_of(space: Space, first: Mapping[str, Value]) -> dict[str, Value]:
-    """Returns another value of each searched hyperparameter of training."""
-    others: dict[str, Value] = {}
-    for name in sorted(set(space) & set(HYPERPARAMETERS)):
-        dimension = space[name]
-        ends = (
-            dimension.options
-            if isinstance(dimension, Choice)
-            else (dimension.low, dimension.high)
-        )
-        different = [value for value in ends if value != first[name]]
-        others[name] = different[-1] if different else first[name]
-    return others
-
-
-def _numbers(arm: str, values: Mapping[str, Value]) -> dict[str, float]:
-    for name, value in values.items():
-        if isinstance(value, (str, bool)):
-            raise ProtocolError(
-                f"{name} is a hyperparameter of training, a number",
-                f"{value!r} in the search space of {arm}",
-            )
-    return {name: float(value) for name, value in values.items()}
-
-
-def _found(arm: Arm) -> anybody.Architecture | Estimator:
-    own_space = arm.space if "space" in arm.model_fields_set else None
-    if is_estimator(arm.architecture):
-        return find_estimator(arm.architecture, arm.options, own_space)
-    return anybody.find(arm.architecture, arm.options, own_space)
-
-
-def _notes_on_design(
-    declared: Declared, searched: Mapping[str, Space]
-) -> Iterator[str]:
-    if not declared.unbalanced or not any(searched.values()):
-        return
-    n = declared.unbalanced[-1]
-    below = 1 << (n.bit_length() - 1)
-    near = [m for m in (below, 2 * below) if m >= 4 * declared.effort]
-    yield (
-        f"The configurations are points of a Sobol sequence, which is balanced where"
-        f" their number is a power of two: {n} is none,"
-        f" {' and '.join(map(str, near))} {'are' if near[1:] else 'is'}."
-    )
-
-
-def _notes_on_recipes(
-    declared: Declared, recipes: Mapping[str, Recipe], steps: int
-) -> Iterator[str]:
-    for arm in declared.arms:
-        own = recipes[arm.name]
-        changed = {
-            name: value
-            for name, value in own.model_dump(mode="json").items()
-            if getattr(declared.recipe, name) != getattr(own, name)
-        }
-        if changed:
-            said = ", ".join(f"{name} = {json.dumps(v)}" for name, v in changed.items())
-            yield f"{arm.name} has a recipe of its own: {said}." + (
-                f" It trains for {max(1, round(steps * own.length)):,} steps, and its"
-                " cost counts them."
-                if "length" in changed
-                else ""
-            )
-
-
-def _losses(
-    declared: Declared, recipes: Mapping[str, Recipe], spaces: Mapping[str, Space]
-) -> dict[str, losses.Loss]:
-    """Returns the users' own losses, by what recipes call them.
-
-    Raises:
-        ProtocolError: Label smoothing is searched beside one.
-    """
-    named = {declared.recipe.loss, *(own.loss for own in recipes.values())} - {None}
-    for name, own in recipes.items():
-        if own.loss is not None and "label_smoothing" in spaces[name]:
-            raise ProtocolError(
-                "label smoothing belongs to cross-entropy",
-                f"it is searched for {name}, whose loss is {own.loss}",
-                "Take label_smoothing out of the search space.",
-            )
-    return {spec: losses.find(spec) for spec in sorted(filter(None, named))}
-
-
-def _notes_on_matching(
-    declared: Declared, matched: sizes.Matched | None
-) -> Iterator[str]:
-    if matched is not None:
-        yield (
-            f"{declared.matched_name} is {declared.baseline.name} with its"
-            f" {matched.option} scaled to the size of {matched.challenger}:"
-            f" {matched.parameters:,.0f} parameters for {matched.target:,.0f}"
-            " (geometric means over what is searched)."
-        )
-    elif declared.matched_baseline:
-        yield (
-            f"{declared.baseline.name} has as many parameters as any challenger: there"
-            " is no larger one to match."
-        )
 
 
 def load(
@@ -1039,58 +677,3 @@ def check_device(device: str) -> None:
             + (f" to cuda:{count - 1}" if count > 1 else ""),
             'Leave the number out: device = "cuda".',
         )
-
-
-def _settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, Any]:
-    """The part of a resolved protocol that the data and the trainer do not change."""
-    arms = [_described(arm, searched[arm.name]) for arm in declared.arms]
-    for arm in arms if declared.factors else []:
-        arm["levels"] = declared.levels[arm["name"]]
-    return {
-        "archtrial": metadata.version("archtrial"),
-        "baseline": arms[0],
-        "challengers": arms[1:],
-        "recipe": declared.recipe.describe(),
-        "splits": declared.splits.model_dump(),
-        **{
-            name: getattr(declared, name)
-            for name in (
-                "batch_size", "margin", "alpha", "effort", "configurations",
-                "confirm_seeds", "top", "max_multiple", "estimand", "seed", "threads",
-                "device",
-            )
-        },
-        **_beyond(declared),
-    }  # fmt: skip
-
-
-def _described(arm: Arm, searched: Space) -> dict[str, Any]:
-    return {
-        "name": arm.name,
-        "architecture": arm.describe()["architecture"],
-        "options": dict(arm.options),
-        "space": describe_space(searched),
-    }
-
-
-def _beyond(declared: Declared) -> dict[str, Any]:
-    """What a study does beyond one search of each arm.
-
-    Left out where nothing is: such a protocol has the hash that it always had. Its
-    draws are independent.
-    """
-    beyond: dict[str, Any] = {}
-    if declared.sampling != "random":
-        beyond["sampling"] = declared.sampling
-    if len(declared.ladder) > 1:
-        beyond["ladder"] = list(declared.ladder)
-        beyond["ladder_configurations"] = declared.retuned
-    if declared.probes:
-        beyond["probes"] = declared.probes
-    if declared.looks:
-        beyond["looks"] = list(declared.looks)
-    if declared.deterministic:
-        beyond["deterministic"] = list(declared.deterministic)
-    if declared.factors:
-        beyond["factors"] = {name: list(v) for name, v in declared.factors.items()}
-    return beyond
