@@ -171,6 +171,13 @@ Price = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="The study's seed.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        help="GiB that inputs may take in memory, by default 1; larger ones stay in"
+        " files, with the same results."
+    ),
+]
 Fleet = Annotated[
     str | None,
     typer.Option(
@@ -305,6 +312,7 @@ def run(
         typer.Option(help="Processes; the results do not depend on it.", min=1),
     ] = None,
     device: Device = None,
+    memory: Memory = None,
     fleet: Fleet = None,
     command: OwnCommand = None,
     validation_regex: ValidationRegex = None,
@@ -342,6 +350,7 @@ def run(
         "deterministic": deterministic,
         "seed": seed,
         "device": device,
+        "memory": memory,
         "fleet": fleet,
     }
     if looks is not None and configurations is None:
@@ -444,6 +453,7 @@ def plan(
     seed: Seed = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", min=1)] = None,
     device: Device = None,
+    memory: Memory = None,
     fleet: Fleet = None,
     price: Price = None,
     effect: Annotated[
@@ -481,6 +491,7 @@ def plan(
         probes=probes,
         seed=seed,
         device=device,
+        memory=memory,
         fleet=fleet,
     )
     planned = pilot.plan(
@@ -856,6 +867,7 @@ def relax(
         typer.Option(help="Processes; the results do not depend on it.", min=1),
     ] = None,
     device: Device = None,
+    memory: Memory = None,
     allow_large: Annotated[
         bool,
         typer.Option("--allow-large", help="Try even what does not fit into memory."),
@@ -893,6 +905,7 @@ def relax(
         "margin": margin,
         "seed": seed,
         "device": device,
+        "memory": memory,
     }
     given = {name: value for name, value in options.items() if value is not None}
     begun = None

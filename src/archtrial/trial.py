@@ -47,6 +47,10 @@ class Trial(Protocol):
     """All that are trained: the protocol's, and a matched baseline where asked for."""
 
     @property
+    def here(self) -> Sequence[str]:
+        """What is to be said of this machine, which is no part of the study."""
+
+    @property
     def sign(self) -> int:
         """1 where a higher score is better, else -1."""
 
@@ -205,6 +209,11 @@ class Zoo:
         return cls(
             arms, architectures, spaces, split, metric, problem, trainer, resolved
         )
+
+    @property
+    def here(self) -> Sequence[str]:
+        """Says where inputs lie that are not in memory."""
+        return self.split.here
 
     @property
     def sign(self) -> int:
@@ -402,13 +411,14 @@ class OwnTrainer:
     # Only they know what a run is without hyperparameters.
     has_defaults = False
     rehearsed = False
+    here = ()
 
     def __init__(
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
                   "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
-                  "categorical"]  # fmt: skip
+                  "categorical", "memory"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -678,6 +688,7 @@ def load(
         dates=declared.dates,
         categorical=declared.categorical,
         groups=declared.splits.groups,
+        memory=declared.memory,
     )
     if declared.metric is None:
         dataset = read(task=declared.task)

@@ -47,7 +47,7 @@ from archtrial.training.module import (
 from archtrial.training.module import build as build_module
 from archtrial.training.outcome import Account, Outcome, pass_on
 from archtrial.training.problem import Job, Problem
-from archtrial.training.source import Batches, Source
+from archtrial.training.source import Batches, Inputs, Source
 from archtrial.zoo.userfile import is_library
 
 __all__ = ["Stack", "obstacle", "train"]
@@ -375,7 +375,7 @@ class Stack(Engine):
         return losses.detach()
 
     @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (runs, N, num_outputs) of one input (N, ...) for all runs.
 
         Those of averaged weights, where there are any.
@@ -383,7 +383,7 @@ class Stack(Engine):
         self._module.eval()
         self._redirected.evaluates = True
         # As many examples at once as keep the runs' layers in the cache.
-        chunks = torch.split(x, max(1, 4000 // len(self._modules)))
+        chunks = x.split(max(1, 4000 // len(self._modules)))
         self.exchange()
         outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
         self.exchange()

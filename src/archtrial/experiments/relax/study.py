@@ -279,7 +279,7 @@ class Study:
     @property
     def notes(self) -> Sequence[str]:
         """What was noticed before anything is trained, the equivalent's size with it."""
-        return tuple(self.resolved["notes"])
+        return (*self.resolved["notes"], *self.split.here)
 
     @prints_to_errors()
     def forecast(self) -> dict[str, dict[Kind, float]]:
