@@ -18,9 +18,10 @@ from typing import BinaryIO
 
 from archtrial.errors import StudyError
 
-__all__ = ["check", "name_of", "tidy", "write", "writing"]
+__all__ = ["UNFINISHED", "check", "name_of", "tidy", "write", "writing"]
 
-_UNFINISHED = ".unfinished"
+# What is still being written, and hidden, ends so.
+UNFINISHED = ".unfinished"
 # Of what a killed process left: no write takes as long.
 _OLD = 3600.0
 # Of a file's name, in bytes: file systems take 255, and an ending is to come. Names
@@ -63,7 +64,7 @@ def writing(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
     check(path, within=within)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}")
+        unfinished = path.with_name(f".{secrets.token_hex(8)}{UNFINISHED}")
         try:
             with open(unfinished, "xb", opener=_made) as file:
                 yield file
@@ -159,7 +160,7 @@ def tidy(folder: Path) -> None:
         *(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()),
     ]
     for place in places:
-        for left in place.glob(f".*{_UNFINISHED}"):
+        for left in place.glob(f".*{UNFINISHED}"):
             # Another process may have been quicker.
             with contextlib.suppress(FileNotFoundError):
                 known = left.lstat()

@@ -106,7 +106,6 @@ def test_the_same_split_of_any_type(tmp_path, form, dtype, order):
 @pytest.mark.parametrize("block", [64, 1000])
 def test_blocks_change_nothing(tmp_path, monkeypatch, block):
     monkeypatch.setattr("archtrial.data.mapped._BLOCK", block)
-    monkeypatch.setattr("archtrial.data.mapped._RESIDENT", 4096)
     monkeypatch.setattr("archtrial.data.copies._ALONG", 7)
     monkeypatch.setattr("archtrial.data.copies._TOGETHER", 150)
     monkeypatch.setattr("archtrial.data.dataset._COLUMNS", 100)
@@ -449,6 +448,23 @@ def test_a_file_that_changes_while_a_study_trains_is_one_message(tmp_path):
     (path / "x.npy").unlink()
     with pytest.raises(DataError, match="can be read while"):
         piece.take(slice(0, 2))
+
+
+def test_a_system_that_reads_no_bytes_into_place(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.preadv")
+    monkeypatch.setattr("archtrial.data.mapped._AT_ONCE", 100)
+    x = np.random.default_rng(0).normal(size=(90, 12))
+    check_alike(*both(stored(tmp_path, "npy", x=x, y=labels(90))))
+
+
+@pytest.mark.parametrize("rows", [slice(3, 60), np.array([4, 80, 5, 6])])
+def test_a_file_that_is_cut_off_while_a_study_trains_is_one_message(tmp_path, rows):
+    path = stored(tmp_path, "npy", x=np.zeros((90, 3)), y=labels(90))
+    piece = Piece.of(path / "x.npy", 128, "<f8", (90, 3))
+    assert not piece.take(rows).any()
+    os.truncate(path / "x.npy", 300)
+    with pytest.raises(DataError, match=r"can be read while.*cut off"):
+        piece.take(rows)
 
 
 def test_other_processes_are_sent_the_path_and_not_the_array(tmp_path):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -197,3 +199,34 @@ def test_a_study_goes_on_from_files_and_refuses_others(path, tmp_path):
     np.savez_compressed(path, x=x, y=y)
     with pytest.raises(StudyError, match=r"data\.digest"):
         study(path, tmp_path / "s", memory=0).run()
+
+
+def test_relaxing_reaches_the_same_verdict(path, tmp_path):
+    from archtrial.experiments import relax
+    from archtrial.experiments.relax.study import Study as Relaxing
+
+    verdicts = []
+    for memory in (1, 0):
+        declared = relax.Protocol(
+            data=str(path), architecture="cnn(width=2, depth=2)", steps=4,
+            relax_times=(0,), seeds=2, learning_rates=(0.1,), tuning_seeds=1,
+            curvature_examples=5, memory=memory,
+        )  # fmt: skip
+        made = Relaxing(declared, tmp_path / f"{memory}")
+        assert any("stay in files" in note for note in made.notes) == (memory == 0)
+        verdicts.append(json.dumps(made.run().to_dict()))
+    assert verdicts[0] == verdicts[1]
+
+
+def test_the_command_line_says_where_inputs_lie(path, tmp_path):
+    command = [
+        sys.executable, "-m", "archtrial.cli", "run", "--data", str(path), "--baseline",
+        "mlp", "--challenger", "cnn(width=4)", "--configurations", "4", "--effort", "1",
+        "--steps", "2", "--memory", "0", "--study", str(tmp_path / "s"), "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "Inputs stay in files" in said
+    assert "stay in files" not in done.stdout
+    assert "stay in files" not in (tmp_path / "s" / "report.html").read_text()

@@ -103,11 +103,14 @@ class Scratch:
             place = folder() / "arrays"
             _check_room(source, place, math.prod(shape) * dtype.itemsize)
             place.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=place) as file:
+            files.tidy(place)
+            with tempfile.NamedTemporaryFile(
+                dir=place, prefix=".", suffix=files.UNFINISHED
+            ) as file:
                 for part in parts:
                     file.write(np.ascontiguousarray(part, dtype).tobytes())
                 file.flush()
-                # Once it is mapped it needs no name.
+                # Once it is open it needs no name.
                 self._open = Opened(Piece.of(Path(file.name), 0, dtype, shape))
         except RuntimeError as error:
             raise _unkept(source, "the home folder is unknown") from error

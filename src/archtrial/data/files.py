@@ -62,7 +62,10 @@ def read(path: Path, told: Reading) -> Dataset:
         ) from error
     except MemoryError as error:
         raise DataError(
-            "data fit into memory", f"{path.name} does not", "Use fewer examples."
+            "data fit into memory",
+            f"{path.name} does not",
+            "Use fewer examples; of arrays and images also a smaller --memory: what is"
+            " larger stays in files.",
         ) from error
 
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
-import mmap
+import itertools
+import math
+import os
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,11 +30,10 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 # Inputs are worked on in blocks of so many values, so that the float64 that sums need
 # never exists for a whole data set.
 _BLOCK = 2**22
-# Of each mapped file so many bytes stay in a process; the system keeps what it has
-# room for beside it, for all processes together.
-_RESIDENT = 256 * 2**20
-# Touching one place brings that many bytes in (Linux's fault_around_bytes).
-_AROUND = 2**16
+# Bytes that are read in one piece where they cannot be read into place.
+_AT_ONCE = 2**24
+# So many float64 stay in a core's cache while they are scaled.
+_CACHED = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,46 +72,90 @@ class Piece:
 
 
 class Opened:
-    """A piece in this process's address space."""
+    """A piece as this process reads it.
+
+    Rows are read and not mapped into memory: of a mapped file, whatever was touched counts
+    as the process's until the system takes it back, up to 2 MB for a row, and a file that
+    is cut off ends the process. The system's cache of files serves all processes either
+    way.
+    """
 
     def __init__(self, piece: Piece) -> None:
+        self._piece = piece
+        self._dtype = np.dtype(piece.dtype)
         try:
-            if _stamp(piece.path) != piece.stamp:
-                raise DataError(
-                    "data stay as they are while a study trains on them",
-                    f"{piece.path} has changed",
-                    "Give the same command again, and it is read anew.",
-                )
-            with piece.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
+            self._file = os.open(piece.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._file)
+            about = os.fstat(self._file)
+        except OSError as error:
+            raise self._lost(str(error)) from error
+        if (about.st_size, about.st_mtime_ns) != piece.stamp:
             raise DataError(
-                "data can be read while a study trains on them",
-                f"{piece.path}: {error}",
-                "They are mapped into the address space: lift its limit (ulimit -v), or"
-                " put the file back.",
-            ) from error
-        self._values: Array = np.ndarray(
-            piece.shape,
-            piece.dtype,
-            self._map,
-            piece.offset,
-            order="F" if piece.fortran else "C",
-        )
-        self._touched = 0
+                "data stay as they are while a study trains on them",
+                f"{piece.path} has changed",
+                "Give the same command again, and it is read anew.",
+            )
 
     def take(self, rows: slice | Array) -> Array:
-        """Returns a copy of some rows."""
-        taken: Array = np.ascontiguousarray(self._values[rows])
-        if np.may_share_memory(taken, self._values):
-            taken = taken.copy()
-        alone = 0 if isinstance(rows, slice) else _AROUND * len(taken)
-        self._touched += max(taken.nbytes, alone)
-        if self._touched > _RESIDENT:
-            self._touched = 0
-            if hasattr(self._map, "madvise"):  # not on Windows
-                self._map.madvise(mmap.MADV_DONTNEED)
+        """Returns some rows, C-contiguous."""
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self._piece.shape[0])
+            runs = [(0, start, stop - start)]
+        else:
+            # What follows each other is read at once.
+            ends = np.flatnonzero(np.diff(rows) != 1) + 1
+            places = [0, *ends.tolist(), len(rows)] if len(rows) else [0]
+            runs = [
+                (place, int(rows[place]), end - place)
+                for place, end in itertools.pairwise(places)
+            ]
+        if self._piece.fortran:
+            ((_, start, count),) = runs
+            return self._columns(start, count)
+        count = sum(run[2] for run in runs)
+        taken: Array = np.empty((count, *self._piece.shape[1:]), self._dtype)
+        width = math.prod(self._piece.shape[1:]) * self._dtype.itemsize
+        content = taken.reshape(-1).view(np.uint8).data
+        for place, row, length in runs:
+            begin = place * width
+            self._fill(content[begin : begin + length * width], row * width)
         return taken
+
+    def _columns(self, start: int, count: int) -> Array:
+        """Returns rows that follow each other, of which each lies in all columns."""
+        total, *example = self._piece.shape
+        columns = np.empty((math.prod(example), count), self._dtype)
+        for index, column in enumerate(columns):
+            place = (index * total + start) * self._dtype.itemsize
+            self._fill(column.view(np.uint8).data, place)
+        turned = columns.reshape(*reversed(example), count).T
+        return np.ascontiguousarray(turned)
+
+    def _fill(self, content: memoryview, place: int) -> None:
+        """Reads from a place on until there is no room left."""
+        while len(content):
+            try:
+                read = self._read(content, self._piece.offset + place)
+            except OSError as error:
+                raise self._lost(str(error)) from error
+            if not read:
+                raise self._lost("it was cut off")
+            content, place = content[read:], place + read
+
+    def _read(self, content: memoryview, place: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file, [content], place)
+        os.lseek(self._file, place, os.SEEK_SET)  # Windows
+        part = os.read(self._file, min(len(content), _AT_ONCE))
+        content[: len(part)] = part
+        return len(part)
+
+    def _lost(self, why: str) -> DataError:
+        return DataError(
+            "data can be read while a study trains on them",
+            f"{self._piece.path}: {why}",
+            "Put the file back, and give the same command again.",
+        )
 
 
 @functools.lru_cache(maxsize=32)
@@ -244,13 +290,20 @@ class Prepared:
         """
         rows = self.rows[which]
         made = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        numbers: Array | None = None
         # What 32 bits cannot hold is infinite, and no data set is made of it.
         with np.errstate(over="ignore"):
-            for start, raw in _raw_blocks(self.inputs, rows):
-                if self.moments is not None:
-                    mean, scale = self.moments
-                    raw = (raw.astype(np.float64) - mean) / scale
-                made[start : start + len(raw)] = raw
+            for start, raw in _raw_blocks(self.inputs, rows, _CACHED):
+                part = made[start : start + len(raw)]
+                if self.moments is None:
+                    part[:] = raw
+                    continue
+                mean, scale = self.moments
+                if numbers is None:
+                    numbers = np.empty(raw.shape)
+                apart = numbers[: len(raw)]
+                np.subtract(raw, mean, apart, dtype=np.float64, casting="unsafe")
+                np.divide(apart, scale, part, casting="same_kind")
         return made
 
 
@@ -258,10 +311,10 @@ Examples: TypeAlias = Array | Prepared
 
 
 def _raw_blocks(
-    values: Array | Mapped | Prepared, rows: Array
+    values: Array | Mapped | Prepared, rows: Array, most: int
 ) -> Iterator[tuple[int, Array]]:
-    """Yields the rows some at a time, each time with how many came before."""
-    size = max(1, _BLOCK // max(1, int(np.prod(values.shape[1:]))))
+    """Yields rows, so many values at a time, each time with how many rows came before."""
+    size = max(1, most // max(1, int(np.prod(values.shape[1:]))))
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
         first, last = int(some[0]), int(some[-1])
@@ -277,5 +330,5 @@ def blocks(
 ) -> Iterator[Array]:
     """Yields rows some at a time, all of them unless it is said which."""
     chosen = np.arange(len(values)) if rows is None else rows
-    for _, block in _raw_blocks(values, chosen):
+    for _, block in _raw_blocks(values, chosen, _BLOCK):
         yield block
