@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from archtrial.data import images, load
-from archtrial.data.mapped import Mapped
 from archtrial.data.preparation import Preparation
+from archtrial.data.stored import Stored
 from archtrial.errors import DataError
 from archtrial.protocol import Splits
 
@@ -149,7 +149,7 @@ def test_the_limit_is_on_what_images_become(tmp_path, monkeypatch):
     pets(tmp_path / "pets")
     needed = 4 * load(tmp_path / "pets").inputs.size / 2**30
     assert isinstance(load(tmp_path / "pets", memory=needed).inputs, np.ndarray)
-    assert isinstance(load(tmp_path / "pets", memory=needed - 1e-9).inputs, Mapped)
+    assert isinstance(load(tmp_path / "pets", memory=needed - 1e-9).inputs, Stored)
 
 
 # --- a model's raw inputs ------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from archtrial import Protocol, Study, data, metrics, trial
-from archtrial.data.mapped import Mapped, Prepared
+from archtrial.data.stored import Prepared, Stored
 from archtrial.errors import StudyError
 from archtrial.protocol import Recipe, Splits
 from archtrial.records.store import Store
@@ -39,7 +39,7 @@ def problems(path, *, names=False, **changes):
     posed = []
     for memory in (1, 0):
         dataset = data.load(path, memory=memory)
-        assert isinstance(dataset.inputs, np.ndarray if memory else Mapped)
+        assert isinstance(dataset.inputs, np.ndarray if memory else Stored)
         split = dataset.split(Splits(), 0, names=names)
         declared = Protocol(
             data=str(path), baseline="mlp", challengers=["cnn"], batch_size=32, steps=8,
@@ -59,19 +59,19 @@ def job(index=0, **changes):
     return Job(convolutional, values, index, 7 + index, index, **changes)
 
 
-def check_alike(held, mapped):
+def check_alike(held, stored):
     for name in ("validation", "diverged", "error", "flops", "parameters", "curve"):
-        assert getattr(mapped, name) == getattr(held, name), name
+        assert getattr(stored, name) == getattr(held, name), name
     assert held.error is None
-    assert mapped.predictions.tobytes() == held.predictions.tobytes()
-    assert (held.weights is None) == (mapped.weights is None)
+    assert stored.predictions.tobytes() == held.predictions.tobytes()
+    assert (held.weights is None) == (stored.weights is None)
     for name, weight in (held.weights or {}).items():
-        assert torch.equal(mapped.weights[name], weight), name
-    assert held.kept.keys() == mapped.kept.keys()
+        assert torch.equal(stored.weights[name], weight), name
+    assert held.kept.keys() == stored.kept.keys()
     for step, weights in held.kept.items():
         for name, weight in weights.items():
-            assert torch.equal(mapped.kept[step][name], weight), name
-    assert held.readings.keys() == mapped.readings.keys()
+            assert torch.equal(stored.kept[step][name], weight), name
+    assert held.readings.keys() == stored.readings.keys()
 
 
 RECIPES = {
@@ -85,27 +85,27 @@ RECIPES = {
 @pytest.mark.parametrize("skip", [0, 5, 20])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_loop_is_the_same(path, recipe, skip):
-    held, mapped = problems(path, recipe=RECIPES[recipe], read_at=(2, 5))
+    held, stored = problems(path, recipe=RECIPES[recipe], read_at=(2, 5))
     own = job(skip=skip, keep_weights=True, keep_at=(0, 3))
-    check_alike(run.train(held, own), run.train(mapped, own))
+    check_alike(run.train(held, own), run.train(stored, own))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_fleet_is_the_same(path, recipe):
-    held, mapped = problems(path, recipe=RECIPES[recipe])
+    held, stored = problems(path, recipe=RECIPES[recipe])
     jobs = [job(i, skip=skip, keep_weights=True) for i, skip in enumerate((0, 3, 0))]
     for there, here in zip(
-        fleet.train(held, jobs), fleet.train(mapped, jobs), strict=True
+        fleet.train(held, jobs), fleet.train(stored, jobs), strict=True
     ):
         check_alike(there, here)
 
 
 def test_resumed_is_where_it_was_left(path):
-    _, mapped = problems(path, recipe=RECIPES["augmented"])
-    source = Source(mapped)
-    through = Batches(mapped, source, [job()])
+    _, stored = problems(path, recipe=RECIPES["augmented"])
+    source = Source(stored)
+    through = Batches(stored, source, [job()])
     seen = [next(through) for _ in range(9)]
-    later = Batches(mapped, source, [job(skip=6)])
+    later = Batches(stored, source, [job(skip=6)])
     for x, y in seen[6:]:
         again_x, again_y = next(later)
         assert torch.equal(again_x, x)
@@ -113,8 +113,8 @@ def test_resumed_is_where_it_was_left(path):
 
 
 def test_all_of_a_small_training_set_is_one_batch(path):
-    held, mapped = problems(path, batch_size=100_000)
-    check_alike(run.train(held, job()), run.train(mapped, job()))
+    held, stored = problems(path, batch_size=100_000)
+    check_alike(run.train(held, job()), run.train(stored, job()))
 
 
 class Words(nn.Module):
@@ -133,15 +133,15 @@ def test_names_reach_modules_as_whole_numbers(tmp_path):
     folder.mkdir()
     np.save(folder / "x.npy", rng.integers(0, 30, (200, 12), dtype=np.uint16))
     np.save(folder / "y.npy", np.arange(200) % 2)
-    held, mapped = problems(folder, names=True)
+    held, stored = problems(folder, names=True)
     own = Job(Words, {"learning_rate": 0.05}, 1, 2, 3)
-    check_alike(run.train(held, own), run.train(mapped, own))
+    check_alike(run.train(held, own), run.train(stored, own))
 
 
 def test_inputs_in_files_stand_for_a_tensor(path):
-    held, mapped = problems(path)
-    tensor, files = Source(held).x_validation, Source(mapped).x_validation
-    assert isinstance(mapped.x_validation, Prepared)
+    held, stored = problems(path)
+    tensor, files = Source(held).x_validation, Source(stored).x_validation
+    assert isinstance(stored.x_validation, Prepared)
     assert isinstance(files, InFiles)
     assert (files.shape, len(files)) == (tensor.shape, len(tensor))
     for rows in (torch.tensor([[3, 1], [0, 0], [7, 3]]), torch.arange(5), slice(2, 9)):
@@ -179,13 +179,13 @@ def scores(folder):
 @pytest.mark.parametrize("fleets", ["never", "always"])
 def test_a_study_reaches_the_same_verdict(path, tmp_path, fleets):
     held = study(path, tmp_path / "held", fleet=fleets)
-    mapped = study(path, tmp_path / "mapped", fleet=fleets, memory=0)
-    assert mapped.hash == held.hash
-    assert [note for note in mapped.notes if "stay in files" in note]
+    stored = study(path, tmp_path / "stored", fleet=fleets, memory=0)
+    assert stored.hash == held.hash
+    assert [note for note in stored.notes if "stay in files" in note]
     assert not [note for note in held.notes if "stay in files" in note]
-    verdicts = [held.run(), mapped.run(workers=2)]
+    verdicts = [held.run(), stored.run(workers=2)]
     assert json.dumps(verdicts[0].to_dict()) == json.dumps(verdicts[1].to_dict())
-    assert scores(tmp_path / "mapped") == scores(tmp_path / "held")
+    assert scores(tmp_path / "stored") == scores(tmp_path / "held")
 
 
 def test_a_study_goes_on_from_files_and_refuses_others(path, tmp_path):

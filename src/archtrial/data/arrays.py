@@ -16,8 +16,8 @@ from archtrial.data import cache
 from archtrial.data.content import Reading, check_size, damaged
 from archtrial.data.dataset import Dataset, assemble
 from archtrial.data.delimited import listing
-from archtrial.data.mapped import Array, Mapped, Piece, joined
 from archtrial.data.split import TEST, TRAIN, VALIDATION
+from archtrial.data.stored import Array, Piece, Stored, joined
 from archtrial.errors import DataError
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "sizes_of",
 ]
 
-Inputs: TypeAlias = Array | Mapped
+Inputs: TypeAlias = Array | Stored
 
 # What is unpacked goes through memory in parts of so many bytes.
 _CHUNK = 2**22
@@ -87,7 +87,7 @@ def read_npz(path: Path, told: Reading) -> Dataset:
     try:
         with zipfile.ZipFile(path) as archive:
             stored = [
-                _Stored.within(path, archive, info)
+                _Member.within(path, archive, info)
                 for info in archive.infolist()
                 if not info.filename.endswith("/")
             ]
@@ -138,7 +138,7 @@ def read_npy(path: Path, told: Reading) -> Dataset:
                 " file: numpy.savez('data.npz', x=x, y=y).",
             )
     arrays, others = _known(
-        folder, [_Stored.alone(p) for p in _npy_files(folder)], told
+        folder, [_Member.alone(p) for p in _npy_files(folder)], told
     )
     for name in ("x", "y"):
         if name not in arrays:
@@ -245,7 +245,7 @@ def _below(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Stored:
+class _Member:
     """A .npy file, by itself or within a .npz."""
 
     name: str
@@ -261,14 +261,14 @@ class _Stored:
     """The bytes that it takes there, where it is compressed."""
 
     @classmethod
-    def alone(cls, path: Path) -> "_Stored":
+    def alone(cls, path: Path) -> "_Member":
         size = path.stat().st_size
         return cls(path.stem, path, size, lambda: path.open("rb"), 0)
 
     @classmethod
     def within(
         cls, path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo
-    ) -> "_Stored":
+    ) -> "_Member":
         with path.open("rb") as file:
             file.seek(info.header_offset)
             head = file.read(30)
@@ -321,11 +321,11 @@ _DAMAGE = (
 
 
 def _known(
-    path: Path, stored: Sequence[_Stored], told: Reading
+    path: Path, stored: Sequence[_Member], told: Reading
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns the arrays by what they are, and the names of those that are unknown.
 
-    Inputs that are too large for memory are `Mapped`; all else is read.
+    Inputs that are too large for memory are `Stored`; all else is read.
     """
     members = {member.name: member for member in stored}
     names: dict[str, str] = {}
@@ -346,12 +346,12 @@ def _known(
     check_size(f"the targets of {path.name}", sum(headers[key].held for key in others))
     arrays: dict[str, Any] = {}
     for key, name in names.items():
-        read = _read if in_memory or key in others else _mapped
+        read = _read if in_memory or key in others else _left_there
         arrays[name] = read(members[key], headers[key])
     return arrays, [members[key].title for key in members if key not in names]
 
 
-def _header(member: _Stored) -> _Header:
+def _header(member: _Member) -> _Header:
     """Reads a header, and checks that the file may hold what it announces."""
     formats = np.lib.format
     title = member.title
@@ -386,7 +386,7 @@ def _header(member: _Stored) -> _Header:
     return _Header(shape, fortran and len(shape) > 1, dtype, length)
 
 
-def _read(member: _Stored, header: _Header) -> Array:
+def _read(member: _Member, header: _Header) -> Array:
     """Reads one array; no more is asked for than its file may hold."""
     content = bytearray()
     for part in _parts(member, header):
@@ -399,7 +399,7 @@ def _read(member: _Stored, header: _Header) -> Array:
     )
 
 
-def _parts(member: _Stored, header: _Header) -> Iterator[bytes]:
+def _parts(member: _Member, header: _Header) -> Iterator[bytes]:
     """Yields an array's bytes as they stand, and reads on to where their checksum is.
 
     Raises:
@@ -421,7 +421,7 @@ def _parts(member: _Stored, header: _Header) -> Iterator[bytes]:
         raise damaged(member.path, error) from error
 
 
-def _mapped(member: _Stored, header: _Header) -> Inputs:
+def _left_there(member: _Member, header: _Header) -> Inputs:
     """Returns an array that stays in its file, or in the cache if it cannot."""
     if not header.shape or 0 in header.shape:
         return _read(member, header)  # no examples, as whoever asks will say
@@ -430,11 +430,11 @@ def _mapped(member: _Stored, header: _Header) -> Inputs:
             for _ in _parts(member, header):  # its checksum
                 pass
         if not header.fortran:
-            return Mapped.of(_where_it_is(member, header))
-    return Mapped.of(_unpacked(member, header))
+            return Stored.of(_where_it_is(member, header))
+    return Stored.of(_unpacked(member, header))
 
 
-def _where_it_is(member: _Stored, header: _Header) -> Piece:
+def _where_it_is(member: _Member, header: _Header) -> Piece:
     return Piece.of(
         member.path,
         member.begins + header.length,
@@ -444,7 +444,7 @@ def _where_it_is(member: _Stored, header: _Header) -> Piece:
     )
 
 
-def _unpacked(member: _Stored, header: _Header) -> Piece:
+def _unpacked(member: _Member, header: _Header) -> Piece:
     """Returns an array as the cache keeps it: not compressed, rows one after another."""
     source = f"{member.title} of {member.path.name}"
     length = member.size if member.packed is None else member.packed
@@ -569,7 +569,7 @@ def shape_of_inputs(
     if first == "last":
         x = (
             x.channels_first()
-            if isinstance(x, Mapped)
+            if isinstance(x, Stored)
             else np.ascontiguousarray(np.moveaxis(x, -1, 1))
         )
     if x.ndim == 3:

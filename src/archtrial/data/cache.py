@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from archtrial import files
-from archtrial.data.mapped import Array, Opened, Piece
+from archtrial.data.stored import Array, Opened, Piece
 from archtrial.errors import DataError, StudyError
 
 __all__ = ["Scratch", "folder", "kept"]

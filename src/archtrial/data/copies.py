@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from archtrial.data import cache
-from archtrial.data.mapped import Examples, Prepared, blocks
+from archtrial.data.stored import Examples, Prepared, blocks
 
 __all__ = ["NONE", "Copies", "search"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from archtrial.data.cells import is_number
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
-from archtrial.data.mapped import Array, Mapped, Prepared, blocks
 from archtrial.data.preparation import Preparation
 from archtrial.data.split import Rows, Split, draw
+from archtrial.data.stored import Array, Prepared, Stored, blocks
 from archtrial.data.tables import Column, encode, fitted
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
@@ -47,7 +47,7 @@ class TargetError(DataError):
         super().__init__(rule, received, other)
 
 
-Inputs: TypeAlias = Array | Mapped | tuple[Column, ...]
+Inputs: TypeAlias = Array | Stored | tuple[Column, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class Dataset:
             elif not scale:
                 remarks = ["Inputs are not scaled, as declared."]
             parts = [Prepared(inputs, members, moments, dtype) for members in rows]
-            if not isinstance(inputs, Mapped):
+            if not isinstance(inputs, Stored):
                 parts = [part[:] for part in parts]
         _check_float32(self.name, parts)
         copies = search(parts, y_train)
@@ -334,7 +334,7 @@ def _check_inputs(name: str, inputs: Inputs, count: int) -> None:
         _check_finite(f"the inputs of {name}", inputs)
 
 
-def _check_finite(what: str, values: Array | Mapped) -> None:
+def _check_finite(what: str, values: Array | Stored) -> None:
     start, count, first = 0, 0, None
     # In blocks: the mask of a whole data set is large.
     for block in blocks(values):
@@ -353,7 +353,7 @@ def _check_finite(what: str, values: Array | Mapped) -> None:
         )
 
 
-def _check_names(name: str, inputs: Array | Mapped) -> None:
+def _check_names(name: str, inputs: Array | Stored) -> None:
     if inputs.dtype.kind != "u":
         return
     most = max(block.max() for block in blocks(inputs))
@@ -510,7 +510,7 @@ def _leaks(inputs: Inputs, y: Array, task: str, train: Array) -> list[str]:
     ]
 
 
-def _telling(inputs: Array | Mapped, y: Array, task: str, train: Array) -> list[int]:
+def _telling(inputs: Array | Stored, y: Array, task: str, train: Array) -> list[int]:
     """Returns which features give the target away, some at a time."""
     if task == "regression":
         likely = _in_line(inputs, y, train)
@@ -536,7 +536,7 @@ def _telling(inputs: Array | Mapped, y: Array, task: str, train: Array) -> list[
     return found
 
 
-def _in_line(inputs: Array | Mapped, y: Array, train: Array) -> list[int]:
+def _in_line(inputs: Array | Stored, y: Array, train: Array) -> list[int]:
     """Returns the features whose correlation with a number is nearly one."""
     mean = sum(b.sum(0) for b in _numbers(inputs, train)) / len(train)
     off = y[train] - y[train].mean()
@@ -605,7 +605,7 @@ def _notes_on_scaling(moments: tuple[Array, Array], kind: str) -> list[str]:
     return notes
 
 
-def _moments(inputs: Array | Mapped, rows: Rows, kind: str) -> tuple[Array, Array]:
+def _moments(inputs: Array | Stored, rows: Rows, kind: str) -> tuple[Array, Array]:
     """Returns the training rows' mean, and the deviation or infinity for a constant."""
     axes: tuple[int, ...]
     if kind == "array":
@@ -628,14 +628,14 @@ def _moments(inputs: Array | Mapped, rows: Rows, kind: str) -> tuple[Array, Arra
     return mean, np.where(constant, np.inf, deviation)
 
 
-def _numbers(inputs: Array | Mapped, rows: Array) -> Iterator[Array]:
+def _numbers(inputs: Array | Stored, rows: Array) -> Iterator[Array]:
     # C order, whatever that of the inputs: sums depend on it in their last bits.
     return (np.ascontiguousarray(b, np.float64) for b in blocks(inputs, rows))
 
 
 def _where(inputs: Inputs) -> tuple[str, ...]:
     """Says which inputs stay in files, and where those lie."""
-    if not isinstance(inputs, Mapped):
+    if not isinstance(inputs, Stored):
         return ()
     folders = listing(sorted({str(piece.path.parent) for piece in inputs.pieces}))
     needed = np.prod(inputs.shape) * max(4, inputs.dtype.itemsize)

@@ -22,8 +22,8 @@ from archtrial.data.arrays import (
 )
 from archtrial.data.content import Reading, check_size, damaged
 from archtrial.data.dataset import Dataset, assemble
-from archtrial.data.mapped import Array, Mapped, Piece, joined
 from archtrial.data.split import TEST, TRAIN
+from archtrial.data.stored import Array, Piece, Stored, joined
 from archtrial.errors import DataError
 
 __all__ = ["NAME", "read_idx"]
@@ -96,7 +96,7 @@ def _partner(path: Path, which: str) -> Path:
 
 def _pair(images: Path, *, in_memory: bool) -> tuple[Inputs, Array]:
     labels = _partner(images, "labels")
-    x: Inputs = _array(images) if in_memory else _mapped(images)
+    x: Inputs = _array(images) if in_memory else _left_there(images)
     about = _header(labels)
     check_size(f"the labels of {labels.name}", about.end)
     y = column_vector(labels, "the file of labels", _array(labels))
@@ -176,14 +176,14 @@ def _array(path: Path) -> Array:
     return values.reshape(header.shape).astype(header.dtype.newbyteorder("="))
 
 
-def _mapped(path: Path) -> Mapped:
+def _left_there(path: Path) -> Stored:
     """Returns an array that stays in its file, or in the cache if it is packed."""
     header = _header(path)
     if path.suffix != ".gz":
         if path.stat().st_size != header.end or 0 in header.shape:
             for _ in _parts(path, header):  # which says what is wrong
                 pass
-        return Mapped.of(Piece.of(path, header.start, header.dtype, header.shape))
+        return Stored.of(Piece.of(path, header.start, header.dtype, header.shape))
 
     def unpacked(file: IO[bytes]) -> dict[str, Any]:
         for part in _parts(path, header):
@@ -193,4 +193,4 @@ def _mapped(path: Path) -> Mapped:
     with path.open("rb") as packed:
         checksum = hashlib.file_digest(packed, "sha256").hexdigest()
     piece, _ = cache.kept(path.name, checksum, header.shape, header.dtype, unpacked)
-    return Mapped.of(piece)
+    return Stored.of(piece)

@@ -17,8 +17,8 @@ from archtrial.data import cache
 from archtrial.data.content import Reading, damaged
 from archtrial.data.dataset import Dataset, assemble
 from archtrial.data.delimited import listing
-from archtrial.data.mapped import Array, Mapped
 from archtrial.data.split import TEST, TRAIN, VALIDATION
+from archtrial.data.stored import Array, Stored
 from archtrial.errors import DataError
 
 __all__ = ["read_folder", "read_like"]
@@ -279,7 +279,7 @@ def _orientation(image: Any) -> int:
 
 def _read_images(
     name: str, found: list[Path], told: Reading
-) -> tuple[Array | Mapped, list[str], str]:
+) -> tuple[Array | Stored, list[str], str]:
     """Returns (N, C, H, W), notes, and the mode in which all are read.
 
     They are grey where all are grey, else of three colours; of 8 bits as uint8, of more
@@ -311,7 +311,7 @@ def _read_images(
     mode = "F" if deep else "L" if grey else "RGB"
     shape = (len(found), channels, height, width)
     about = _About()
-    pixels: Array | Mapped
+    pixels: Array | Stored
     if told.keeps(4 * math.prod(shape)):
         pixels = np.empty(shape, _type_of(mode))
         for index, image in enumerate(
@@ -368,7 +368,7 @@ class _About:
 
 def _kept(
     name: str, found: Sequence[Path], mode: str, shape: tuple[int, ...]
-) -> tuple[Mapped, _About]:
+) -> tuple[Stored, _About]:
     """Returns the images as the cache keeps them, decoded once."""
     import PIL
 
@@ -389,7 +389,7 @@ def _kept(
         return dataclasses.asdict(about)
 
     piece, said = cache.kept(name, digest.hexdigest(), shape, dtype, write)
-    return Mapped.of(piece), _About(**said)
+    return Stored.of(piece), _About(**said)
 
 
 def _type_of(mode: str) -> type[np.generic]:

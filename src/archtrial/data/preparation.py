@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from archtrial.data.cells import Notation
-from archtrial.data.mapped import Array, Examples, Mapped
+from archtrial.data.stored import Array, Examples, Stored
 from archtrial.data.tables import Column, columns_of
 from archtrial.errors import DataError
 
@@ -47,7 +47,7 @@ class Preparation:
     @classmethod
     def of_array(
         cls,
-        inputs: Array | Mapped,
+        inputs: Array | Stored,
         prepared: Examples,
         kind: str,
         moments: tuple[Array, Array] | None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from archtrial import randomness
 from archtrial.data.copies import NONE, Copies
-from archtrial.data.mapped import Array, Examples
+from archtrial.data.stored import Array, Examples
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Splits

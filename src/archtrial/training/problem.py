@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from archtrial.data.mapped import Examples
+from archtrial.data.stored import Examples
 from archtrial.errors import ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe

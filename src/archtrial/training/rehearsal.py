@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.overrides import TorchFunctionMode
 
-from archtrial.data.mapped import Examples, blocks
+from archtrial.data.stored import Examples, blocks
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
 from archtrial.training.loop import Loop

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from archtrial.data.mapped import Examples, Prepared
+from archtrial.data.stored import Examples, Prepared
 from archtrial.training import recipe
 from archtrial.training.augmentation import Augmentation
 from archtrial.training.problem import Job, Problem

@@ -1,7 +1,7 @@
 """What it costs to train on inputs that stay in a file: memory, preparation, steps.
 
-    python benchmarks/mapped.py [--gib 2] [--sparse] [--side 32] [--arm cnn] [--steps 200]
-        [--limit GIB] [--only mapped|held]
+    python benchmarks/stored.py [--gib 2] [--sparse] [--side 32] [--arm cnn] [--steps 200]
+        [--limit GIB] [--only stored|held]
 
 Writes images (N, 3, side, side) of float32 as x.npy beside y.npy, and trains an
 architecture of the zoo on them in a process of its own: once with the inputs in memory, once with them in the
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--arm", default="cnn")
     parser.add_argument("--limit", type=float)
     parser.add_argument("--sparse", action="store_true")
-    parser.add_argument("--only", choices=("mapped", "held"))
+    parser.add_argument("--only", choices=("stored", "held"))
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--memory", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -144,7 +144,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), given.gib, given.side, sparse=given.sparse)
-        for name, memory in (("held", 1e6), ("mapped", 0)):
+        for name, memory in (("held", 1e6), ("stored", 0)):
             if given.only in (None, name):
                 show(name, folder, memory, given)
 

@@ -17,10 +17,10 @@ from archtrial.errors import DataError
 __all__ = [
     "Array",
     "Examples",
-    "Mapped",
     "Opened",
     "Piece",
     "Prepared",
+    "Stored",
     "blocks",
     "joined",
 ]
@@ -74,7 +74,7 @@ class Piece:
 class Opened:
     """A piece as this process reads it.
 
-    Rows are read and not mapped into memory: of a mapped file, whatever was touched counts
+    Rows are read, and files not mapped into memory: of a mapped one what was touched counts
     as the process's until the system takes it back, up to 2 MB for a row, and a file that
     is cut off ends the process. The system's cache of files serves all processes either
     way.
@@ -169,7 +169,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Mapped:
+class Stored:
     """Examples (N, *example) in files, one piece's below the other's.
 
     Rows are read as C-contiguous arrays in the order of bytes of this machine. Nothing
@@ -183,7 +183,7 @@ class Mapped:
     """Whether the last axis of the files is read as the first of an example."""
 
     @classmethod
-    def of(cls, piece: Piece) -> "Mapped":
+    def of(cls, piece: Piece) -> "Stored":
         """Returns the examples of one piece, as they stand."""
         return cls((piece,), piece.shape[1:])
 
@@ -235,19 +235,19 @@ class Mapped:
         ordered = np.ascontiguousarray(read, self.dtype)
         return ordered.reshape(len(read), *self.example)
 
-    def channels_first(self) -> "Mapped":
+    def channels_first(self) -> "Stored":
         """Returns the examples with their last axis as the first."""
         example = (self.example[-1], *self.example[:-1])
         return dataclasses.replace(self, example=example, turned=True)
 
-    def reshape(self, *shape: int) -> "Mapped":
+    def reshape(self, *shape: int) -> "Stored":
         """Returns the examples in another shape, (N, *example) again."""
         return dataclasses.replace(self, example=shape[1:])
 
 
 def joined(above: Any, below: Any) -> Any:
-    """Returns examples with others below them, both arrays or both mapped."""
-    if isinstance(above, Mapped):
+    """Returns examples with others below them, both arrays or both stored."""
+    if isinstance(above, Stored):
         return dataclasses.replace(above, pieces=(*above.pieces, *below.pieces))
     return np.concatenate([above, below])
 
@@ -264,7 +264,7 @@ class Prepared:
         dtype: float32, or int64 for names.
     """
 
-    inputs: Array | Mapped
+    inputs: Array | Stored
     rows: Array
     moments: tuple[Array, Array] | None
     dtype: np.dtype[Any] = dataclasses.field(default=np.dtype(np.float32))
@@ -311,7 +311,7 @@ Examples: TypeAlias = Array | Prepared
 
 
 def _raw_blocks(
-    values: Array | Mapped | Prepared, rows: Array, most: int
+    values: Array | Stored | Prepared, rows: Array, most: int
 ) -> Iterator[tuple[int, Array]]:
     """Yields rows, so many values at a time, each time with how many rows came before."""
     size = max(1, most // max(1, int(np.prod(values.shape[1:]))))
@@ -326,7 +326,7 @@ def _raw_blocks(
 
 
 def blocks(
-    values: Array | Mapped | Prepared, rows: Array | None = None
+    values: Array | Stored | Prepared, rows: Array | None = None
 ) -> Iterator[Array]:
     """Yields rows some at a time, all of them unless it is said which."""
     chosen = np.arange(len(values)) if rows is None else rows

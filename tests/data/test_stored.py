@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from archtrial.data import load
-from archtrial.data.mapped import Mapped, Piece, Prepared
+from archtrial.data.stored import Piece, Prepared, Stored
 from archtrial.errors import DataError
 from archtrial.protocol import Splits
 
@@ -29,7 +29,7 @@ def labels(count, classes=2):
     return np.arange(count) % classes
 
 
-def stored(root, form, **arrays):
+def saved(root, form, **arrays):
     """Saves arrays as one of three forms, and returns the path."""
     if form == "npy":
         (root / "data").mkdir()
@@ -45,21 +45,21 @@ def both(path, *, scale=True, names=False, splits=None, **told):
     """Returns the split of data in memory, and of the same data in files."""
     datasets = [load(path, memory=memory, **told) for memory in (1, 0)]
     assert isinstance(datasets[0].inputs, np.ndarray)
-    assert isinstance(datasets[1].inputs, Mapped)
+    assert isinstance(datasets[1].inputs, Stored)
     return [
         data.split(splits or Splits(), 0, scale=scale, names=names) for data in datasets
     ]
 
 
-def check_alike(held, mapped):
-    assert mapped.digest == held.digest
-    assert mapped.notes == held.notes
-    assert mapped.copies == held.copies
-    assert mapped.preparation == held.preparation
-    assert mapped.input_shape == held.input_shape
-    assert (mapped.y_train == held.y_train).all()
+def check_alike(held, stored):
+    assert stored.digest == held.digest
+    assert stored.notes == held.notes
+    assert stored.copies == held.copies
+    assert stored.preparation == held.preparation
+    assert stored.input_shape == held.input_shape
+    assert (stored.y_train == held.y_train).all()
     for part in ("x_train", "x_validation", "x_test"):
-        there, here = getattr(held, part), getattr(mapped, part)
+        there, here = getattr(held, part), getattr(stored, part)
         assert isinstance(here, Prepared)
         assert (here.shape, here.ndim, here.dtype) == (
             there.shape,
@@ -88,7 +88,7 @@ SHAPES = [
 @pytest.mark.parametrize(("shape", "channels"), SHAPES)
 def test_the_same_split_of_any_shape(tmp_path, form, shape, channels):
     x = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
-    path = stored(tmp_path, form, x=x, y=labels(90, 3))
+    path = saved(tmp_path, form, x=x, y=labels(90, 3))
     check_alike(*both(path, channels=channels))
 
 
@@ -99,13 +99,13 @@ def test_the_same_split_of_any_shape(tmp_path, form, shape, channels):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_the_same_split_of_any_type(tmp_path, form, dtype, order):
     x = np.random.default_rng(0).integers(0, 120, (60, 3, 8, 8)).astype(dtype)
-    path = stored(tmp_path, form, x=np.array(x, order=order), y=labels(60))
+    path = saved(tmp_path, form, x=np.array(x, order=order), y=labels(60))
     check_alike(*both(path))
 
 
 @pytest.mark.parametrize("block", [64, 1000])
 def test_blocks_change_nothing(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("archtrial.data.mapped._BLOCK", block)
+    monkeypatch.setattr("archtrial.data.stored._BLOCK", block)
     monkeypatch.setattr("archtrial.data.copies._ALONG", 7)
     monkeypatch.setattr("archtrial.data.copies._TOGETHER", 150)
     monkeypatch.setattr("archtrial.data.dataset._COLUMNS", 100)
@@ -113,9 +113,9 @@ def test_blocks_change_nothing(tmp_path, monkeypatch, block):
     x = rng.normal(size=(120, 5))
     x[100:110] = x[:10]  # copies
     x[110:120] = x[10:20] + 1e-5  # near ones
-    path = stored(tmp_path, "npz", x=x, y=rng.normal(size=120))
-    held, mapped = both(path, splits=Splits(kind="time"))
-    check_alike(held, mapped)
+    path = saved(tmp_path, "npz", x=x, y=rng.normal(size=120))
+    held, stored = both(path, splits=Splits(kind="time"))
+    check_alike(held, stored)
     assert held.copies.exact
     assert held.copies.near
 
@@ -124,9 +124,9 @@ def test_wide_inputs_are_searched_for_copies(tmp_path, cache):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3, 16, 16)).astype(np.float32)
     x[160:] = x[:40] + 1e-4
-    path = stored(tmp_path, "npz", x=x, y=labels(200))
-    held, mapped = both(path, splits=Splits(kind="time"))
-    check_alike(held, mapped)
+    path = saved(tmp_path, "npz", x=x, y=labels(200))
+    held, stored = both(path, splits=Splits(kind="time"))
+    check_alike(held, stored)
     assert held.copies.near > 5
     assert list(cache.iterdir()) == []  # what was needed for it is gone
 
@@ -134,7 +134,7 @@ def test_wide_inputs_are_searched_for_copies(tmp_path, cache):
 @pytest.mark.parametrize("form", ["npz", "npy"])
 def test_sets_that_come_divided_lie_below_each_other(tmp_path, form):
     rng = np.random.default_rng(0)
-    path = stored(
+    path = saved(
         tmp_path,
         form,
         x_train=rng.integers(0, 255, (60, 8, 8), dtype=np.uint8),
@@ -145,26 +145,26 @@ def test_sets_that_come_divided_lie_below_each_other(tmp_path, form):
         y_test=labels(30),
         remarks=np.zeros(3),
     )
-    held, mapped = both(path)
-    check_alike(held, mapped)
-    assert (len(mapped.x_train), len(mapped.x_validation), mapped.test_size) == (
+    held, stored = both(path)
+    check_alike(held, stored)
+    assert (len(stored.x_train), len(stored.x_validation), stored.test_size) == (
         60, 20, 30,
     )  # fmt: skip
-    assert any("Not used" in note and "remarks" in note for note in mapped.notes)
+    assert any("Not used" in note and "remarks" in note for note in stored.notes)
 
 
 def test_groups_stay_together(tmp_path):
     x = np.random.default_rng(0).normal(size=(90, 4))
-    path = stored(tmp_path, "npz", x=x, y=labels(90), groups=np.arange(90) // 9)
+    path = saved(tmp_path, "npz", x=x, y=labels(90), groups=np.arange(90) // 9)
     check_alike(*both(path))
 
 
 def test_names_stay_whole_numbers(tmp_path):
     x = np.random.default_rng(0).integers(0, 50, (90, 12))
-    path = stored(tmp_path, "npy", x=x, y=labels(90))
-    held, mapped = both(path, names=True)
-    check_alike(held, mapped)
-    assert mapped.x_train.dtype == np.int64
+    path = saved(tmp_path, "npy", x=x, y=labels(90))
+    held, stored = both(path, names=True)
+    check_alike(held, stored)
+    assert stored.x_train.dtype == np.int64
     x = x.astype(np.uint64)
     x[80, 3] = 2**63
     np.save(path / "x.npy", x)
@@ -174,7 +174,7 @@ def test_names_stay_whole_numbers(tmp_path):
 
 def test_inputs_that_are_not_scaled(tmp_path):
     x = np.random.default_rng(0).normal(5, 2, size=(90, 12))
-    check_alike(*both(stored(tmp_path, "npz", x=x, y=labels(90)), scale=False))
+    check_alike(*both(saved(tmp_path, "npz", x=x, y=labels(90)), scale=False))
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -185,20 +185,20 @@ def test_a_feature_that_gives_the_target_away_is_named(tmp_path, task):
     x[:, 1] = 4.5  # constant
     x[:, 2] = y * 2 + 3
     x[:, 4] = np.where(np.arange(700) < 600, y, rng.normal(size=700))
-    path = stored(tmp_path, "npz", x=x, y=y)
-    held, mapped = both(path, task=task, splits=Splits(kind="random"))
-    check_alike(held, mapped)
-    (note,) = [note for note in mapped.notes if "read off" in note]
+    path = saved(tmp_path, "npz", x=x, y=y)
+    held, stored = both(path, task=task, splits=Splits(kind="random"))
+    check_alike(held, stored)
+    (note,) = [note for note in stored.notes if "read off" in note]
     assert "feature 2:" in note
-    assert any("Constant in the training rows: feature 1." in n for n in mapped.notes)
+    assert any("Constant in the training rows: feature 1." in n for n in stored.notes)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_counted_and_placed(tmp_path, value, monkeypatch):
-    monkeypatch.setattr("archtrial.data.mapped._BLOCK", 30)
+    monkeypatch.setattr("archtrial.data.stored._BLOCK", 30)
     x = np.zeros((90, 12))
     x[70, 3] = x[80, 1] = value
-    path = stored(tmp_path, "npy", x=x, y=labels(90))
+    path = saved(tmp_path, "npy", x=x, y=labels(90))
     with pytest.raises(DataError, match=r"2 NaN or infinite, the first at \[70, 3\]"):
         load(path, memory=0)
 
@@ -206,19 +206,19 @@ def test_what_is_not_finite_is_counted_and_placed(tmp_path, value, monkeypatch):
 def test_numbers_beyond_32_bits(tmp_path):
     x = np.random.default_rng(0).normal(size=(90, 12))
     x[5, 3] = 1e300
-    path = stored(tmp_path, "npy", x=x, y=labels(90))
+    path = saved(tmp_path, "npy", x=x, y=labels(90))
     with pytest.raises(DataError, match="32 bits can hold"):
         load(path, memory=0).split(Splits(), 0, scale=False)
 
 
 def test_where_inputs_lie_is_said_and_is_no_part_of_the_study(tmp_path, cache):
     x = np.zeros((90, 3, 6, 6)) + labels(90)[:, None, None, None]
-    path = stored(tmp_path, "compressed", x=x, y=labels(90))
-    held, mapped = both(path)
+    path = saved(tmp_path, "compressed", x=x, y=labels(90))
+    held, stored = both(path)
     assert held.here == ()
-    (said,) = mapped.here
+    (said,) = stored.here
     assert str(cache) in said
-    assert said not in mapped.notes
+    assert said not in stored.notes
 
 
 # --- IDX ----------------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_a_cache_that_cannot_be_written_is_one_message(tmp_path, monkeypatch):
 @pytest.mark.parametrize("memory", [0, 1])
 def test_arrays_that_are_damaged(tmp_path, memory):
     x = np.random.default_rng(0).normal(size=(90, 12))
-    path = stored(tmp_path, "npy", x=x, y=labels(90))
+    path = saved(tmp_path, "npy", x=x, y=labels(90))
     whole = (path / "x.npy").read_bytes()
     for content, words in (
         (whole[:-1], "more than it holds"),
@@ -391,7 +391,7 @@ def test_arrays_that_are_damaged(tmp_path, memory):
 @pytest.mark.parametrize("form", ["npz", "compressed"])
 def test_archives_that_are_damaged(tmp_path, memory, form):
     x = np.random.default_rng(0).normal(size=(90, 12))
-    path = stored(tmp_path, form, x=x, y=labels(90))
+    path = saved(tmp_path, form, x=x, y=labels(90))
     whole = path.read_bytes()
     changed = bytearray(whole)
     changed[3000] ^= 255
@@ -426,7 +426,7 @@ def test_folders_of_arrays_that_lack_something(tmp_path):
 
 
 def test_an_entry_without_a_head_is_one_message(tmp_path):
-    path = stored(tmp_path, "npz", x=np.zeros((9, 2)), y=np.arange(9))
+    path = saved(tmp_path, "npz", x=np.zeros((9, 2)), y=np.arange(9))
     content = bytearray(path.read_bytes())
     place = content.index(b"PK\x01\x02")
     content[place + 42 : place + 46] = struct.pack("<I", len(content))
@@ -440,7 +440,7 @@ def test_an_entry_without_a_head_is_one_message(tmp_path):
 
 
 def test_a_file_that_changes_while_a_study_trains_is_one_message(tmp_path):
-    path = stored(tmp_path, "npy", x=np.zeros((90, 3)), y=labels(90))
+    path = saved(tmp_path, "npy", x=np.zeros((90, 3)), y=labels(90))
     piece = Piece.of(path / "x.npy", 128, "<f8", (90, 3))
     np.save(path / "x.npy", np.zeros((80, 3)))
     with pytest.raises(DataError, match=r"stay as they are.*x\.npy has changed"):
@@ -452,14 +452,14 @@ def test_a_file_that_changes_while_a_study_trains_is_one_message(tmp_path):
 
 def test_a_system_that_reads_no_bytes_into_place(tmp_path, monkeypatch):
     monkeypatch.delattr("os.preadv")
-    monkeypatch.setattr("archtrial.data.mapped._AT_ONCE", 100)
+    monkeypatch.setattr("archtrial.data.stored._AT_ONCE", 100)
     x = np.random.default_rng(0).normal(size=(90, 12))
-    check_alike(*both(stored(tmp_path, "npy", x=x, y=labels(90))))
+    check_alike(*both(saved(tmp_path, "npy", x=x, y=labels(90))))
 
 
 @pytest.mark.parametrize("rows", [slice(3, 60), np.array([4, 80, 5, 6])])
 def test_a_file_that_is_cut_off_while_a_study_trains_is_one_message(tmp_path, rows):
-    path = stored(tmp_path, "npy", x=np.zeros((90, 3)), y=labels(90))
+    path = saved(tmp_path, "npy", x=np.zeros((90, 3)), y=labels(90))
     piece = Piece.of(path / "x.npy", 128, "<f8", (90, 3))
     assert not piece.take(rows).any()
     os.truncate(path / "x.npy", 300)
@@ -469,7 +469,7 @@ def test_a_file_that_is_cut_off_while_a_study_trains_is_one_message(tmp_path, ro
 
 def test_other_processes_are_sent_the_path_and_not_the_array(tmp_path):
     x = np.random.default_rng(0).normal(size=(90, 40, 40))
-    path = stored(tmp_path, "npy", x=x, y=labels(90))
+    path = saved(tmp_path, "npy", x=x, y=labels(90))
     split = load(path, memory=0).split(Splits(), 0)
     sent = pickle.dumps(split.x_train)
     assert len(sent) < 3000
