@@ -1,6 +1,7 @@
 """How much faster a fleet trains than a loop.
 
     python benchmarks/fleet.py
+    python benchmarks/fleet.py --device cuda
 
 One training step of each of `CASES`, architectures on the shapes of tables, series,
 token ids and images, as it is done
@@ -14,6 +15,12 @@ All take turns within a repetition; a ratio is the median over repetitions of wh
 measured side by side. With one thread it is the processor's time that counts, since
 other work on the same cores does not add to it. Prints a table and writes
 benchmarks/fleet.json.
+
+On a GPU the data lie there and no DataLoader is measured; for images the loop is also
+measured in bfloat16 with channels last, and of everything the memory is taken down. What
+plain PyTorch computes there is what it computes by default, with products of
+convolutions in TensorFloat-32; archtrial computes in float32. It takes about two minutes
+and writes benchmarks/fleet_cuda.json.
 """
 
 import argparse
@@ -23,8 +30,11 @@ import itertools
 import json
 import platform
 import statistics
+import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +46,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from archtrial import metrics
 from archtrial.protocol import Recipe
 from archtrial.training import choice, fleet, run
+from archtrial.training.device import exact
 from archtrial.training.loop import Loop
 from archtrial.training.module import build, dropouts
 from archtrial.training.source import Batches, Source
@@ -248,11 +259,20 @@ CASES = {
 }
 """By the name under which a figure is reported."""
 
+# What is measured on a GPU unless it is said.
+ON_A_GPU = [
+    *("resnet8-32", "vgg11", "lstm", "gru", "vit", "cnn-image", "cnn", "mlp"),
+    *("mlp-dropout", "mlp-table", "mixer", "transformer"),
+]
+SIZES = {"cpu": [4, 16], "cuda": [4, 16, 64]}
+# Of the smallest networks a GPU is also given this many at once.
+TINY, MANY = {"mlp", "mlp-dropout", "mlp-table", "cnn"}, 256
+
 # Two of the largest batches: enough to shuffle, and every one is a whole one.
 EXAMPLES = 3200
 
 
-def make_problem(case: Case) -> run.Problem:
+def make_problem(case: Case, device: str) -> run.Problem:
     """Returns random data of a case's shape, and the default recipe."""
     generator = np.random.default_rng(0)
     shape = (EXAMPLES, *case.shape)
@@ -274,20 +294,22 @@ def make_problem(case: Case) -> run.Problem:
         recipe=Recipe(),
         steps=1500,
         batch_size=case.batch,
+        device=device,
     )
 
 
 def plain(problem: run.Problem, job: run.Job, loader: bool) -> Step:
     """Returns a step as one would write it without archtrial."""
-    module = job.build().train()
+    module = job.build().to(problem.device).train()
     for layer in dropouts(module):
         layer.p = job.hyperparameters.get("dropout", layer.p)
     optimizer = torch.optim.AdamW(module.parameters())
-    x, y = torch.from_numpy(problem.x_train), torch.from_numpy(problem.y_train)
+    x = torch.from_numpy(problem.x_train).to(problem.device)
+    y = torch.from_numpy(problem.y_train).to(problem.device)
 
     def from_memory():
         while True:
-            order = torch.randperm(len(x))
+            order = torch.randperm(len(x), device=x.device)
             for rows in order.split(problem.batch_size):
                 yield x[rows], y[rows]
 
@@ -330,43 +352,94 @@ def fleet_of(problem: run.Problem, jobs: list[run.Job]) -> Step:
     return step
 
 
-def compared(steps: dict[str, Step], repetitions: int, seconds: float):
+def waited(device: str) -> None:
+    """Returns when the GPU, too, has done all that it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def compared(steps: dict[str, Step], repetitions: int, seconds: float, device: str):
     """Returns each one's milliseconds a step in every repetition."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    on_one_core = device == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if on_one_core else time.perf_counter
+
+    def taking(name: str, count: int) -> float:
+        with arithmetic(name, device):
+            waited(device)
+            start = clock()
+            for _ in range(count):
+                steps[name]()
+            waited(device)
+            return clock() - start
+
     counts = {}
-    for name, step in steps.items():
-        step()
-        start = clock()
-        step()
-        counts[name] = max(1, round(seconds / (clock() - start)))
+    for name in steps:
+        taking(name, 3 if device == "cuda" else 1)
+        counts[name] = max(1, round(seconds / taking(name, 1)))
     taken = {name: [] for name in steps}
     for _ in range(repetitions):
-        for name, step in steps.items():
-            start = clock()
-            for _ in range(counts[name]):
-                step()
-            taken[name].append((clock() - start) / counts[name] * 1e3)
+        for name, count in counts.items():
+            taken[name].append(taking(name, count) / count * 1e3)
     return taken
 
 
-def measured(case: Case, sizes: list[int], repetitions: int, seconds: float):
+def arithmetic(name: str, device: str) -> AbstractContextManager[None]:
+    """Returns what a step is computed in: archtrial's on a GPU, or torch's own."""
+    return nullcontext() if name in ("plain", "loader") else exact(device)
+
+
+def remembered(make: Callable[[], Step], device: str) -> tuple[Step, float]:
+    """Returns a step and the gigabytes of the GPU that it needs, 0 on a CPU."""
+    if device != "cuda":
+        return make(), 0.0
+    waited(device)
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    with exact(device):
+        step = make()
+        step()
+        step()
+    waited(device)
+    return step, (torch.cuda.max_memory_allocated() - before) / 1e9
+
+
+def measured(
+    case: Case, sizes: list[int], repetitions: int, seconds: float, device: str = "cpu"
+):
     """Returns what one architecture takes, at the present number of threads."""
-    problem = make_problem(case)
+    problem = make_problem(case, device)
     jobs = []
     for seed in range(max(sizes)):
         own = {"learning_rate": 1e-3 * (1 + seed)}
         if case.dropout:
             own["dropout"] = case.dropout + 0.01 * seed
         jobs.append(run.Job(case.build, own, seed, seed, seed))
-    steps = {
-        "plain": plain(problem, jobs[0], loader=False),
-        "loader": plain(problem, jobs[0], loader=True),
-        "loop": loop(problem, jobs[0]),
-        **{str(size): fleet_of(problem, jobs[:size]) for size in sizes},
+    kinds: dict[str, Callable[[], Step]] = {
+        "plain": lambda: plain(problem, jobs[0], loader=False),
+        "loop": lambda: loop(problem, jobs[0]),
     }
-    taken = compared(steps, repetitions, seconds)
-    fleets = {}
+    if device == "cpu":
+        kinds["loader"] = lambda: plain(problem, jobs[0], loader=True)
+    elif case.shape == IMAGE:
+        rounded = dataclasses.replace(
+            problem,
+            recipe=Recipe(precision="bfloat16", memory_format="channels_last"),
+        )
+        kinds["bfloat16"] = lambda: loop(rounded, jobs[0])
+    alone = list(kinds)
     for size in sizes:
+        kinds[str(size)] = functools.partial(fleet_of, problem, jobs[:size])
+    steps, gigabytes, beyond = {}, {}, []
+    for name, make in kinds.items():
+        try:
+            steps[name], gigabytes[name] = remembered(make, device)
+        except torch.OutOfMemoryError as error:
+            beyond.append(name)
+            print(f"{name}: {str(error).splitlines()[0]}", flush=True)
+    taken = compared(steps, repetitions, seconds, device)
+    fleets = {}
+    for size in (size for size in sizes if str(size) in taken):
         each = [t / size for t in taken[str(size)]]
         fleets[size] = {
             "milliseconds_each": statistics.median(each),
@@ -374,21 +447,20 @@ def measured(case: Case, sizes: list[int], repetitions: int, seconds: float):
                 f"times_faster_than_{other}": statistics.median(
                     t / e for t, e in zip(taken[other], each, strict=True)
                 )
-                for other in ("plain", "loader", "loop")
+                for other in alone
             },
         }
     return {
         "batch": case.batch,
         "chosen": choice.fleet_size(problem, jobs[0]),
-        "milliseconds": {
-            other: statistics.median(taken[other])
-            for other in ("plain", "loader", "loop")
-        },
+        "milliseconds": {other: statistics.median(taken[other]) for other in alone},
         "fleets": fleets,
+        **({"gigabytes": gigabytes} if device == "cuda" else {}),
+        **({"out_of_memory": beyond} if beyond else {}),
     }
 
 
-def machine():
+def machine(device: str = "cpu"):
     """Returns what the figures were taken on."""
     lines = Path("/proc/cpuinfo")
     models = (
@@ -402,33 +474,54 @@ def machine():
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        **(
+            {
+                "gpu": torch.cuda.get_device_name(),
+                "cuda": torch.version.cuda,
+                "cudnn": torch.backends.cudnn.version(),
+            }
+            if device == "cuda"
+            else {}
+        ),
     }
 
 
 def main() -> None:
     """Measures, prints and writes everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--architectures", nargs="+", default=list(CASES), choices=list(CASES)
-    )
-    parser.add_argument("--sizes", nargs="+", type=int, default=[4, 16])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--architectures", nargs="+", choices=list(CASES))
+    parser.add_argument("--sizes", nargs="+", type=int)
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument(
         "--seconds", type=float, default=0.3, help="of each measurement"
     )
-    parser.add_argument(
-        "--output", default=Path(__file__).with_suffix(".json"), type=Path
-    )
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    report = {**machine(), "results": []}
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    device = options.device
+    on_gpu = device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        parser.error("there is no GPU here")
+    name = "fleet_cuda.json" if on_gpu else "fleet.json"
+    output = options.output or Path(__file__).with_name(name)
+    architectures = options.architectures or (ON_A_GPU if on_gpu else list(CASES))
+    report = {**machine(device), "results": []}
+    print(", ".join(f"{key} {value}" for key, value in machine(device).items()))
     print("ms a step and model; in brackets, times faster than plain PyTorch, the loop")
-    for threads, name in itertools.product(options.threads, options.architectures):
+    failed = False
+    for threads, name in itertools.product(options.threads, architectures):
         torch.set_num_threads(threads)
-        result = measured(
-            CASES[name], options.sizes, options.repetitions, options.seconds
-        )
+        many = [MANY] if on_gpu and name in TINY else []
+        sizes = options.sizes or [*SIZES[device], *many]
+        try:
+            result = measured(
+                CASES[name], sizes, options.repetitions, options.seconds, device
+            )
+        except Exception:  # what one cannot do is no reason not to measure the others
+            failed = True
+            print(f"{name}:", traceback.format_exc(), flush=True)
+            continue
         report["results"].append({"architecture": name, "threads": threads, **result})
         alone = result["milliseconds"]
         print(
@@ -441,9 +534,11 @@ def main() -> None:
                 for size, f in result["fleets"].items()
             ),
             f"| chosen: {result['chosen']}",
+            *(f"{k} {v:.2f} GB" for k, v in result.get("gigabytes", {}).items()),
             flush=True,
         )
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
+        output.write_text(json.dumps(report, indent=1) + "\n")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -876,7 +876,8 @@ def score(store: Store, split: data.Split, metric: metrics.Metric) -> Opened:
 def check_device(device: str) -> None:
     """Raises a ProtocolError unless torch can train there."""
     try:
-        kind = torch.device(device).type
+        place = torch.device(device)
+        kind = place.type
     except RuntimeError:
         kind = ""
     if kind not in ("cpu", "cuda"):
@@ -886,6 +887,14 @@ def check_device(device: str) -> None:
             "a device is one that torch finds here",
             f"{device!r}, but there is no GPU, or this torch is built without CUDA",
             "Leave device out, or install a torch with CUDA.",
+        )
+    count = torch.cuda.device_count() if kind == "cuda" else 0
+    if kind == "cuda" and (place.index or 0) >= count:
+        raise ProtocolError(
+            "a device is one that torch finds here",
+            f"{device!r}, but there {'is one' if count == 1 else f'are {count}'}: cuda:0"
+            + (f" to cuda:{count - 1}" if count > 1 else ""),
+            'Leave the number out: device = "cuda".',
         )
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from archtrial.errors import ProtocolError
 from archtrial.statistics import Estimate, judge_relaxation, mean, simultaneous
 from archtrial.statistics.relaxation import ArmScores, NetNames, RelaxReading
-from archtrial.statistics.relaxation_sentences import Units
+from archtrial.statistics.relaxation_sentences import Units, confidence
 
 TIMES = (0, 4, 13, 40, 93, 210, 800, 2000)
 FLAT = (0.0,) * 8
@@ -851,3 +851,17 @@ def test_units_are_written_out():
     assert Units("r2").name == "R²"
     assert Units("accuracy").size(0.005) == "0.5 points"
     assert Units("mae").size(12.0) == "12"
+
+
+@pytest.mark.parametrize(
+    ("alpha", "written"),
+    [
+        (0.05, "95"),
+        (0.1, "90"),
+        (0.025, "97.5"),
+        (0.000025, "99.9975"),
+        (1e-6, "99.99990"),
+    ],
+)
+def test_an_interval_is_never_said_to_be_certain(alpha, written):
+    assert confidence(alpha) == written

@@ -1,5 +1,8 @@
 """Whether runs share a fleet, and how many: by what a step takes, and by nothing else."""
 
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +65,30 @@ def test_a_fleet_is_limited_by_memory(fleets):
     assert 4 * kept * most <= 2**29 < 4 * kept * (most + 2)
     huge = size(given, zoo("mlp", wide, depth=2, width=8000), fleets)
     assert huge == {"auto": 1, "always": 2}[fleets]
+
+
+def test_on_a_gpu_fleets_are_larger_and_images_share_them(monkeypatch):
+    monkeypatch.setattr(choice, "limits", lambda _: choice.GPU)
+    image, wide = (3, 32, 32), (4096,)
+    assert size(posed(), zoo("mlp", (40,))) == 64
+    assert size(posed(image), zoo("cnn", image)) == 64
+    assert size(posed(wide), zoo("mlp", wide, width=512)) == 64
+    # 1.1 GFLOP of a step for each of its operations share a fleet, and 2.9 do not.
+    assert 4 <= size(posed(wide), zoo("mlp", wide, width=2048)) < 64
+    assert size(posed(wide), zoo("mlp", wide, width=4096)) == 1
+    assert size(posed(wide), zoo("mlp", wide, width=4096), "always") > 1
+
+
+@pytest.mark.parametrize(("gigabytes", "kept"), [(80, 2**31), (16, 2**31), (4, 2**29)])
+def test_a_fleet_takes_half_of_a_small_gpu(monkeypatch, gigabytes, kept):
+    def properties(device):
+        assert device == "cuda:1"
+        return types.SimpleNamespace(total_memory=gigabytes * 2**30)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    found = choice.limits("cuda:1")
+    assert found == dataclasses.replace(choice.GPU, kept=kept)
+    assert choice.limits("cpu") == choice.CPU
 
 
 def test_what_cannot_be_built_or_carried_out_has_no_size():

@@ -144,6 +144,7 @@ def test_inputs_in_files_stand_for_a_tensor(path):
     assert isinstance(stored.x_validation, Prepared)
     assert isinstance(files, InFiles)
     assert (files.shape, len(files)) == (tensor.shape, len(tensor))
+    assert files.is_cuda == tensor.is_cuda
     for rows in (torch.tensor([[3, 1], [0, 0], [7, 3]]), torch.arange(5), slice(2, 9)):
         assert torch.equal(files[rows], tensor[rows])
     for there, here in zip(tensor.split(33), files.split(33), strict=True):

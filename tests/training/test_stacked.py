@@ -89,16 +89,19 @@ def test_convolution_of_complex_numbers(groups):
     ids=str,
 )
 @pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "as on a gpu"])
 @pytest.mark.parametrize(
     ("limit", "most"),
     [
         ("_MOST_WINDOW_VALUES", 1_000_000),
         ("_MOST_WINDOW_VALUES", 0),
+        ("_MOST_WINDOW_VALUES_ON_A_GPU", 0),
         ("_MOST_VALUES_TURNED", 0),
     ],
-    ids=["products", "run by run", "not turned"],
+    ids=["products", "run by run or made again", "run by run on a gpu", "not turned"],
 )
-def test_convolution(dims, options, biased, limit, most, monkeypatch):
+def test_convolution(dims, options, biased, gpu, limit, most, monkeypatch):
+    monkeypatch.setattr(stacked, "_on_a_gpu", lambda _: gpu)
     monkeypatch.setattr(stacked, limit, most)
     own = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1]
     x = random(RUNS, 5, 4, *(9, 8, 7)[:dims])
@@ -114,13 +117,45 @@ def test_convolution(dims, options, biased, limit, most, monkeypatch):
     agree([mine], [theirs], [x, weight, *([bias] if biased else [])])
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("at_once", "parts"), [(1, [1, 1, 1]), (2, [2, 1]), (3, [3]), (4, [3])]
+)
+def test_the_windows_of_so_many_runs_are_there_at_once(
+    groups, at_once, parts, monkeypatch
+):
+    """On a GPU a large layer keeps its input, and makes the windows twice."""
+    made = []
+    columns = stacked._columns
+
+    def counted(x, *others):
+        made.append(len(x))
+        return columns(x, *others)
+
+    of_a_run = (9 * 8) * 5 * 4 * (3 * 3)  # positions, batch, channels, kernel
+    monkeypatch.setattr(stacked, "_columns", counted)
+    monkeypatch.setattr(stacked, "_on_a_gpu", lambda _: True)
+    monkeypatch.setattr(stacked, "_MOST_WINDOW_VALUES", of_a_run - 1)
+    monkeypatch.setattr(stacked, "_MOST_WINDOW_VALUES_ON_A_GPU", at_once * of_a_run)
+    x, weight = random(RUNS, 5, 4, 9, 8), random(RUNS, 6, 4 // groups, 3, 3)
+    bias = random(RUNS, 6)
+    mine = stacked.convolution(x, weight, bias, padding=1, groups=groups)
+    assert made == parts
+    each = zip(x, weight, bias, strict=True)
+    theirs = [functional.conv2d(*own, padding=1, groups=groups) for own in each]
+    agree([mine], [torch.stack(theirs)], [x, weight, bias])
+    assert made == 2 * parts
+
+
 @pytest.mark.parametrize("shape", [(8, 3), (8, 3, 5), (4, 3, 5, 2)], ids=str)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("affine", [True, False])
 # All runs at once, one after another, two channels of each, and one.
 @pytest.mark.parametrize("at_once", [2**17, 30, 20, 1])
+@pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "as on a gpu"])
 @pytest.mark.parametrize("batch_last", [True, False])
-def test_batch_norm(shape, training, affine, at_once, batch_last, monkeypatch):
+def test_batch_norm(shape, training, affine, at_once, gpu, batch_last, monkeypatch):
+    monkeypatch.setattr(stacked, "_on_a_gpu", lambda _: gpu)
     monkeypatch.setattr(stacked, "_AT_ONCE", at_once)
     x = random(RUNS, *shape)
     mean = random(RUNS, 3).detach()
@@ -161,7 +196,9 @@ def test_batch_norm(shape, training, affine, at_once, batch_last, monkeypatch):
     ids=str,
 )
 @pytest.mark.parametrize("batch_last", [True, False])
-def test_pooling(name, sides, options, batch_last):
+@pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "as on a gpu"])
+def test_pooling(name, sides, options, gpu, batch_last, monkeypatch):
+    monkeypatch.setattr(stacked, "_on_a_gpu", lambda _: gpu)
     own = getattr(functional, name)
     more = getattr(functional, name.replace(f"{sides}d", f"{sides + 1}d"))
     x = random(RUNS, 5, 4, *(9, 8)[:sides])

@@ -1,11 +1,14 @@
 """Whether runs train side by side, and how many: by what one step of them takes.
 
 A fleet shares among its runs what every operation costs besides its work, some ten
-microseconds. Where the work itself takes much longer there is nothing to gain, and
-tensors of many runs no longer fit into a core's cache, so the loop is faster. Nothing
-here is timed: the answer follows from the module and the batch, on every machine.
+microseconds; on a GPU it is as much, and the work is done a thousand times as fast. Where
+the work itself takes much longer there is nothing to gain, and on a CPU tensors of many
+runs no longer fit into a core's cache, so the loop is faster. Nothing here is timed: the
+answer follows from the module, the batch and the kind of device, on every machine; only a
+GPU of less than 16 GB takes fewer runs at once.
 """
 
+import dataclasses
 from typing import Literal
 
 import torch
@@ -20,19 +23,38 @@ __all__ = ["Fleets", "fleet_size"]
 
 Fleets = Literal["auto", "always", "never"]
 
-# Large enough that a step's fixed cost is shared, small enough that all cores have
-# work and a kill costs little.
-_MOST_RUNS = 16
-# Of fewer, a fleet is hardly faster than the loop (benchmarks/README.md, as the next two).
-_FEWEST_RUNS = 4
-# Values that a fleet's operation writes on average: 1 MB, a core's cache.
-_MOST_WRITTEN = 2**18
-# FLOPs of one step of a run for each operation of its forward pass: some .3 ms of work.
-_MOST_WORK = 20_000_000
-# Values that a fleet keeps, 512 MB: what its operations write, and for each parameter the
-# value, its gradient, both moments and the update.
-_MOST_KEPT = 2**27
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Of a fleet on one kind of device (benchmarks/README.md)."""
+
+    most_runs: int
+    """Large enough that a step's fixed cost is shared; a kill costs a whole fleet."""
+    fewest_runs: int
+    """Of fewer, a fleet is hardly faster than the loop."""
+    work: int
+    """FLOPs of one step of a run for each operation of its forward pass."""
+    written: int | None
+    """Values that a fleet's operation writes on average."""
+    kept: int
+    """Values that a fleet keeps: what its operations write, and for each parameter the
+    value, its gradient, both moments and the update."""
+
+
+# Some .3 ms of work; 1 MB, a core's cache; 512 MB.
+CPU = Limits(16, fewest_runs=4, work=20_000_000, written=2**18, kept=2**27)
+# Some .1 ms of work, where an operation of the loop takes .2 ms; 8 GB.
+GPU = Limits(64, fewest_runs=2, work=2_000_000_000, written=None, kept=2**31)
+
 _KEPT_OF_PARAMETER = 5
+
+
+def limits(device: str) -> Limits:
+    """Returns what holds for fleets on a device; they take half of a GPU's memory."""
+    if torch.device(device).type != "cuda":
+        return CPU
+    half = torch.cuda.get_device_properties(device).total_memory // 2
+    return dataclasses.replace(GPU, kept=min(GPU.kept, half // 4))
 
 
 @prints_to_errors()
@@ -46,8 +68,8 @@ def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | Non
             size is limited by memory alone.
 
     Returns:
-        From 1, where the loop trains, to 16. None where the module cannot be built or
-        carried out.
+        From 1, where the loop trains, to 16, and on a GPU to 64. None where the module
+        cannot be built or carried out.
 
     Raises:
         UserError: As `run.train`.
@@ -62,12 +84,13 @@ def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | Non
     except Exception as error:  # a user's module may raise anything
         pass_on(error)
         return None
+    allowed = limits(problem.device)
     kept = step.values + _KEPT_OF_PARAMETER * cost.parameters(module)
-    most = min(_MOST_RUNS, _MOST_KEPT // kept)
+    most = min(allowed.most_runs, allowed.kept // kept)
     if fleets == "always":
         return max(2, most)
-    if problem.device == "cpu":
-        if step.flops > _MOST_WORK * step.operations:
-            return 1
-        most = min(most, _MOST_WRITTEN * step.operations // max(1, step.values))
-    return most if most >= _FEWEST_RUNS else 1
+    if step.flops > allowed.work * step.operations:
+        return 1
+    if allowed.written is not None:
+        most = min(most, allowed.written * step.operations // max(1, step.values))
+    return most if most >= allowed.fewest_runs else 1

@@ -34,6 +34,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from archtrial.training import noise, run, stacked, structure
+from archtrial.training.device import exact
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import (
@@ -132,7 +133,7 @@ def obstacle(
         for seed, job in enumerate(those, 1)
     ]
     try:
-        with warnings.catch_warnings():
+        with exact(problem.device), warnings.catch_warnings():
             # Where vmap knows no rule for an operation it warns and goes slowly.
             warnings.filterwarnings("error", message="There is a performance drop")
             return _disagreement(problem, two)
@@ -346,6 +347,7 @@ class Stack(Engine):
             self.generators, _States.seeded(problem.device, jobs)
         )
         self._input_axis: int | None = None
+        self._batch_size = problem.batch_size
         super().__init__(
             problem, jobs, self.values, self.buffers, matrices(self._module)
         )
@@ -382,8 +384,10 @@ class Stack(Engine):
         """
         self._module.eval()
         self._redirected.evaluates = True
-        # As many examples at once as keep the runs' layers in the cache.
-        chunks = x.split(max(1, 4000 // len(self._modules)))
+        # As many examples at once as keep the runs' layers in the cache; a GPU has none
+        # that they would fit into, and room for the batches of a training.
+        least = self._batch_size if x.is_cuda else 1
+        chunks = x.split(max(least, 4000 // len(self._modules)))
         self.exchange()
         outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
         self.exchange()

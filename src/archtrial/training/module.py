@@ -173,6 +173,10 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     Returns:
         Values and gradients, each (1, P).
     """
+    for layer in module.modules():
+        if isinstance(layer, nn.RNNBase):
+            # On a GPU it would move the weights out of the row, into one of cuDNN's.
+            vars(layer)["flatten_parameters"] = _stay
     parameters = _in_a_row(module)
     parts = [as_real(p.detach()).reshape(-1) for p in parameters]
     sizes = [part.numel() for part in parts]
@@ -187,6 +191,10 @@ def flatten(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         parameter.data = _as(parameter, value)
         parameter.grad = _as(parameter, gradient)
     return values.unsqueeze(0), gradients.unsqueeze(0)
+
+
+def _stay() -> None:
+    """Leaves the weights of a recurrent layer where they are."""
 
 
 def matrices(module: nn.Module) -> torch.Tensor:

@@ -31,6 +31,7 @@ from torch.overrides import TorchFunctionMode
 from archtrial.data.stored import Examples, blocks
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
+from archtrial.training.device import exact
 from archtrial.training.loop import Loop
 from archtrial.training.module import build, described, trainable
 from archtrial.training.noise import own_noise
@@ -212,6 +213,7 @@ class _Rehearsal:
         leaves: set[int] = set()
         with (
             self._watching(loop) as watch,
+            exact(problem.device),
             own_noise(job.noise_seed, problem.device),
         ):
             drawn = _global_state()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from archtrial.training import cost, recipe
+from archtrial.training.device import exact
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
 from archtrial.training.module import build
@@ -76,7 +77,7 @@ def drive(
     evaluations = problem.evaluation_steps()
     total_losses = torch.zeros(len(jobs), device=problem.device)
     _keep(0, engine, jobs, accounts)
-    with engine.running():
+    with exact(problem.device), engine.running():
         for step, rate in enumerate(recipe.rates(problem.recipe, problem.steps), 1):
             x, y = next(batches)
             total_losses += engine.step(x, y, rate)

@@ -35,6 +35,11 @@ class InFiles:
         """(N, ...)."""
         return torch.Size(self._prepared.shape)
 
+    @property
+    def is_cuda(self) -> bool:
+        """Whether what is asked for is on a GPU."""
+        return self._device.type == "cuda"
+
     def __len__(self) -> int:
         return len(self._prepared)
 
@@ -52,7 +57,7 @@ class InFiles:
 
     def _placed(self, read: np.ndarray) -> torch.Tensor:
         examples = torch.from_numpy(read)
-        if self._device.type != "cuda":
+        if not self.is_cuda:
             return examples.to(self._device)
         # From pinned memory it is copied while the GPU is still at the step before.
         return examples.pin_memory().to(self._device, non_blocking=True)

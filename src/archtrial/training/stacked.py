@@ -111,6 +111,21 @@ def batch_norm(
         count = x.shape[1] * math.prod(x.shape[3:])
         if count == 1:
             raise ValueError("batch_norm: more than 1 value per channel is needed")
+        if _on_a_gpu(x):
+            # torch's own there reads x twice; all values of a channel lie in one piece.
+            last = x.movedim(1, -1)
+            rows = last.reshape(1, x.shape[0] * x.shape[2], -1)
+            together = functional.batch_norm(
+                rows,
+                None if running_mean is None else running_mean.view(-1),
+                None if running_var is None else running_var.view(-1),
+                None if weight is None else weight.reshape(-1),
+                None if bias is None else bias.reshape(-1),
+                True,
+                momentum,
+                eps,
+            )
+            return together.view(last.shape).movedim(-1, 1)
         scale = None if weight is None else per_channel(weight)
         offset = None if bias is None else per_channel(bias)
         result, mean, variance = _BatchNorm.apply(x, scale, offset, eps)  # type: ignore[no-untyped-call]
@@ -221,6 +236,9 @@ def _parts(x: torch.Tensor) -> Iterator[tuple[slice, ...]]:
 # kernels for all runs is faster than torch's own convolution run by run; beyond
 # it, torch's is as fast and needs less memory (benchmarks/README.md).
 _MOST_WINDOW_VALUES = 1_000_000
+# On a GPU the product is faster for all layers, of so many values of windows (1 GB) at
+# once; beyond the number above they are made again for the gradient, and not kept.
+_MOST_WINDOW_VALUES_ON_A_GPU = 2**28
 # Nor is an input of more values turned so that its batch comes last: the shortcut of a
 # residual block would meet the block's own path in another order of memory.
 _MOST_VALUES_TURNED = 2**18
@@ -269,8 +287,12 @@ def convolution(
         )
     ]
     windows = math.prod(outputs) * x.shape[1] * x.shape[2] * math.prod(kernel)
-    stays = x.is_contiguous() and x[0].numel() > _MOST_VALUES_TURNED
-    if windows > _MOST_WINDOW_VALUES or stays:
+    if _on_a_gpu(x):
+        separate = windows > _MOST_WINDOW_VALUES_ON_A_GPU
+    else:
+        stays = x.is_contiguous() and x[0].numel() > _MOST_VALUES_TURNED
+        separate = windows > _MOST_WINDOW_VALUES or stays
+    if separate:
         function = (functional.conv1d, functional.conv2d, functional.conv3d)
         own = function[len(kernel) - 1]
         # `unbind`, since the gradient of each x[run] would be as large as x.
@@ -284,6 +306,10 @@ def convolution(
     )
     # Viewed here and not in the function, whose views must not be changed in place.
     return product.view(x.shape[0], -1, *outputs, x.shape[1]).movedim(-1, 1)
+
+
+def _on_a_gpu(x: torch.Tensor) -> bool:
+    return x.is_cuda
 
 
 def _each(value: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -311,52 +337,86 @@ class _Convolution(torch.autograd.Function):
         groups: int,
         outputs: list[int],
     ) -> torch.Tensor:
-        R, B, channels, *sides = x.shape
-        padded = [side + sum(pad) for side, pad in zip(sides, pads, strict=True)]
-        last = x.movedim(1, -1)  # (R, channels, *sides, B)
-        if any(sum(pad) for pad in pads):
-            room = x.new_zeros(R, channels, *padded, B)
-            room[_inside(pads, sides)] = last
-            last = room
+        R, B, channels = x.shape[:3]
         ctx.windows = (weight.shape[3:], strides, dilations, groups, outputs)
+        ctx.shapes = (x.shape, weight.shape, pads)
+        kernels = weight.reshape(R * groups, weight.shape[1] // groups, -1)
         N = math.prod(outputs) * B
-        columns = _windows(last, *ctx.windows).reshape(
-            R * groups, -1, N
-        )  # (R g, C K, N)
-        kernels = weight.reshape(R * groups, -1, columns.shape[1])  # (R g, F, C K)
-        if bias is None:
-            product = torch.bmm(kernels, columns)
-        else:
-            biases = bias.reshape(R * groups, -1, 1)
-            product = torch.baddbmm(biases, kernels, columns)  # (R g, F, N)
-        ctx.save_for_backward(columns, kernels)
-        ctx.shapes = (x.shape, weight.shape, pads, padded)
-        return product
+        windows = channels * math.prod(weight.shape[3:]) * N
+        keeps = windows <= _MOST_WINDOW_VALUES
+        at_once = R if keeps else max(1, _MOST_WINDOW_VALUES_ON_A_GPU // windows)
+        biases = None if bias is None else bias.reshape(R * groups, -1, 1)
+        products = []
+        for start in range(0, R, at_once):
+            runs = slice(start, start + at_once)
+            own = slice(start * groups, (start + at_once) * groups)
+            columns = _columns(x[runs], pads, ctx.windows)  # (R g, C K, N)
+            if biases is None:
+                products.append(torch.bmm(kernels[own], columns))
+            else:
+                products.append(torch.baddbmm(biases[own], kernels[own], columns))
+        ctx.at_once = at_once
+        ctx.save_for_backward(kernels, columns if keeps else None, None if keeps else x)
+        return _joined(products)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        columns, kernels = ctx.saved_tensors
-        x_shape, weight_shape, pads, padded = ctx.shapes
-        kernel, _, _, groups, outputs = ctx.windows
+        kernels, kept, x = ctx.saved_tensors
+        x_shape, weight_shape, pads = ctx.shapes
+        kernel, _, _, groups, _ = ctx.windows
         R, B, channels, *sides = x_shape
         rows = gradients[0]
+        needs = ctx.needs_input_grad
         for_x = for_weight = for_bias = None
-        if ctx.needs_input_grad[0]:
-            spread = torch.bmm(kernels.mH, rows)  # (R g, C K, N)
-            spread = spread.view(R, groups, -1, *kernel, *outputs, B)
-            room = rows.new_zeros(R, channels, *padded, B)
+        if needs[0]:
+            room = rows.new_zeros(R, channels, *_padded(pads, sides), B)
             windows = _windows(room, *ctx.windows)
-            # Windows overlap, but not where they read the same position of the
-            # kernel.
-            for position in itertools.product(*map(range, kernel)):
-                at: tuple[Any, ...] = (*[slice(None)] * 3, *position)
-                windows[at] += spread[at]
             for_x = room[_inside(pads, sides)].movedim(-1, 1)
-        if ctx.needs_input_grad[1]:
-            for_weight = torch.bmm(rows, columns.mH).view(weight_shape)
-        if ctx.needs_input_grad[2]:
+        for_weights = []
+        for start in range(0, R, ctx.at_once):
+            runs = slice(start, start + ctx.at_once)
+            own = slice(start * groups, (start + ctx.at_once) * groups)
+            if needs[0]:
+                spread = torch.bmm(kernels[own].mH, rows[own])  # (R g, C K, N)
+                spread = spread.view(-1, groups, *windows.shape[2:])
+                # Windows overlap, but not where they read the same position of the
+                # kernel.
+                for position in itertools.product(*map(range, kernel)):
+                    at: tuple[Any, ...] = (*[slice(None)] * 3, *position)
+                    windows[runs][at].add_(spread[at])
+            if needs[1]:
+                columns = kept
+                if kept is None:
+                    columns = _columns(x[runs], pads, ctx.windows)
+                for_weights.append(torch.bmm(rows[own], columns.mH))
+        if needs[1]:
+            for_weight = _joined(for_weights).view(weight_shape)
+        if needs[2]:
             for_bias = rows.sum(2).view(R, -1)
         return for_x, for_weight, for_bias, None, None, None, None, None
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _columns(
+    x: torch.Tensor, pads: list[tuple[int, int]], windows: tuple[Any, ...]
+) -> torch.Tensor:
+    """Returns the windows of an input (R, B, channels, *sides), (R g, C K, N)."""
+    R, B, channels, *sides = x.shape
+    last = x.movedim(1, -1)  # (R, channels, *sides, B)
+    if any(sum(pad) for pad in pads):
+        room = x.new_zeros(R, channels, *_padded(pads, sides), B)
+        room[_inside(pads, sides)] = last
+        last = room
+    kernel, _, _, groups, outputs = windows
+    rows = channels // groups * math.prod(kernel)
+    return _windows(last, *windows).reshape(R * groups, rows, math.prod(outputs) * B)
+
+
+def _padded(pads: list[tuple[int, int]], sides: list[int]) -> list[int]:
+    return [side + sum(pad) for side, pad in zip(sides, pads, strict=True)]
 
 
 def _inside(pads: list[tuple[int, int]], sides: list[int]) -> tuple[Any, ...]:
@@ -432,7 +492,8 @@ def pooling(
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
-        if x.is_contiguous():
+        # Of one side more torch has no pooling for a GPU whose gradient is always the same.
+        if x.is_contiguous() or (sides == 2 and _on_a_gpu(x)):
             beside = x.flatten(0, 1)
             beside = own(beside, kernel_size, stride, padding, *args, **kwargs)
             return torch.unflatten(beside, 0, x.shape[:2])
