@@ -34,7 +34,10 @@ __all__ = [
     "declares",
 ]
 
-DATA = ("target", "task", "scale", "channels", "decimal", "dates", "categorical")
+DATA = (
+    *("target", "task", "scale", "channels", "decimal", "dates", "categorical"),
+    "memory",
+)
 """What any command that reads data declares of them, beside their place."""
 
 AsJson = Annotated[

@@ -89,6 +89,9 @@ class OnData(Declaration):
     """Threads of each training."""
     device: str = "cpu"
     """Where it is trained: cpu, cuda, or one of several GPUs, cuda:1."""
+    memory: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 1.0
+    """GiB that inputs may take in memory. Larger ones stay in files and are read as batches
+    need them: where they lie changes no result, so it is no part of the hash."""
     default_steps: ClassVar[int] = 1500
 
     def __init__(self, /, **declared: Any) -> None:

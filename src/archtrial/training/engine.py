@@ -9,6 +9,7 @@ from torch import nn
 
 from archtrial.training import recipe
 from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Inputs
 
 __all__ = ["Engine"]
 
@@ -119,7 +120,7 @@ class Engine(abc.ABC):
             self.average.add(self.values, self._buffers())
 
     @abc.abstractmethod
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (R, N, outputs) for inputs (N, ...), of averaged weights."""
 
     @abc.abstractmethod

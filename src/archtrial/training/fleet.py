@@ -49,7 +49,7 @@ from archtrial.training.module import (
 from archtrial.training.module import build as build_module
 from archtrial.training.outcome import Account, Outcome, pass_on
 from archtrial.training.problem import Job, Problem
-from archtrial.training.source import Batches, Source
+from archtrial.training.source import Batches, Inputs, Source
 from archtrial.zoo.userfile import is_library
 
 __all__ = ["Stack", "obstacle", "train"]
@@ -380,7 +380,7 @@ class Stack(Engine):
         self._begun = True
 
     @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (runs, N, num_outputs) of one input (N, ...) for all runs.
 
         Those of averaged weights, where there are any.
@@ -390,7 +390,7 @@ class Stack(Engine):
         # As many examples at once as keep the runs' layers in the cache; a GPU has none
         # that they would fit into, and room for the batches of a training.
         least = self._batch_size if x.is_cuda else 1
-        chunks = torch.split(x, max(least, 4000 // len(self._modules)))
+        chunks = x.split(max(least, 4000 // len(self._modules)))
         self.exchange()
         outputs = torch.cat([self._evaluated(chunk) for chunk in chunks], 1)
         self.exchange()

@@ -18,6 +18,7 @@ from archtrial.training.module import (
 )
 from archtrial.training.noise import Noise, own_noise
 from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Inputs
 
 __all__ = ["Loop"]
 
@@ -79,12 +80,12 @@ class Loop(Engine):
         self._begun = True
 
     @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (1, N, outputs) in evaluation mode, of averaged weights."""
         self.module.eval()
         self.exchange()
         chunks = []
-        for chunk in torch.split(x, 1000):
+        for chunk in x.split(1000):
             with self._precision():
                 outputs = self.module(self._laid_out(chunk))
             check_outputs(outputs, len(chunk), self._num_outputs)

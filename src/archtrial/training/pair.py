@@ -14,6 +14,7 @@ from torch import nn
 
 from archtrial.training.engine import Engine
 from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Inputs
 
 __all__ = ["Pair", "Procedure", "paired"]
 
@@ -78,7 +79,7 @@ class Pair(Engine):
         """Adds to the student's gradient."""
         self.student.backward(losses)
 
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns the student's outputs in evaluation mode."""
         return self.student.predict(x)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
+from archtrial.data.stored import Examples
 from archtrial.errors import ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
@@ -20,15 +21,15 @@ class Problem:
     """What all runs of a study share.
 
     Inputs are (N, ...): float32, or whole numbers, such as the ids of words, which
-    reach a module as int64. Targets are (N,): int64 labels, or
+    reach a module as int64; arrays, or `Prepared` from files. Targets are (N,): int64 labels, or
     float values in their original units. Test labels never come here.
     """
 
-    x_train: np.ndarray
+    x_train: Examples
     y_train: np.ndarray
-    x_validation: np.ndarray
+    x_validation: Examples
     y_validation: np.ndarray
-    x_test: np.ndarray
+    x_test: Examples
     task: Literal["classification", "regression"]
     num_outputs: int
     metric: Metric

@@ -7,7 +7,7 @@ protocol, whose hash names the study, and a trainer.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -44,6 +44,10 @@ class Trial(Protocol):
     """Whether every arm was tried before the study; else its first run shows it."""
     arms: tuple[Arm, ...]
     """All that are trained: the protocol's, and a matched baseline where asked for."""
+
+    @property
+    def here(self) -> Sequence[str]:
+        """What is to be said of this machine, which is no part of the study."""
 
     @property
     def sign(self) -> int:
@@ -243,6 +247,11 @@ class Zoo:
         )
 
     @property
+    def here(self) -> Sequence[str]:
+        """Says where inputs lie that are not in memory."""
+        return self.split.here
+
+    @property
     def sign(self) -> int:
         """1 where a higher score is better, else -1."""
         return 1 if self.metric.higher_is_better else -1
@@ -297,13 +306,14 @@ class OwnTrainer:
     # Only they know what a run is without hyperparameters.
     has_defaults = False
     rehearsed = False
+    here = ()
 
     def __init__(
         self, declared: Declared, function: Callable[..., Mapping[str, float]]
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
                   "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
-                  "categorical"]  # fmt: skip
+                  "categorical", "memory"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -465,6 +475,7 @@ def load(
         dates=declared.dates,
         categorical=declared.categorical,
         groups=declared.splits.groups,
+        memory=declared.memory,
     )
     if declared.metric is None:
         dataset = read(task=declared.task)

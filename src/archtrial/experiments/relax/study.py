@@ -283,6 +283,11 @@ class Study(workflow.Study[Protocol, Finding]):
             " what that choice leaves to chance."
         )
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was noticed before anything is trained, the equivalent's size with it."""
+        return (*self.resolved["notes"], *self.split.here)
+
     @prints_to_errors()
     def forecast(self) -> dict[str, dict[Kind, float]]:
         """Returns what it will cost: "trainings" and "flops" by kind of network."""
