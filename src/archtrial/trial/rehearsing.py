@@ -10,7 +10,7 @@ from archtrial import data, trainers
 from archtrial.errors import ProtocolError
 from archtrial.protocol import HYPERPARAMETERS, Arm
 from archtrial.space import Choice, Space, Value, sample
-from archtrial.training import augmentation, fleet, recipe, rehearsal
+from archtrial.training import augmentation, recipe, rehearsal, stacking
 from archtrial.training.recipe import SEARCHABLE
 from archtrial.zoo import Kind
 from archtrial.zoo import arms as anybody
@@ -58,7 +58,7 @@ def try_network(
     # What differs between the runs of a fleet differs between these two.
     other = {**first, **others_of(space, first)}
     pair = [loops.rehearsal(arm.name, values) for values in (first, other)]
-    return fleet.obstacle(problem, pair[0].build, pair), rehearsed.notes
+    return stacking.obstacle(problem, pair[0].build, pair), rehearsed.notes
 
 
 @prints_to_errors()

@@ -39,7 +39,7 @@ from archtrial.freezing import folder_of
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.statistics.simultaneous import seeds_needed
-from archtrial.training import augmentation, cost, fleet, rehearsal
+from archtrial.training import augmentation, cost, rehearsal, stacking
 from archtrial.training.run import Job
 from archtrial.zoo import Kind as Inputs
 from archtrial.zoo import arms
@@ -202,7 +202,7 @@ class Study(workflow.Study[Protocol, Finding]):
             self.protocol.form,
             self.protocol.batch_norm,
         )
-        return fleet.obstacle(self.problem, build)
+        return stacking.obstacle(self.problem, build)
 
     def _resolve(
         self, name: str, obstacles: Mapping[Kind, str | None]
