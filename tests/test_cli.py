@@ -3,6 +3,7 @@
 import ast
 import html
 import io
+import itertools
 import json
 import os
 import shlex
@@ -21,7 +22,10 @@ import numpy as np
 import pytest
 
 from archtrial import cli, judge_study
+from archtrial.cli import trials
+from archtrial.console import output
 from archtrial.errors import UserError, printable
+from archtrial.experiments.relax import command as relaxing
 from archtrial.progress import Standing
 from archtrial.records.store import Store
 
@@ -542,7 +546,18 @@ def test_mistakes_are_one_message_and_status_2(archtrial, arguments, says):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "plan", "judge", "relax", "calibrate", "report", "zoo", "init"]
+    "command",
+    [
+        "run",
+        "plan",
+        "judge",
+        "relax",
+        "calibrate",
+        "status",
+        "report",
+        "zoo",
+        "init",
+    ],
 )
 def test_traceback_shows_the_rest_of_every_command(archtrial, tmp_path, command):
     wrong = tmp_path / "nope.toml"
@@ -561,13 +576,13 @@ def test_traceback_shows_the_rest_of_every_command(archtrial, tmp_path, command)
 
 
 def test_every_command_is_tried_for_its_traceback():
-    assert {each.callback.__name__ for each in cli.app.registered_commands} == {
-        "run", "plan", "judge", "relax", "calibrate", "report", "zoo", "init"
+    assert {each.callback.__name__ for each in cli.program().registered_commands} == {
+        "run", "plan", "judge", "relax", "calibrate", "status", "report", "zoo", "init",
     }  # fmt: skip
 
 
 def test_what_is_our_fault_is_not_hidden(monkeypatch):
-    monkeypatch.setattr(cli, "_declared", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(trials, "_declared", lambda *_, **__: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["archtrial", "run"])
     # Python ends with a traceback and status 1.
     with pytest.raises(ZeroDivisionError):
@@ -575,28 +590,28 @@ def test_what_is_our_fault_is_not_hidden(monkeypatch):
 
 
 def test_data_alone_means_linear_against_mlp():
-    declared = cli._declared(None, data="digits")
+    declared = trials._declared(None, {"data": "digits"})
     assert [arm.name for arm in declared.arms] == ["linear", "mlp"]
     assert declared.configurations == 32
-    declared = cli._declared(None, challengers=["mlp(depth=3)"])
+    declared = trials._declared(None, {"challengers": ["mlp(depth=3)"]})
     assert [arm.name for arm in declared.arms] == ["mlp", "mlp(depth=3)"]
     assert declared.data == "mnist1d"
-    declared = cli._declared(None)
+    declared = trials._declared(None, {})
     assert [arm.name for arm in declared.arms] == ["mlp", "cnn"]
     assert declared.configurations == 16
 
 
 def test_factors_take_the_place_of_challengers():
     factors = {"residual": [False, True], "norm": ["none", "layer"]}
-    declared = cli._declared(None, factors=factors)
+    declared = trials._declared(None, {"factors": factors})
     assert [arm.name for arm in declared.arms] == [
         "mlp", "mlp + norm=layer", "mlp + residual", "mlp + residual + norm=layer",
     ]  # fmt: skip
     assert declared.data == "mnist1d"
-    declared = cli._declared(None, data="digits", factors={"depth": [2, 3]})
+    declared = trials._declared(None, {"data": "digits", "factors": {"depth": [2, 3]}})
     assert [arm.name for arm in declared.arms] == ["mlp", "mlp + depth=3"]
-    declared = cli._declared(
-        None, baseline="cnn", factors={"recipe": ["plain", "modern"]}
+    declared = trials._declared(
+        None, {"baseline": "cnn", "factors": {"recipe": ["plain", "modern"]}}
     )
     assert [arm.name for arm in declared.arms] == ["cnn", "cnn + modern"]
 
@@ -683,7 +698,7 @@ def test_a_live_display_commands_nothing_but_its_own(monkeypatch):
     written = io.StringIO()
     written.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", written)
-    with cli._Progress() as progress:
+    with output.Progress() as progress:
         standing = Standing("search", 1, 2, {EVIL: 0.5}, 3.0)
         progress.show(standing)
         progress._live.refresh()
@@ -706,9 +721,11 @@ def test_a_message_of_the_python_api_is_plain_as_well():
 
 
 def test_all_that_is_printed_goes_through_one_place():
-    tree = ast.parse(Path(cli.__file__).read_text(encoding="utf-8"))
-    allowed = {"_say", "_show", "_show_json", "_console"}
-    for function in ast.walk(tree):
+    commands = [*Path(cli.__file__).parent.glob("*.py"), Path(relaxing.__file__)]
+    rooms = [*commands, *Path(output.__file__).parent.glob("*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in rooms]
+    allowed = {"say", "show", "show_json", "console"}
+    for function in itertools.chain.from_iterable(map(ast.walk, trees)):
         if isinstance(function, ast.FunctionDef) and function.name not in allowed:
             for node in ast.walk(function):
                 if isinstance(node, ast.Call):
@@ -922,7 +939,7 @@ def test_a_folder_alone_goes_on_with_what_decayed_in_it(archtrial, tmp_path):
         assert status == 0, err
         resolved = json.loads((folder / "protocol.json").read_text())
         assert resolved["recipe"].get("weight_decay_on", "all") == said
-        assert cli._goes_on(folder, False)[0].recipe.weight_decay_on == said
+        assert trials._goes_on(folder, False)[0].recipe.weight_decay_on == said
         status, again, err = archtrial("run", *where)
         assert (status, again) == (0, out), err
         options = ["--data", "digits", "--baseline", "linear", "--challenger", "mlp"]

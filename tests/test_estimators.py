@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_it_is_said_what_an_estimator_gets(finished):
     assert "forest is the same" not in notes
     assert finished.resolved["deterministic"] == ["hist"]
     assert "not in fleets" not in notes
+
+
+def test_a_plan_counts_no_operations_of_an_estimator(table):
+    from archtrial import pilot
+
+    declared = Protocol(
+        data=str(table), target="class", baseline="linear",
+        challengers=["nb=sklearn:GaussianNB"], **SMALL,
+    )  # fmt: skip
+    said = str(pilot.plan(declared))
+    assert re.search(r"linear: .* and .*FLOP.? a run", said), said
+    assert re.search(r"nb: [^,]*\d? ?(s|second) a run, spread", said), said
 
 
 def test_workers_give_the_same_verdict(finished, tmp_path):
@@ -360,7 +373,7 @@ def test_a_trainer_for_each_arm_divides_and_pickles(finished):
 
 @pytest.mark.parametrize("name", list(estimators._ROWS))
 def test_every_row_can_be_searched_from_end_to_end(name, blobs):
-    from archtrial.trial import corners
+    from archtrial.trial.rehearsing import corners
 
     x, y = blobs
     found = find(f"sklearn:{name}", {}, None)

@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 
 from archtrial import cli, trial
+from archtrial.console import process
 from archtrial.errors import UserError
 
 SEEDS = (
@@ -88,7 +89,7 @@ def _called(words: list[str]) -> None:
         contextlib.redirect_stdout(said),
         contextlib.redirect_stderr(said),
     ):
-        status = cli._called(words)
+        status = process.called(cli.program(), words)
     assert status in (0, 2), (status, said.getvalue())
     assert status == 0 or said.getvalue().strip(), "refused without a word"
 

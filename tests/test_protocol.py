@@ -723,3 +723,69 @@ def test_what_a_kind_of_protocol_has_of_its_own():
 
 def test_a_protocol_of_no_kind_has_nothing_of_its_own():
     assert OnData(data="digits").own() == {}
+
+
+def test_a_loss_is_described_without_its_folder(tmp_path):
+    assert room.Recipe(loss="deep/my.py:focal").describe()["loss"] == "my.py:focal"
+    assert room.Recipe(loss="package.losses:focal").describe()["loss"] == (
+        "package.losses:focal"
+    )
+    assert "loss" not in room.Recipe().describe()
+
+
+@pytest.mark.parametrize(
+    ("declared", "found"),
+    [
+        ('{ loss = "my.py:focal" }', "{folder}/my.py:focal"),
+        ('{ loss = "package.losses:focal" }', "package.losses:focal"),
+        ('{ optimizer = "sgd" }', None),
+    ],
+)
+def test_a_loss_starts_at_its_protocols_folder(tmp_path, declared, found):
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "digits"\nbaseline = "linear"\n'
+        f"recipe = {declared}\n"
+        f'[[challengers]]\narchitecture = "mlp"\nrecipe = {declared}\n'
+        '[[challengers]]\narchitecture = "cnn"\nrecipe = "modern"\n'
+    )
+    protocol = room.load(path)
+    wanted = found and found.format(folder=tmp_path)
+    assert protocol.recipe.loss == wanted
+    assert protocol.challengers[0].recipe.get("loss") == wanted
+    assert protocol.challengers[1].recipe == "modern"
+
+
+@pytest.mark.parametrize("wrong", [3, ["my.py:focal"], True])
+def test_a_loss_is_a_text(tmp_path, wrong):
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "digits"\nbaseline = "linear"\nchallengers = ["mlp"]\n'
+        f"recipe = {{ loss = {json.dumps(wrong)} }}\n"
+    )
+    with pytest.raises(ProtocolError, match=r"recipe\.loss"):
+        room.load(path)
+
+
+def test_what_every_experiment_declares_can_be_changed():
+    changed = room.OnData(data="digits", steps=3).replace(seed=4)
+    assert type(changed) is room.OnData
+    assert (changed.data, changed.steps, changed.seed) == ("digits", 3, 4)
+
+
+def test_how_and_where_a_study_is_carried_out_is_no_part_of_its_hash():
+    asks = {"device": "cuda", "arms": [{"name": "a", "width": 3}], "effort": 4}
+    told = {
+        "device": "cuda:1",
+        "arms": [{"name": "a", "width": 3, "fleet": True}],
+        "effort": 4,
+        "notes": ["said"],
+        "fleets": "never",
+    }
+    assert room.asked(told) == asks
+    assert room.digest(told) == room.digest(asks)
+    assert room.digest_before(told) != room.digest_before(asks)
+    assert room.digest_before({**asks, "notes": []}) == room.digest_before(asks)
+    assert room.asked({"device": None}) == {"device": None}
+    for name, other in (("device", "cpu"), ("effort", 5), ("arms", [])):
+        assert room.digest({**told, name: other}) != room.digest(told)

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import archtrial
-from archtrial import judge, randomness, searches, statistics
-from archtrial import study as study_room
+from archtrial import freezing, judge, randomness, searches, statistics, workflow
 from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol
 from archtrial.records.store import Store, frozen
@@ -447,8 +446,10 @@ def test_a_trainer_that_cannot_be_sent_is_one_message(tmp_path):
         study.run(workers=2)
 
 
-@pytest.mark.parametrize("statement", ["declare", "write"])
-def test_killed_while_declaring_it_still_goes_on(tmp_path, monkeypatch, statement):
+@pytest.mark.parametrize("statement", ["declare", "protocol.json", "verdict.json"])
+def test_killed_before_a_file_is_written_it_still_goes_on(
+    tmp_path, monkeypatch, statement
+):
     def stop(*_):
         raise StoppedError
 
@@ -457,7 +458,8 @@ def test_killed_while_declaring_it_still_goes_on(tmp_path, monkeypatch, statemen
         if statement == "declare":
             patched.setattr(Store, "declare", stop)
         else:
-            patched.setattr(study_room, "write", stop)
+            room = freezing if statement == "protocol.json" else workflow.study
+            patched.setattr(room, "write", stop)
         with pytest.raises(StoppedError):
             Study(PROTOCOL, tmp_path / "parts", trainer=trainer).run()
     parts = Study(PROTOCOL, tmp_path / "parts", trainer=trainer).run()

@@ -81,7 +81,7 @@ class Study(workflow.Study[Protocol, Finding]):
             "experiment": KIND,
             "batch_size": None,
             "source": loops[size].architectures[arm.name].source,
-            "steps": [each.problem.steps for each in loops.values()],
+            "steps": [e.problem_of(arm.name).steps for e in loops.values()],
             "notes": notes,
         }
         self.folder = folder_of(self.resolved) if folder is None else Path(folder)

@@ -12,13 +12,16 @@ import secrets
 import stat
 import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from archtrial.errors import StudyError
 
-__all__ = ["check", "name_of", "tidy", "write"]
+__all__ = ["UNFINISHED", "check", "name_of", "tidy", "write", "writing"]
 
-_UNFINISHED = ".unfinished"
+# What is still being written, and hidden, ends so.
+UNFINISHED = ".unfinished"
 # Of what a killed process left: no write takes as long.
 _OLD = 3600.0
 # Of a file's name, in bytes: file systems take 255, and an ending is to come. Names
@@ -43,14 +46,28 @@ def write(path: Path, content: str | bytes, *, within: Path | None = None) -> No
         StudyError: The disk is full, the place cannot be written to, or something
             else than a file is there.
     """
+    with writing(path, within=within) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
+    """Opens a file that is there, whole, once the block ends without an error.
+
+    Args:
+        path: As for `write`.
+        within: As for `write`.
+
+    Raises:
+        StudyError: As `write`; from the block too, whatever it cannot read or write.
+    """
     check(path, within=within)
-    data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}")
+        unfinished = path.with_name(f".{secrets.token_hex(8)}{UNFINISHED}")
         try:
             with open(unfinished, "xb", opener=_made) as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, path)
@@ -143,7 +160,7 @@ def tidy(folder: Path) -> None:
         *(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()),
     ]
     for place in places:
-        for left in place.glob(f".*{_UNFINISHED}"):
+        for left in place.glob(f".*{UNFINISHED}"):
             # Another process may have been quicker.
             with contextlib.suppress(FileNotFoundError):
                 known = left.lstat()

@@ -354,15 +354,23 @@ def dead(runs: Sequence[Run], arm: str, *, deterministic: bool = False) -> str:
             " are all too high, or the model or its trainer returns no numbers: try it"
             " alone, with a lower learning rate"
         )
-    by_pair: dict[int, list[tuple[float, float]]] = {}
-    for run in runs:
-        ours = run.arm == arm and run.stage in ("search", "confirm", "winner")
-        if ours and not run.diverged:
-            test = run.validation if run.test is None else run.test
-            by_pair.setdefault(run.pair, []).append((run.validation, test))
-    runs_of_all = [run for own in by_pair.values() for run in own]
-    if len(runs_of_all) == len(by_pair) and len(set(runs_of_all[:4])) > 1:
+    own = [
+        run
+        for run in runs
+        if run.arm == arm
+        and run.stage in ("search", "confirm", "winner")
+        and not run.diverged
+    ]
+
+    def scored(run: Run) -> tuple[float, float]:
+        return run.validation, run.validation if run.test is None else run.test
+
+    alone = len({run.pair for run in own}) == len(own)
+    if alone and len({scored(run) for run in own[:4]}) > 1:
         return ""  # one run of each configuration, and they differ
+    by_pair: dict[int, list[tuple[float, float]]] = {}
+    for run in own:
+        by_pair.setdefault(run.pair, []).append(scored(run))
     equal = equal_over_seeds(list(by_pair.values()))
     if equal == "everywhere":
         score = next(iter(by_pair.values()))[0][0]

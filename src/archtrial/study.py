@@ -136,7 +136,7 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
     @property
     def notes(self) -> Sequence[str]:
         """What was noticed about the data and the arms before anything is trained."""
-        notes = list(self.resolved["notes"])
+        notes = [*self.resolved["notes"], *self.trial.here]
         if "grown" in self.resolved:
             notes.append(findings.going_on(self.resolved, self.folder))
         if self._left is not None:

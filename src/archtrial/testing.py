@@ -248,8 +248,8 @@ def check_architecture(
     """
     from archtrial.data import Inputs
     from archtrial.space import sample
-    from archtrial.training import fleet, rehearsal
-    from archtrial.trial import corners, others_of
+    from archtrial.training import rehearsal, stacking
+    from archtrial.trial.rehearsing import corners, others_of
     from archtrial.zoo import arms
 
     fewest = {"classification": 2, "regression": 1}
@@ -288,7 +288,7 @@ def check_architecture(
         why = rehearsed.obstacle
         for said, values in ends.items():
             pair = [job(values), job({**values, **others})]
-            why = why or _told(said, fleet.obstacle(problem, pair[0].build, pair))
+            why = why or _told(said, stacking.obstacle(problem, pair[0].build, pair))
         if why is not None:
             obstacles[inputs.shape, outputs] = why
     return Checked(tuple(notes), obstacles)

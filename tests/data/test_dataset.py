@@ -103,7 +103,7 @@ def test_numbers_written_as_texts_can_be_a_regression():
 
 
 def test_nan_and_infinity_are_counted_and_placed(monkeypatch):
-    monkeypatch.setattr("archtrial.data.dataset._BLOCK", 100)  # several blocks
+    monkeypatch.setattr("archtrial.data.stored._BLOCK", 100)  # several blocks
     x = noise(60, 4, 5)
     x[7, 2, 3], x[9, 0, 0], x[50] = np.nan, np.inf, -np.inf
     with pytest.raises(
@@ -138,7 +138,7 @@ def test_inputs_that_cannot_be_used(x, words):
 def test_inputs_are_standardised_by_the_training_rows(
     kind, shape, axes, dtype, monkeypatch
 ):
-    monkeypatch.setattr("archtrial.data.dataset._BLOCK", 1000)  # several blocks
+    monkeypatch.setattr("archtrial.data.stored._BLOCK", 1000)  # several blocks
     x = (np.random.default_rng(0).uniform(0, 250, shape) ** 1.0).astype(dtype)
     split = assemble("d", x, labels(300), kind=kind).split(Splits(kind="time"), 0)
     train = x[:180].astype(float)

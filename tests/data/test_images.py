@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from archtrial.data import content, images, load
+from archtrial.data import images, load
 from archtrial.data.preparation import Preparation
+from archtrial.data.stored import Stored
 from archtrial.errors import DataError
 from archtrial.protocol import Splits
 
@@ -144,10 +145,11 @@ def test_folders_of_sets(tmp_path, names):
 
 
 def test_the_limit_is_on_what_images_become(tmp_path, monkeypatch):
-    pets(tmp_path)
-    monkeypatch.setattr(content, "MOST_BYTES", 100)
-    with pytest.raises(DataError, match="fit into memory"):
-        load(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pets(tmp_path / "pets")
+    needed = 4 * load(tmp_path / "pets").inputs.size / 2**30
+    assert isinstance(load(tmp_path / "pets", memory=needed).inputs, np.ndarray)
+    assert isinstance(load(tmp_path / "pets", memory=needed - 1e-9).inputs, Stored)
 
 
 # --- a model's raw inputs ------------------------------------------------------------

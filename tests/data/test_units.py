@@ -229,14 +229,14 @@ def test_the_options_on_the_command_line(tmp_path, capsys):
     path = table(tmp_path, ["12 kg", "300 g"], name="the weight")
     start = ["plan", "--json", "--steps", "2", "--data", str(path)]
     with pytest.raises(DataError) as caught:
-        cli.app(start, standalone_mode=False)
+        cli.program()(start, standalone_mode=False)
     option = re.search(r"(--categorical .*?) \(in", caught.value.way_out)[1]
-    cli.app([*start, *shlex.split(option)], standalone_mode=False)
+    cli.program()([*start, *shlex.split(option)], standalone_mode=False)
     np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).normal(size=(40, 9, 10)),
              y=np.arange(40) % 2)  # fmt: skip
     start = ["relax", str(tmp_path / "d.npz"), "--json", "--dry-run", "--steps", "20"]
     with pytest.raises(DataError) as caught:
-        cli.app(start, standalone_mode=False)
+        cli.program()(start, standalone_mode=False)
     option = re.search(r"--channels first", caught.value.way_out)[0]
-    cli.app([*start, *shlex.split(option)], standalone_mode=False)
+    cli.program()([*start, *shlex.split(option)], standalone_mode=False)
     assert capsys.readouterr().out

@@ -14,7 +14,7 @@ from torch import nn
 import archtrial
 from archtrial import equivalents, metrics, zoo
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, run
+from archtrial.training import run, stacking
 from archtrial.training.structure import structure
 
 FORMS = {"fcn": archtrial.equivalent_fcn, "lcn": archtrial.locally_connected}
@@ -297,7 +297,7 @@ TRAINED = {
 def test_a_fleet_of_them_steps_as_the_loop_does(name, form):
     build, shape = TRAINED[name]
     builder = functools.partial(mapped, form, build, shape)
-    assert fleet.obstacle(problem(shape), builder) is None
+    assert stacking.obstacle(problem(shape), builder) is None
 
 
 def test_runs_share_a_fleet_exactly_if_they_compute_the_same():

@@ -263,9 +263,9 @@ def test_another_declaration_has_another_hash(
 def test_every_field_that_changes_results_is_looked_at(trained, small, monkeypatch):
     monkeypatch.setattr(Study, "_obstacle", lambda self, kind: None)
     assert Study(small, trained.folder).hash == trained.hash
-    # A table's column, a GPU, other ways to say how many steps there are, and how data
+    # A table's column, a GPU, where inputs lie, other ways to say how many steps there are, and how data
     # are read that are written otherwise, whose digest then differs.
-    left = {"target", "device", "epochs", "last_relax_time"}
+    left = {"target", "device", "memory", "epochs", "last_relax_time"}
     left |= {"categorical", "channels", "dates", "decimal"}
     assert set(relax.Protocol.model_fields) - left == set(CHANGES)
 

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import re
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -534,3 +535,21 @@ def test_published_points_stand_beside_the_papers_data_alone(name, shape, theirs
         assert epochs[0] == 0
         assert {"epoch": 18, "score": 0.7475, "deviation": 0.02} in found["times"]
         assert "d'Ascoli" in found["source"]
+
+
+def test_a_study_of_release_0_2_keeps_its_numbers(tmp_path):
+    """Its sentence and its note have the units and digits of every page since 0.3."""
+    golden = Path(__file__).with_name("golden")
+    shutil.copy(golden / "study.sqlite", tmp_path)
+    found = json.loads(judging.judge(tmp_path).verdict.to_json())
+    before = json.loads((golden / "verdict.json").read_text())
+    assert list(found) == list(before)
+    said = found.pop("sentence"), found.pop("notes")
+    assert before.pop("sentence").replace("0.5 points", ".5 points")[:180] in said[0]
+    del before["notes"]
+    assert found == before
+    assert (
+        "(simultaneous 95\u00a0% interval \u22121.0 to 2.0 over 2 relax times)"
+        in said[0]
+    )
+    assert "befalls 39\u00a0% of runs is missed by 6 seeds" in said[1][0]

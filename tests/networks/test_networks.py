@@ -10,7 +10,7 @@ import torch
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, rehearsal, run
+from archtrial.training import fleet, rehearsal, run, stacking
 from archtrial.zoo import arms
 from tests import plain_pytorch
 
@@ -276,7 +276,7 @@ def test_runs_in_a_fleet_are_what_they_are_alone(network, caplog):
         for seed, own in enumerate(settings, 1)
     ]
     assert rehearsal.rehearse("it", given, {"": jobs[0]}).obstacle is None
-    assert fleet.obstacle(given, jobs[0].build, jobs[:2]) is None
+    assert stacking.obstacle(given, jobs[0].build, jobs[:2]) is None
     together = fleet.train(given, jobs)
     assert "goes on as a loop" not in caplog.text
     same(network, given, jobs, together)
@@ -293,7 +293,7 @@ def test_configurations_that_differ_in_every_value_do_not_mix(network, caplog):
     together = fleet.train(given, jobs)
     assert "goes on as a loop" not in caplog.text
     same(network, given, jobs, together)
-    pair = fleet.obstacle(given, first.build, jobs)
+    pair = stacking.obstacle(given, first.build, jobs)
     assert pair.startswith("its runs differ in ")
     assert pair.endswith(", which one program for all would share")
 
@@ -304,4 +304,4 @@ def test_a_resnet_of_full_width_can_be_stacked():
     given = dataclasses.replace(given, x_validation=given.x_validation[:4])
     one = job(network, given, 1)
     assert sum(p.numel() for p in one.build().parameters()) > 11_000_000
-    assert fleet.obstacle(given, one.build) is None
+    assert stacking.obstacle(given, one.build) is None

@@ -13,7 +13,7 @@ from torch.utils import checkpoint
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, run
+from archtrial.training import fleet, run, stacking
 from tests import plain_pytorch
 
 
@@ -69,9 +69,9 @@ def job(build, seed=1, **hyperparameters):
 def test_a_rate_that_a_fleet_would_share_is_named_and_each_run_trains_with_its_own(how):
     builds = [lambda rate=rate: Keeps(how, rate) for rate in (0.0, 0.9)]
     jobs = [job(builds[0], 1), job(builds[1], 2)]
-    found = fleet.obstacle(problem(), builds[0], jobs)
+    found = stacking.obstacle(problem(), builds[0], jobs)
     assert f"{KEPT[how][2]} (0.0 and 0.9)" in found
-    assert fleet.obstacle(problem(), builds[0]) is None
+    assert stacking.obstacle(problem(), builds[0]) is None
     equal(fleet.train(problem(), jobs), [run.train(problem(), each) for each in jobs])
 
 
@@ -89,7 +89,7 @@ class OfTheClass(nn.Module):
 
 def test_a_rate_kept_by_the_class_is_found_by_training():
     jobs = [job(lambda rate=rate: OfTheClass(rate)) for rate in (0.0, 0.9)]
-    assert "is not what it is alone" in fleet.obstacle(problem(), None, jobs)
+    assert "is not what it is alone" in stacking.obstacle(problem(), None, jobs)
 
 
 def equal(fleets, loops):
@@ -266,7 +266,7 @@ class Checkpointed(nn.Module):
 
 
 def test_what_a_fleet_cannot_compute_twice_is_named():
-    found = fleet.obstacle(problem(), Checkpointed)
+    found = stacking.obstacle(problem(), Checkpointed)
     assert found == (
         "it takes up a tensor again when its forward is over, as torch.utils.checkpoint"
         " does"
@@ -295,7 +295,7 @@ def test_a_fleet_trains_as_the_loop(build, batch_size, caplog):
         shape=(8,) if build is Causal else (64,),
         tokens=build is Causal,
     )
-    assert fleet.obstacle(given, build) is None
+    assert stacking.obstacle(given, build) is None
     jobs = [job(build, seed) for seed in (1, 2, 3)]
     fleets = fleet.train(given, jobs)
     assert "goes on as a loop" not in caplog.text

@@ -18,7 +18,7 @@ from archtrial import cli, trial
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe, load
 from archtrial.study import Study
-from archtrial.training import choice, fleet, module, run, stacked
+from archtrial.training import choice, fleet, module, redirected, run, stacked, stacking
 from archtrial.training.device import exact
 from archtrial.training.loop import Loop
 from archtrial.training.source import Source
@@ -133,7 +133,7 @@ def test_a_fleets_step_is_the_loops(device, name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_keeps_it_out_of_a_fleet(device, name):
-    assert fleet.obstacle(posed(name, device), MODULES[name]) is None
+    assert stacking.obstacle(posed(name, device), MODULES[name]) is None
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -145,7 +145,7 @@ def test_nor_does_what_a_gpu_computes_otherwise(name, large, monkeypatch):
     monkeypatch.setattr(stacked, "_on_a_gpu", lambda _: True)
     if large:
         monkeypatch.setattr(stacked, "_MOST_WINDOW_VALUES", 0)
-    assert fleet.obstacle(posed(name, "cpu"), MODULES[name]) is None
+    assert stacking.obstacle(posed(name, "cpu"), MODULES[name]) is None
 
 
 def weights(outcome):
@@ -193,7 +193,7 @@ def test_recurrent_weights_stay_in_their_row(device, kind, monkeypatch, caplog):
     monkeypatch.setattr(nn.RNNBase, "flatten_parameters", moves_its_weights)
     build = functools.partial(Flattening, kind)
     given = test_fleet.problem(device=device)
-    assert fleet.obstacle(given, build) is None
+    assert stacking.obstacle(given, build) is None
     made = test_fleet.jobs(build)
     for outcome in (*fleet.train(given, made), run.train(given, made[0])):
         assert outcome.error is None
@@ -212,13 +212,13 @@ def test_attention_is_the_same_with_every_token_count(device):
         x = torch.randn(test_fleet.RUNS, 4, 2, tokens, 4, generator=generator)
         x = x.to(device).requires_grad_()
         with exact(device):
-            mine = fleet._attention(x, x, x)
+            mine = redirected._attention(x, x, x)
             theirs = torch.stack(
                 [nn.functional.scaled_dot_product_attention(q, q, q) for q in x]
             )
             seen = torch.randn(x.shape, generator=generator).to(device)
             pair = [torch.autograd.grad(y, x, seen)[0] for y in (mine, theirs)]
-            again = torch.autograd.grad(fleet._attention(x, x, x), x, seen)[0]
+            again = torch.autograd.grad(redirected._attention(x, x, x), x, seen)[0]
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(*pair, rtol=1e-4, atol=1e-5)
         assert torch.equal(again, pair[0])

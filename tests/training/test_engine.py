@@ -12,7 +12,7 @@ from torch.nn import functional
 from archtrial import metrics
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, module, objective, run
+from archtrial.training import fleet, module, objective, run, stacking
 
 SIDE = 8
 
@@ -120,7 +120,7 @@ def test_batch_normalisation_sees_a_part():
 def test_a_fleet_does_what_the_loop_does(recipe):
     given = problem(**recipe, **SGD)
     made = jobs(2, weight_decay=0.3)
-    assert fleet.obstacle(given, Net) is None
+    assert stacking.obstacle(given, Net) is None
     for mine, job in zip(fleet.train(given, made), made, strict=True):
         alone = run.train(given, job)
         assert apart(mine, alone) < 1e-5
@@ -163,7 +163,7 @@ def test_images_lie_as_declared_and_the_result_stays(layout):
     ],
 )
 def test_what_no_fleet_can_do_is_trained_run_by_run(recipe, reason):
-    assert reason in fleet.obstacle(problem(**recipe), Net)
+    assert reason in stacking.obstacle(problem(**recipe), Net)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])

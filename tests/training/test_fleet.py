@@ -16,7 +16,7 @@ from torch.nn import functional
 from archtrial import metrics
 from archtrial.errors import ArmError, FormError, ProtocolError
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, module, run
+from archtrial.training import fleet, module, run, stacking
 from archtrial.training.loop import Loop
 from archtrial.training.source import Source
 from archtrial.training.structure import structure
@@ -258,7 +258,7 @@ def test_a_fleet_averages_weights_as_the_loop_does(name):
 def test_averaging_is_no_obstacle(name):
     build = MODULES[name]
     given = problem(shape=shape_for(build), recipe=Recipe(weight_averaging=0.5))
-    assert fleet.obstacle(given, build) is None
+    assert stacking.obstacle(given, build) is None
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -266,14 +266,14 @@ def test_what_the_zoo_and_users_build_has_no_obstacle(name):
     build = MODULES[name]
     given = problem(shape=shape_for(build))
     before = torch.get_rng_state()
-    assert fleet.obstacle(given, build) is None
+    assert stacking.obstacle(given, build) is None
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_regression_has_no_obstacle_and_gives_values():
     given = problem("regression", steps=150, recipe=Recipe(learning_rate=2e-2))
     build = functools.partial(nn.Linear, LENGTH, 1)
-    assert fleet.obstacle(given, build) is None
+    assert stacking.obstacle(given, build) is None
     made = [run.Job(build, {}, seed, seed, seed) for seed in range(2)]
     for outcome, job in zip(fleet.train(given, made), made, strict=True):
         own = run.train(given, job)
@@ -509,7 +509,7 @@ def test_a_result_never_depends_on_free_memory(build, caplog):
     with pytest.raises(MemoryError, match="not enough memory to train: "):
         fleet.train(problem(), jobs(build))
     with pytest.raises(MemoryError, match="not enough memory to train: "):
-        fleet.obstacle(problem(), build)
+        stacking.obstacle(problem(), build)
     assert stays_a_fleet(caplog)
 
 
@@ -524,8 +524,8 @@ def raises_without_a_word():
 
 def test_an_obstacle_names_nothing_of_the_machine():
     """It becomes a note of the study, which its hash covers."""
-    assert "/" not in fleet.obstacle(problem(), LooksAtValues)
-    found = fleet.obstacle(problem(), raises_without_a_word)
+    assert "/" not in stacking.obstacle(problem(), LooksAtValues)
+    found = stacking.obstacle(problem(), raises_without_a_word)
     assert found.startswith("ValueError:  (test_fleet.py, line ")
 
 
@@ -644,7 +644,7 @@ def test_a_module_with_masks_of_its_own_vmap_trains():
     ],
 )
 def test_an_obstacle_is_found_by_trying(build, reason):
-    found = fleet.obstacle(problem(), build)
+    found = stacking.obstacle(problem(), build)
     assert reason in found
     assert "\n" not in found
 
@@ -705,4 +705,4 @@ class Attends(nn.Module):
 )
 def test_attention_of_all_runs_is_each_runs_own(mask, rank):
     build = functools.partial(Attends, mask, rank)
-    assert fleet.obstacle(problem(), build) is None
+    assert stacking.obstacle(problem(), build) is None

@@ -171,11 +171,47 @@ def test_a_student_learns_its_teachers_logits():
     assert outcome.curve[-1].loss < 1e-3
 
 
+def looking(outputs, targets):
+    """Cannot be carried out for many runs at once."""
+    losses = focal(outputs, targets)
+    return losses if losses.max().item() > 0 else losses * 2
+
+
+def drawing(outputs, targets):
+    return focal(outputs, targets) * torch.ones(len(targets)).bernoulli(1.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "calls"),
+    # Once for all; or once in vain, and then for each of the three.
+    [(focal, [1, 1]), (looking, [4, 3]), (drawing, [4, 3])],
+)
+def test_a_users_loss_is_one_call_for_all_runs_where_it_can_be(loss, calls):
+    called = []
+
+    def counted(outputs, targets):
+        called.append(1)
+        return loss(outputs, targets)
+
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(3, 20, CLASSES, generator=generator)
+    targets = torch.randint(CLASSES, (3, 20), generator=generator)
+    wanted = torch.stack([focal(o, t) for o, t in zip(outputs, targets, strict=True)])
+    minimised = own(counted)
+    for count in calls:
+        called.clear()
+        torch.testing.assert_close(minimised.losses(outputs, targets, None), wanted)
+        assert len(called) == count
+    called.clear()
+    minimised.losses(outputs[:1], targets[:1], None)
+    assert len(called) == 1
+
+
 @pytest.mark.parametrize(
     ("loss", "received"),
     [
-        (functional.cross_entropy, r"\(\) for a batch of 20"),
-        (lambda outputs, targets: (outputs, targets), "tuple for a batch of 20"),
+        (functional.cross_entropy, r"\(\) for outputs \(20, 3\) and 20 targets"),
+        (lambda outputs, targets: (outputs, targets), "type tuple for outputs"),
     ],
 )
 def test_a_loss_that_is_a_mean_already_is_refused(loss, received):

@@ -22,8 +22,10 @@ from archtrial.errors import ArmError, FormError
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study as RelaxStudy
 from archtrial.protocol import Protocol, Recipe
+from archtrial.space import Choice
 from archtrial.training import cost, fleet, rehearsal, run
 from archtrial.training.module import build
+from archtrial.trial import rehearsing
 from archtrial.zoo import arms
 from tests import plain_pytorch
 
@@ -496,11 +498,11 @@ def test_a_study_refuses_before_it_begins_and_says_its_notes():
 
 def test_corners_of_a_space_are_a_handful():
     space = {
-        "depth": trial.Choice(tuple(range(1, 40))),
-        "kind": trial.Choice(("a", "b", "c", "d", "e", "f", "g")),
-        "skip": trial.Choice((True, False)),
+        "depth": Choice(tuple(range(1, 40))),
+        "kind": Choice(("a", "b", "c", "d", "e", "f", "g")),
+        "skip": Choice((True, False)),
     }
-    corners = trial.corners(space, {"depth": 3, "kind": "a", "skip": True})
+    corners = rehearsing.corners(space, {"depth": 3, "kind": "a", "skip": True})
     assert next(iter(corners.items())) == ("", {"depth": 3, "kind": "a", "skip": True})
     depths = sorted(v["depth"] for said, v in corners.items() if "depth" in said)
     assert depths == [1, 11, 20, 29, 39]

@@ -9,7 +9,7 @@ from torch import nn
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, module, run
+from archtrial.training import fleet, module, run, stacking
 from archtrial.training.noise import Noise
 from archtrial.training.structure import difference, structure
 from archtrial.zoo.depth import StochasticDepth, rising
@@ -122,7 +122,7 @@ def test_a_fleet_trains_what_the_loop_trains(kind, rates):
     given, made = problem(), jobs(KINDS[kind], rates)
     modules = [module.build(given, job) for job in made]
     assert structure(modules[0]) == structure(modules[1]), difference(*modules[:2])
-    assert fleet.obstacle(given, KINDS[kind], made[:2]) is None
+    assert stacking.obstacle(given, KINDS[kind], made[:2]) is None
     together = fleet.train(given, made)
     for job, outcome in zip(made, together, strict=True):
         alone = run.train(given, job)

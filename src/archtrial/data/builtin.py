@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 
 from archtrial import randomness
+from archtrial.data import cache
 from archtrial.data.dataset import Dataset, assemble
 from archtrial.data.split import TEST, TRAIN, Array
 from archtrial.data.tables import Column
@@ -130,11 +131,9 @@ def _mnist1d() -> tuple[Array, Array]:
     Trouble with the cache is logged and is no note of the data set: it is the
     machine's, and a study's hash and verdict are not.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     version = importlib.metadata.version("mnist1d")
-    path = pathlib.Path(cache) / "archtrial" / f"mnist1d-{version}.npz"
     try:
-        path = path.expanduser()
+        path = cache.folder() / f"mnist1d-{version}.npz"
     except RuntimeError:  # nobody's home folder is known
         _log.warning("MNIST-1D is made anew each time: there is no home folder.")
         return _generate_mnist1d()

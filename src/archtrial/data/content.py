@@ -1,5 +1,6 @@
 """What a file holds: its bytes and its text, within bounds, or one message."""
 
+import dataclasses
 import gzip
 import zipfile
 import zlib
@@ -8,13 +9,50 @@ from typing import IO
 
 from archtrial.errors import DataError
 
-__all__ = ["MOST_BYTES", "bytes_of", "check_size", "damaged", "text_of"]
+__all__ = [
+    "IN_MEMORY",
+    "MOST_BYTES",
+    "Reading",
+    "bytes_of",
+    "check_size",
+    "damaged",
+    "text_of",
+]
 
-# Data stay in memory while a study trains; as float32, more than this is refused.
+# Inputs of so many GiB are held in memory, and larger ones stay in files, unless another
+# number is declared: every process that trains holds its own.
+IN_MEMORY = 1.0
+# What cannot stay in a file, tables and targets above all, is refused beyond this.
 MOST_BYTES = 8 * 2**30
 # A text takes several times its length once it is divided into cells.
 _MOST_TEXT = 2 * 2**30
 _CHUNK = 2**22
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What the user says of data; None where the data have to tell."""
+
+    target: str | None = None
+    """A table's column to predict; its last one if None."""
+    task: str | None = None
+    """"classification" or "regression"; found from the target if None."""
+    channels: str | None = None
+    """"first" or "last": where arrays of series or images have their channels."""
+    decimal: str | None = None
+    """"point" or "comma": the decimal sign of a table of texts."""
+    dates: str | None = None
+    """"day-first" or "month-first": the dates of a table of texts."""
+    groups: str | None = None
+    """A table's column that names each row's group."""
+    categorical: tuple[str, ...] = ()
+    """A table's columns whose cells are categories, whatever they look like."""
+    memory: float = IN_MEMORY
+    """GiB; inputs of more stay in files, and so never in memory as a whole."""
+
+    def keeps(self, needed: int) -> bool:
+        """Whether inputs of so many bytes are held in memory."""
+        return needed <= self.memory * 2**30
 
 
 def damaged(path: Path, error: Exception) -> DataError:
@@ -27,13 +65,14 @@ def damaged(path: Path, error: Exception) -> DataError:
     )
 
 
-def check_size(what: str, needed: int, way_out: str = "") -> None:
-    """Raises a DataError where data would not fit into memory as float32."""
+def check_size(what: str, needed: int) -> None:
+    """Raises a DataError where what is held in memory would not fit."""
     if needed > MOST_BYTES:
         raise DataError(
-            f"data fit into memory ({MOST_BYTES >> 30} GiB as float32)",
+            f"tables, series and targets fit into memory ({MOST_BYTES >> 30} GiB)",
             f"{what} need {needed / 2**30:.3g} GiB",
-            way_out or "Use fewer examples or smaller ones.",
+            "Use fewer examples; or save inputs that are numbers as x.npy and targets as"
+            " y.npy in one folder: those may be larger than memory.",
         )
 
 
@@ -90,7 +129,8 @@ def _bounded(path: Path, stream: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
             raise DataError(
                 f"a file holds at most {most / 2**30:.3g} GiB",
                 f"{path.name} holds more",
-                "Use fewer examples, or save numbers as .npz.",
+                "Use fewer examples; or save numbers as x.npy and targets as y.npy in one"
+                " folder: those may be larger than memory.",
             )
         parts.append(part)
     return b"".join(parts)

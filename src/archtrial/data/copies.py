@@ -2,10 +2,14 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from archtrial.data import cache
+from archtrial.data.stored import Examples, Prepared, blocks
 
 __all__ = ["NONE", "Copies", "search"]
 
@@ -26,6 +30,12 @@ _WIDTH = 64
 _LOOKED_AT = 20_000
 # Typical distances are taken from so many training examples.
 _SAMPLE = 2000
+# So many values of columns are in memory at once.
+_TOGETHER = 2**25
+# So many values of examples are folded at once.
+_FOLDED = 2**22
+# So many examples are laid along a direction at once.
+_ALONG = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Copies:
 NONE = Copies(0, 0, 0)
 
 
-def search(parts: Sequence[_Array], y_train: _Array) -> Copies:
+def search(parts: Sequence[Examples], y_train: _Array) -> Copies:
     """Looks for examples of the test set in the training set, and says so.
 
     A near copy's distance to its nearest training example is below a fiftieth of the
@@ -62,8 +72,7 @@ def search(parts: Sequence[_Array], y_train: _Array) -> Copies:
         parts: The inputs for training, validation and test, (N, ...) each.
         y_train: (N,) the targets of the training examples.
     """
-    flat = [part.reshape(len(part), -1) for part in parts]
-    seen = [_digests(part) for part in flat]
+    seen = [_digests(part) for part in parts]
     notes = []
     for first, second, a, b in (
         ("training", "validation", 0, 1),
@@ -88,9 +97,8 @@ def search(parts: Sequence[_Array], y_train: _Array) -> Copies:
     rest = np.flatnonzero(~exact)
     if len(rest):
         looked = rest[:: -(-len(rest) // _LOOKED_AT)]
-        test = flat[2][looked]
-        found = _but_one_column(flat[0], test)
-        found |= _near(flat[0], test)
+        found = _but_one_column(parts[0], parts[2], looked)
+        found |= _near(parts[0], parts[2], looked)
         near = round(int(found.sum()) * len(rest) / len(looked))
     if near:
         notes.append(
@@ -116,44 +124,59 @@ def _coarse(seen: _Array, y: _Array, share: float) -> bool:
     return share <= 1.5 * own + 0.02 and len(differ) >= 0.05 * (sizes > 1).sum() > 0
 
 
-def _digests(part: _Array) -> _Array:
+def _digests(part: Examples) -> _Array:
     return np.array(
-        [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part],
+        [
+            hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+            for block in blocks(part)
+            for row in block
+        ],
         dtype="S16",
     )
 
 
-def _but_one_column(train: _Array, test: _Array) -> _Array:
+def _flat(block: _Array) -> _Array:
+    return block.reshape(len(block), -1)
+
+
+def _but_one_column(part: Examples, others: Examples, looked: _Array) -> _Array:
     """Returns which test examples are copies but for one column: an id, a time.
 
     Only a column that differs in nearly every row is one, and only where the others
     tell the rows apart: without another, examples of a coarse table would be alike by
     chance.
     """
-    none = np.zeros(len(test), dtype=bool)
-    width = train.shape[1]
+    best = np.zeros(len(looked), dtype=bool)
+    width = math.prod(part.shape[1:])
     if not 2 < width <= _WIDTH:
-        return none
+        return best
+    test = _flat(others[looked])
     # The sum of one fixed number for each value in each column, exact in integers:
     # without a column it is the sum less that column's.
     weights = np.random.Generator(np.random.PCG64(20250)).integers(
         1, 2**63, size=width, dtype=np.uint64
     ) | np.uint64(1)
-    hashed = [_mixed(part) * weights for part in (train, test)]
-    sums = [values.sum(axis=1, dtype=np.uint64) for values in hashed]
-    sample = slice(None, None, -(-len(train) // _SAMPLE))
-    best = none
-    for column in range(width):
-        keys = [
-            total - values[:, column]
-            for total, values in zip(sums, hashed, strict=True)
-        ]
-        some = hashed[0][sample, column]
-        if min(len(np.unique(some)), len(np.unique(keys[0][sample]))) < 0.9 * len(some):
-            continue
-        found = np.isin(keys[1], keys[0])
-        if found.sum() > best.sum():
-            best = found
+    total = np.concatenate(
+        [(_mixed(_flat(b)) * weights).sum(1, dtype=np.uint64) for b in blocks(part)]
+    )
+    own = _mixed(test) * weights
+    own_total = own.sum(1, dtype=np.uint64)
+    sample = np.arange(0, len(part), -(-len(part) // _SAMPLE))
+    some = _mixed(_flat(part[sample])) * weights
+    distinct = [
+        min(len(np.unique(one)), len(np.unique(total[sample] - one))) for one in some.T
+    ]
+    ids = [c for c in range(width) if distinct[c] >= 0.9 * len(sample)]
+    together = max(1, _TOGETHER // len(part))
+    for start in range(0, len(ids), together):
+        columns = ids[start : start + together]
+        hashed = np.concatenate(
+            [_mixed(_flat(b)[:, columns]) * weights[columns] for b in blocks(part)]
+        )
+        for place, column in enumerate(columns):
+            found = np.isin(own_total - own[:, column], total - hashed[:, place])
+            if found.sum() > best.sum():
+                best = found
     return best
 
 
@@ -166,20 +189,26 @@ def _mixed(values: _Array) -> _Array:
     return words ^ (words >> np.uint64(31))
 
 
-def _near(train: _Array, test: _Array) -> _Array:
+def _near(part: Examples, others: Examples, looked: _Array) -> _Array:
     """Returns which test examples have a near copy among the training examples."""
-    none = np.zeros(len(test), dtype=bool)
-    if train.dtype.kind != "f" or len(train) < 2 * _CANDIDATES:
+    none = np.zeros(len(looked), dtype=bool)
+    if part.dtype.kind != "f" or len(part) < 2 * _CANDIDATES:
         return none  # names are alike or they are not
     stream = np.random.Generator(np.random.PCG64(20251))
-    width = train.shape[1]
+    width = math.prod(part.shape[1:])
+    train: _Numbers
+    test: _Array
     if width > _WIDTH:
         # Sums of a few values each, with signs: what is near stays near.
         place = stream.integers(_WIDTH, size=width)
         signs = stream.choice(np.array([-1.0, 1.0]), size=width)
-        train, test = (_folded(part, place, signs) for part in (train, test))
+        train = _folded(part, np.arange(len(part)), place, signs)
+        test = _folded(others, looked, place, signs)[:]
+    elif isinstance(part, Prepared):
+        train, test = _Wide(part), _flat(others[looked]).astype(np.float64)
     else:
-        train, test = train.astype(np.float64), test.astype(np.float64)
+        train = _flat(part).astype(np.float64)
+        test = _flat(others[looked]).astype(np.float64)
     width = train.shape[1]
     directions = stream.normal(size=(_DIRECTIONS, width))
     if width > 2:
@@ -203,8 +232,25 @@ def _near(train: _Array, test: _Array) -> _Array:
     return none
 
 
+class _Wide:
+    """Inputs in files as (N, F) float64, of which rows are read as they are needed."""
+
+    def __init__(self, part: Prepared) -> None:
+        self._part = part
+        self.shape = (len(part), math.prod(part.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __getitem__(self, rows: slice | _Array) -> _Array:
+        return _flat(self._part[rows]).astype(np.float64)
+
+
+_Numbers: TypeAlias = _Array | _Wide | cache.Scratch
+
+
 def _nearest(
-    train: _Array, queries: _Array, directions: _Array, own: _Array | None
+    train: _Numbers, queries: _Array, directions: _Array, own: _Array | None
 ) -> tuple[_Array, _Array]:
     """Returns the distance to the nearest candidate, without one column and with all.
 
@@ -218,7 +264,12 @@ def _nearest(
     whole = trimmed.copy()
     for direction in directions:
         # Sums of a fixed order, so that every machine finds the same.
-        along = (train * direction).sum(axis=1)
+        along = np.concatenate(
+            [
+                (train[start : start + _ALONG] * direction).sum(axis=1)
+                for start in range(0, len(train), _ALONG)
+            ]
+        )
         order = np.argsort(along, kind="stable")
         at = np.searchsorted(along[order], (queries * direction).sum(axis=1))
         for step in range(-_CANDIDATES, _CANDIDATES + 1):
@@ -231,16 +282,24 @@ def _nearest(
     return trimmed, whole
 
 
-def _folded(part: _Array, place: _Array, signs: _Array) -> _Array:
-    folded = np.zeros((len(part), _WIDTH))
-    for start in range(0, len(part), 4096):
-        block = part[start : start + 4096] * signs
-        for column in range(_WIDTH):
-            folded[start : start + 4096, column] = block[:, place == column].sum(axis=1)
+def _folded(part: Examples, rows: _Array, place: _Array, signs: _Array) -> _Numbers:
+    """Returns (n, 64) float64 of some rows; of inputs in files in a file, too."""
+    size = min(4096, max(2, _FOLDED // len(place)))
+    sums = (
+        np.stack([block[:, place == column].sum(axis=1) for column in range(_WIDTH)], 1)
+        for start in range(0, len(rows), size)
+        for block in [_flat(part[rows[start : start + size]]) * signs]
+    )
+    if isinstance(part, Prepared):
+        return cache.Scratch(sums, (len(rows), _WIDTH), np.dtype(np.float64))
+    folded, start = np.empty((len(rows), _WIDTH)), 0
+    for some in sums:
+        folded[start : start + len(some)] = some
+        start += len(some)
     return folded
 
 
-def _distances(queries: _Array, train: _Array, rows: _Array) -> tuple[_Array, _Array]:
+def _distances(queries: _Array, train: _Numbers, rows: _Array) -> tuple[_Array, _Array]:
     trimmed, whole = np.empty(len(queries)), np.empty(len(queries))
     for start in range(0, len(queries), 8192):
         stop = start + 8192

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from archtrial.data.cells import is_number
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
 from archtrial.data.preparation import Preparation
-from archtrial.data.split import Array, Rows, Split, draw
+from archtrial.data.split import Rows, Split, draw
+from archtrial.data.stored import Array, Prepared, Stored, blocks
 from archtrial.data.tables import Column, encode, fitted
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
@@ -24,9 +25,8 @@ __all__ = ["Dataset", "TargetError", "assemble", "repeats"]
 _MOST_CLASSES = {"table": 20, "array": 20, "sequence": 1000, "image": 1000}
 # Below this many examples a class is called rare.
 _FEW = 10
-# Inputs are scaled in blocks of this many values, so that the float64 that the
-# sums need never exists for a whole data set.
-_BLOCK = 2**22
+# So many values of features are looked at together, of inputs that stay in files.
+_COLUMNS = 2**25
 
 
 class TargetError(DataError):
@@ -47,13 +47,16 @@ class TargetError(DataError):
         super().__init__(rule, received, other)
 
 
+Inputs: TypeAlias = Array | Stored | tuple[Column, ...]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples before they are divided; made by `assemble`."""
 
     name: str
-    inputs: Array | tuple[Column, ...]
-    """(N, *input_shape) numbers, or the columns of a table."""
+    inputs: Inputs
+    """(N, *input_shape) numbers, in memory or in files, or the columns of a table."""
     targets: Array
     """(N,) int64 labels or float64 values."""
     task: str
@@ -114,28 +117,36 @@ class Dataset:
         notes += _leaks(inputs, self.targets, self.task, rows.train)
         if splits.groups is not None:
             notes.append(f"Column {splits.groups} names the groups and is no input.")
+        parts: list[Any]
+        moments = None
         if isinstance(inputs, tuple):
             encoded, remarks = encode(inputs, rows.train, scale=scale)
             parts = [encoded[members] for members in rows]
-        elif self.whole and names:
-            _check_names(self.name, inputs)
-            parts = [inputs[members].astype(np.int64) for members in rows]
-            remarks = [
-                "Inputs are whole numbers and reach the modules as they are (scale ="
-                " true if they are amounts)."
-            ]
-        elif self.standardise and scale:
-            parts, remarks = _standardised(inputs, rows, self.kind)
         else:
-            parts = [inputs[members].astype(np.float32) for members in rows]
-            remarks = [] if scale else ["Inputs are not scaled, as declared."]
+            remarks = []
+            dtype: np.dtype[Any] = np.dtype(np.float32)
+            if self.whole and names:
+                _check_names(self.name, inputs)
+                dtype = np.dtype(np.int64)
+                remarks = [
+                    "Inputs are whole numbers and reach the modules as they are (scale ="
+                    " true if they are amounts)."
+                ]
+            elif self.standardise and scale:
+                moments = _moments(inputs, rows, self.kind)
+                remarks = _notes_on_scaling(moments, self.kind)
+            elif not scale:
+                remarks = ["Inputs are not scaled, as declared."]
+            parts = [Prepared(inputs, members, moments, dtype) for members in rows]
+            if not isinstance(inputs, Stored):
+                parts = [part[:] for part in parts]
         _check_float32(self.name, parts)
         copies = search(parts, y_train)
         notes += [*remarks, *copies.notes]
         if groups is not None:
             notes += _torn_groups(groups, rows)
         return Split(
-            preparation=self._preparation(inputs, rows, parts),
+            preparation=self._preparation(inputs, rows, parts, moments),
             x_train=parts[0],
             x_validation=parts[1],
             x_test=parts[2],
@@ -150,26 +161,30 @@ class Dataset:
             notes=tuple(notes),
             digest=self._digest(rows),
             copies=copies,
+            here=_where(inputs),
         )
 
     def _preparation(
-        self, inputs: Array | tuple[Column, ...], rows: Rows, parts: list[Array]
+        self,
+        inputs: Inputs,
+        rows: Rows,
+        parts: list[Any],
+        moments: tuple[Array, Array] | None,
     ) -> Preparation:
         """Returns what was done to the inputs, to be done again to others."""
         if isinstance(inputs, tuple):
             described = fitted(inputs, rows.train, parts[0])
             return Preparation.of_table(inputs, described, rows.test)
         prepared = parts[2]
-        moments = _moments(inputs, rows, self.kind) if self.standardise else None
+        if moments is None and self.standardise:
+            moments = _moments(inputs, rows, self.kind)
         found = Preparation.of_array(inputs, prepared, self.kind, moments, rows.test)
         again = found(inputs[rows.test[:2]]).numpy()
         if not np.allclose(again, prepared[:2], atol=1e-6):
             found = Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
         return dataclasses.replace(found, pixels=self.pixels)
 
-    def _grouping(
-        self, splits: Splits
-    ) -> tuple[Array | tuple[Column, ...], Array | None]:
+    def _grouping(self, splits: Splits) -> tuple[Inputs, Array | None]:
         """Returns the inputs without the column of groups, and each row's group."""
         if not isinstance(self.inputs, tuple):
             if splits.groups is not None:
@@ -215,10 +230,10 @@ class Dataset:
                     digest.update(json.dumps(column.values.tolist()).encode())
         else:
             digest.update(json.dumps(self.inputs.shape).encode())
-            for block in _blocks(self.inputs, np.arange(len(self.inputs))):
+            for block in blocks(self.inputs):
                 # As float32, since the last bit of generated data differs between
                 # machines.
-                digest.update(block.astype(np.float32).tobytes())
+                digest.update(block.astype(np.float64).astype(np.float32).tobytes())
         digest.update(self.targets.tobytes())
         for members in rows:
             digest.update(np.append(members, -1).astype(np.int64).tobytes())
@@ -230,7 +245,7 @@ class Dataset:
 
 def assemble(
     name: str,
-    inputs: Array | tuple[Column, ...],
+    inputs: Inputs,
     targets: Array,
     *,
     kind: str,
@@ -300,7 +315,7 @@ def assemble(
     )
 
 
-def _check_inputs(name: str, inputs: Array | tuple[Column, ...], count: int) -> None:
+def _check_inputs(name: str, inputs: Inputs, count: int) -> None:
     if isinstance(inputs, tuple):
         return  # a table has been checked cell by cell
     if len(inputs) != count:
@@ -319,16 +334,16 @@ def _check_inputs(name: str, inputs: Array | tuple[Column, ...], count: int) -> 
         _check_finite(f"the inputs of {name}", inputs)
 
 
-def _check_finite(what: str, values: Array) -> None:
-    count, first = 0, None
+def _check_finite(what: str, values: Array | Stored) -> None:
+    start, count, first = 0, 0, None
     # In blocks: the mask of a whole data set is large.
-    size = max(1, _BLOCK // max(1, values[:1].size))
-    for start in range(0, len(values), size):
-        bad = ~np.isfinite(values[start : start + size])
+    for block in blocks(values):
+        bad = ~np.isfinite(block)
         if first is None and bad.any():
             row, *place = np.argwhere(bad)[0].tolist()
             first = ", ".join(str(i) for i in (start + row, *place))
         count += int(bad.sum())
+        start += len(block)
     if count:
         raise DataError(
             f"{what} are finite numbers",
@@ -338,19 +353,24 @@ def _check_finite(what: str, values: Array) -> None:
         )
 
 
-def _check_names(name: str, inputs: Array) -> None:
-    if inputs.dtype.kind == "u" and inputs.max() > np.iinfo(np.int64).max:
+def _check_names(name: str, inputs: Array | Stored) -> None:
+    if inputs.dtype.kind != "u":
+        return
+    most = max(block.max() for block in blocks(inputs))
+    if most > np.iinfo(np.int64).max:
         raise DataError(
             "whole numbers that reach a module have 64 bits",
-            f"{inputs.max()} in the inputs of {name}",
+            f"{most} in the inputs of {name}",
             "Number the names from 0, or use --scale.",
         )
 
 
-def _check_float32(name: str, parts: list[Array]) -> None:
+def _check_float32(name: str, parts: list[Any]) -> None:
     """Refuses inputs that are numbers, but none that float32 holds."""
     for part in parts:
-        if part.dtype == np.float32 and not np.isfinite(part).all():
+        if part.dtype != np.float32:
+            continue
+        if not all(np.isfinite(block).all() for block in blocks(part)):
             raise DataError(
                 f"the inputs of {name} are numbers that 32 bits can hold",
                 "some are beyond 3.4e38, or their spread is",
@@ -470,25 +490,69 @@ def _class_notes(y: Array, classes: tuple[str, ...] | None, rows: Rows) -> list[
     return notes
 
 
-def _leaks(
-    inputs: Array | tuple[Column, ...], y: Array, task: str, train: Array
-) -> list[str]:
+def _leaks(inputs: Inputs, y: Array, task: str, train: Array) -> list[str]:
     """Names the columns that give the target away in the training rows."""
     if isinstance(inputs, tuple):
-        named = [(f"column {c.name}", c.values) for c in inputs]
+        found = [
+            f"column {c.name}"
+            for c in inputs
+            if _gives_away(c.values[train], y[train], task)
+        ]
     elif inputs.ndim == 2:
-        named = [(f"feature {i}", inputs[:, i]) for i in range(inputs.shape[1])]
+        found = [f"feature {i}" for i in _telling(inputs, y, task, train)]
     else:
         return []
-    found = [
-        name for name, values in named if _gives_away(values[train], y[train], task)
-    ]
     if not found:
         return []
     return [
         f"The target can be read off {listing(found)}: remove what is not known when"
         " a prediction is needed."
     ]
+
+
+def _telling(inputs: Array | Stored, y: Array, task: str, train: Array) -> list[int]:
+    """Returns which features give the target away, some at a time."""
+    if task == "regression":
+        likely = _in_line(inputs, y, train)
+    else:
+        # A few hundred rows tell almost every feature.
+        few = train[:_SEEN_FIRST]
+        first = inputs[few]
+        likely = [
+            index
+            for index in range(inputs.shape[1])
+            if _gives_away(first[:, index], y[few], task)
+        ]
+    size = max(1, _COLUMNS // len(train))
+    found: list[int] = []
+    for start in range(0, len(likely), size):
+        some = likely[start : start + size]
+        columns = np.concatenate([block[:, some] for block in blocks(inputs, train)])
+        found += [
+            index
+            for place, index in enumerate(some)
+            if _gives_away(columns[:, place], y[train], task)
+        ]
+    return found
+
+
+def _in_line(inputs: Array | Stored, y: Array, train: Array) -> list[int]:
+    """Returns the features whose correlation with a number is nearly one."""
+    mean = sum(b.sum(0) for b in _numbers(inputs, train)) / len(train)
+    off = y[train] - y[train].mean()
+    start, own, shared = 0, np.zeros(inputs.shape[1]), np.zeros(inputs.shape[1])
+    for block in _numbers(inputs, train):
+        apart = block - mean
+        own += np.square(apart).sum(0)
+        shared += off[start : start + len(apart)] @ apart
+        start += len(apart)
+    # What overflows is looked at more closely.
+    far = np.square(shared) < (1 - 1e-6) * own * np.square(off).sum()
+    return np.flatnonzero(~far & (own != 0)).tolist()
+
+
+# Of so many rows those features are looked at first that may give a class away.
+_SEEN_FIRST = 500
 
 
 def _gives_away(values: Array, y: Array, task: str) -> bool:
@@ -501,7 +565,7 @@ def _gives_away(values: Array, y: Array, task: str) -> bool:
             return False
         return bool(abs(np.corrcoef(numbers, y)[0, 1]) > 1 - 1e-9)
     # One to one with the classes; a few hundred rows tell almost every column.
-    for count in (500, len(y)):
+    for count in (_SEEN_FIRST, len(y)):
         texts = map(str, values[:count].tolist())
         pairs = set(zip(texts, y[:count].tolist(), strict=True))
         left, right = {a for a, _ in pairs}, {b for _, b in pairs}
@@ -522,33 +586,14 @@ def _torn_groups(groups: Array, rows: Rows) -> list[str]:
 # --- scaling ----------------------------------------------------------------------
 
 
-def _blocks(values: Array, rows: Array) -> Iterator[Array]:
-    """Yields the rows as float64, some at a time."""
-    size = max(1, _BLOCK // max(1, values[:1].size))
-    for start in range(0, len(rows), size):
-        yield values[rows[start : start + size]].astype(np.float64)
-
-
-def _standardised(
-    inputs: Array, rows: Rows, kind: str
-) -> tuple[list[Array], list[str]]:
-    """Returns the three sets with mean 0 and deviation 1 over the training rows.
+def _notes_on_scaling(moments: tuple[Array, Array], kind: str) -> list[str]:
+    """Says how inputs get mean 0 and deviation 1 over the training rows.
 
     Arrays (N, F) are scaled per feature; sequences (N, C, L) and images
     (N, C, H, W) per channel, and sequences (N, L) as one channel.
     """
     unit = "feature" if kind == "array" else "channel"
-    mean, scale = _moments(inputs, rows, kind)
-    constant = np.isinf(scale)
-    parts = []
-    for members in rows:
-        part = np.empty((len(members), *inputs.shape[1:]), np.float32)
-        start = 0
-        for block in _blocks(inputs, members):
-            part[start : start + len(block)] = (block - mean) / scale
-            start += len(block)
-        parts.append(part)
-    still = np.flatnonzero(constant).tolist()
+    still = np.flatnonzero(np.isinf(moments[1])).tolist()
     notes = [
         f"Inputs are scaled: each {unit} has mean 0 and standard deviation 1 over the"
         " training rows."
@@ -557,10 +602,10 @@ def _standardised(
         one = f"{unit}s" if still[1:] else unit
         named = listing([str(index) for index in still])
         notes.append(f"Constant in the training rows: {one} {named}.")
-    return parts, notes
+    return notes
 
 
-def _moments(inputs: Array, rows: Rows, kind: str) -> tuple[Array, Array]:
+def _moments(inputs: Array | Stored, rows: Rows, kind: str) -> tuple[Array, Array]:
     """Returns the training rows' mean, and the deviation or infinity for a constant."""
     axes: tuple[int, ...]
     if kind == "array":
@@ -570,14 +615,31 @@ def _moments(inputs: Array, rows: Rows, kind: str) -> tuple[Array, Array]:
     else:
         axes = (0, *range(2, inputs.ndim))
     count = len(rows.train) * int(np.prod([inputs.shape[a] for a in axes[1:]]))
-    total = sum(b.sum(axes, keepdims=True) for b in _blocks(inputs, rows.train))
+    total = sum(b.sum(axes, keepdims=True) for b in _numbers(inputs, rows.train))
     mean = total / count
     squares = sum(
         np.square(b - mean).sum(axes, keepdims=True)
-        for b in _blocks(inputs, rows.train)
+        for b in _numbers(inputs, rows.train)
     )
     deviation = np.sqrt(squares / count)
     # Rounding leaves a constant's deviation slightly above 0.
     constant = deviation <= 1e-12 * np.abs(mean)
     # What training never saw vary is 0 in all sets, as a table's column is dropped.
     return mean, np.where(constant, np.inf, deviation)
+
+
+def _numbers(inputs: Array | Stored, rows: Array) -> Iterator[Array]:
+    # C order, whatever that of the inputs: sums depend on it in their last bits.
+    return (np.ascontiguousarray(b, np.float64) for b in blocks(inputs, rows))
+
+
+def _where(inputs: Inputs) -> tuple[str, ...]:
+    """Says which inputs stay in files, and where those lie."""
+    if not isinstance(inputs, Stored):
+        return ()
+    folders = listing(sorted({str(piece.path.parent) for piece in inputs.pieces}))
+    needed = np.prod(inputs.shape) * max(4, inputs.dtype.itemsize)
+    return (
+        f"Inputs stay in files, in {folders}, and are read as batches need them: they"
+        f" would take {needed / 2**30:.3g} GiB of memory. Results are the same.",
+    )

@@ -2,18 +2,23 @@
 
 import collections
 import contextlib
+import dataclasses
+import hashlib
+import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from archtrial.data.content import check_size, damaged
+from archtrial.data import cache
+from archtrial.data.content import Reading, damaged
 from archtrial.data.dataset import Dataset, assemble
 from archtrial.data.delimited import listing
-from archtrial.data.split import TEST, TRAIN, VALIDATION, Array
+from archtrial.data.split import TEST, TRAIN, VALIDATION
+from archtrial.data.stored import Array, Stored
 from archtrial.errors import DataError
 
 __all__ = ["read_folder", "read_like"]
@@ -35,8 +40,8 @@ _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _TURNED, _ORIENTATION = (5, 6, 7, 8), 0x0112
 
 
-def read_folder(path: Path, task: str | None) -> Dataset:
-    """Reads a folder of images.
+def read_folder(path: Path, told: Reading) -> Dataset:
+    """Reads a folder of images; where all of them are too large for memory, into a file.
 
     Raises:
         DataError: It cannot be told which folders are classes, or an image cannot be
@@ -74,7 +79,7 @@ def read_folder(path: Path, task: str | None) -> Dataset:
     loose = len(_images_in(root))
     if loose:
         notes.append(f"Images outside the folders of classes were left out: {loose}.")
-    images, remarks, mode = _read_images(found)
+    images, remarks, mode = _read_images(path.resolve().name, found, told)
     if others:
         remarks.append(f"Files that are not images were left out: {others}.")
     return assemble(
@@ -82,7 +87,7 @@ def read_folder(path: Path, task: str | None) -> Dataset:
         images,
         np.array(labels),
         kind="image",
-        task=task,
+        task=told.task,
         known_task="classification",
         notes=(*notes, *remarks),
         given=np.array(division) if given else None,
@@ -114,7 +119,7 @@ def read_like(paths: Sequence[str | Path], mode: str, size: tuple[int, int]) -> 
             raise DataError(
                 f"images have {bits}, as those of the study", f"{path.name} has not"
             )
-    return _pixels(list(map(Path, paths)), mode, size)[0]
+    return np.stack([pixels for pixels, _ in _decoded(map(Path, paths), mode, size)])
 
 
 def _stray(name: str) -> bool:
@@ -272,7 +277,9 @@ def _orientation(image: Any) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _read_images(found: list[Path]) -> tuple[Array, list[str], str]:
+def _read_images(
+    name: str, found: list[Path], told: Reading
+) -> tuple[Array | Stored, list[str], str]:
     """Returns (N, C, H, W), notes, and the mode in which all are read.
 
     They are grey where all are grey, else of three colours; of 8 bits as uint8, of more
@@ -301,13 +308,18 @@ def _read_images(found: list[Path]) -> tuple[Array, list[str], str]:
     # The commonest size; of equally common ones the smallest.
     width, height = min(sizes, key=lambda size: (-sizes[size], size))
     channels = 1 if grey else 3
-    check_size(
-        f"{len(found)} images of {width} x {height}",
-        4 * len(found) * channels * height * width,
-        "Make the images smaller first.",
-    )
     mode = "F" if deep else "L" if grey else "RGB"
-    pixels, transparent = _pixels(found, mode, (width, height))
+    shape = (len(found), channels, height, width)
+    about = _About()
+    pixels: Array | Stored
+    if told.keeps(4 * math.prod(shape)):
+        pixels = np.empty(shape, _type_of(mode))
+        for index, image in enumerate(
+            about.counted(_decoded(found, mode, (width, height)))
+        ):
+            pixels[index] = image
+    else:
+        pixels, about = _kept(name, found, mode, shape)
     notes = []
     count = len(found)
     if turned:
@@ -317,14 +329,16 @@ def _read_images(found: list[Path]) -> tuple[Array, list[str], str]:
             f"Only the first page or frame is used: {several} of {count} images have"
             " several."
         )
-    if transparent:
-        notes.append(f"Put on a white background: {transparent} of {count} images.")
+    if about.transparent:
+        notes.append(
+            f"Put on a white background: {about.transparent} of {count} images."
+        )
     if modes["CMYK"]:
         notes.append(f"Turned from CMYK into RGB: {modes['CMYK']} of {count} images.")
     if deep:
         notes.append(
             "Pixels of more than 8 bits are read as numbers, from"
-            f" {pixels.min():g} to {pixels.max():g}."
+            f" {about.least:g} to {about.most:g}."
         )
     other = count - sizes[width, height]
     if other:
@@ -335,25 +349,66 @@ def _read_images(found: list[Path]) -> tuple[Array, list[str], str]:
     return pixels, notes, mode
 
 
-def _pixels(
-    found: Sequence[Path], mode: str, size: tuple[int, int]
-) -> tuple[Array, int]:
-    """Returns (N, C, H, W), and how many images were transparent."""
+@dataclasses.dataclass
+class _About:
+    """What is said of decoded images."""
+
+    transparent: int = 0
+    least: float = math.inf
+    most: float = -math.inf
+
+    def counted(self, decoded: Iterable[tuple[Array, bool]]) -> Iterator[Array]:
+        """Yields the pixels of each, and takes in what is said of them."""
+        for pixels, on_white in decoded:
+            self.transparent += on_white
+            self.least = min(self.least, float(pixels.min()))
+            self.most = max(self.most, float(pixels.max()))
+            yield pixels
+
+
+def _kept(
+    name: str, found: Sequence[Path], mode: str, shape: tuple[int, ...]
+) -> tuple[Stored, _About]:
+    """Returns the images as the cache keeps them, decoded once."""
+    import PIL
+
+    dtype, (height, width) = np.dtype(_type_of(mode)), shape[2:]
+    # Other releases of Pillow may decode otherwise.
+    digest = hashlib.sha256(f"{PIL.__version__} {mode} {shape}".encode())
+    for path in found:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise damaged(path, error) from error
+        digest.update(hashlib.sha256(content).digest())
+
+    def write(file: IO[bytes]) -> dict[str, Any]:
+        about = _About()
+        for pixels in about.counted(_decoded(found, mode, (width, height))):
+            file.write(np.ascontiguousarray(pixels).tobytes())
+        return dataclasses.asdict(about)
+
+    piece, said = cache.kept(name, digest.hexdigest(), shape, dtype, write)
+    return Stored.of(piece), _About(**said)
+
+
+def _type_of(mode: str) -> type[np.generic]:
+    return np.float32 if mode == "F" else np.uint8
+
+
+def _decoded(
+    found: Iterable[Path], mode: str, size: tuple[int, int]
+) -> Iterator[tuple[Array, bool]]:
+    """Yields the pixels of each image, (C, H, W), and whether it was transparent."""
     from PIL import Image
 
-    width, height = size
-    dtype = np.float32 if mode == "F" else np.uint8
-    shape = (len(found), 3 if mode == "RGB" else 1, height, width)
-    pixels = np.empty(shape, dtype)
-    transparent = 0
-    for index, path in enumerate(found):
+    for path in found:
         with _opened(path) as image:
             plain, on_white = _plain(image, mode)
-            transparent += on_white
             if plain.size != size:
                 plain = plain.resize(size, Image.Resampling.BILINEAR)
-            pixels[index] = np.atleast_3d(np.asarray(plain)).transpose(2, 0, 1)
-    return pixels, transparent
+            pixels = np.atleast_3d(np.asarray(plain, _type_of(mode)))
+        yield pixels.transpose(2, 0, 1), on_white
 
 
 def _grey_palette(image: Any) -> str:

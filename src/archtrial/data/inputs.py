@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from archtrial.data.split import Array, Split
+from archtrial.data.stored import Prepared, blocks
 
 __all__ = ["Column", "Inputs", "inputs_of"]
 
@@ -145,10 +146,11 @@ def _columns(described: Sequence[Any]) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _vocabulary(parts: Sequence[Array]) -> int | None:
+def _vocabulary(parts: Sequence[Array | Prepared]) -> int | None:
     """Returns one more than the largest id; None where there are no ids from 0 on."""
     if not np.issubdtype(parts[0].dtype, np.integer):
         return None
-    if min(int(part.min()) for part in parts) < 0:
+    ends = [(block.min(), block.max()) for part in parts for block in blocks(part)]
+    if min(int(low) for low, _ in ends) < 0:
         return None
-    return max(int(part.max()) for part in parts) + 1
+    return max(int(high) for _, high in ends) + 1

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from archtrial.data.cells import Notation
-from archtrial.data.split import Array
+from archtrial.data.stored import Array, Examples, Stored
 from archtrial.data.tables import Column, columns_of
 from archtrial.errors import DataError
 
@@ -47,8 +47,8 @@ class Preparation:
     @classmethod
     def of_array(
         cls,
-        inputs: Array,
-        prepared: Array,
+        inputs: Array | Stored,
+        prepared: Examples,
         kind: str,
         moments: tuple[Array, Array] | None,
         rows: Array,

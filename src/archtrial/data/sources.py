@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archtrial.data import builtin, files
+from archtrial.data.content import IN_MEMORY, Reading
 from archtrial.data.dataset import Dataset
 from archtrial.errors import DataError
 
@@ -33,13 +34,15 @@ def load(
     dates: str | None = None,
     groups: str | None = None,
     categorical: Sequence[str] = (),
+    memory: float = IN_MEMORY,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
 
     A .npz file holds `x` (N, ...) and `y` (N,), and may hold `x_test`, `y_test`,
     `x_validation`, `y_validation` and `groups`. Two dimensions are an array of
     features; three are images (N, H, W) where they are square or bytes, else sequences
-    (N, C, L); four are images, (N, C, H, W) or (N, H, W, C). A .csv, .tsv or .txt
+    (N, C, L); four are images, (N, C, H, W) or (N, H, W, C). A folder of .npy files of
+    those names is the same. A .csv, .tsv or .txt
     (also .gz and .zip) or a .parquet file is a table. A folder holds a folder of
     images for each class, or such folders inside `train`, `test` and `validation`; or
     IDX files; or one pair of .ts files or of NAME_TRAIN.tsv and NAME_TEST.tsv. Of
@@ -58,6 +61,8 @@ def load(
         groups: A table's column that names each row's group.
         categorical: A table's columns whose cells are categories, whatever they look
             like.
+        memory: GiB. Inputs that take more, as they stand or as 32-bit numbers, stay in
+            their file and are read as they are needed; the same batches come of them.
 
     Raises:
         DataError: It cannot be read, or no honest study can be built on it.
@@ -89,8 +94,8 @@ def load(
                     repr(option),
                 )
         return BUILTIN[name](task, **options)
-    told = files.Reading(
-        target, task, channels, decimal, dates, groups, tuple(categorical)
+    told = Reading(
+        target, task, channels, decimal, dates, groups, tuple(categorical), memory
     )
     try:
         if not path.exists():

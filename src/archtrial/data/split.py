@@ -2,19 +2,18 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from archtrial import randomness
 from archtrial.data.copies import NONE, Copies
+from archtrial.data.stored import Array, Examples
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Splits
 
 __all__ = ["TEST", "TRAIN", "VALIDATION", "Array", "Rows", "Split", "draw"]
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # What a given division says of each row.
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -30,10 +29,10 @@ class Split:
     worker process can ever see them.
     """
 
-    x_train: Array
+    x_train: Examples
     """(N, *input_shape) float32, or int64 where the inputs are names, like `x_validation` and `x_test`."""
-    x_validation: Array
-    x_test: Array
+    x_validation: Examples
+    x_test: Examples
     y_train: Array
     """(N,) int64 labels 0..C-1, or float64 values in their own units."""
     y_validation: Array
@@ -55,6 +54,8 @@ class Split:
     """SHA-256 of inputs, targets and the division of the rows, in hexadecimal."""
     copies: Copies = NONE
     """Test examples that are in the training or validation set as well."""
+    here: tuple[str, ...] = ()
+    """Where the inputs lie on this machine, which is no part of any result."""
 
     def __post_init__(self, y_test: Array) -> None:
         object.__setattr__(self, "_Split__labels", y_test)

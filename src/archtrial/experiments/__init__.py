@@ -16,12 +16,12 @@ import importlib
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol, TypeAlias
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from archtrial.errors import RecordsError
-from archtrial.records.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["GROUP", "JUDGES", "Judge", "Judged", "judge", "kind_of"]
 
@@ -51,7 +51,7 @@ class Judged(Protocol):
     def page(self) -> str:
         """Returns the page, one self-contained HTML document."""
 
-    def figure(self, name: str) -> Figure:
+    def figure(self, name: str) -> "Figure":
         """Draws one figure of the page by its name."""
 
 
@@ -65,6 +65,8 @@ def kind_of(folder: str | Path) -> str | None:
     Raises:
         RecordsError: There is no store, or it holds a kind that is not known here.
     """
+    from archtrial.records.store import Store
+
     with Store(folder, read_only=True) as store:
         frozen = store.protocol()
     kind: str | None = None if frozen is None else frozen[1].get("experiment")

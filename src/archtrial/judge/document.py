@@ -163,30 +163,29 @@ def assess(
         notes.append(words.assumed_margin(margin, metric))
     summaries = [_summary(runs, name, sign, worst) for name in declared]
     in_digits = words.digits([each.to_dict() for each in found], metric)
-    comparisons = [
-        _told(
-            each,
-            protocol,
-            summaries,
-            in_digits,
-            # In the order of a page: what may undo the verdict stands first.
-            before=[
-                *(
-                    words.still_learning(
-                        arm,
-                        rises[arm].last,
-                        metric,
-                        train_longer(protocol, longest_rung(each)),
-                    )
-                    for arm in learning
-                ),
-                *growth_warning(each, protocol, looked),
-            ],
-            after=_of_edges(each, reading.crowded),
-            learning=learning,
+    comparisons = []
+    for each, learning in zip(found, unfinished, strict=True):
+        longer = train_longer(protocol, longest_rung(each))
+        # In the order of a page: what may undo the verdict stands first.
+        before = [
+            *(
+                words.still_learning(arm, rises[arm].last, metric, longer)
+                for arm in learning
+            ),
+            *growth_warning(each, protocol, looked),
+        ]
+        after = _of_edges(each, reading.crowded)
+        comparisons.append(
+            _told(
+                each,
+                protocol,
+                summaries,
+                in_digits,
+                before=before,
+                after=after,
+                learning=learning,
+            )
         )
-        for each, learning in zip(found, unfinished, strict=True)
-    ]
     said_besides = findings.of_study(
         common,
         reading.arrays,

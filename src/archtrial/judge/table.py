@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archtrial import metrics, searches
 from archtrial.errors import ProtocolError, RecordsError
+from archtrial.records.table import Run
 
 if TYPE_CHECKING:
     from archtrial.records.columns import Wanted
@@ -121,57 +122,24 @@ def judge_imported(
         )
     metrics.check_margin(margin, imported.bounded)
     runs = searches.Runs(imported.runs)
-    n = min(len(searches.trials(runs, name)) for name in imported.arms)
-    notes = list(imported.understood.notes)
-    if not searches.tested(runs):
-        notes.append(
-            "There are no test scores: the verdict is about validation scores, which a"
-            " search makes optimistic."
-        )
-    fresh = any(run.stage == "confirm" for run in runs)
-    if not fresh and not imported.repeats:
-        notes.append(
-            "There are no fresh seeds: each score is that of the very run picked, its"
-            " seed's luck included."
-        )
-    first, *others = imported.arms
-    measure = imported.measure
+    resolved = _resolved(imported, runs)
+    if effort is None:
+        effort = 1 if imported.repeats else max(1, resolved["configurations"] // 8)
+    declared: dict[str, Any] = {
+        "margin": margin,
+        "alpha": 0.05 if alpha is None else alpha,
+        "effort": effort,
+        "seed": 0 if seed is None else seed,
+        "test_size": test_size,
+        "published": _published(imported, published),
+    }
+    if deterministic:
+        declared["deterministic"] = [
+            known_arm(name, imported.arms, imported.name) for name in deterministic
+        ]
     found = assess(
         runs,
-        protocol={
-            "data": {"name": imported.name, "digest": imported.digest},
-            "metric": measure.name,
-            "higher_is_better": not measure.lower_is_better,
-            "fractions": imported.bounded,
-            "baseline": {"name": first, "space": imported.spaces[first]},
-            "challengers": [
-                {"name": name, "space": imported.spaces[name]} for name in others
-            ],
-            # Ranges that were tried, not declared: nobody knows what lies beyond.
-            "spaces_inferred": True,
-            "margin": margin,
-            "alpha": 0.05 if alpha is None else alpha,
-            "effort": (1 if imported.repeats else max(1, n // 8))
-            if effort is None
-            else effort,
-            "configurations": n,
-            "max_multiple": 4.0,
-            "estimand": "configuration" if fresh else "run",
-            "seed": 0 if seed is None else seed,
-            "test_size": test_size,
-            "published": _published(imported, published),
-            "notes": notes,
-            **(
-                {
-                    "deterministic": [
-                        known_arm(name, imported.arms, imported.name)
-                        for name in deterministic
-                    ]
-                }
-                if deterministic
-                else {}
-            ),
-        },
+        protocol={**resolved, **declared},
         constant=None,
         paired=imported.paired,
         ceilings=ceilings,
@@ -181,12 +149,47 @@ def judge_imported(
         if equal:
             raise ProtocolError(
                 "whether two arms are equally good depends on the gap worth having",
-                f"none was declared, and of {measure.name!r} nobody knows what a small"
+                f"none was declared, and of {imported.measure.name!r} nobody knows what a small"
                 " one is",
                 "Declare it, in the units of the scores: --margin 0.01, or whatever it"
                 " is.",
             )
     return found
+
+
+def _resolved(imported: "Imported", runs: Sequence[Run]) -> dict[str, Any]:
+    """Returns what of a protocol a table tells by itself."""
+    fresh = any(run.stage == "confirm" for run in runs)
+    notes = list(imported.understood.notes)
+    if not searches.tested(runs):
+        notes.append(
+            "There are no test scores: the verdict is about validation scores, which a"
+            " search makes optimistic."
+        )
+    if not fresh and not imported.repeats:
+        notes.append(
+            "There are no fresh seeds: each score is that of the very run picked, its"
+            " seed's luck included."
+        )
+    first, *others = (
+        {"name": name, "space": imported.spaces[name]} for name in imported.arms
+    )
+    return {
+        "data": {"name": imported.name, "digest": imported.digest},
+        "metric": imported.measure.name,
+        "higher_is_better": not imported.measure.lower_is_better,
+        "fractions": imported.bounded,
+        "baseline": first,
+        "challengers": others,
+        # Ranges that were tried, not declared: nobody knows what lies beyond.
+        "spaces_inferred": True,
+        "configurations": min(
+            len(searches.trials(runs, name)) for name in imported.arms
+        ),
+        "max_multiple": 4.0,
+        "estimand": "configuration" if fresh else "run",
+        "notes": notes,
+    }
 
 
 def _has_a_zero(imported: "Imported") -> bool:

@@ -21,7 +21,7 @@ __all__ = [
     "check_same_question",
     "check_somewhere",
     "given_by_user",
-    "measured_by",
+    "measure_of",
     "unequally_long",
 ]
 
@@ -111,7 +111,7 @@ def check_same_question(gathered: Sequence[Gathered], metric: str | None) -> Non
         )
 
 
-def measured_by(
+def measure_of(
     gathered: Sequence[Gathered],
     metric: str | None,
     lower_is_better: bool | None,

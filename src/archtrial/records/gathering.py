@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import itertools
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,9 +21,9 @@ __all__ = [
     "Gathered",
     "condition_list",
     "gather",
-    "is_elsewhere",
+    "only_elsewhere",
     "place_name",
-    "split_name",
+    "split_source",
 ]
 
 
@@ -56,7 +56,7 @@ _RUNS_TABLE = {"Name", "State", "Created", "Runtime"}
 """W&B's table of runs: a row is a run, whose name need not be its alone."""
 
 
-def is_elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
+def only_elsewhere(wanted: Wanted, table: Table, tables: Sequence[Table]) -> set[str]:
     """Returns hyperparameters that were named, and that only other sources have."""
     return {
         name
@@ -124,6 +124,7 @@ def gather(
     beside = sorted(beside)[:_MOST_BESIDE]
     swept = ["Sweep"] if {"Name", "Sweep"} <= set(table.columns) else []
     read = list(dict.fromkeys([*needed, *found.flags, *beside, *swept]))
+    of_curves = "step" in found.roles and not set(table.columns) >= _RUNS_TABLE
     for batch in table.batches(read):
         rows += len(batch)
         chosen = _chosen(batch, filters)
@@ -133,37 +134,11 @@ def gather(
             frame[configurations.HYPER + naming.short(column)] = chosen[column]
         for column in swept:
             frame["sweep"] = scores.texts(chosen[column])
-        for column in found.flags:
-            cells = scores.texts(chosen[column])
-            ended = endings.flagged(naming.short(column), cells)
-            bad = endings.events(naming.short(column), cells)
-            if bad is not None:
-                frame[endings.EVENTS + column] = bad
-            odd = endings.unread(naming.short(column), cells)
-            unread.update((column, word) for word in odd)
-            before = frame.get("flagged", "")
-            # One that failed failed, whatever another column says.
-            frame["flagged"] = np.where(ended == "failed", ended, before)
-            frame["flagged"] = np.where(frame["flagged"] == "", ended, frame["flagged"])
-        frame["row"] = frame.index
-        frame["source"] = table.place
-        for role, column in found.roles.items():
-            if column in (naming.ROW, naming.SOURCE):
-                frame[role] = frame[column].astype(str)
-        frame["arm"] = name if name is not None else scores.texts(frame["arm"])
-        for role in _TEXTS:
-            if role in frame:
-                frame[role] = scores.texts(frame[role])
-        if "status" in found.roles:
-            name_of = naming.short(found.roles["status"])
-            frame["status"] = endings.counted_status(name_of, frame["status"])
+        unread.update(_flagged(frame, chosen, found.flags))
+        _placed(frame, found, table.place, name)
         frames.append(frame)
         kept += len(frame)
-        if (
-            kept > _COMPACT
-            and "step" in found.roles
-            and not set(table.columns) >= _RUNS_TABLE
-        ):
+        if kept > _COMPACT and of_curves:
             frames = [_last_steps(pd.concat(frames))]
             kept = len(frames[0])
         if kept > MOST_RUNS:
@@ -186,7 +161,7 @@ def gather(
         f" and is passed over. If it does: {shlex.join(['--status-column', column])}."
         for (column, word), count in unread.most_common(3)
     ]
-    if "step" in found.roles and not set(table.columns) >= _RUNS_TABLE:
+    if of_curves:
         before = len(frame)
         frame = _last_steps(frame)
         if len(frame) < before:
@@ -199,6 +174,45 @@ def gather(
     return Gathered(table, found, frame, rows, name, notes)
 
 
+def _flagged(
+    frame: pd.DataFrame, chosen: pd.DataFrame, flags: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Adds how each run ended by the columns that say so beside its status.
+
+    Yields:
+        Each column and a word in it that says nothing of that.
+    """
+    for column in flags:
+        cells = scores.texts(chosen[column])
+        ended = endings.flagged(naming.short(column), cells)
+        bad = endings.events(naming.short(column), cells)
+        if bad is not None:
+            frame[endings.EVENTS + column] = bad
+        yield from (
+            (column, word) for word in endings.unread(naming.short(column), cells)
+        )
+        before = frame.get("flagged", "")
+        # One that failed failed, whatever another column says.
+        frame["flagged"] = np.where(ended == "failed", ended, before)
+        frame["flagged"] = np.where(frame["flagged"] == "", ended, frame["flagged"])
+
+
+def _placed(frame: pd.DataFrame, found: Columns, place: str, name: str | None) -> None:
+    """Adds where each row stands and whose it is; what names something becomes text."""
+    frame["row"] = frame.index
+    frame["source"] = place
+    for role, column in found.roles.items():
+        if column in (naming.ROW, naming.SOURCE):
+            frame[role] = frame[column].astype(str)
+    frame["arm"] = name if name is not None else scores.texts(frame["arm"])
+    for role in _TEXTS:
+        if role in frame:
+            frame[role] = scores.texts(frame[role])
+    if "status" in found.roles:
+        name_of = naming.short(found.roles["status"])
+        frame["status"] = endings.counted_status(name_of, frame["status"])
+
+
 def _hashed(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     """Returns what tells a row from a copy of another: a number for all other cells."""
     texts = pd.DataFrame({name: rows[name].astype(str) for name in columns})
@@ -208,7 +222,7 @@ def _hashed(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     return hashed
 
 
-def split_name(source: str) -> tuple[str | None, str]:
+def split_source(source: str) -> tuple[str | None, str]:
     """Splits [NAME=]PATH; what is there as a file is a path."""
     name, equals, place = source.partition("=")
     if not equals or Path(source).exists() or "/" in name or not name.strip():

@@ -30,16 +30,16 @@ from archtrial.records.comparable import (
     check_same_question,
     check_somewhere,
     given_by_user,
-    measured_by,
+    measure_of,
     unequally_long,
 )
 from archtrial.records.gathering import (
     Gathered,
     condition_list,
     gather,
-    is_elsewhere,
+    only_elsewhere,
     place_name,
-    split_name,
+    split_source,
 )
 from archtrial.records.sources import open_source
 from archtrial.records.table import Run
@@ -144,7 +144,7 @@ def read(
     wanted = wanted or Wanted()
     if wanted.repeat == naming.NONE:
         wanted = dataclasses.replace(wanted, repeat=None)
-    split = [split_name(str(source)) for source in sources]
+    split = [split_source(str(source)) for source in sources]
     tables = [open_source(place) for _, place in split]
     conditions = condition_list(where)
     gathered = [
@@ -155,12 +155,12 @@ def read(
             wanted,
             conditions,
             len(tables),
-            is_elsewhere(wanted, table, tables),
+            only_elsewhere(wanted, table, tables),
         )
         for (name, place), table in zip(split, tables, strict=True)
     ]
     check_same_question(gathered, metric)
-    measure, told = measured_by(gathered, metric, lower_is_better, tuner)
+    measure, told = measure_of(gathered, metric, lower_is_better, tuner)
     lower = bool(measure.lower_is_better)
     check_independent(gathered, tuner, wanted)
     frame = pd.concat([each.frame for each in gathered], ignore_index=True)
@@ -174,41 +174,17 @@ def read(
 
     names = arms_of(frame, baseline, challengers, place)
     frame = frame[frame["arm"].isin(names).to_numpy()].reset_index(drop=True)
-    notes += unequally_long(frame, gathered)
-    frame, left_out = endings.ended(frame, endings.declared(status), place)
-    notes += left_out
-    check_somewhere(frame, gathered)
-    frame = scores.at_best_step(frame, lower)
-    # What stands for a failure is no score, and settles no unit.
-    frame = scores.as_numbers(frame)
-    frame, said = endings.check_stand_ins(frame, lower, failed_score)
-    notes += said
-    notes += endings.went_on(frame)
-    bounded, scale, said = scores.scaled(frame, measure, percent)
-    notes += said
-    frame = scores.with_examples(frame)
-    frame, said = scores.with_tests(frame)
+    frame, bounded, scale, said = _scored(
+        frame, gathered, measure, endings.declared(status), failed_score, percent, place
+    )
     notes += said
     if wanted.repeat is not None:
         frame, said = configurations.repeats(frame, lower, place)
         notes += said
-    hyperparameters, unvarying = configurations.hyperparameters(frame)
-    if wanted.hyperparameters is None:
-        hyperparameters, left_away = configurations.told_apart(
-            frame, hyperparameters, names
-        )
-        unvarying += [name for name in left_away if name not in unvarying]
-        notes += left_away.values()
-        if not {"configuration", "pair", "repeat"} & set(frame):
-            given, varied = given_by_user(gathered)
-            draws.check_measured(hyperparameters, frame, place, given)
-            draws.check_repeated(hyperparameters, frame, place, varied)
-    if wanted.repeat is not None:
-        # Those that a tuner ended with are no draws: their places tell nothing.
-        hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
-    frame, said = configurations.configured(frame, hyperparameters, wanted, place)
+    frame, hyperparameters, unvarying, said = _configured(
+        frame, names, wanted, gathered, place
+    )
     notes += said
-    configurations.check_searched(frame, names, place)
     frame, paired, how, said = configurations.paired(
         frame, names, hyperparameters, wanted, place
     )
@@ -252,6 +228,72 @@ def read(
 
 
 # --- from rows to runs ---------------------------------------------------------------------
+
+
+def _scored(
+    frame: pd.DataFrame,
+    gathered: Sequence[Gathered],
+    measure: Measure,
+    declared: Mapping[str, str],
+    failed_score: str | None,
+    percent: bool,
+    place: str,
+) -> tuple[pd.DataFrame, bool, float, list[str]]:
+    """Makes runs that ended of rows, each with its score as a number.
+
+    Returns:
+        The runs; whether all scores are fractions; what they were divided by for that;
+        and what a reader must know of it, a sentence each.
+    """
+    lower = bool(measure.lower_is_better)
+    notes = list(unequally_long(frame, gathered))
+    frame, said = endings.ended(frame, declared, place)
+    notes += said
+    check_somewhere(frame, gathered)
+    frame = scores.at_best_step(frame, lower)
+    # What stands for a failure is no score, and settles no unit.
+    frame = scores.as_numbers(frame)
+    frame, said = endings.check_stand_ins(frame, lower, failed_score)
+    notes += said
+    notes += endings.went_on(frame)
+    bounded, scale, said = scores.scaled(frame, measure, percent)
+    notes += said
+    frame = scores.with_examples(frame)
+    frame, said = scores.with_tests(frame)
+    return frame, bounded, scale, [*notes, *said]
+
+
+def _configured(
+    frame: pd.DataFrame,
+    names: Sequence[str],
+    wanted: Wanted,
+    gathered: Sequence[Gathered],
+    place: str,
+) -> tuple[pd.DataFrame, dict[str, pd.Series], list[str], list[str]]:
+    """Says which runs are one configuration, by the hyperparameters that vary.
+
+    Returns:
+        The runs; the values of each hyperparameter; the columns that are none after
+        all; and what a reader must know of it, a sentence each.
+    """
+    notes: list[str] = []
+    hyperparameters, unvarying = configurations.hyperparameters(frame)
+    if wanted.hyperparameters is None:
+        hyperparameters, left_away = configurations.told_apart(
+            frame, hyperparameters, names
+        )
+        unvarying += [name for name in left_away if name not in unvarying]
+        notes += left_away.values()
+        if not {"configuration", "pair", "repeat"} & set(frame):
+            given, varied = given_by_user(gathered)
+            draws.check_measured(hyperparameters, frame, place, given)
+            draws.check_repeated(hyperparameters, frame, place, varied)
+    if wanted.repeat is not None:
+        # Those that a tuner ended with are no draws: their places tell nothing.
+        hyperparameters, unvarying = {}, [*hyperparameters, *unvarying]
+    frame, said = configurations.configured(frame, hyperparameters, wanted, place)
+    configurations.check_searched(frame, names, place)
+    return frame, hyperparameters, unvarying, [*notes, *said]
 
 
 def _runs(

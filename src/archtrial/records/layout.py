@@ -15,12 +15,12 @@ __all__ = [
     "CHECKED_SINCE",
     "COLUMNS",
     "EXPERIMENTS_SINCE",
-    "READINGS",
     "RUNS",
     "SCHEMA",
     "TABLES",
     "TABLES_BEFORE",
     "UNREADABLE",
+    "WITH_EXPERIMENTS",
     "as_text",
     "checked_run",
     "details_of",
@@ -87,7 +87,7 @@ _PLAIN: Mapping[str, Any] = {
     "rung": 1, "look": 1, "tuner": None, "reading": "last", "measures": {},
     "coordinates": {},
 }  # fmt: skip
-READINGS = ("reading", "measures")
+WITH_EXPERIMENTS = ("reading", "measures")
 
 
 # What a damaged value raises, whatever was made of it.

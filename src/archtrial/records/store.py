@@ -30,12 +30,12 @@ from archtrial.records.layout import (
     CHECKED_SINCE,
     COLUMNS,
     EXPERIMENTS_SINCE,
-    READINGS,
     RUNS,
     SCHEMA,
     TABLES,
     TABLES_BEFORE,
     UNREADABLE,
+    WITH_EXPERIMENTS,
     as_text,
     checked_run,
     details_of,
@@ -464,7 +464,7 @@ class Store:
         details = [details_of(run) for run, _ in runs]
         with self._transaction():
             if self._version < EXPERIMENTS_SINCE and any(
-                name in own for own in details for name in READINGS
+                name in own for own in details for name in WITH_EXPERIMENTS
             ):
                 self._connection.execute(f"PRAGMA user_version={EXPERIMENTS_SINCE}")
             self._insert(

@@ -270,19 +270,14 @@ def resample_some(
         n, m = len(wanted), int(wanted.sum())
         # No trial is drawn more than 255 times: with n > 255, not in this universe.
         counts = np.empty((rows, m), dtype=np.uint8)
-        column = np.cumsum(wanted) - 1
+        columns = slice(None) if m == n else np.flatnonzero(wanted)
         block = max(2 * RESAMPLED // n, 1)
         for start in range(0, rows, block):
             some = counts[start : start + block]
             indices = stream.integers(0, n, (len(some), n))
-            if m < n:
-                found = wanted[indices]
-                row = np.repeat(np.arange(len(some)), np.sum(found, axis=1))
-                cells = column[indices[found]] + m * row
-            else:
-                indices += n * np.arange(len(some))[:, None]
-                cells = indices.ravel()
-            some[:] = np.bincount(cells, minlength=some.size).reshape(some.shape)
+            indices += n * np.arange(len(some))[:, None]
+            everyone = np.bincount(indices.ravel(), minlength=indices.size)
+            some[:] = everyone.reshape(indices.shape)[:, columns]
         return counts
 
     def told(counts: np.ndarray, wanted: np.ndarray) -> Drawn:

@@ -71,7 +71,7 @@ class Fits:
                     item.configuration,
                     seed,
                     np.arange(len(problem.y_train)),
-                    (problem.x_validation, problem.x_test),
+                    (problem.x_validation[:], problem.x_test[:]),
                 )
             account.evaluated(1, 0.0, validation)
         except Exception as error:  # what an estimator raises is anything

@@ -9,6 +9,7 @@ from torch import nn
 
 from archtrial.training import recipe
 from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Inputs
 
 __all__ = ["Engine"]
 
@@ -25,13 +26,14 @@ class Engine(abc.ABC):
 
     Attributes:
         values: Those.
-        gradient: Of the last step, (R, P).
+        gradient: Of the step that is being taken, (R, P); `update` overwrites it.
         optimizer: Of `values`.
         smoothing: Of the labels, (R, 1).
         average: Of the weights, where the recipe asks for one.
     """
 
     gradient: torch.Tensor
+    _begun = False
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Engine(abc.ABC):
             The mean losses before the step, (R,).
         """
         losses = x.new_zeros(len(x), dtype=torch.float32)
-        self.gradient.zero_()
+        self.forget()
         # Each part weighs as many examples as it has, so that all weigh alike.
         parts = min(self._parts, x.shape[1])
         for part, targets in zip(
@@ -77,7 +79,11 @@ class Engine(abc.ABC):
         self.update(rate)
         return losses
 
-    @abc.abstractmethod
+    def forget(self) -> None:
+        """Begins a step: what `gradient` holds is of another one."""
+        self.gradient.zero_()
+        self._begun = False
+
     def differentiate(
         self, x: torch.Tensor, y: torch.Tensor, share: float
     ) -> torch.Tensor:
@@ -91,6 +97,21 @@ class Engine(abc.ABC):
         Returns:
             That share of the mean losses, (R,).
         """
+        outputs = self.outputs(x)
+        losses = self.objective.losses(outputs, y, self.smoothing).mean(1) * share
+        self.backward(losses)
+        return losses.detach()
+
+    @abc.abstractmethod
+    def outputs(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (R, batch, outputs) for inputs (R, batch, ...), in training.
+
+        They remember what they were computed from; `gradient` stays as it is.
+        """
+
+    @abc.abstractmethod
+    def backward(self, losses: torch.Tensor) -> None:
+        """Adds the gradient of each run's loss, (R,), to `gradient`."""
 
     def update(self, rate: float) -> None:
         """Moves the values along `gradient`, which is overwritten."""
@@ -99,7 +120,7 @@ class Engine(abc.ABC):
             self.average.add(self.values, self._buffers())
 
     @abc.abstractmethod
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (R, N, outputs) for inputs (N, ...), of averaged weights."""
 
     @abc.abstractmethod

@@ -18,6 +18,7 @@ from archtrial.training.module import (
 )
 from archtrial.training.noise import Noise, own_noise
 from archtrial.training.problem import Job, Problem
+from archtrial.training.source import Inputs
 
 __all__ = ["Loop"]
 
@@ -58,12 +59,10 @@ class Loop(Engine):
         """Gives the module global generators of its own."""
         return own_noise(self._noise_seed, self._device)
 
-    def differentiate(
-        self, x: torch.Tensor, y: torch.Tensor, share: float
-    ) -> torch.Tensor:
-        """Adds the gradient of a share of the mean loss; see `Engine.differentiate`."""
+    def outputs(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns outputs (1, batch, outputs) in training mode; see `Engine.outputs`."""
         self.module.train()
-        before = self.gradient.clone() if share < 1 else None
+        before = self.gradient.clone() if self._begun else None
         with self.noise, self._precision():
             outputs = self.module(self._laid_out(x[0]))
         # What a forward pass has left there by a backward of its own is not the loss's.
@@ -72,19 +71,21 @@ class Loop(Engine):
         else:
             self.gradient.copy_(before)
         check_outputs(outputs, x.shape[1], self._num_outputs)
-        losses = self.objective.losses(outputs.unsqueeze(0), y, self.smoothing)
-        loss = losses.mean(1) * share
-        torch.autograd.backward(loss)
+        return torch.unsqueeze(outputs, 0)
+
+    def backward(self, losses: torch.Tensor) -> None:
+        """Adds the gradient of the loss, (1,), to `gradient`."""
+        torch.autograd.backward(losses)
         self._take_over()
-        return loss.detach()
+        self._begun = True
 
     @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (1, N, outputs) in evaluation mode, of averaged weights."""
         self.module.eval()
         self.exchange()
         chunks = []
-        for chunk in torch.split(x, 1000):
+        for chunk in x.split(1000):
             with self._precision():
                 outputs = self.module(self._laid_out(chunk))
             check_outputs(outputs, len(chunk), self._num_outputs)

@@ -8,13 +8,17 @@ has a leading axis of runs, so that the loop and a fleet carry out the same arit
 import abc
 import dataclasses
 import functools
+import traceback
+import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from archtrial.errors import FormError
+from archtrial.errors import FormError, ProtocolError, UserError, is_out_of_memory
+from archtrial.training.noise import own_noise
+from archtrial.zoo.userfile import line_of
 
 __all__ = ["Labels", "Objective", "SoftTargets", "UsersLoss", "Values", "default"]
 
@@ -196,7 +200,11 @@ class UsersLoss(Objective):
 
     of: Objective
     """Whose targets it gets, and whose outputs a metric reads."""
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    function: Callable[[torch.Tensor, torch.Tensor], Any]
+    _alone: list[bool] = dataclasses.field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """Not empty once it was seen that it cannot be carried out for many runs at once."""
 
     def targets(self) -> torch.Tensor:
         """Returns the targets of what it stands in for."""
@@ -214,20 +222,108 @@ class UsersLoss(Objective):
         Raises:
             FormError: It returns something else than one real number for each example.
         """
-        losses = [
-            self.function(o, t) for o, t in zip(outputs, targets, strict=True)
-        ]  # run by run: what it does to a batch is its own affair
-        batch = outputs.shape[1]
-        for loss in losses:
-            shape = getattr(loss, "shape", None)
-            if shape != (batch,):
-                got = type(loss).__name__ if shape is None else str(tuple(shape))
-                raise FormError(
-                    "a loss returns one number for each example of a batch, and no mean",
-                    f"{got} for a batch of {batch}",
-                    "Leave out the mean: torch's own take reduction='none'.",
+        if len(outputs) > 1 and not self._alone:
+            try:
+                return self._together(outputs, targets)
+            except Exception as error:  # what a user's function raises is anything
+                if is_out_of_memory(error):
+                    raise
+                # What it is that it does, it does run by run, or raises there again.
+                self._alone.append(True)
+        return torch.stack(
+            [
+                self._checked(self.function(o, t), o)
+                for o, t in zip(outputs, targets, strict=True)
+            ]
+        )
+
+    def _together(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Returns the losses of all runs by one call."""
+
+        def of_one(o: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return self._checked(self.function(o, t), o)
+
+        with warnings.catch_warnings():
+            # Where vmap knows no rule for an operation it warns and goes slowly.
+            warnings.filterwarnings("error", message="There is a performance drop")
+            losses: torch.Tensor = torch.vmap(of_one)(outputs, targets)
+        return losses
+
+    def _checked(self, loss: Any, outputs: torch.Tensor) -> torch.Tensor:
+        batch = len(outputs)
+        if not isinstance(loss, torch.Tensor) or loss.shape != (batch,):
+            raise FormError(
+                "a loss returns one number for each example of a batch, and no mean",
+                f"{described(loss)} for outputs {tuple(outputs.shape)} and {batch}"
+                " targets",
+                self._way_out(loss, batch),
+            )
+        if not loss.is_floating_point():
+            raise FormError("a loss returns real numbers", f"{loss.dtype}")
+        return loss.float()
+
+    def _way_out(self, loss: Any, batch: int) -> str:
+        if not isinstance(loss, torch.Tensor):
+            return "Return the tensor itself."
+        if loss.dim() == 0:
+            return "Leave out the mean: torch's own take reduction='none'."
+        if loss.shape == (batch, batch) and isinstance(self.of, Values):
+            return "Outputs are (N, 1) and targets (N,): begin with outputs.squeeze(1)."
+        if loss.dim() > 1 and len(loss) == batch:
+            return "Add up over its other axes, as by .flatten(1).sum(1)."
+        return ""
+
+    def check(self, name: str, num_outputs: int) -> None:
+        """Tries the loss on random outputs, before anything is trained.
+
+        Raises:
+            ProtocolError: It raises, returns something else than one finite real number
+                for each example, or no gradient reaches the outputs.
+        """
+        targets = self.targets()[:7]
+        generator = torch.Generator().manual_seed(0)
+        outputs = torch.randn(len(targets), num_outputs, generator=generator)
+        outputs.requires_grad_()
+        try:
+            with own_noise(0, "cpu"):
+                loss = self._checked(
+                    self.function(outputs * 1, targets.clone()), outputs
                 )
-        return torch.stack(losses)
+        except FormError as error:
+            raise ProtocolError(
+                f"{name}: {error.rule}", error.received, error.way_out
+            ) from error
+        except Exception as error:  # what a user's function raises is anything
+            if is_out_of_memory(error) or isinstance(error, UserError):
+                raise
+            line = line_of(traceback.extract_tb(error.__traceback__))
+            raise ProtocolError(
+                f"the loss {name} can be computed of outputs {tuple(outputs.shape)} and"
+                f" targets {tuple(targets.shape)}, {str(targets.dtype)[6:]}",
+                f"{type(error).__name__}: {error}" + (f" ({line})" if line else ""),
+                "It is called as f(outputs, targets).",
+            ) from error
+        if not loss.isfinite().all():
+            raise ProtocolError(
+                f"the loss {name} is finite",
+                "for random outputs it is not",
+                "Look for a logarithm of zero or of negative numbers: outputs come before"
+                " the softmax.",
+            )
+        reached = None
+        if loss.requires_grad:
+            (reached,) = torch.autograd.grad(loss.sum(), outputs, allow_unused=True)
+        if reached is None or not reached.any() or not reached.isfinite().all():
+            raise ProtocolError(
+                f"the gradient of the loss {name} reaches the outputs and is finite",
+                "none reaches them"
+                if reached is None
+                else "it is zero for random outputs"
+                if not reached.any()
+                else "for random outputs it is not finite",
+                "Look for detach(), no_grad(), argmax, a comparison or numbers taken out"
+                " of their tensors; no optimiser can go down such a loss.",
+            )
 
     def presented(self, outputs: torch.Tensor) -> np.ndarray:
         """Returns what a metric reads of that."""
@@ -237,6 +333,13 @@ class UsersLoss(Objective):
 def _probabilities(outputs: torch.Tensor) -> np.ndarray:
     probabilities: np.ndarray = outputs.softmax(-1).cpu().numpy()
     return probabilities
+
+
+def described(returned: Any) -> str:
+    """Says what a function returned, in a few words."""
+    if isinstance(returned, torch.Tensor):
+        return str(tuple(returned.shape))
+    return f"an object of type {type(returned).__name__}"
 
 
 def default(task: Literal["classification", "regression"], y: np.ndarray) -> Objective:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
+from archtrial.data.stored import Examples
 from archtrial.errors import ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
@@ -20,15 +21,15 @@ class Problem:
     """What all runs of a study share.
 
     Inputs are (N, ...): float32, or whole numbers, such as the ids of words, which
-    reach a module as int64. Targets are (N,): int64 labels, or
+    reach a module as int64; arrays, or `Prepared` from files. Targets are (N,): int64 labels, or
     float values in their original units. Test labels never come here.
     """
 
-    x_train: np.ndarray
+    x_train: Examples
     y_train: np.ndarray
-    x_validation: np.ndarray
+    x_validation: Examples
     y_validation: np.ndarray
-    x_test: np.ndarray
+    x_test: Examples
     task: Literal["classification", "regression"]
     num_outputs: int
     metric: Metric
@@ -43,12 +44,17 @@ class Problem:
     """Steps after which a run is also read on the test inputs, from 1 to `steps`."""
     objective: objectives.Objective | None = None
     """What is minimised; None: what the task minimises by default."""
+    losses: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    """By the recipe's `loss`, the user's function, which stands in for the
+    objective's."""
 
     def __post_init__(self) -> None:
         if not all(1 <= step <= self.steps for step in self.read_at):
             raise ValueError(f"read_at lies in 1..{self.steps}: {self.read_at}")
         if self.recipe.class_weights != "none" and self.objective is not None:
             raise ValueError("class weights are the objective's own: Labels.balanced")
+        if self.recipe.loss is not None:
+            self._check_own_loss(self.recipe.loss)
         if self.recipe.class_weights != "none" and self.task != "classification":
             raise ProtocolError(
                 "classes are weighed in classification alone",
@@ -56,11 +62,26 @@ class Problem:
                 'Take it out of [recipe], or declare task = "classification".',
             )
 
+    def _check_own_loss(self, loss: str) -> None:
+        for name, neutral in (("class_weights", "none"), ("label_smoothing", 0.0)):
+            if getattr(self.recipe, name) != neutral:
+                raise ProtocolError(
+                    f"{name} belongs to cross-entropy, and a loss of one's own sees"
+                    " labels alone",
+                    f"{name} = {getattr(self.recipe, name)!r} beside loss = {loss!r}",
+                    f"Take {name} out of the recipe (recipe modern has label smoothing:"
+                    ' { base = "modern", label_smoothing = 0 }), and see to it in the'
+                    " loss.",
+                )
+
     def minimised(self) -> objectives.Objective:
         """Returns the objective: the declared one, or the task's."""
         if self.objective is None and self.recipe.class_weights == "balanced":
             return objectives.Labels.balanced(self.y_train, self.num_outputs)
-        return self.objective or objectives.default(self.task, self.y_train)
+        objective = self.objective or objectives.default(self.task, self.y_train)
+        if self.recipe.loss is None:
+            return objective
+        return objectives.UsersLoss(objective, self.losses[self.recipe.loss])
 
     def evaluation_steps(self) -> frozenset[int]:
         """Returns the steps after which the validation set is scored."""

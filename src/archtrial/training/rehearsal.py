@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
+from archtrial.data.stored import Examples, blocks
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
 from archtrial.training.device import exact
@@ -140,8 +141,8 @@ def _shortened(problem: Problem) -> Problem:
     if np.issubdtype(problem.x_train.dtype, np.integer):
         # The word that an embedding has no place for may stand in any row.
         train[-2:] = _extremes(problem.x_train)[-len(train) :]
-        others = np.concatenate([problem.x_validation, problem.x_test])
-        evaluated = np.concatenate([others[_extremes(others)], evaluated])[:_EVALUATED]
+        extreme = _extreme_of(problem.x_validation, problem.x_test)
+        evaluated = np.concatenate([extreme, evaluated])[:_EVALUATED]
     return dataclasses.replace(
         problem,
         x_train=problem.x_train[train],
@@ -154,10 +155,20 @@ def _shortened(problem: Problem) -> Problem:
     )
 
 
-def _extremes(x: np.ndarray) -> list[int]:
+def _extremes(x: Examples) -> list[int]:
     """Returns the rows that hold the least and the largest number."""
-    flat = x.reshape(len(x), -1)
-    return [int(flat.min(1).argmin()), int(flat.max(1).argmax())]
+    flat = [block.reshape(len(block), -1) for block in blocks(x)]
+    least = np.concatenate([block.min(1) for block in flat])
+    most = np.concatenate([block.max(1) for block in flat])
+    return [int(least.argmin()), int(most.argmax())]
+
+
+def _extreme_of(*parts: Examples) -> np.ndarray:
+    """Returns the two examples, of all parts, with the least and the largest number."""
+    ends = [part[np.array(_extremes(part))] for part in parts]
+    least, _ = min(ends, key=lambda rows: rows[0].min())
+    _, most = max(ends, key=lambda rows: rows[1].max())
+    return np.stack([least, most])
 
 
 class _Rehearsal:
@@ -307,7 +318,8 @@ class _Rehearsal:
             )
         if whole and re.search(r"index out of range|out of bounds", str(error)):
             parts = (problem.x_train, problem.x_validation, problem.x_test)
-            least, most = min(x.min() for x in parts), max(x.max() for x in parts)
+            looked = [block for part in parts for block in blocks(part)]
+            least, most = min(x.min() for x in looked), max(x.max() for x in looked)
             return (
                 f"The inputs are whole numbers from {least} to {most}: an nn.Embedding of"
                 f" all of them has at least {most + 1} words, and none below 0."

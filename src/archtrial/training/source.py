@@ -1,23 +1,76 @@
-"""Where batches come from."""
+"""Where batches come from: tensors in memory, or inputs that stay in files."""
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
+from archtrial.data.stored import Examples, Prepared
 from archtrial.training import recipe
 from archtrial.training.augmentation import Augmentation
 from archtrial.training.problem import Job, Problem
 
-__all__ = ["Batches", "Source"]
+__all__ = ["Batches", "InFiles", "Inputs", "Source"]
+
+
+class InFiles:
+    """Inputs that stay in files, to those who take a tensor (N, ...) apart.
+
+    What is asked for is read, scaled and put on the device then, and has the bits that
+    the tensor would have had.
+
+    Args:
+        prepared: The inputs.
+        device: Where tensors are wanted.
+    """
+
+    def __init__(self, prepared: Prepared, device: str) -> None:
+        self._prepared = prepared
+        self._device = torch.device(device)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, ...)."""
+        return torch.Size(self._prepared.shape)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether what is asked for is on a GPU."""
+        return self._device.type == "cuda"
+
+    def __len__(self) -> int:
+        return len(self._prepared)
+
+    def __getitem__(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """Returns the examples at places (...), in as many leading dimensions."""
+        if isinstance(rows, slice):
+            return self._placed(self._prepared[rows])
+        read = self._prepared[rows.flatten().numpy()]
+        return self._placed(read).view(*rows.shape, *read.shape[1:])
+
+    def split(self, size: int) -> Iterator[torch.Tensor]:
+        """Yields the examples in order, as many at a time; see `torch.Tensor.split`."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def _placed(self, read: np.ndarray) -> torch.Tensor:
+        examples = torch.from_numpy(read)
+        if not self.is_cuda:
+            return examples.to(self._device)
+        # From pinned memory it is copied while the GPU is still at the step before.
+        return examples.pin_memory().to(self._device, non_blocking=True)
+
+
+Inputs: TypeAlias = torch.Tensor | InFiles
 
 
 class Source:
-    """A problem's inputs and targets as tensors on its device.
+    """A problem's inputs and targets, its targets as tensors on its device.
 
     Attributes:
-        x_train: (N, ...).
+        x_train: (N, ...), a tensor on the device, or in files.
         y_train: (N, ...), the objective's targets.
         x_validation: (M, ...).
         x_test: (T, ...).
@@ -26,11 +79,27 @@ class Source:
 
     def __init__(self, problem: Problem) -> None:
         device = problem.device
-        self.x_train = torch.from_numpy(problem.x_train).to(device)
-        self.x_validation = torch.from_numpy(problem.x_validation).to(device)
-        self.x_test = torch.from_numpy(problem.x_test).to(device)
+        self.x_train = _within_reach(problem.x_train, device)
+        self.x_validation = _within_reach(problem.x_validation, device)
+        self.x_test = _within_reach(problem.x_test, device)
         self.y_train = problem.minimised().targets().to(device)
         self.batch_size = min(problem.batch_size, len(problem.x_train))
+
+    def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns copies of training examples and their targets.
+
+        Args:
+            rows: (runs, batch) places, on the CPU.
+        """
+        there = rows.to(self.y_train.device)
+        x = self.x_train
+        return x[rows if isinstance(x, InFiles) else there], self.y_train[there]
+
+
+def _within_reach(examples: Examples, device: str) -> Inputs:
+    if isinstance(examples, Prepared):
+        return InFiles(examples, device)
+    return torch.from_numpy(examples).to(device)
 
 
 class Batches:
@@ -67,9 +136,8 @@ class Batches:
 
     def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns inputs (runs, batch, ...) and targets (runs, batch, ...)."""
-        rows = torch.from_numpy(np.stack([next(order) for order in self._orders]))
-        rows = rows.to(self._source.x_train.device)
-        x, y = self._source.x_train[rows], self._source.y_train[rows]  # copies
+        rows = np.stack([next(order) for order in self._orders])
+        x, y = self._source.batch(torch.from_numpy(rows))
         if len(self._augmentations) == 1:
             return self._augmentations[0](x), y
         changed = zip(self._augmentations, torch.split(x, 1), strict=True)

@@ -126,7 +126,7 @@ class Watch(TorchFunctionMode):
         self.made_at = _running() or self.made_at
 
 
-_LOOP = Loop.differentiate.__code__.co_filename
+_LOOP = Loop.outputs.__code__.co_filename
 
 
 def _running() -> str | None:

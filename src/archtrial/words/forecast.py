@@ -144,8 +144,10 @@ class Forecast:
             "what the pilot saw (short trainings, a rough guess)",
         ]
         lines += [
-            f"  {name}: {numbers.duration(seen.run_seconds)} and"
-            f" {numbers.flops(seen.run_flops)} a run, spread of {self.metric}"
+            f"  {name}: {numbers.duration(seen.run_seconds)}"
+            # Nobody counts the operations of an estimator.
+            f"{f' and {numbers.flops(seen.run_flops)}' if seen.run_flops else ''} a run,"
+            f" spread of {self.metric}"
             f" {seen.spread:.2g} over configurations and {seen.seed_spread:.2g} over"
             f" seeds, {numbers.probability(seen.diverged)} diverged"
             for name, seen in self.arms.items()

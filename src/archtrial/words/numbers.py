@@ -25,7 +25,6 @@ __all__ = [
     "amount",
     "axis_unit",
     "bare",
-    "confidence",
     "count",
     "difference",
     "differences",
@@ -384,20 +383,12 @@ def percent(number: float, decimals: int = 0) -> str:
     return _percent(number, decimals) + PERCENT
 
 
-def confidence(alpha: float) -> str:
-    """Writes an interval's level 1 - alpha in per cent, without its unit: "95".
-
-    Never as certain when it is not: "99.9975".
-    """
+def level(alpha: float) -> str:
+    """Writes the level of an interval: "95 %"; never as certain when it is not."""
     written = f"{100 * (1 - alpha):.4g}"
     if written == "100" and alpha > 0:
         written = f"{100 * (1 - alpha):.{1 - math.floor(math.log10(100 * alpha))}f}"
-    return written
-
-
-def level(alpha: float) -> str:
-    """Writes the level of an interval: "95 %"; never as certain when it is not."""
-    return confidence(alpha) + PERCENT
+    return written + PERCENT
 
 
 def probability(number: float | None) -> str:

@@ -44,7 +44,15 @@ from archtrial.zoo.userfile import (
     prints_to_errors,
 )
 
-__all__ = ["Architecture", "check_kind", "find", "known", "source_of"]
+__all__ = [
+    "Architecture",
+    "again",
+    "check_kind",
+    "find",
+    "known",
+    "named",
+    "source_of",
+]
 
 Builder = Callable[..., Any]
 
@@ -207,21 +215,7 @@ class Architecture:
     def _found(self) -> "_Found":
         if self.given is not None:
             return _Found(self.given, self.source)
-        if (self.spec, self.source) in _loaded:
-            return _loaded[self.spec, self.source]
-        try:
-            found = _look_up(self.spec)
-        except ArmError as error:
-            # It was there before: not a run that failed, but a study that cannot go on.
-            raise StudyError(error.rule, error.received, error.way_out) from error
-        if found.source != self.source:
-            raise StudyError(
-                f"the source of {self.spec} stays as it was when the study began",
-                "it has changed since",
-                "Undo the change, or start another study with the new version.",
-            )
-        _loaded[self.spec, self.source] = found
-        return found
+        return _found_again(self.spec, self.source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +244,44 @@ class _Found:
 # Loaded once in a process. The source is part of the key, so that `find` can load
 # a changed file in a notebook while older architectures keep what they were.
 _loaded: dict[tuple[str, str], _Found] = {}
+
+
+def _found_again(spec: str, source: str) -> _Found:
+    if (spec, source) in _loaded:
+        return _loaded[spec, source]
+    try:
+        found = _look_up(spec)
+    except ArmError as error:
+        # It was there before: not a run that failed, but a study that cannot go on.
+        raise StudyError(error.rule, error.received, error.way_out) from error
+    if found.source != source:
+        raise StudyError(
+            f"the source of {spec} stays as it was when the study began",
+            "it has changed since",
+            "Undo the change, or start another study with the new version.",
+        )
+    _loaded[spec, source] = found
+    return found
+
+
+def named(spec: str) -> tuple[Builder, str]:
+    """Returns what a spec names, whatever it is, and the text that defines it.
+
+    Raises:
+        ArmError: There is no such thing, or its file cannot be run.
+    """
+    found = _look_up(spec)
+    _loaded[spec, found.source] = found
+    return found.builder, found.source
+
+
+def again(spec: str, source: str) -> Builder:
+    """Returns what a spec named when `named` returned that text, also elsewhere.
+
+    Raises:
+        StudyError: It is not there any more, or another one.
+    """
+    return _found_again(spec, source).builder
 
 
 def find(

@@ -17,7 +17,7 @@ from torch import nn
 from archtrial import equivalents
 from archtrial.training.objective import Objective
 from archtrial.training.problem import Problem
-from archtrial.training.source import Source
+from archtrial.training.source import Inputs, Source
 
 __all__ = ["POSITIONS", "curvature", "measure"]
 
@@ -109,10 +109,10 @@ class _Scorer:
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _outputs(network: nn.Module, x: Inputs) -> torch.Tensor:
     network.eval()
     # Copies: a network may change its inputs in place.
-    return torch.cat([network(chunk.clone()) for chunk in torch.split(x, 1000)])
+    return torch.cat([network(chunk.clone()) for chunk in x.split(1000)])
 
 
 def _mean_loss(

@@ -43,20 +43,25 @@ class Protocol(OnData):
     """
 
     architecture: Arm = Arm.model_validate("cnn")
-    """The convolutional network, as an arm is written: a zoo name, "net.py:Net" or, in
-    Python, a class or function; with options."""
+    """The convolutional network, a zoo name or net.py:Net, with (options). In Python a
+    class or function, too."""
     form: Literal["fcn", "lcn"] = "fcn"
     """What it becomes: fully connected, or locally connected."""
     batch_norm: Literal["per_position", "folded"] = "per_position"
     """What becomes of batch normalisation: one for each unit, or none any more."""
-    relax_times: Count | tuple[Annotated[int, pydantic.Field(ge=0)], ...] = 8
-    """The steps after which the network is relaxed; or how many: 0 and then times that
-    are spaced evenly in log time up to `last_relax_time`."""
+    relax_times: Annotated[
+        Count | tuple[Annotated[int, pydantic.Field(ge=0)], ...],
+        pydantic.Field(examples=["8 or 0,100,1000"]),
+    ] = 8
+    """The steps after which the network is relaxed, or how many there are. These are 0
+    and then times that are spaced evenly in log time up to `last_relax_time`."""
     last_relax_time: Count | None = None
     """By default as many steps as are trained afterwards."""
     seeds: Count = 10
     """Fresh seeds of everything that is compared."""
-    learning_rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    learning_rates: Annotated[
+        tuple[Positive, ...], pydantic.Field(examples=[".03,.1,.3"])
+    ] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """What is tried for the CNN, for the fresh FCN and, at each relax time, for the CNN
     that goes on and for what it is relaxed into."""
     tuning_seeds: Count = 2
@@ -112,6 +117,12 @@ class Protocol(OnData):
                     f"recipe.{name} = {getattr(self.recipe, name)!r}",
                     f"Leave {name} out of the recipe.",
                 )
+        if self.recipe.loss is not None:
+            raise ProtocolError(
+                "networks are relaxed and trained on by the task's own loss",
+                f"recipe.loss = {self.recipe.loss!r}",
+                "Leave loss out of the recipe.",
+            )
         if self.alpha < 1 / (1 + FLIPS):
             raise ProtocolError(
                 f"alpha is at least {1 / (1 + FLIPS):g}: flipped signs tell no less",

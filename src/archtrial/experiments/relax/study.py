@@ -38,7 +38,7 @@ from archtrial.freezing import folder_of
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.statistics.simultaneous import seeds_needed
-from archtrial.training import augmentation, cost, fleet, rehearsal
+from archtrial.training import augmentation, cost, rehearsal, stacking
 from archtrial.training.run import Job
 from archtrial.zoo import Kind as Inputs
 from archtrial.zoo import arms
@@ -201,7 +201,7 @@ class Study(workflow.Study[Protocol, Finding]):
             self.protocol.form,
             self.protocol.batch_norm,
         )
-        return fleet.obstacle(self.problem, build)
+        return stacking.obstacle(self.problem, build)
 
     def _resolve(
         self, name: str, obstacles: Mapping[Kind, str | None]
@@ -275,6 +275,11 @@ class Study(workflow.Study[Protocol, Finding]):
             f"{'' if self.protocol.tuning_seeds == 1 else 's'}; no interval contains"
             " what that choice leaves to chance."
         )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was noticed before anything is trained, the equivalent's size with it."""
+        return (*self.resolved["notes"], *self.split.here)
 
     @prints_to_errors()
     def forecast(self) -> dict[str, dict[Kind, float]]:

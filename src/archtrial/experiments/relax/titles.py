@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from archtrial.experiments.relax.words import after
 from archtrial.report.drawing import WIDE
 from archtrial.report.estimates import estimate_of, interval_of, measured
 from archtrial.words import numbers
@@ -54,9 +55,7 @@ def left_by(document: Mapping[str, Any]) -> str:
 
 def relaxed_after(time: int) -> str:
     """Returns a relax time in words: "relaxed after 93 steps"."""
-    if time == 0:
-        return "relaxed before the first step"
-    return f"relaxed after {numbers.count(time, 'step')}"
+    return f"relaxed {after([time], [time])}"
 
 
 def share(number: float, *, tick: bool = False) -> str:

@@ -16,7 +16,7 @@ from archtrial.words import numbers
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined
 
-__all__ = ["NetNames", "Telling"]
+__all__ = ["NetNames", "Telling", "after"]
 
 _READINGS = {
     "best": "by the weights that were best on validation",
@@ -149,13 +149,13 @@ class Telling:
         if not dead:
             return []
         return [
-            f"Relaxed {_after(dead, times)}, the {self.names.cnn} and the"
+            f"Relaxed {after(dead, times)}, the {self.names.cnn} and the"
             f" {self.names.relaxed} diverged in every run, so nothing is compared there."
         ]
 
     def after(self, columns: Sequence[int] | np.ndarray) -> str:
         """Writes relax times that are compared: "after 0, 10 and 93 steps"."""
-        return _after([self._times[j] for j in columns], self._times)
+        return after([self._times[j] for j in columns], self._times)
 
     def gap(self, found: Simultaneous, column: int, sign: int = 1) -> str:
         """Writes a difference with its interval."""
@@ -371,7 +371,7 @@ def _read(reading: str) -> str:
     return _READINGS.get(reading, f'by the reading "{reading}"')
 
 
-def _after(chosen: Sequence[int], times: Sequence[int]) -> str:
+def after(chosen: Sequence[int], times: Sequence[int]) -> str:
     """Writes some of all relax times: "after 93 steps", "after 0, 10 and 93 steps"."""
     chosen, times = sorted(chosen), sorted(times)
     if chosen == [0]:

@@ -1,0 +1,5 @@
+"""What `python -m archtrial.cli` runs."""
+
+from archtrial.cli import main
+
+main()

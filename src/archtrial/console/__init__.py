@@ -1,0 +1,1 @@
+"""What every command shares: its options, what it prints, how its process ends."""

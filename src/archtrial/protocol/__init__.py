@@ -1,0 +1,56 @@
+"""What is compared, declared before the first run.
+
+A protocol is frozen, and everything that a result depends on follows from it.
+`declared.py` is what a trial declares, `arm.py` what that is put together from, and
+`resolved.py` what it is once data and arms are known, with its hash.
+"""
+
+from archtrial.protocol.arm import (
+    HYPERPARAMETERS,
+    MODERN,
+    Arm,
+    Count,
+    Positive,
+    Recipe,
+    Splits,
+    describe_space,
+)
+from archtrial.protocol.declared import (
+    DEFAULT_SPACE,
+    OnData,
+    Protocol,
+    builtin,
+    load,
+    read,
+    template,
+)
+from archtrial.protocol.resolved import (
+    asked,
+    canonical,
+    differences,
+    digest,
+    digest_before,
+)
+
+__all__ = [
+    "DEFAULT_SPACE",
+    "HYPERPARAMETERS",
+    "MODERN",
+    "Arm",
+    "Count",
+    "OnData",
+    "Positive",
+    "Protocol",
+    "Recipe",
+    "Splits",
+    "asked",
+    "builtin",
+    "canonical",
+    "describe_space",
+    "differences",
+    "digest",
+    "digest_before",
+    "load",
+    "read",
+    "template",
+]

@@ -1,0 +1,211 @@
+"""The arms of a trial: found, of which kind, and what each of them searches."""
+
+from collections.abc import Mapping
+
+import torch
+
+from archtrial import data
+from archtrial.errors import ArmError, ProtocolError
+from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe
+from archtrial.protocol import Protocol as Declared
+from archtrial.space import Space, sample
+from archtrial.training.module import dropouts
+from archtrial.zoo import arms as anybody
+from archtrial.zoo import losses, sizes
+from archtrial.zoo.estimators import Estimator, check_space, is_estimator
+from archtrial.zoo.estimators import find as find_estimator
+
+__all__ = [
+    "by_kind",
+    "check_estimators",
+    "found",
+    "losses_of",
+    "match",
+    "put_together",
+    "widened",
+]
+
+
+def found(arm: Arm) -> anybody.Architecture | Estimator:
+    """Finds what an arm names.
+
+    Raises:
+        ArmError: There is no such thing.
+        ProtocolError: Its search space is impossible.
+    """
+    own_space = arm.space if "space" in arm.model_fields_set else None
+    if is_estimator(arm.architecture):
+        return find_estimator(arm.architecture, arm.options, own_space)
+    return anybody.find(arm.architecture, arm.options, own_space)
+
+
+def losses_of(
+    declared: OnData, recipes: Mapping[str, Recipe], spaces: Mapping[str, Space]
+) -> dict[str, losses.Loss]:
+    """Returns the users' own losses, by what recipes call them.
+
+    Raises:
+        ProtocolError: Label smoothing is searched beside one.
+    """
+    named = {declared.recipe.loss, *(own.loss for own in recipes.values())} - {None}
+    for name, own in recipes.items():
+        if own.loss is not None and "label_smoothing" in spaces[name]:
+            raise ProtocolError(
+                "label smoothing belongs to cross-entropy",
+                f"it is searched for {name}, whose loss is {own.loss}",
+                "Take label_smoothing out of the search space.",
+            )
+    return {spec: losses.find(spec) for spec in sorted(filter(None, named))}
+
+
+def by_kind(
+    architectures: Mapping[str, anybody.Architecture | Estimator],
+) -> tuple[dict[str, anybody.Architecture], dict[str, Estimator]]:
+    """Returns the networks, and the estimators, by arm."""
+    networks, estimators = {}, {}
+    for name, architecture in architectures.items():
+        if isinstance(architecture, Estimator):
+            estimators[name] = architecture
+        else:
+            networks[name] = architecture
+    return networks, estimators
+
+
+def check_estimators(
+    declared: Declared, architectures: Mapping[str, anybody.Architecture | Estimator]
+) -> None:
+    """Raises a ProtocolError where something is declared that estimators do not know."""
+    for arm in declared.arms:
+        estimator = architectures[arm.name]
+        if not isinstance(estimator, Estimator):
+            continue
+        refused = [
+            (
+                len(declared.ladder) > 1,
+                "longer training is of networks, which train by steps",
+                f"ladder = {list(declared.ladder)}",
+                "Leave the ladder out.",
+            ),
+            (
+                declared.matched_baseline,
+                "a matched baseline has as many parameters as a challenger",
+                "matched_baseline = true",
+                "Leave matched_baseline out.",
+            ),
+            (
+                arm.recipe != "plain",
+                "a recipe says how networks are trained",
+                "a recipe of its own",
+                "Give the arm options in its place.",
+            ),
+        ]
+        for is_so, rule, received, way_out in refused:
+            if is_so:
+                said = f"{received}, and {arm.name} is {estimator.spec}"
+                raise ProtocolError(rule, said, way_out)
+        shared = [name for name in declared.space if name in estimator.accepts]
+        if not set(shared) - set(HYPERPARAMETERS):
+            check_space(estimator, arm.name)
+
+
+def put_together(
+    declared: Declared,
+    architectures: Mapping[str, anybody.Architecture | Estimator],
+    split: data.Split,
+) -> tuple[dict[str, Space], list[str]]:
+    """Joins the shared space with each arm's own.
+
+    Returns:
+        What each arm searches; and a sentence for each shared dimension that an
+        arm has no use for.
+
+    Raises:
+        ArmError: No arm has any use for a shared dimension.
+    """
+    joined: dict[str, Space] = {}
+    given = declared.model_fields_set
+    unused: dict[str, list[str]] = {}
+    for arm in declared.arms:
+        architecture = architectures[arm.name]
+        shared = {}
+        for name, dimension in declared.space.items():
+            if _takes(architecture, name, split):
+                shared[name] = dimension
+            # Nobody expects of an estimator what all networks search by default.
+            elif not isinstance(architecture, Estimator) or "space" in given:
+                unused.setdefault(name, []).append(arm.name)
+        # What was declared for this arm, for all arms, or for nobody: the nearest.
+        nearest = (
+            {**shared, **architecture.space}
+            if "space" in arm.model_fields_set
+            else {**architecture.space, **shared}
+        )
+        joined[arm.name] = {
+            name: dimension
+            for name, dimension in nearest.items()
+            if name not in arm.options
+        }
+    for name, arms in unused.items():
+        if len(arms) == len(declared.arms):
+            raise ArmError(
+                "a dimension of the shared search space is one that some arm takes",
+                f"{name!r} is neither a hyperparameter of training"
+                f" ({', '.join(HYPERPARAMETERS)}) nor an option of any arm",
+                "Correct its spelling or remove it from space.",
+            )
+    return joined, [
+        f"{' and '.join(arms)} does not take {name}: it is not searched there."
+        for name, arms in unused.items()
+    ]
+
+
+def match(
+    declared: Declared,
+    architectures: Mapping[str, anybody.Architecture | Estimator],
+    spaces: Mapping[str, Space],
+    split: data.Split,
+    draws: int,
+) -> sizes.Matched | None:
+    """Widens the baseline to the size of the largest challenger, if it is smaller."""
+    networks, _ = by_kind(architectures)
+    baseline, *challengers = (
+        sizes.Sized(arm.name, networks[arm.name], spaces[arm.name])
+        for arm in declared.arms
+    )
+    with torch.random.fork_rng(devices=[]):
+        return sizes.match(
+            baseline,
+            challengers,
+            data.inputs_of(split),
+            split.num_outputs,
+            declared.seed,
+            draws,
+        )
+
+
+def widened(declared: Declared, matched: sizes.Matched) -> Arm:
+    """Returns the baseline at a challenger's size, as an arm."""
+    return declared.baseline.model_copy(
+        update={
+            "name": declared.matched_name,
+            "options": dict(matched.options),
+            "space": dict(matched.space),
+        }
+    )
+
+
+def _takes(
+    architecture: anybody.Architecture | Estimator, name: str, split: data.Split
+) -> bool:
+    if isinstance(architecture, Estimator):
+        # What training a network calls so is something else here: the learning rate
+        # of boosted trees is no gradient's.
+        return name in architecture.accepts and name not in HYPERPARAMETERS
+    if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
+        return True
+    if name != "dropout":
+        return False
+    drawn = sample(architecture.space, 0, 0)
+    with torch.random.fork_rng(devices=[]):
+        module = architecture.build(data.inputs_of(split), split.num_outputs, drawn)
+    return bool(dropouts(module))

@@ -1,0 +1,131 @@
+"""What a resolved protocol says of its declaration and its data."""
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from archtrial import data, metrics
+from archtrial.protocol import Arm, OnData, describe_space
+from archtrial.protocol import Protocol as Declared
+from archtrial.space import Space
+from archtrial.zoo import losses
+
+__all__ = ["describe_data", "described", "resolve", "settings"]
+
+
+def settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, Any]:
+    """Returns what of a resolved protocol neither data nor trainer change."""
+    arms = [described(arm, searched[arm.name]) for arm in declared.arms]
+    for arm in arms if declared.factors else []:
+        arm["levels"] = declared.levels[arm["name"]]
+    return {
+        "archtrial": metadata.version("archtrial"),
+        "baseline": arms[0],
+        "challengers": arms[1:],
+        "recipe": declared.recipe.describe(),
+        "splits": declared.splits.model_dump(),
+        **{
+            name: getattr(declared, name)
+            for name in (
+                "batch_size", "margin", "alpha", "effort", "configurations",
+                "confirm_seeds", "top", "max_multiple", "estimand", "seed", "threads",
+                "device",
+            )
+        },
+        **_beyond(declared),
+    }  # fmt: skip
+
+
+def described(arm: Arm, searched: Space) -> dict[str, Any]:
+    """Returns an arm with all that it searches."""
+    return {
+        "name": arm.name,
+        "architecture": arm.describe()["architecture"],
+        "options": dict(arm.options),
+        "space": describe_space(searched),
+    }
+
+
+def _beyond(declared: Declared) -> dict[str, Any]:
+    """What a study does beyond one search of each arm.
+
+    Left out where nothing is: such a protocol has the hash that it always had. Its
+    draws are independent.
+    """
+    beyond: dict[str, Any] = {}
+    if declared.sampling != "random":
+        beyond["sampling"] = declared.sampling
+    if len(declared.ladder) > 1:
+        beyond["ladder"] = list(declared.ladder)
+        beyond["ladder_configurations"] = declared.retuned
+    if declared.probes:
+        beyond["probes"] = declared.probes
+    if declared.looks:
+        beyond["looks"] = list(declared.looks)
+    if declared.deterministic:
+        beyond["deterministic"] = list(declared.deterministic)
+    if declared.factors:
+        beyond["factors"] = {name: list(v) for name, v in declared.factors.items()}
+    return beyond
+
+
+def describe_data(
+    name: str, split: data.Split, scale: bool | None = None
+) -> dict[str, Any]:
+    """Returns what a resolved protocol says of its data, as JSON.
+
+    What is left out where it is not so came later: other protocols keep their hash.
+    """
+    beyond: dict[str, Any] = {}
+    if scale is False:
+        beyond["scale"] = False
+    if split.x_train.dtype.kind == "i":
+        beyond["inputs"] = "whole numbers"
+    if split.copies.exact or split.copies.near:
+        found = split.copies
+        beyond["copies"] = {"exact": found.exact, "near": found.near, "of": found.of}
+    return {
+        **beyond,
+        "name": name,
+        "digest": split.digest,
+        "kind": split.kind,
+        "input_shape": list(split.input_shape),
+        "classes": list(split.classes) if split.classes else None,
+        "rows": {
+            "training": len(split.y_train),
+            "validation": len(split.y_validation),
+            "test": split.test_size,
+        },
+    }
+
+
+def resolve(
+    declared: OnData, name: str, split: data.Split, metric: metrics.Metric
+) -> dict[str, Any]:
+    """Returns what the resolved protocol of every experiment has, as JSON.
+
+    An experiment adds its kind as "experiment", all that it declares beside, and to the
+    "notes" what else it noticed.
+
+    Args:
+        declared: The protocol.
+        name: Of the data.
+        split: Their division.
+        metric: The declared metric, or the default.
+    """
+    loss = declared.recipe.loss
+    return {
+        **({} if loss is None else {"loss_source": losses.find(loss).source}),
+        "archtrial": metadata.version("archtrial"),
+        "data": describe_data(name, split, declared.scale),
+        "task": split.task,
+        "metric": metric.name,
+        "recipe": declared.recipe.describe(),
+        "steps": declared.length(len(split.y_train)),
+        "splits": declared.splits.model_dump(),
+        **{
+            field: getattr(declared, field)
+            for field in ("batch_size", "margin", "alpha", "seed", "threads", "device")
+        },
+        "notes": list(split.notes),
+    }
