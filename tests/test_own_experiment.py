@@ -3,17 +3,20 @@
 import importlib.metadata
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
-from archtrial import cli, experiments, progress
+from archtrial import cli, experiments, metrics, progress
 from archtrial.errors import ArmError, ProtocolError, RecordsError, StudyError
 from archtrial.judge import experiment
 from archtrial.records.store import Store
-from archtrial.report import article
+from archtrial.report import article, drawing, rows
+from archtrial.trainers import ByCoordinate, Item
 from examples.own_experiment import batch_sizes
 
 FILE = Path(batch_sizes.__file__)
@@ -188,6 +191,56 @@ def test_a_script_tells_a_mistake_without_a_traceback(tmp_path):
 def test_the_records_of_an_experiment_are_read_by_its_own_judge(study):
     with pytest.raises(RecordsError, match="archtrial relax"):
         experiment.finished(study.folder, "relax", "archtrial relax --study")
+
+
+def test_a_loss_of_the_users_own_is_minimised_and_part_of_what_is_asked(
+    study, tmp_path
+):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch.nn.functional import cross_entropy\n"
+        "def loss(outputs, targets):\n"
+        "    return 2 * cross_entropy(outputs, targets, reduction='none')\n"
+    )
+    recipe = {"loss": f"{file}:loss"}
+    made = batch_sizes.Study(declared(recipe=recipe, seeds=6), tmp_path / "study")
+    assert "2 * cross_entropy" in made.resolved["loss_source"]
+    assert str(tmp_path) not in json.dumps(made.resolved)
+    assert "loss_source" not in study.resolved
+    minimised = made.trainer.trainers[50].problem_of("mlp(width=8)").minimised()
+    outputs, labels = torch.zeros(1, 2, 10), torch.zeros(1, 2, dtype=torch.int64)
+    losses = minimised.losses(outputs, labels, torch.zeros(1, 1))
+    assert losses.tolist() == [pytest.approx([2 * math.log(10)] * 2)]
+
+
+def test_a_difference_that_is_not_clear_of_0_is_drawn_hollow():
+    gains = {
+        "clear": {"estimate": -0.2, "low": -0.3, "high": -0.1},
+        "not": {"estimate": 0.0, "low": -0.1, "high": 0.1},
+    }
+    accuracy = metrics.get("accuracy")
+    figure = rows.draw_gains("Which?", gains, accuracy, 0.02, 720, "difference")
+    faces = [
+        line.get_markerfacecolor()
+        for line in figure.axes[0].lines
+        if line.get_marker() == "o"
+    ]
+    assert faces == [drawing.LIGHT["challenger-1"], drawing.LIGHT["paper"]]
+    assert figure.axes[0].get_xlabel() == "difference, points"
+
+
+def test_items_differ_by_further_coordinates():
+    one = Item("a", 1, 2, "search", {}, further={"size": 3})
+    other = Item("a", 1, 2, "search", {}, further={"size": 4})
+    assert one.coordinates == {"arm": "a", "pair": 1, "seed": 2, "size": 3}
+    assert one.names == other.names  # so that they are paired
+    given = ByCoordinate("size", {4: Alone(), 3: Alone()})
+    assert given.divide([one, other]) == [(other,), (one,)]
+
+
+class Alone:
+    def divide(self, items):
+        return [(item,) for item in items]
 
 
 # Who judges a kind from elsewhere.

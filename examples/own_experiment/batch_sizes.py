@@ -147,7 +147,9 @@ def judge(folder: str | Path) -> Finding:
             }
             for size, rate, runs, gain in each
         ],
-        "warnings": at_edges([f"{b} ({r:g})" for b, r, *_ in each if r in edge]),
+        "warnings": at_edges(
+            [f"batches of {b} ({numbers.value(r)})" for b, r, *_ in each if r in edge]
+        ),
     }
     return _with_page(document, records)
 

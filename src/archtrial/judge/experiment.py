@@ -34,6 +34,7 @@ from archtrial.statistics.simultaneous import Decision, Simultaneous, simultaneo
 from archtrial.words import numbers
 
 __all__ = [
+    "GLOSSARY",
     "Finding",
     "Records",
     "Verdict",
@@ -43,6 +44,15 @@ __all__ = [
     "finished",
     "runs_of",
 ]
+
+GLOSSARY = {
+    "fresh seeds": "Seeds of runs that had no part in any choice.",
+    "margin": "The smallest difference worth having; declared, or by default the larger"
+    " of half a point and one standard deviation over seeds.",
+    "interval": "Numbers that fit the runs. Of several differences, all intervals hold"
+    " together with the stated level.",
+}
+"""What the words of every experiment mean."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +191,8 @@ class Records:
             sections: From evidence to details; what it cost and was noticed follows.
             brief: What a terminal shows; below it stands what it cost.
             figures: What draws each figure, by name, for `archtrial report --figure`.
-            **more: Other fields of `Article`: `numbers`, `glossary`.
+            **more: Other fields of `Article`: `numbers`; `glossary`, in place of
+                `GLOSSARY`.
         """
         trainings = numbers.count(document["cost"]["trainings"], "training")
         spent = f"{trainings}, {numbers.flops(document['cost']['flops'])}"
@@ -198,7 +209,7 @@ class Records:
             protocol=self.resolved,
             environment=self.environment,
             brief=dataclasses.replace(brief, closing=brief.closing or spent),
-            **{"numbers": (), "glossary": {}, **more},
+            **{"numbers": (), "glossary": GLOSSARY, **more},
         )
         return Finding(Verdict(document), laid_out, figures or {})
 
