@@ -413,7 +413,7 @@ def measured(
     for seed in range(max(sizes)):
         own = {"learning_rate": 1e-3 * (1 + seed)}
         if case.dropout:
-            own["dropout"] = case.dropout + 0.01 * seed
+            own["dropout"] = case.dropout + 0.01 * (seed % 64)
         jobs.append(run.Job(case.build, own, seed, seed, seed))
     kinds: dict[str, Callable[[], Step]] = {
         "plain": lambda: plain(problem, jobs[0], loader=False),

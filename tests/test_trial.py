@@ -603,3 +603,9 @@ def test_what_the_data_say_to_parameters_is_noted(tmp_path):
     )
     (note,) = (n for n in trial.prepare(protocol).resolved["notes"] if "told" in n)
     assert note == "net is told what the data have: num_classes = 10, in_chans = 1."
+
+
+def test_the_data_keep_their_name_whatever_arms_are_called():
+    declared = Protocol(data="digits", baseline="linear", challengers=["mlp"])
+    resolved = trial.prepare(declared).resolved
+    assert resolved["data"]["name"] == "digits"

@@ -85,6 +85,18 @@ def test_test_scores_are_added_once_with_the_event_that_says_so(tmp_path):
         assert len(store.events()) == 2
 
 
+def test_coordinates_of_an_experiment_come_back_as_data(tmp_path):
+    where = {"relax_time": 93, "half": "upper"}
+    run = a_run(reading="best", coordinates=where)
+    assert run.key == key("mlp", 0, 0, reading="best", **where)
+    assert run.key == "mlp/0/0/half=upper/relax_time=93/best"
+    with Store(tmp_path) as store:
+        store.add([(run, np.zeros(1)), (a_run(), np.zeros(1))])
+        assert store.runs()[1].coordinates == where
+        assert store.runs()[0].coordinates == {}
+        assert set(store.sealed()) == {run.key, "mlp/0/0"}
+
+
 def test_rungs_and_tuners_are_runs_of_their_own(tmp_path):
     runs = [
         a_run(),

@@ -510,7 +510,7 @@ def test_the_interval_is_set_beside_the_margin(low, high, words):
             "Yes: with more tuning, mlp comes within the margin of cnn. These runs tell of"
             " up to 16 tries of mlp, 4 times the compute that cnn was tuned with; the best"
             " guess is that mlp needs 6 tries (1.5 times that compute), at least 4 tries"
-            " (1 times that compute) and at most 12 tries (3 times that compute).",
+            " (as much as that compute) and at most 12 tries (3 times that compute).",
         ),
         (
             "no",

@@ -37,10 +37,10 @@ def test_an_upper_limit_is_not_called_a_best_guess_of_the_number_itself():
     assert (
         "by best guess 8 tries (2 times that compute) are enough for mlp, which may need"
         " fewer, since the scores do not tell of smaller efforts; it needs at least 4"
-        " tries (1 times that compute) and at most 12 tries (3 times that compute)."
+        " tries (as much as that compute) and at most 12 tries (3 times that compute)."
     ) in findings.catching_up(at_most).detail
     assert (
-        "needs 8 tries (2 times that compute), at least 4 tries (1 times that compute)"
+        "needs 8 tries (2 times that compute), at least 4 tries (as much as that compute)"
         " and at most 12 tries (3 times that compute)."
     ) in findings.catching_up(exactly).detail
 

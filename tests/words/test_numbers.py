@@ -284,7 +284,7 @@ def test_no_number_is_written_with_a_power_of_ten():
     [
         (0.00023, "less than 1\u00a0% of"),
         (0.234, "23\u00a0% of"),
-        (0.996, "1 times"),
+        (0.996, "as much as"),
         (2.25, "2.2 times"),
         (24.6, "25 times"),
         (1234, "1,200 times"),

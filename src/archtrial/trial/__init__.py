@@ -159,7 +159,7 @@ class Zoo:
         arms = declared.arms
         architectures = {arm.name: arming.found(arm) for arm in arms}
         check_estimators(declared, architectures)
-        name, split, metric = load(declared, architectures)
+        called, split, metric = load(declared, architectures)
         metrics.check_margin(declared.margin, metric.bounded)
         spaces, left_out = put_together(declared, architectures, split)
         matched = None
@@ -208,7 +208,7 @@ class Zoo:
         trainer = trainers.ByArm(problem, loops, fits) if estimators else loops
         resolved: dict[str, Any] = {
             **describing.settings(declared, spaces),
-            "data": describe_data(name, split, declared.scale),
+            "data": describe_data(called, split, declared.scale),
             "task": split.task,
             "metric": metric.name,
             "steps": problem.steps,

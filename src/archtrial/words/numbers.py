@@ -432,14 +432,15 @@ def times(ratio: float) -> str:
 
 
 def multiple(ratio: float) -> str:
-    """Writes a ratio of efforts: "2.2 times", "23 % of", "more than 10,000 times".
+    """Writes a ratio of efforts: "2.2 times", "23 % of", "as much as".
 
     What it is a ratio to stands behind it: "2.2 times the compute of cnn".
     """
     if ratio > _MOST:
         return f"more than {_MOST:,} times"
     if ratio >= 0.995:
-        return f"{_significant(ratio, 2)} times"
+        times = _significant(ratio, 2)
+        return "as much as" if times == "1" else f"{times} times"
     return f"{percent(ratio)} of" if ratio >= 0.01 else f"less than 1{PERCENT} of"
 
 
