@@ -1,10 +1,13 @@
 """What every study shares: plans that are recorded, stages that go on."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from archtrial import Protocol, Study, progress, workflow
+from archtrial import Protocol, Study, cli, progress, workflow
+from archtrial.console import process
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study as Relaxing
 from archtrial.protocol import digest
@@ -134,11 +137,12 @@ def test_a_study_under_the_defaults_of_before_is_pointed_to(tmp_path, monkeypatc
     assert not [n for n in again.notes if "--study" in n]
 
 
+@pytest.mark.parametrize("arm", ["mlp", "mlp(recipe=modern)"])
 def test_a_network_of_before_is_pointed_to_also_where_everything_decayed(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, arm
 ):
     monkeypatch.chdir(tmp_path)
-    now = Protocol(data="digits", baseline="linear", challengers=["mlp"])
+    now = Protocol(data="digits", baseline="linear", challengers=[arm])
     before = now.replace(recipe={"weight_decay_on": "all"}, sampling="random")
     folder = Study(before).folder
     folder.mkdir(parents=True)
@@ -154,3 +158,40 @@ def test_where_runs_cannot_share_fleets_a_study_has_the_same_hash(tmp_path):
     assert digest(elsewhere) == study.hash
     elsewhere["challengers"][0]["options"]["depth"] = 9
     assert digest(elsewhere) != study.hash
+
+
+def test_how_a_study_is_carried_out_may_be_said_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = Protocol(
+        data="digits", baseline="linear", challengers=["mlp(width=8)"], steps=2,
+        configurations=4, effort=1, confirm_seeds=1,
+    )  # fmt: skip
+    Study(small, tmp_path / "kept").run()
+    before = (tmp_path / "kept/verdict.json").read_bytes()
+    arguments = [
+        "run",
+        "--study",
+        "kept",
+        "--fleet",
+        "never",
+        "--memory",
+        "2",
+        "--json",
+    ]
+    process.called(cli.program(), arguments)
+    told = capsys.readouterr()
+    assert "archtrial:" not in told.err
+    assert told.out.encode() == before
+
+
+def test_status_tells_of_a_relaxing_study_from_before(tmp_path, capsys):
+    from archtrial.experiments import relax
+
+    old = Path(__file__).parent / "experiments/before_coordinates"
+    shutil.copytree(old, tmp_path / "old")
+    declared_then = relax.begun(tmp_path / "old")
+    Relaxing(declared_then, tmp_path / "old").run()
+    process.called(cli.program(), ["status", str(tmp_path / "old"), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "relax"
+    assert all(one["planned"] == one["finished"] > 0 for one in found["stages"])

@@ -95,11 +95,22 @@ def begun_with_other_defaults(
     if "sampling" not in declared.model_fields_set:
         plain.pop("sampling", None)
     if "recipe" in plain and "weight_decay_on" not in declared.recipe.model_fields_set:
-        told = dict(plain["recipe"])
-        told.pop("weight_decay_on", None)
-        plain["recipe"] = told
+        plain["recipe"] = _all_decays(plain["recipe"])
+        for name in ("baseline", "matched"):
+            if "recipe" in plain.get(name, {}):
+                own = _all_decays(plain[name]["recipe"])
+                plain[name] = {**plain[name], "recipe": own}
+        plain["challengers"] = [
+            {**arm, "recipe": _all_decays(arm["recipe"])} if "recipe" in arm else arm
+            for arm in plain["challengers"]
+        ]
     before = folder_of(plain)
     return before if before.exists() and before != folder_of(resolved) else None
+
+
+def _all_decays(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a recipe as it was described when everything decayed."""
+    return {name: told for name, told in recipe.items() if name != "weight_decay_on"}
 
 
 def looks_of(resolved: Mapping[str, Any]) -> tuple[int, ...]:
@@ -407,19 +418,20 @@ def _report(folder: Path) -> str:
 
 
 def _but_for_sources(resolved: Mapping[str, Any]) -> str:
-    """Returns a protocol's hash without the text of the files that hold its arms."""
+    """Returns a protocol's hash without the texts of the user's files."""
     arms = [resolved.get("baseline"), *(resolved.get("challengers") or ())]
     bare = [
-        {k: v for k, v in arm.items() if k != "source"}
+        {k: v for k, v in arm.items() if k not in ("source", "loss_source")}
         if isinstance(arm, dict)
         else arm
         for arm in arms
     ]
-    return _but_for_looks({**resolved, "baseline": bare[0], "challengers": bare[1:]})
+    beside = {name: told for name, told in resolved.items() if name != "loss_source"}
+    return _but_for_looks({**beside, "baseline": bare[0], "challengers": bare[1:]})
 
 
 def same_sources(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Says whether two such protocols hold the same texts of their arms' files."""
+    """Says whether two such protocols hold the same texts of the user's files."""
     return _but_for_looks(one) == _but_for_looks(other)
 
 

@@ -64,10 +64,14 @@ def plan(store: Store, stage: str, trainings: Sequence[Mapping[str, Any]]) -> No
         store.note(_PLANNED, detail)
 
 
-def stages(store: Store) -> list[Stage]:
+def stages(store: Store, runs: Iterable[Run] | None = None) -> list[Stage]:
     """Returns what was planned and how much of it has finished, in order.
 
     A study of a release that recorded no plans has none.
+
+    Args:
+        store: The study's.
+        runs: Its rows, where its kind reads those of earlier releases anew.
     """
     planned: dict[str, dict[str, None]] = {}
     for _, name, detail in store.events():
@@ -75,7 +79,8 @@ def stages(store: Store) -> list[Stage]:
             told = json.loads(detail)
             own = planned.setdefault(told["stage"], {})
             own.update(dict.fromkeys(key(**place) for place in told["trainings"]))
-    finished = {run.key for run in store.runs(per_example=False)}
+    rows = store.runs(per_example=False) if runs is None else runs
+    finished = {run.key for run in rows}
     return [
         Stage(name, len(own), len(own.keys() & finished))
         for name, own in planned.items()

@@ -9,7 +9,7 @@ import torch
 
 from archtrial import cli, trial
 from archtrial.errors import ArmError, ProtocolError, StudyError
-from archtrial.protocol import Protocol, Recipe, load
+from archtrial.protocol import Protocol, Recipe, canonical, digest, load
 from archtrial.records.store import Store
 from archtrial.study import Study
 from archtrial.training.objective import UsersLoss
@@ -328,3 +328,48 @@ def test_relaxing_has_none(archtrial, here):
     status, _, err = archtrial("relax", "relax.toml")
     assert status == 2
     assert "Leave loss out of the recipe." in err
+
+
+@pytest.mark.parametrize("hidden", ["challengers", "baseline"])
+def test_a_folder_that_hides_an_arm_runs_no_code_of_it(
+    archtrial, written, here, hidden
+):
+    """What is declared is what would run, whatever the resolved protocol leaves out."""
+    marker = here / "ran"
+    evil = written(f"open({str(marker)!r}, 'w')\n" + FOCAL, "focal")
+    whole = Study(Protocol(**TRIAL))
+    described = whole.protocol.describe()
+    arms = {
+        "baseline": described["baseline"],
+        "challengers": described["challengers"][0],
+    }
+    arms[hidden] = {**arms[hidden], "recipe": {"loss": evil}}
+    described |= {"baseline": arms["baseline"], "challengers": [arms["challengers"]]}
+    resolved = dict(whole.resolved)
+    resolved[hidden] = [] if hidden == "challengers" else None
+    with Store(here / "victim") as store:
+        store.declare(
+            digest(resolved), canonical(resolved), json.dumps(described), "{}"
+        )
+    status, _, err = archtrial("run", "--study", "victim")
+    assert status == 2
+    assert f"loss = {evil}" in err
+    assert not marker.exists()
+
+
+def test_an_empty_name_is_no_loss(archtrial, here):
+    status, _, err = archtrial("run", *SMALL, "--loss", "")
+    assert status == 2
+    assert "loss" in err
+    assert "Traceback" not in err
+
+
+def test_a_loss_that_was_changed_makes_no_unseen_study(written, here):
+    """What was found by the loss before is known, and is said."""
+    spec = written(FOCAL, "focal")
+    study = Study(Protocol(**TRIAL, recipe={"loss": spec}))
+    study.run()
+    written(FOCAL + "# other\n", "focal")
+    again = Study(Protocol(**TRIAL, recipe={"loss": spec}))
+    assert again.folder != study.folder
+    assert any(str(study.folder) in note for note in again.notes)

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +34,9 @@ _ASKED = (
     *("steps", "ladder", "looks", "probes", "deterministic", "seed", "device", "fleet"),
     "recipe.loss",
 )
+
+# What may be said anew of a study that goes on: none of it is asked by the protocol.
+_HOW = ("fleet", "memory", "device")
 
 ProtocolFile = Annotated[
     Path | None,
@@ -106,10 +110,15 @@ def run(
         protocol is None
         and command is None
         and not patterns
-        and not declared.keys() - {"configurations"}
+        and not declared.keys() - {"configurations", *_HOW}
     )
     begun = (
-        _goes_on(study, trust, configurations)
+        _goes_on(
+            study,
+            trust,
+            configurations,
+            {name: declared[name] for name in _HOW if name in declared},
+        )
         if nothing and study is not None
         else None
     )
@@ -189,7 +198,10 @@ def plan(
 
 
 def _goes_on(
-    study: Path, trust: bool, configurations: int | None = None
+    study: Path,
+    trust: bool,
+    configurations: int | None = None,
+    how: Mapping[str, Any] = MappingProxyType({}),
 ) -> "tuple[Protocol, str | None, dict[str, Any]] | None":
     """Returns the protocol of a study that has begun in a folder, and its command.
 
@@ -197,6 +209,7 @@ def _goes_on(
         study: The folder.
         trust: Whether what it names may run unasked.
         configurations: Of each arm, where they are to be more than there are.
+        how: What is said of how it is carried out, in place of what was said then.
 
     Raises:
         StudyError: Its folder names code, or a command, that nobody has trusted; or it
@@ -236,20 +249,25 @@ def _goes_on(
     if configurations is not None:
         check_size(study, begun[1], configurations)
         declared["configurations"] = configurations
-    found = declaring.Protocol(**declared)
+    found = declaring.Protocol(**{**declared, **how})
     described = [begun[1].get("baseline"), *(begun[1].get("challengers") or ())]
     sources = {
         arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)
     }
     more = "" if configurations is None else f" --configurations {configurations}"
-    losses = {
-        recipe["loss"]: told.get("loss_source")
-        for recipe, told in [
-            (found.recipe.model_dump(), begun[1]),
-            *zip((arm.recipe for arm in found.arms), described, strict=False),
-        ]
-        if isinstance(recipe, Mapping) and recipe.get("loss") is not None
+    more += "".join(f" --{name} {shlex.quote(str(said))}" for name, said in how.items())
+    # What is declared is what would run: what the folder says of it may be anything.
+    of_losses = {
+        arm.get("name"): arm.get("loss_source")
+        for arm in described
+        if isinstance(arm, dict)
     }
+    losses = [(found.recipe.loss, begun[1].get("loss_source"))]
+    losses += [
+        (arm.recipe.get("loss"), of_losses.get(arm.name))
+        for arm in found.arms
+        if isinstance(arm.recipe, Mapping)
+    ]
     ask_for_trust("run", study, sources, found.arms, own, trust, more, losses)
     return found, own, patterns
 
@@ -280,8 +298,8 @@ def _declared(
     if loss is None:
         return declared
     # Only it is said of the recipe: all else stays as it was declared.
-    recipe = declared.recipe.model_copy(update={"loss": loss})
-    return declared.replace(recipe=recipe)
+    told = declared.recipe.model_dump(include=declared.recipe.model_fields_set)
+    return declared.replace(recipe={**told, "loss": loss})
 
 
 def _but_for_loss(path: Path | None, given: dict[str, Any], own: bool) -> "Protocol":

@@ -4,7 +4,6 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from archtrial.console import output
@@ -24,7 +23,7 @@ def ask_for_trust(
     command: str | None,
     trust: bool,
     more: str = "",
-    losses: Mapping[str, str | None] = MappingProxyType({}),
+    losses: Sequence[tuple[str | None, str | None]] = (),
 ) -> None:
     """Shows what a folder names and somebody else may have written, before it runs."""
     from archtrial.zoo import trust as trusted
@@ -37,10 +36,10 @@ def ask_for_trust(
         why = trusted.objection(spec, sources.get(arm.name), study)
         if why is not None:
             found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
-    for spec, source in losses.items():
-        why = trusted.objection(spec, source, study)
+    for loss, source in losses:
+        why = None if loss is None else trusted.objection(loss, source, study)
         if why is not None:
-            found.append(f"loss = {spec}: {why}")
+            found.append(f"loss = {loss}: {why}")
     if not found:
         return
     if trust:

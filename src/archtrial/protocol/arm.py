@@ -110,7 +110,7 @@ class Recipe(Declaration):
     (`Protocol.recipe`), and a study of an earlier release "all"."""
     class_weights: Literal["none", "balanced"] = "none"
     """"balanced": each class has the same share of the loss, whatever its size."""
-    loss: str | None = None
+    loss: Annotated[str, pydantic.Field(min_length=1)] | None = None
     """FILE:NAME of a function of one's own that is minimised: f(outputs, targets) returns
     the loss of each example. It is "path/to/file.py:name" or "package.module:name" and
     gets outputs (N, outputs), of classes before the softmax,

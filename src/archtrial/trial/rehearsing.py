@@ -153,7 +153,7 @@ def check_device(device: str) -> None:
         kind = place.type
     except RuntimeError:
         kind = ""
-    if kind not in ("cpu", "cuda"):
+    if kind not in ("cpu", "cuda") or (kind == "cpu" and place.index):
         raise ProtocolError("a device is cpu or cuda", repr(device))
     if kind == "cuda" and not torch.cuda.is_available():
         raise ProtocolError(
