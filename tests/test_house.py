@@ -69,6 +69,20 @@ def test_every_room_has_its_place():
         assert [p.start() for p in places] == sorted(p.start() for p in places)
 
 
+def test_every_file_that_the_architecture_names_is_there():
+    place = ROOT.parents[1] / "ARCHITECTURE.md"
+    if not place.exists():
+        pytest.skip("the package was installed without its documents")
+    named = set(re.findall(r"`([\w/]+\.py)`", place.read_text()))
+    there = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")}
+    there |= {path.rpartition("/")[2] for path in there}
+    there |= {
+        path.relative_to(ROOT.parents[1]).as_posix()
+        for path in (ROOT.parents[1] / "examples").rglob("*.py")
+    }
+    assert named - there == set()
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_from_rooms_above_it(room):
     above = ROOMS[: ROOMS.index(room)]

@@ -337,12 +337,12 @@ def check_sizes(runs: Sequence[Run]) -> None:
 def dead(runs: Sequence[Run], arm: str, *, deterministic: bool = False) -> str:
     """Says why nothing can be learnt from an arm's runs; "" where something can.
 
-    Either all of them failed, or their scores hang on neither seed nor configuration.
+    Either all of them failed, or their scores depend on neither seed nor configuration.
 
     Args:
         runs: Of all arms.
         arm: The arm's name.
-        deterministic: Whether its scores hang on no seed by declaration.
+        deterministic: Whether its scores depend on no seed by declaration.
     """
     searched = list(trials(runs, arm).values())
     if searched and all(run.diverged for run in searched):

@@ -28,7 +28,7 @@ def before(tmp_path):
     return tmp_path / "study"
 
 
-def test_one_is_judged_to_the_same_bytes(before):
+def test_one_is_judged_to_the_same_numbers(before):
     assert numbers(relax.judge(before).verdict.to_json()) == EXPECTED
 
 

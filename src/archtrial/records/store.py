@@ -282,7 +282,7 @@ class Store:
             self._connection.execute("ROLLBACK")
 
     def _damaged(self, found: str) -> RecordsError:
-        return RecordsError("a store is whole", f"{self.path}: {found}", _MEND)
+        return RecordsError("a store is whole", f"{self.path}: {found}", _WAY_OUT)
 
     @contextlib.contextmanager
     def _explained(self, *, reading: bool = False) -> Iterator[None]:
@@ -571,7 +571,7 @@ class Store:
         return self.openings > 0
 
 
-_MEND = (
+_WAY_OUT = (
     "Restore the folder from a copy, study.sqlite-wal with it if there is one. Without"
     " a copy, rename the folder and give the command that began the study again: the"
     " same protocol trains the same runs."

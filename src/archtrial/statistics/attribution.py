@@ -75,7 +75,7 @@ def shares(
     which need not be as noisy as bad ones. Two things keep that apart: a search's own
     run, which was chosen for its luck, is never set against the fresh ones; and a
     configuration that nobody trained again is given the mean variance of the four of
-    its arm next in rank. How much hangs on that guess is told by `seed_range`, and all
+    its arm next in rank. How much depends on that guess is told by `seed_range`, and all
     intervals are widened to both its ends; where bad configurations are the noisier
     ones the seed's estimate is too low (of 200 simulated searches with 10 of 32 trained
     again, .09 for a share of .17, inside the interval all the same).

@@ -1,6 +1,6 @@
 """Whether the gain holds elsewhere: in parts of the space, in the middle, at equal size.
 
-A gain may hang on how the search space was declared: with the learning rates a
+A gain may depend on how the search space was declared: with the learning rates a
 decade higher the other arm might have won. So it is estimated again
 
 - on each half of each hyperparameter's range, and for each option of a choice;

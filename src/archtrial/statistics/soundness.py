@@ -73,7 +73,7 @@ def little_learned(constant: float, arm: float, other: float) -> bool:
 
 
 def equal_over_seeds(configurations: Sequence[Sequence[tuple[float, float]]]) -> str:
-    """Says whether scores hang on nothing: "everywhere", "over seeds" or "".
+    """Says whether scores depend on nothing: "everywhere", "over seeds" or "".
 
     Args:
         configurations: Of each configuration, its runs' (validation, test) scores.

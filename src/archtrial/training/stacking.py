@@ -168,7 +168,7 @@ def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
             halves = [loop.predict(half)[0] for half in examples.tensor_split(2)]
             if not _agree(torch.cat(halves), output, _NOTHING):
                 return (
-                    "in evaluation its outputs for an example hang on the others of the"
+                    "in evaluation its outputs for an example depend on the others of the"
                     " same batch, and a fleet's batches are of another size"
                 )
     return None

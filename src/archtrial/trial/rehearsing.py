@@ -57,7 +57,7 @@ def try_network(
             f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
             "Leave augmentation out, or use --scale if they are amounts.",
         )
-    # Any configuration will do. This one hangs on the arm alone, so that what is
+    # Any configuration will do. This one depends on the arm alone, so that what is
     # found out about an arm is the same in every trial.
     first = sample(space, loops.study_seed, 0)
     anybody.check_kind(architecture, kind)
