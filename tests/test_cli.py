@@ -972,3 +972,13 @@ def test_how_configurations_are_drawn_is_an_option(archtrial, tmp_path):
     status, _, err = archtrial("run", *SMALL, "--sampling", "halton")
     assert status == 2
     assert "'sobol' or 'random'" in err
+
+
+def test_a_folder_in_which_nothing_began_is_asked_about(archtrial, tmp_path):
+    """A slip in its name must not begin another study."""
+    for more in ((), ("--configurations", 16)):
+        status, _, err = archtrial("run", "--study", tmp_path / "typo", *more)
+        assert status == 2
+        assert "nothing began in" in err
+        assert "--baseline mlp --challenger cnn --study" in err
+    assert not (tmp_path / "typo").exists()

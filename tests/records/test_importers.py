@@ -807,3 +807,10 @@ def test_columns_whose_names_say_nothing_hold_the_metric_that_is_declared(tmp_pa
     both = Wanted(validation="val_loss", test="test_acc")
     said = refusal([csv(tmp_path, known)], wanted=both, metric="accuracy")
     assert "Name two of one metric" in said
+
+
+def test_two_names_are_not_given_to_the_same_runs(tmp_path):
+    table = tmp_path / "runs.csv"
+    table.write_text("model,seed,lr,val_acc\n" + "A,0,.1,.8\nB,0,.1,.9\n" * 4)
+    with pytest.raises(RecordsError, match=r"a and b are both(.|\n)*--arm COLUMN"):
+        read([f"a={table}", f"b={table}"])

@@ -354,3 +354,15 @@ def test_a_terminal_of_a_plain_trial_stays_short():
     assert len(text.splitlines()) <= 12
     for words in ("training longer", "sensitivity", "tweaks", "next:", "simulations"):
         assert words not in text
+
+
+def test_no_part_that_could_be_judged_is_no_agreement():
+    rows = [{"part": "width, lower half", "standing": "too few"}]
+    found = findings.sensitivity(
+        {
+            "robustness": {"opposite": [], "lost": [], "rows": rows, "skipped": []},
+            "estimand": "configuration",
+        }
+    )
+    assert found.answer.startswith("Nothing can be said")
+    assert "width, lower half" in found.detail

@@ -122,6 +122,14 @@ def run(
         if nothing and study is not None
         else None
     )
+    if begun is None and nothing and study is not None:
+        place = shlex.quote(str(study))
+        raise StudyError(
+            "--study alone goes on with what began in a folder",
+            f"nothing began in {study}",
+            "Name what is to begin there: --data and --challenger, or for the built-in"
+            f" trial archtrial run --baseline mlp --challenger cnn --study {place}",
+        )
     if begun is not None:
         asked, command, patterns = begun
     else:

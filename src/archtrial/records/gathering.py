@@ -19,6 +19,7 @@ from archtrial.records.rows import Table
 
 __all__ = [
     "Gathered",
+    "check_places",
     "condition_list",
     "gather",
     "only_elsewhere",
@@ -228,6 +229,22 @@ def split_source(source: str) -> tuple[str | None, str]:
     if not equals or Path(source).exists() or "/" in name or not name.strip():
         return None, source
     return scores.clean(name.strip()), place
+
+
+def check_places(split: Sequence[tuple[str | None, str]]) -> None:
+    """Raises a RecordsError where two names are given to the very same runs."""
+    arms: dict[str, list[str]] = {}
+    for name, place in split:
+        if name is not None:
+            arms.setdefault(name, []).append(place)
+    for one, other in itertools.combinations(arms, 2):
+        if arms[one] == arms[other]:
+            raise RecordsError(
+                "arms are different runs",
+                f"{one} and {other} are both {', '.join(arms[one])}",
+                "Where it holds the runs of several arms, name it alone, with --arm"
+                " COLUMN for the column that tells them apart.",
+            )
 
 
 def place_name(place: str) -> str:

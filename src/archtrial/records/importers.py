@@ -35,6 +35,7 @@ from archtrial.records.comparable import (
 )
 from archtrial.records.gathering import (
     Gathered,
+    check_places,
     condition_list,
     gather,
     only_elsewhere,
@@ -145,6 +146,7 @@ def read(
     if wanted.repeat == naming.NONE:
         wanted = dataclasses.replace(wanted, repeat=None)
     split = [split_source(str(source)) for source in sources]
+    check_places(split)
     tables = [open_source(place) for _, place in split]
     conditions = condition_list(where)
     gathered = [

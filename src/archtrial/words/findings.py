@@ -104,6 +104,8 @@ def catching_up(comparison: Mapping[str, Any]) -> Answer | None:
     found = comparison["tuning_to_match"]
     if found is None or comparison["verdict"] == "baseline":
         return None
+    if _behind(comparison):
+        return None  # there is no gap to make up for
     baseline, challenger = comparison["baseline"], comparison["challenger"]
     # Longer training may have settled what more trials could not.
     longer = (comparison.get("ladder") or {}).get("reaches") == "yes"
@@ -160,6 +162,17 @@ def catching_up(comparison: Mapping[str, Any]) -> Answer | None:
         needs = numbers.trials(found["would_settle"])
         detail += f". {_capital(needs)} configurations of each arm would tell"
     return Answer(answer, f"{detail}.")
+
+
+def _behind(comparison: Mapping[str, Any]) -> bool:
+    """Says whether the challenger's score is worse than the baseline's, if both are known."""
+    scores = [
+        comparison[f"{arm}_score"]["estimate"] for arm in ("challenger", "baseline")
+    ]
+    if None in scores:
+        return False
+    challenger, baseline = scores if comparison["higher_is_better"] else scores[::-1]
+    return bool(challenger < baseline)
 
 
 def longer_training(comparison: Mapping[str, Any], metric: Metric) -> Answer | None:
@@ -339,6 +352,8 @@ def sensitivity(comparison: Mapping[str, Any]) -> Answer | None:
             f" {'loses' if len(found['lost']) == 1 else 'lose'} the gain; in none does"
             " its sign turn."
         )
+    elif not count:
+        answer = "Nothing can be said: no part of the space has enough configurations."
     else:
         analyses = numbers.count(count, "sensitivity analysis", "sensitivity analyses")
         answer = f"Yes: {analyses} {'gives' if count == 1 else 'give'} the same answer."
