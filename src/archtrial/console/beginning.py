@@ -38,7 +38,7 @@ def ask_for_trust(
         if why is not None:
             found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
     for spec, source in losses.items():
-        why = trusted.objection(spec, source, study)
+        why = trusted.objection_to_loss(spec, source, study)
         if why is not None:
             found.append(f"loss = {spec}: {why}")
     if not found:
