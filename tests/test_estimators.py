@@ -12,7 +12,13 @@ import pytest
 import archtrial
 from archtrial import Protocol, Study, metrics, protocol, trainers
 from archtrial.data.inputs import Column, Inputs
-from archtrial.errors import ArmError, ProtocolError, RecordsError, UserError
+from archtrial.errors import (
+    ArmError,
+    ProtocolError,
+    RecordsError,
+    StudyError,
+    UserError,
+)
 from archtrial.protocol import Recipe
 from archtrial.space import Choice, Integer, Real
 from archtrial.training.problem import Problem
@@ -351,6 +357,132 @@ def test_warnings_are_told_once_before_the_study(blobs, recwarn):
     assert not recwarn.list
 
 
+# ------------------------------------------------------------------------------ its seed
+
+# What is known of each row: options, and whether random_state is used at 90 rows.
+SEEDS = [
+    *(("HistGradientBoosting" + kind, options, uses)
+      for kind in ("Classifier", "Regressor")
+      for options, uses in (({}, False), ({"early_stopping": True}, True),
+                            ({"max_features": 0.5}, True), ({"early_stopping": False}, False))),
+    ("RandomForestClassifier", {"n_estimators": 3}, True),
+    ("ExtraTreesRegressor", {"n_estimators": 3, "min_samples_leaf": 5}, True),
+    *(("LogisticRegression", {"solver": solver, "max_iter": 5}, uses)
+      for solver, uses in (("lbfgs", False), ("newton-cg", False),
+                           ("newton-cholesky", False), ("sag", True), ("saga", True))),
+    *((name, {"solver": solver}, False) for name in ("Ridge", "RidgeClassifier")
+      for solver in ("auto", "svd", "cholesky", "lsqr", "sparse_cg")),
+    ("Ridge", {"solver": "lbfgs", "positive": True}, False),
+    ("Ridge", {"solver": "sag", "max_iter": 5}, True),
+    *((name, {"alpha": 0.01, "selection": selection, "tol": 0.1}, selection == "random")
+      for name in ("Lasso", "ElasticNet") for selection in ("cyclic", "random")),
+    ("SVC", {}, False), ("SVC", {"probability": True}, True), ("SVR", {}, False),
+    ("LinearSVC", {}, False), ("LinearSVC", {"dual": False}, False),
+    ("LinearSVC", {"dual": True, "max_iter": 3}, True),
+    ("LinearSVC", {"loss": "hinge", "max_iter": 3}, True),
+    ("LinearSVC", {"penalty": "l1", "dual": False, "max_iter": 3}, True),
+    ("LinearSVR", {"max_iter": 3}, True),
+    ("LinearSVR", {"loss": "squared_epsilon_insensitive"}, False),
+    ("LinearSVR", {"loss": "squared_epsilon_insensitive", "dual": True, "max_iter": 3}, True),
+    *((name, {}, False) for name in ("LinearRegression", "KNeighborsClassifier",
+                                     "KNeighborsRegressor", "GaussianNB", "DummyRegressor")),
+    *(("DummyClassifier", {"strategy": strategy}, uses)
+      for strategy, uses in (("prior", False), ("most_frequent", False),
+                             ("stratified", True), ("uniform", True))),
+    ("RandomForestClassifier", {"n_estimators": 3, "random_state": 7}, False),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # few iterations show where they start
+@pytest.mark.parametrize(("name", "options", "uses"), SEEDS)
+def test_what_is_known_of_a_seed_is_so(name, options, uses, blobs):
+    x, y = blobs
+    found = find(f"sklearn:{name}", options, None)
+    if found.task == "regression":
+        y = x @ np.array([1.0, 2.0, 0.5, -1.0]) + np.sin(9 * x[:, 0])
+    assert found.uses_seed({}, 90, 4) is uses
+    fits = fits_of(problem_of("accuracy", x, y, task=found.task), found.spec, options)
+    finely = name != "DummyClassifier"  # whose probabilities are no guesses
+    told = [
+        fits._presented("a", {}, seed, np.arange(90), (x,), finely=finely)[0]
+        for seed in (1, 2, 3)
+    ]
+    same = all(np.array_equal(told[0], other) for other in told[1:])
+    assert same is not uses
+
+
+def test_every_estimator_whose_seed_is_known_is_held_to_it():
+    known = {name for name, row in estimators._ROWS.items() if row.is_seedless}
+    assert known <= {name for name, _, _ in SEEDS}
+
+
+@pytest.mark.parametrize("name", ["Classifier", "Regressor"])
+def test_boosting_uses_its_seed_from_so_many_rows(name):
+    found = find(f"sklearn:HistGradientBoosting{name}", {}, None)
+    assert [found.uses_seed({}, n, 4) for n in (10_000, 10_001)] == [False, True]
+    whole = {"early_stopping": False}
+    assert not found.uses_seed(whole, 200_000, 4)
+    assert found.uses_seed(whole, 200_001, 4)
+
+
+def test_a_linear_machine_uses_its_seed_where_columns_outnumber_rows():
+    found = find("sklearn:LinearSVC", {}, None)
+    assert [found.uses_seed({}, 90, n) for n in (90, 91)] == [False, True]
+
+
+def test_trees_and_what_nobody_knows_are_taken_to_be_random():
+    for name in (
+        "DecisionTreeClassifier",
+        "GradientBoostingRegressor",
+        "MLPClassifier",
+    ):
+        assert find(f"sklearn:{name}", {}, None).uses_seed({}, 90, 4)
+    assert not find("sklearn:NearestCentroid", {}, None).uses_seed({}, 90, 4)
+
+
+def test_stopping_early_on_many_rows_is_not_the_same_for_every_seed(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 4)).astype(np.float32)
+    y = (x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(size=20_000) > 0).astype(int)
+    np.savez(tmp_path / "big.npz", x=x, y=y)
+    declared = Protocol(
+        data=str(tmp_path / "big.npz"), baseline="linear",
+        challengers=["hist=sklearn:HistGradientBoostingClassifier(max_iter=5)"], **SMALL,
+    )  # fmt: skip
+    found = prepare(declared)
+    assert len(found.problem.y_train) > 10_000
+    assert "deterministic" not in found.resolved
+    notes = "\n".join(found.resolved["notes"])
+    assert "hist is the same for every seed." not in notes
+    assert "hist was the same for two seeds when it was tried on few rows." in notes
+    assert "--deterministic hist" in notes
+    scores = {
+        found.trainer((trainers.Item("hist", 0, seed, "confirm", {}),))[
+            0
+        ].run.validation
+        for seed in (1, 2, 3)
+    }
+    assert len(scores) > 1
+
+
+def test_what_is_hashed_does_not_hang_on_what_is_tried(table, monkeypatch):
+    from archtrial.protocol import digest
+
+    def resolved():
+        return study_with(
+            table, "sklearn:LogisticRegression",
+            baseline="sklearn:DecisionTreeClassifier",
+        ).resolved  # fmt: skip
+
+    before = resolved()
+    assert before["deterministic"] == ["LogisticRegression"]
+    drawn = iter(range(10_000))
+    monkeypatch.setattr(trainers.Fits, "_tried", lambda *_: np.array([next(drawn)]))
+    assert digest(resolved()) == digest(before)
+    monkeypatch.setattr(trainers.Fits, "_tried", lambda *_: np.zeros(1))
+    assert digest(resolved()) == digest(before)
+
+
 def test_a_trainer_for_each_arm_divides_and_pickles(finished):
     trainer = pickle.loads(pickle.dumps(finished.trial.trainer))
     items = [
@@ -416,8 +548,68 @@ def test_the_class_itself_is_an_arm(table):
 
 
 def test_what_is_no_estimator_is_not_taken_for_one():
-    for spec in ("cnn", "net.py:sklearn", "sklearn", "sklearnex:SVC", arms.find):
-        assert not is_estimator(spec)
+    for spec in (
+        *("cnn", "net.py:sklearn", "sklearn", "sklearnex:SVC", arms.find),
+        *("sklearn.study/net.py:f", "sklearn.study/net:f", "sklearn:a/net.py:f"),
+        *(
+            "sklearn.py:Net",
+            "sklearn.mine.py:Net",
+            "sklearn\\net.py:f",
+            "sklearn..svm:SVC",
+        ),
+        *(
+            "sklearn:",
+            "sklearn:SVC:f",
+            "sklearn:SVC\n",
+            "sklearn: SVC",
+            "sklearn.1:SVC",
+        ),
+    ):
+        assert not is_estimator(spec), spec
+
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__()
+        self.flatten, self.out = nn.Flatten(), nn.LazyLinear(num_outputs)
+
+    def forward(self, x):
+        return self.out(self.flatten(x))
+"""
+
+
+def test_a_file_called_sklearn_is_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "sklearn.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    found = arms.find("sklearn.py:Net")
+    assert found.source == NETWORK
+    own = type("Net", (), {"__module__": "sklearn"})
+    assert not is_estimator(own)
+    study = tmp_path / "study"
+    assert trust.objection("sklearn.py:Net", NETWORK, study) is None
+    (tmp_path / "sklearn.py").write_text(NETWORK + "# other\n")
+    assert "not what" in trust.objection("sklearn.py:Net", NETWORK, study)
+
+
+def test_a_folder_whose_name_begins_like_scikit_learn_is_not_trusted(
+    tmp_path, monkeypatch
+):
+    from archtrial.console.beginning import ask_for_trust
+    from archtrial.protocol import Arm
+
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sklearn.study"
+    folder.mkdir()
+    (folder / "evil.py").write_text(NETWORK)
+    spec = "sklearn.study/evil.py:Net"
+    assert "came with" in trust.objection(spec, NETWORK, folder)
+    arm = Arm(name="mlp", architecture=spec)
+    with pytest.raises(StudyError) as caught:
+        ask_for_trust("run", folder, {"mlp": NETWORK}, [arm], None, False)
+    assert f"mlp = {spec}: the file came with the folder" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from archtrial import cli, trial
+from archtrial.console.beginning import ask_for_trust
 from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol, Recipe, canonical, digest, load
 from archtrial.records.store import Store
@@ -312,6 +313,13 @@ def test_an_option_declares_it_and_the_folder_goes_on_with_it(archtrial, written
     assert status == 2
     assert f"trusted: loss = {spec}" in err
     assert "loss_source" in err
+
+
+def test_a_loss_of_scikit_learn_waits_for_trust(tmp_path):
+    for spec in ("sklearn.metrics:log_loss", "sklearn:f", "sklearn.study/evil.py:f"):
+        with pytest.raises(StudyError) as caught:
+            ask_for_trust("run", tmp_path, {}, [], None, False, losses={spec: None})
+        assert f"loss = {spec}: " in str(caught.value)
 
 
 def test_a_loss_that_is_not_there_has_status_2(archtrial, here):

@@ -37,7 +37,9 @@ def ask_for_trust(
         if why is not None:
             found.append(f"{arm.name} = {trusted.shown(spec, arm.options)}: {why}")
     for loss, source in losses:
-        why = None if loss is None else trusted.objection(loss, source, study)
+        why = None
+        if loss is not None:
+            why = trusted.objection_to_loss(loss, source, study)
         if why is not None:
             found.append(f"loss = {loss}: {why}")
     if not found:

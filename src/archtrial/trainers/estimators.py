@@ -1,6 +1,7 @@
 """Estimators of scikit-learn, fitted to the same rows as networks are trained on."""
 
 import dataclasses
+import shlex
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -200,12 +201,15 @@ class Fits:
     ) -> tuple[bool, list[str]]:
         """Fits an estimator shortly at each of some configurations.
 
+        What two seeds come to on these few rows is told and decides nothing: more rows,
+        or another machine, may tell otherwise.
+
         Args:
             arm: Whose.
             configurations: By what tells them apart, "" for the first.
 
         Returns:
-            Whether its seed makes a difference; and notes.
+            Whether its seed may make a difference, as far as is known of it; and notes.
 
         Raises:
             ArmError: It cannot be fitted; the message names the configuration.
@@ -213,14 +217,19 @@ class Fits:
         estimator = self.estimators[arm]
         few = self._few()
         said: dict[str, None] = {}
-        random = False
+        random = any(
+            estimator.uses_seed(
+                values, len(self.problem.y_train), int(np.prod(self.inputs.shape))
+            )
+            for values in configurations.values()
+        )
+        differ = False
         for where, values in configurations.items():
             with warnings.catch_warnings(record=True, action="always") as caught:
                 try:
-                    one, other = (
-                        self._tried(arm, values, seed, few) for seed in (1, 2)
-                    )
-                    random = random or not np.array_equal(one, other)
+                    seeds = (1, 2) if random else (1,)
+                    told = [self._tried(arm, values, seed, few) for seed in seeds]
+                    differ = differ or not np.array_equal(told[0], told[-1])
                 except Exception as error:  # what an estimator raises is anything
                     pass_on(error)
                     if isinstance(error, ArmError):
@@ -239,9 +248,18 @@ class Fits:
             " are those of networks. What it costs is measured in seconds and not"
             " counted in operations, so it is compared at equal trials alone.",
             *self._remarks(arm),
-            *([] if random else [f"{arm} is the same for every seed."]),
+            *self._on_seeds(arm, random, differ),
             *(f"{estimator.spec} warns: {warning}" for warning in said),
         ]
+
+    def _on_seeds(self, arm: str, random: bool, differ: bool) -> Iterator[str]:
+        if not random:
+            yield f"{arm} is the same for every seed."
+        elif not differ:
+            yield (
+                f"{arm} was the same for two seeds when it was tried on few rows. Where it"
+                f" is so on all of them, declare that: --deterministic {shlex.quote(arm)}"
+            )
 
     def _remarks(self, arm: str) -> Iterator[str]:
         estimator, inputs = self.estimators[arm], self.inputs

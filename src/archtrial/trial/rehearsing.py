@@ -84,7 +84,7 @@ def try_estimator(
     """Says now what an estimator cannot be fitted to.
 
     Returns:
-        Whether its seed makes a difference; what was noticed.
+        Whether its seed may make a difference; what was noticed.
 
     Raises:
         UserError: It cannot be fitted at all.

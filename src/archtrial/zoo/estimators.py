@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -58,18 +59,76 @@ _PENALTY: Space = {"alpha": Real(1e-4, 10.0, log=True), "l1_ratio": Real(0.0, 1.
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """What is searched of an estimator, and what is set unless its options say so."""
+    """What is searched of an estimator, what is set, and when its seed is not used."""
 
     module: str
     space: Space
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What is set unless an arm's options say so."""
+    is_seedless: Callable[[Mapping[str, Any], int, int], bool] | None = None
+    """Whether it leaves its random_state unused, by its parameters and how many rows
+    and columns it is fitted to; None where it is not known to."""
+
+
+# When random_state is not used, as the sources of scikit-learn 1.5 to 1.9 have it. Each
+# is a conjunction of conditions on one parameter, so a search space that breaks one
+# breaks it at an end of that dimension. Trees are not here: they visit the columns in
+# random order, so that the seed decides between splits that are equally good.
+
+
+def _boosts_alike(given: Mapping[str, Any], rows: int, _: int) -> bool:
+    stops = given["early_stopping"]  # by rows that are split off at random
+    splits = rows > 10_000 if stops == "auto" else bool(stops)
+    # From more rows than these the bins are found on a random sample.
+    return not splits and rows <= 200_000 and given["max_features"] == 1.0
+
+
+def _is_newtonian(given: Mapping[str, Any], *_: int) -> bool:
+    return given["solver"] in ("lbfgs", "newton-cg", "newton-cholesky")
+
+
+def _solves_alike(given: Mapping[str, Any], *_: int) -> bool:
+    solvers = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "lbfgs")
+    return given["solver"] in solvers
+
+
+def _is_cyclic(given: Mapping[str, Any], *_: int) -> bool:
+    return bool(given["selection"] == "cyclic")
+
+
+def _has_no_probabilities(given: Mapping[str, Any], *_: int) -> bool:
+    return given.get("probability", False) in (False, "deprecated")
+
+
+def _classifies_primal(given: Mapping[str, Any], rows: int, columns: int) -> bool:
+    known = (given["penalty"], given["loss"], given["multi_class"])
+    return known == ("l2", "squared_hinge", "ovr") and _is_primal(given, rows, columns)
+
+
+def _regresses_primal(given: Mapping[str, Any], rows: int, columns: int) -> bool:
+    squared = given["loss"] == "squared_epsilon_insensitive"
+    return squared and _is_primal(given, rows, columns)
+
+
+def _is_primal(given: Mapping[str, Any], rows: int, columns: int) -> bool:
+    dual = given["dual"]
+    return rows >= columns if dual == "auto" else not dual
+
+
+def _guesses_alike(given: Mapping[str, Any], *_: int) -> bool:
+    return given["strategy"] in ("most_frequent", "prior", "constant")
 
 
 _MANY = {"max_iter": 1000}  # the default of 100 often ends too early
+_VERY_MANY = {"max_iter": 10_000}
 _BOOSTED_L2 = {**_BOOSTED, "l2_regularization": Real(1e-6, 10.0, log=True)}
 _ROWS: Mapping[str, _Row] = {
-    "HistGradientBoostingClassifier": _Row("ensemble", _BOOSTED_L2),
-    "HistGradientBoostingRegressor": _Row("ensemble", _BOOSTED_L2),
+    "HistGradientBoostingClassifier": _Row(
+        "ensemble", _BOOSTED_L2, is_seedless=_boosts_alike
+    ),
+    "HistGradientBoostingRegressor": _Row(
+        "ensemble", _BOOSTED_L2, is_seedless=_boosts_alike
+    ),
     "GradientBoostingClassifier": _Row("ensemble", _BOOSTED),
     "GradientBoostingRegressor": _Row("ensemble", _BOOSTED),
     "RandomForestClassifier": _Row("ensemble", _TREES),
@@ -78,20 +137,24 @@ _ROWS: Mapping[str, _Row] = {
     "ExtraTreesRegressor": _Row("ensemble", _TREES),
     "DecisionTreeClassifier": _Row("tree", _TREE),
     "DecisionTreeRegressor": _Row("tree", _TREE),
-    "LogisticRegression": _Row("linear_model", {"C": _C}, _MANY),
-    "RidgeClassifier": _Row("linear_model", {"alpha": _ALPHA}),
-    "Ridge": _Row("linear_model", {"alpha": _ALPHA}),
-    "Lasso": _Row("linear_model", {"alpha": _PENALTY["alpha"]}, {"max_iter": 10_000}),
-    "ElasticNet": _Row("linear_model", _PENALTY, {"max_iter": 10_000}),
+    "LogisticRegression": _Row("linear_model", {"C": _C}, _MANY, _is_newtonian),
+    "RidgeClassifier": _Row(
+        "linear_model", {"alpha": _ALPHA}, is_seedless=_solves_alike
+    ),
+    "Ridge": _Row("linear_model", {"alpha": _ALPHA}, is_seedless=_solves_alike),
+    "Lasso": _Row("linear_model", {"alpha": _PENALTY["alpha"]}, _VERY_MANY, _is_cyclic),
+    "ElasticNet": _Row("linear_model", _PENALTY, _VERY_MANY, _is_cyclic),
     "LinearRegression": _Row("linear_model", {}),
-    "SVC": _Row("svm", _KERNEL),
+    "SVC": _Row("svm", _KERNEL, is_seedless=_has_no_probabilities),
     "SVR": _Row("svm", {**_KERNEL, "epsilon": _EPSILON}),
-    "LinearSVC": _Row("svm", {"C": _C}, {"max_iter": 10_000}),
-    "LinearSVR": _Row("svm", {"C": _C, "epsilon": _EPSILON}, {"max_iter": 10_000}),
+    "LinearSVC": _Row("svm", {"C": _C}, _VERY_MANY, _classifies_primal),
+    "LinearSVR": _Row(
+        "svm", {"C": _C, "epsilon": _EPSILON}, _VERY_MANY, _regresses_primal
+    ),
     "KNeighborsClassifier": _Row("neighbors", _NEIGHBORS),
     "KNeighborsRegressor": _Row("neighbors", _NEIGHBORS),
     "GaussianNB": _Row("naive_bayes", {"var_smoothing": Real(1e-12, 1.0, log=True)}),
-    "DummyClassifier": _Row("dummy", {}),
+    "DummyClassifier": _Row("dummy", {}, is_seedless=_guesses_alike),
     "DummyRegressor": _Row("dummy", {}),
 }
 
@@ -191,6 +254,28 @@ class Estimator:
                 f"{type(error).__name__}: {error}",
             ) from error
 
+    def uses_seed(self, values: Mapping[str, Value], rows: int, columns: int) -> bool:
+        """Says whether a fit may differ by its seed, without fitting anything.
+
+        Args:
+            values: A configuration.
+            rows: That it is fitted to.
+            columns: Of its table of inputs.
+
+        Returns:
+            False where it is known that its seed is not used: it takes none, another
+            is fixed, or its row here says so. Else True.
+        """
+        if "random_state" not in _named(self._class()):
+            return False
+        if {**values, **self.options}.get("random_state") is not None:
+            return False
+        row = _ROWS.get(self.name)
+        if row is None or row.is_seedless is None:
+            return True
+        given = self.make(values, 0, 1).get_params(deep=False)
+        return not row.is_seedless(given, rows, columns)
+
     def written(self, values: Mapping[str, Value]) -> str:
         """Returns a configuration as Python makes it, without its seed."""
         row = _ROWS.get(self.name)
@@ -208,13 +293,19 @@ def _class_of(module: str, name: str) -> type:
     return found
 
 
+# Nothing of it is a path: neither "sklearn.study/net.py:Net" nor "sklearn.py:Net".
+_SPEC = re.compile(r"sklearn(\.(?!py:)[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
 def is_estimator(spec: str | Callable[..., Any]) -> bool:
-    """Says whether an arm's architecture is an estimator of scikit-learn."""
+    """Says whether an arm's architecture is an estimator of scikit-learn.
+
+    That is "sklearn:NAME", "sklearn.module:NAME", or a class of one of its modules.
+    """
     if isinstance(spec, str):
-        place, colon, _ = spec.partition(":")
-        return bool(colon) and place.partition(".")[0] == "sklearn"
-    module = getattr(spec, "__module__", None) or ""
-    return isinstance(spec, type) and module.partition(".")[0] == "sklearn"
+        return _SPEC.fullmatch(spec) is not None
+    # A user's own file sklearn.py is a module without a dot.
+    return isinstance(spec, type) and str(spec.__module__).startswith("sklearn.")
 
 
 def find(

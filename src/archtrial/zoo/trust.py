@@ -14,22 +14,33 @@ from typing import Any
 from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.userfile import find_module, is_library, is_unchanged
 
-__all__ = ["objection", "shown"]
+__all__ = ["objection", "objection_to_loss", "shown"]
 
 
 def objection(spec: str, source: str | None, folder: Path) -> str | None:
-    """Says why what a folder names is not run unasked; None if it may be.
+    """Says why an arm that a folder names is not run unasked; None if it may be.
 
     Args:
         spec: The architecture that the folder names.
         source: The text that the folder keeps of it.
         folder: The study's.
     """
+    if is_estimator(spec):
+        return None  # of scikit-learn, which is asked for a classifier or a regressor
+    return objection_to_loss(spec, source, folder)
+
+
+def objection_to_loss(spec: str, source: str | None, folder: Path) -> str | None:
+    """Says why a loss that a folder names is not run unasked; None if it may be.
+
+    Args:
+        spec: The function that the folder names.
+        source: The text that the folder keeps of it.
+        folder: The study's.
+    """
     place, colon, member = spec.rpartition(":")
     if not colon:
         return None  # the zoo has it, or nobody
-    if is_estimator(spec):
-        return None  # of scikit-learn, which is asked for a classifier or a regressor
     if place.endswith(".py"):
         path = Path(place).expanduser()
     else:

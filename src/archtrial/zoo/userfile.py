@@ -37,7 +37,7 @@ __all__ = [
 
 _BESIDE = "\n# ---- imported from beside it: "
 # What our own process runs on is never taken for a file of the user's.
-_OURS = frozenset({"archtrial", "numpy", "scipy", "torch"})
+_OURS = frozenset({"archtrial", "numpy", "scipy", "sklearn", "torch"})
 
 
 @dataclasses.dataclass
