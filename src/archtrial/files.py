@@ -12,7 +12,7 @@ import secrets
 import stat
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,12 +51,18 @@ def write(path: Path, content: str | bytes, *, within: Path | None = None) -> No
 
 
 @contextlib.contextmanager
-def writing(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
+def writing(
+    path: Path,
+    *,
+    within: Path | None = None,
+    unless: Callable[[], bool] | None = None,
+) -> Iterator[BinaryIO]:
     """Opens a file that is there, whole, once the block ends without an error.
 
     Args:
         path: As for `write`.
         within: As for `write`.
+        unless: Says, once all is written, whether what is there by then stays instead.
 
     Raises:
         StudyError: As `write`; from the block too, whatever it cannot read or write.
@@ -70,6 +76,9 @@ def writing(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if unless is not None and unless():
+                unfinished.unlink()
+                return
             os.replace(unfinished, path)
         except BaseException:
             unfinished.unlink(missing_ok=True)

@@ -447,40 +447,29 @@ def _where_it_is(member: _Member, header: _Header) -> Piece:
 def _unpacked(member: _Member, header: _Header) -> Piece:
     """Returns an array as the cache keeps it: not compressed, rows one after another."""
     source = f"{member.title} of {member.path.name}"
+    # As it is before its checksum is taken: what is written later is not unpacked.
+    unpacked = _where_it_is(member, header) if member.packed is None else None
     length = member.size if member.packed is None else member.packed
     checksum = _checksum(member.path, member.begins, length)
 
-    def as_it_stands(file: IO[bytes]) -> dict[str, Any]:
+    def as_it_stands(sink: cache.Sink) -> dict[str, Any]:
         for part in _parts(member, header):
-            file.write(part)
+            sink.write(part)
         return {}
 
     if not header.fortran:
         return cache.kept(source, checksum, header.shape, header.dtype, as_it_stands)[0]
 
-    def turned(file: IO[bytes]) -> dict[str, Any]:
-        if member.packed is None:
-            _turn(_where_it_is(member, header), file)
-            return {}
-        columns, _ = cache.kept(
-            source,
-            f"{checksum}-columns",
-            header.shape[::-1],
-            header.dtype,
-            as_it_stands,
+    def turned(sink: cache.Sink) -> dict[str, Any]:
+        columns = unpacked or cache.Scratch(
+            source, _parts(member, header), header.shape, header.dtype, fortran=True
         )
-        _turn(dataclasses.replace(columns, shape=header.shape, fortran=True), file)
-        columns.path.with_suffix(".json").unlink(missing_ok=True)
-        columns.path.unlink(missing_ok=True)
+        size = max(1, _TURNED // max(1, math.prod(header.shape[1:])))
+        for start in range(0, header.shape[0], size):
+            sink.write(columns.take(slice(start, start + size)).tobytes())
         return {}
 
     return cache.kept(source, f"{checksum}-rows", header.shape, header.dtype, turned)[0]
-
-
-def _turn(columns: Piece, file: IO[bytes]) -> None:
-    size = max(1, _TURNED // max(1, math.prod(columns.shape[1:])))
-    for start in range(0, columns.shape[0], size):
-        file.write(columns.take(slice(start, start + size)).tobytes())
 
 
 def _checksum(path: Path, begins: int, length: int) -> str:

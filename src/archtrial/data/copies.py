@@ -291,7 +291,9 @@ def _folded(part: Examples, rows: _Array, place: _Array, signs: _Array) -> _Numb
         for block in [_flat(part[rows[start : start + size]]) * signs]
     )
     if isinstance(part, Prepared):
-        return cache.Scratch(sums, (len(rows), _WIDTH), np.dtype(np.float64))
+        parts = (np.ascontiguousarray(some, np.float64).tobytes() for some in sums)
+        shape, dtype = (len(rows), _WIDTH), np.dtype(np.float64)
+        return cache.Scratch("the search for copies", parts, shape, dtype)
     folded, start = np.empty((len(rows), _WIDTH)), 0
     for some in sums:
         folded[start : start + len(some)] = some

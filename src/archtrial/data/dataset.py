@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from archtrial.data import cache
 from archtrial.data.cells import is_number
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
@@ -27,6 +28,10 @@ _MOST_CLASSES = {"table": 20, "array": 20, "sequence": 1000, "image": 1000}
 _FEW = 10
 # So many values of features are looked at together, of inputs that stay in files.
 _COLUMNS = 2**25
+_DELETABLE = (
+    " They were unpacked or decoded into this folder from the data; it may be deleted at"
+    " any time, and is made again when it is needed."
+)
 
 
 class TargetError(DataError):
@@ -641,5 +646,6 @@ def _where(inputs: Inputs) -> tuple[str, ...]:
     needed = np.prod(inputs.shape) * max(4, inputs.dtype.itemsize)
     return (
         f"Inputs stay in files, in {folders}, and are read as batches need them: they"
-        f" would take {needed / 2**30:.3g} GiB of memory. Results are the same.",
+        f" would take {needed / 2**30:.3g} GiB of memory. Results are the same."
+        + (_DELETABLE if any(cache.holds(p.path) for p in inputs.pieces) else ""),
     )

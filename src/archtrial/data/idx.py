@@ -185,9 +185,9 @@ def _left_there(path: Path) -> Stored:
                 pass
         return Stored.of(Piece.of(path, header.start, header.dtype, header.shape))
 
-    def unpacked(file: IO[bytes]) -> dict[str, Any]:
+    def unpacked(sink: cache.Sink) -> dict[str, Any]:
         for part in _parts(path, header):
-            file.write(part)
+            sink.write(part)
         return {}
 
     with path.open("rb") as packed:

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -382,10 +382,10 @@ def _kept(
             raise damaged(path, error) from error
         digest.update(hashlib.sha256(content).digest())
 
-    def write(file: IO[bytes]) -> dict[str, Any]:
+    def write(sink: cache.Sink) -> dict[str, Any]:
         about = _About()
         for pixels in about.counted(_decoded(found, mode, (width, height))):
-            file.write(np.ascontiguousarray(pixels).tobytes())
+            sink.write(np.ascontiguousarray(pixels).tobytes())
         return dataclasses.asdict(about)
 
     piece, said = cache.kept(name, digest.hexdigest(), shape, dtype, write)

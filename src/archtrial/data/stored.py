@@ -86,18 +86,35 @@ class Opened:
         try:
             self._file = os.open(piece.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             weakref.finalize(self, os.close, self._file)
+        except OSError as error:
+            raise self._lost(str(error)) from error
+        self._check_unchanged()
+
+    def take(self, rows: slice | Array) -> Array:
+        """Returns some rows, C-contiguous.
+
+        Raises:
+            DataError: The file was written to since its piece was made, or cannot be
+                read.
+        """
+        taken = self._taken(rows)
+        # Only now: what was written while it was being read is seen as well.
+        self._check_unchanged()
+        return taken
+
+    def _check_unchanged(self) -> None:
+        try:
             about = os.fstat(self._file)
         except OSError as error:
             raise self._lost(str(error)) from error
-        if (about.st_size, about.st_mtime_ns) != piece.stamp:
+        if (about.st_size, about.st_mtime_ns) != self._piece.stamp:
             raise DataError(
                 "data stay as they are while a study trains on them",
-                f"{piece.path} has changed",
+                f"{self._piece.path} has changed",
                 "Give the same command again, and it is read anew.",
             )
 
-    def take(self, rows: slice | Array) -> Array:
-        """Returns some rows, C-contiguous."""
+    def _taken(self, rows: slice | Array) -> Array:
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self._piece.shape[0])
             runs = [(0, start, stop - start)]
