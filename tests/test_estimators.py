@@ -743,3 +743,13 @@ def test_names_that_are_looked_up_are_no_amounts(tmp_path):
                  challengers=["sklearn:GaussianNB"], **SMALL)
     )  # fmt: skip
     assert trial.problem.x_train.dtype == np.float32
+
+
+def test_none_for_a_seed_is_the_runs_own():
+    """Else each fit would draw from NumPy's global generator."""
+    found = estimators.find(
+        "sklearn:RandomForestClassifier", {"random_state": None}, None
+    )
+    assert found.make({}, 7, 1).random_state == 7
+    fixed = estimators.find("sklearn:RandomForestClassifier", {"random_state": 3}, None)
+    assert fixed.make({}, 7, 1).random_state == 3

@@ -246,6 +246,8 @@ class Estimator:
             own["n_jobs"] = threads
         row = _ROWS.get(self.name)
         given = {**own, **(row.options if row else {}), **values, **self.options}
+        if given.get("random_state", seed) is None:
+            given["random_state"] = seed  # and not numpy's global generator
         try:
             return kind(**given)
         except Exception as error:  # what a class raises is anything
