@@ -789,3 +789,9 @@ def test_how_and_where_a_study_is_carried_out_is_no_part_of_its_hash():
     assert room.asked({"device": None}) == {"device": None}
     for name, other in (("device", "cpu"), ("effort", 5), ("arms", [])):
         assert room.digest({**told, name: other}) != room.digest(told)
+
+
+def test_looks_that_fall_are_told_as_that():
+    """And not by the number of configurations that follows from the last of them."""
+    with pytest.raises(ProtocolError, match="each larger than the one before"):
+        Protocol(data="digits", baseline="linear", challengers=["mlp"], looks=(16, 8))

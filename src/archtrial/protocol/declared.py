@@ -309,6 +309,7 @@ class Protocol(OnData):
                     f"deterministic = {list(self.deterministic)}, and the arms are"
                     f" {', '.join(names)}",
                 )
+        self._check_looks()  # the last of them may be what configurations are
         if self.effort * 4 > self.configurations:
             raise ProtocolError(
                 "effort is at most a quarter of the configurations (k <= n / 4);"
@@ -326,7 +327,6 @@ class Protocol(OnData):
                 "top is at most the number of configurations",
                 f"top = {self.top}, configurations = {self.configurations}",
             )
-        self._check_looks()
         self._check_ladder()
         return self
 
