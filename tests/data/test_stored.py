@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from archtrial.data import load
-from archtrial.data.stored import Piece, Prepared, Stored
+from archtrial.data.cache import kept
+from archtrial.data.stored import Opened, Piece, Prepared, Stored
 from archtrial.errors import DataError
 from archtrial.protocol import Splits
 
@@ -218,6 +219,7 @@ def test_where_inputs_lie_is_said_and_is_no_part_of_the_study(tmp_path, cache):
     assert held.here == ()
     (said,) = stored.here
     assert str(cache) in said
+    assert "may be deleted at any time" in said
     assert said not in stored.notes
 
 
@@ -304,6 +306,81 @@ def test_a_damaged_entry_is_made_anew(tmp_path, cache, damage):
         about.write_text("[]") if damage == "words" else about.unlink()
     check_alike(*both(root))
     assert entry.read_bytes() == whole
+
+
+@pytest.mark.parametrize("what", ["array", "words"])
+def test_an_entry_with_one_flipped_bit_is_made_anew(tmp_path, cache, what):
+    root = pictures(tmp_path / "pictures", "RGBA")
+    load(root, memory=0)
+    (entry,) = cache.glob("*.npy")
+    damaged = entry if what == "array" else entry.with_suffix(".json")
+    whole = damaged.read_bytes()
+    changed = bytearray(whole)
+    # A digit of what is counted stays one.
+    place = -7 if what == "array" else whole.index(b"20")
+    changed[place] ^= 1
+    damaged.write_bytes(changed)
+    check_alike(*both(root))
+    assert damaged.read_bytes() == whole
+
+
+def test_an_entry_is_digested_once_in_a_process(tmp_path, cache, monkeypatch):
+    root = pictures(tmp_path / "pictures")
+    load(root, memory=0)
+    load(root, memory=0)
+    monkeypatch.delattr("hashlib.file_digest")
+    assert isinstance(load(root, memory=0).inputs, Stored)
+
+
+def test_of_two_studies_that_make_an_entry_the_first_leaves_it(cache):
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    first = []
+
+    def write(sink):
+        sink.write(values.tobytes())
+        return {}
+
+    def slower(sink):  # than another study, which begins later and ends before
+        first.append(kept("x", "abc", values.shape, values.dtype, write)[0])
+        return write(sink)
+
+    second, _ = kept("x", "abc", values.shape, values.dtype, slower)
+    for piece in (*first, second):
+        assert (piece.take(slice(0, 3)) == values).all()
+    assert sorted(path.name for path in cache.iterdir()) == ["abc.json", "abc.npy"]
+
+
+def test_columns_that_two_studies_unpack_at_once(tmp_path, cache, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(90, 7))
+    path = saved(tmp_path, "compressed", x=np.asfortranarray(x), y=labels(90))
+    opened, other = Opened.__init__, []
+
+    def later(self, piece):
+        if not other:  # the other study comes and ends before the columns are read
+            other.append(None)
+            other.append(load(path, memory=0).inputs)
+        opened(self, piece)
+
+    monkeypatch.setattr(Opened, "__init__", later)
+    own = load(path, memory=0).inputs
+    assert own[:].tobytes() == other[1][:].tobytes() == x.tobytes()
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_cache_that_is_deleted_is_not_called_full(tmp_path, cache, monkeypatch):
+    root = pictures(tmp_path / "pictures")
+    replace = os.replace
+
+    def deleted(source, target):
+        shutil.rmtree(cache)
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", deleted)
+    with pytest.raises(DataError, match=r"(?s)cache stays.*Give the same command"):
+        load(root, memory=0)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    check_alike(*both(root))
 
 
 def test_one_broken_image_leaves_nothing_in_the_cache(tmp_path, cache):
@@ -447,6 +524,20 @@ def test_a_file_that_changes_while_a_study_trains_is_one_message(tmp_path):
         piece.take(slice(0, 2))
     (path / "x.npy").unlink()
     with pytest.raises(DataError, match="can be read while"):
+        piece.take(slice(0, 2))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_that_is_written_anew_behind_an_open_one_is_one_message(tmp_path, order):
+    x = np.zeros((90, 3), order=order)
+    path = saved(tmp_path, "npy", x=x, y=labels(90)) / "x.npy"
+    piece = Piece.of(path, 128, "<f8", (90, 3), fortran=order == "F")
+    assert not piece.take(slice(0, 2)).any()
+    inode = path.stat().st_ino
+    time.sleep(0.02)  # file systems count time in steps
+    np.save(path, x + 1)
+    assert path.stat().st_ino == inode
+    with pytest.raises(DataError, match=r"stay as they are.*x\.npy has changed"):
         piece.take(slice(0, 2))
 
 
