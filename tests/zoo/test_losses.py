@@ -318,7 +318,7 @@ def test_an_option_declares_it_and_the_folder_goes_on_with_it(archtrial, written
 def test_a_loss_of_scikit_learn_waits_for_trust(tmp_path):
     for spec in ("sklearn.metrics:log_loss", "sklearn:f", "sklearn.study/evil.py:f"):
         with pytest.raises(StudyError) as caught:
-            ask_for_trust("run", tmp_path, {}, [], None, False, losses={spec: None})
+            ask_for_trust("run", tmp_path, {}, [], None, False, "", [(spec, None)])
         assert f"loss = {spec}: " in str(caught.value)
 
 
