@@ -1,9 +1,12 @@
 """What holds for every test."""
 
 import logging
+import sys
 
 import pytest
 from hypothesis import settings
+
+from archtrial import cli
 
 # A test says whether something holds, never how fast: machines are shared.
 # The examples are the same in each run, so that what fails fails for everybody;
@@ -19,3 +22,17 @@ def leaves_logging_as_it_was():
     before = logging.getLogger().level
     yield
     assert logging.getLogger().level == before
+
+
+@pytest.fixture
+def archtrial(monkeypatch, capsys):
+    """Types a command; returns its exit status and what it printed, by stream."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["archtrial", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return call

@@ -41,9 +41,7 @@ __all__ = [
 ]
 
 
-def as_begun(
-    declared: protocol.Protocol, folder: str | Path | None
-) -> protocol.Protocol:
+def as_begun(declared: protocol.Protocol, held: Mapping[str, Any]) -> protocol.Protocol:
     """Returns a protocol that goes on as the study that was begun.
 
     A frozen protocol without a word on its draws has independent ones, and one without
@@ -51,17 +49,16 @@ def as_begun(
 
     Args:
         declared: What it says itself stays as it is.
-        folder: The study's, if it was named; there may be nothing in it.
+        held: The protocol that the study's folder holds, resolved.
     """
-    begun = None if folder is None else frozen(folder)
-    if begun is None or begun[1].get("experiment"):
+    if held.get("experiment"):
         return declared
     changes: dict[str, Any] = {}
     if "sampling" not in declared.model_fields_set:
-        changes["sampling"] = begun[1].get("sampling", "random")
-    ours = begun[1].get("trainer") == "archtrial"  # others have no recipe
+        changes["sampling"] = held.get("sampling", "random")
+    ours = held.get("trainer") == "archtrial"  # others have no recipe
     if ours and "weight_decay_on" not in declared.recipe.model_fields_set:
-        decaying = begun[1].get("recipe", {}).get("weight_decay_on", "all")
+        decaying = held.get("recipe", {}).get("weight_decay_on", "all")
         changes["recipe"] = declared.recipe.model_copy(
             update={"weight_decay_on": decaying}
         )

@@ -34,7 +34,7 @@ from archtrial import space as spaces
 from archtrial.errors import StudyError
 from archtrial.progress import Standing
 from archtrial.protocol import Arm, Protocol
-from archtrial.records.store import OPENED, Store
+from archtrial.records.store import OPENED, Store, frozen
 from archtrial.records.table import Run, best_of, key
 from archtrial.statistics.gain import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
@@ -73,7 +73,9 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
         validation_regex: str | None = None,
         test_regex: str | None = None,
     ) -> None:
-        declared = freezing.as_begun(declared, folder)
+        held = None if folder is None else frozen(folder)
+        if held is not None:
+            declared = freezing.as_begun(declared, held[1])
         self.protocol = declared
         self.command = command
         given = {"validation_regex": validation_regex, "test_regex": test_regex}
@@ -195,10 +197,6 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
     def judge(self) -> judge.Judgement:
         """Reads the verdict, with all its evidence, off the folder's records."""
         return judge.judge_study(self.folder)
-
-    def coordinates(self, item: trainers.Item) -> dict[str, Any]:
-        """Returns an item's place in the plan."""
-        return item.coordinates
 
     def alike(self, item: trainers.Item) -> tuple[str, int]:
         """Returns what an item shares with those that take as long."""
@@ -384,7 +382,7 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
             for pair in range(self.protocol.probes)
             for tuner in probes.TUNERS
         ]
-        clock = work.begin("probe", planned)
+        clock = work.begin("probe", planned, self.runs(work.store))
         for pair in range(self.protocol.probes):
             runs = _until(1, work.store)
             recorded = {run.key for run in runs}

@@ -33,17 +33,9 @@ margin = 0.05
 
 
 @pytest.fixture
-def archtrial(monkeypatch, capsys, tmp_path):
+def archtrial(archtrial, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # where a study lies that nobody named a folder for
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archtrial", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return call
+    return archtrial
 
 
 @pytest.fixture

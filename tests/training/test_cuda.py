@@ -7,14 +7,13 @@ carried out all the same.
 import dataclasses
 import functools
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from archtrial import cli, trial
+from archtrial import trial
 from archtrial.errors import ProtocolError
 from archtrial.protocol import Recipe, load
 from archtrial.study import Study
@@ -370,17 +369,9 @@ challengers = ["cnn(width=4)"]
 
 
 @pytest.fixture
-def archtrial(monkeypatch, capsys, tmp_path):
+def archtrial(archtrial, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archtrial", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return call
+    return archtrial
 
 
 def test_a_trial_from_its_first_line_to_its_page(device, archtrial, tmp_path):

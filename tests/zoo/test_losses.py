@@ -2,12 +2,11 @@
 
 import json
 import pickle
-import sys
 
 import pytest
 import torch
 
-from archtrial import cli, trial
+from archtrial import trial
 from archtrial.console.beginning import ask_for_trust
 from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.protocol import Protocol, Recipe, canonical, digest, load
@@ -272,18 +271,6 @@ def test_the_way_out_of_the_modern_recipe_works(written):
 
 
 # ------------------------------------------------------------------ the command line
-
-
-@pytest.fixture
-def archtrial(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archtrial", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return call
 
 
 SMALL = [

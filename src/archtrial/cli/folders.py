@@ -71,12 +71,8 @@ def status(
 
     kind = experiments.kind_of(study)
     with Store(study, read_only=True) as store:
-        runs = None
-        if kind == "relax":
-            from archtrial.experiments.relax.verdict import rows_of
-
-            runs = rows_of(store, per_example=False)
-        stages, openings = progress.stages(store, runs), store.openings
+        stages = progress.stages(store, experiments.rows(kind, store))
+        openings = store.openings
     if as_json:
         output.print_json(
             {

@@ -224,7 +224,7 @@ def _goes_on(
             has as many configurations as its looks say.
     """
     from archtrial import protocol as declaring
-    from archtrial.freezing import check_size, expect
+    from archtrial.freezing import as_begun, check_size, expect
     from archtrial.records.store import frozen
 
     begun = frozen(study)
@@ -248,16 +248,10 @@ def _goes_on(
         for name in ("validation_regex", "test_regex")
         if name in declared
     }
-    # Releases before Sobol sequences did not say how they drew, nor does the hash.
-    declared["sampling"] = begun[1].get("sampling", "random")
-    # Nor, in their recipes, that all parameters decay.
-    if own is None:
-        decaying = begun[1]["recipe"].get("weight_decay_on", "all")
-        declared["recipe"] = {**declared.get("recipe", {}), "weight_decay_on": decaying}
     if configurations is not None:
         check_size(study, begun[1], configurations)
         declared["configurations"] = configurations
-    found = declaring.Protocol(**{**declared, **how})
+    found = as_begun(declaring.Protocol(**{**declared, **how}), begun[1])
     described = [begun[1].get("baseline"), *(begun[1].get("challengers") or ())]
     sources = {
         arm.get("name"): arm.get("source") for arm in described if isinstance(arm, dict)

@@ -4,11 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from archtrial.data.split import Array, Split
-from archtrial.data.stored import Prepared, blocks
+from archtrial.data.split import Split
 
 __all__ = ["Column", "Inputs", "inputs_of"]
 
@@ -133,7 +131,7 @@ def inputs_of(split: Split) -> Inputs:
         kind=split.kind,
         columns=columns,
         lengths=(steps, steps) if split.kind == "sequence" else None,
-        vocabulary=_vocabulary((split.x_train, split.x_validation, split.x_test)),
+        vocabulary=split.vocabulary,
     )
 
 
@@ -144,13 +142,3 @@ def _columns(described: Sequence[Any]) -> tuple[Column, ...]:
         columns.append(Column(column["name"], start, categories))
         start += columns[-1].width
     return tuple(columns)
-
-
-def _vocabulary(parts: Sequence[Array | Prepared]) -> int | None:
-    """Returns one more than the largest id; None where there are no ids from 0 on."""
-    if not np.issubdtype(parts[0].dtype, np.integer):
-        return None
-    ends = [(block.min(), block.max()) for part in parts for block in blocks(part)]
-    if min(int(low) for low, _ in ends) < 0:
-        return None
-    return max(int(high) for _, high in ends) + 1

@@ -1,6 +1,7 @@
 """Which rows train, choose and test; and the seal on the test labels."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from archtrial import randomness
 from archtrial.data.copies import NONE, Copies
-from archtrial.data.stored import Array, Examples
+from archtrial.data.stored import Array, Examples, blocks
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Splits
@@ -69,6 +70,20 @@ class Split:
     def test_size(self) -> int:
         """The number of test examples."""
         return len(self.x_test)
+
+    @functools.cached_property
+    def vocabulary(self) -> int | None:
+        """One more than the largest id; None where inputs are no ids from 0 on.
+
+        Counted once: inputs may be larger than memory.
+        """
+        if not np.issubdtype(self.x_train.dtype, np.integer):
+            return None
+        parts = (self.x_train, self.x_validation, self.x_test)
+        ends = [(block.min(), block.max()) for part in parts for block in blocks(part)]
+        if min(int(low) for low, _ in ends) < 0:
+            return None
+        return max(int(high) for _, high in ends) + 1
 
     def check(self, metric: Metric) -> None:
         """Makes sure, before anything is trained, that a metric can be computed.

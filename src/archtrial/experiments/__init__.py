@@ -23,7 +23,10 @@ from archtrial.errors import RecordsError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GROUP", "JUDGES", "Judge", "Judged", "judge", "kind_of"]
+    from archtrial.records.store import Store
+    from archtrial.records.table import Run
+
+__all__ = ["GROUP", "JUDGES", "Judge", "Judged", "judge", "kind_of", "rows"]
 
 JUDGES: Mapping[str | None, tuple[str, str]] = {
     None: ("archtrial.judge", "judge_study"),
@@ -31,6 +34,11 @@ JUDGES: Mapping[str | None, tuple[str, str]] = {
 }
 """By the "experiment" of a resolved protocol, of which a trial has none: the module and
 function that turn a folder into what was found."""
+
+_ROWS: Mapping[str | None, tuple[str, str]] = {
+    "relax": ("archtrial.experiments.relax.verdict", "rows_of"),
+}
+"""Who reads the rows of kinds that earlier releases wrote otherwise."""
 
 GROUP = "archtrial.experiments"
 """The entry points of other packages: a kind, and the function that judges it."""
@@ -81,6 +89,22 @@ def kind_of(folder: str | Path) -> str | None:
             f" points {GROUP}.",
         )
     return kind
+
+
+def rows(kind: str | None, store: "Store") -> "list[Run]":
+    """Returns a study's rows as its kind reads them, without scores by example.
+
+    Args:
+        kind: What `kind_of` says of its folder.
+        store: The study's.
+    """
+    if kind not in _ROWS:
+        return store.runs(per_example=False)
+    module, function = _ROWS[kind]
+    found: list[Run] = getattr(importlib.import_module(module), function)(
+        store, per_example=False
+    )
+    return found
 
 
 def judge(folder: str | Path) -> Judged:

@@ -95,14 +95,7 @@ class Function:
         diverged = not (math.isfinite(validation) and math.isfinite(test))
         return Finished(
             run=Run(
-                arm=item.arm,
-                pair=item.pair,
-                seed=item.seed,
-                stage=item.stage,
-                rung=item.rung,
-                look=item.look,
-                tuner=item.tuner,
-                configuration=item.configuration,
+                **item.row,
                 validation=math.nan if diverged else validation,
                 diverged=diverged,
                 error=error,

@@ -47,6 +47,21 @@ class Item:
         return {**place, **self.further}
 
     @property
+    def row(self) -> dict[str, Any]:
+        """What the row of its `Run` says of the plan; all else is measured."""
+        return {
+            "arm": self.arm,
+            "pair": self.pair,
+            "seed": self.seed,
+            "stage": self.stage,
+            "rung": self.rung,
+            "look": self.look,
+            "tuner": self.tuner,
+            "configuration": self.configuration,
+            "coordinates": self.further,
+        }
+
+    @property
     def names(self) -> tuple[str | int, ...]:
         """What tells its random numbers from those of all other runs of its arm."""
         beyond = () if self.rung == 1 else (f"{self.rung}x",)
@@ -84,17 +99,7 @@ class Trainer(Protocol):
 def finished(item: Item, outcome: Outcome) -> Finished:
     """Returns a run of the plan with its outcome."""
     return Finished(
-        run=outcome.run(
-            arm=item.arm,
-            pair=item.pair,
-            seed=item.seed,
-            stage=item.stage,
-            rung=item.rung,
-            look=item.look,
-            tuner=item.tuner,
-            configuration=item.configuration,
-            coordinates=item.further,
-        ),
+        run=outcome.run(**item.row),
         sealed=outcome.predictions,
         weights=None
         if outcome.weights is None

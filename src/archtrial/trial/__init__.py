@@ -8,7 +8,7 @@ protocol, whose hash names the study, and a trainer.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from archtrial.trial.rehearsing import (
     try_estimator,
     try_network,
 )
+from archtrial.workflow import Opened
 from archtrial.zoo import arms as anybody
 from archtrial.zoo import entries
 from archtrial.zoo.estimators import Estimator
@@ -48,9 +49,6 @@ __all__ = [
     "resolve",
     "score",
 ]
-
-Scores: TypeAlias = dict[str, tuple[float, np.ndarray | None]]
-Opened: TypeAlias = tuple[Scores, dict[str, Any]]
 
 
 class Trial(Protocol):
@@ -628,7 +626,7 @@ def score(store: Store, split: data.Split, metric: metrics.Metric) -> Opened:
     *examples, floor = split.open_test(
         metric, [*(sealed[key] for key in keys), constant]
     )
-    scores: Scores = {
+    scores: dict[str, tuple[float, np.ndarray | None]] = {
         key: (float(np.mean(scored, dtype=np.float64)), scored)
         for key, scored in zip(keys, examples, strict=True)
     }

@@ -70,12 +70,20 @@ class Work:
 
         What is planned is recorded first, a task when it has finished, as a whole.
         """
-        items = list(items)
-        clock = self.begin(stage, items)
-        self.train(self.missing(items), clock)
+        items, recorded = list(items), self.study.runs(self.store)
+        clock = self.begin(stage, items, recorded)
+        self.train(self._missing(items, recorded), clock)
 
-    def begin(self, stage: str, items: Sequence[Any]) -> progress.Clock:
-        """Records what a stage trains; returns the clock that tells how far it is."""
+    def begin(
+        self, stage: str, items: Sequence[Any], recorded: Sequence[Run]
+    ) -> progress.Clock:
+        """Records what a stage trains; returns the clock that tells how far it is.
+
+        Args:
+            stage: Its name.
+            items: All of it.
+            recorded: What the store has, `Study.runs`.
+        """
         study = self.study
         planned = [study.coordinates(item) for item in items]
         progress.plan(self.store, stage, planned)
@@ -85,7 +93,7 @@ class Work:
                 key(**coordinates): study.alike(item)
                 for coordinates, item in zip(planned, items, strict=True)
             },
-            study.runs(self.store),
+            recorded,
             self.watch,
             study.sign,
             study.searching,
@@ -94,18 +102,18 @@ class Work:
             clock.show()
         return clock
 
-    def missing(self, items: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _missing(
+        self, items: Sequence[Any], recorded: Sequence[Run]
+    ) -> list[tuple[Any, ...]]:
         """Returns the tasks that have not finished, in parts where they have in part.
 
         A task is recorded as a whole or not at all, but the study may have begun with
         tasks of another size.
         """
         study = self.study
-        recorded = {run.key for run in study.runs(self.store)}
+        there = {run.key for run in recorded}
         tasks = [
-            tuple(
-                item for item in task if key(**study.coordinates(item)) not in recorded
-            )
+            tuple(item for item in task if key(**study.coordinates(item)) not in there)
             for task in study.trainer.divide(items)
         ]
         return [task for task in tasks if task]
