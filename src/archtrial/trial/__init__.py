@@ -35,6 +35,7 @@ from archtrial.workflow import Opened
 from archtrial.zoo import arms as anybody
 from archtrial.zoo import entries
 from archtrial.zoo.estimators import Estimator
+from archtrial.zoo.registry import Names
 
 __all__ = [
     "OwnTrainer",
@@ -586,12 +587,8 @@ def _are_names(
     """
     if arms is None or not dataset.whole:
         return False
-    ours = [
-        name
-        for name, arm in arms.items()
-        if isinstance(arm, Estimator)
-        or (arm.spec in entries() and not entries()[arm.spec].names)
-    ]
+    reads = {name: _reads(arm) for name, arm in arms.items()}
+    ours = [name for name, names in reads.items() if names == "never"]
     if declared.scale is not None:
         if not declared.scale and ours:
             raise ProtocolError(
@@ -601,8 +598,16 @@ def _are_names(
                 "Use --scale if they are amounts, or a module of your own in its place.",
             )
         return not declared.scale
-    if ours and len(ours) < len(arms):
-        theirs = next(name for name in arms if name not in ours)
+    theirs = next((name for name, names in reads.items() if names == "always"), None)
+    if theirs is None and not ours:
+        raise ProtocolError(
+            "whole numbers are amounts, which are scaled, or names, such as token ids,"
+            " which are looked up",
+            f"{' and '.join(arms)} read either, in {dataset.name}",
+            "Say which: --scale if they are amounts (in a protocol, scale = true),"
+            " --no-scale if they are names (scale = false).",
+        )
+    if ours and theirs is not None:
         raise ProtocolError(
             "whole numbers are amounts, which are scaled, or names, such as token ids,"
             " which are looked up",
@@ -611,6 +616,13 @@ def _are_names(
             f" they are names, take a module of your own in place of {ours[0]}.",
         )
     return not ours
+
+
+def _reads(arm: anybody.Architecture | Estimator) -> Names:
+    """Says whether an arm looks whole numbers up; a module of the user's does."""
+    if isinstance(arm, Estimator):
+        return "never"
+    return entries()[arm.spec].names if arm.spec in entries() else "always"
 
 
 def score(store: Store, split: data.Split, metric: metrics.Metric) -> Opened:

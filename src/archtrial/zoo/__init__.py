@@ -1,21 +1,19 @@
-"""Architectures, one family a file; `arms` finds and builds anybody's.
+"""Architectures: families in `architectures/`, lineage and variants in `tree/`.
 
     >>> from archtrial import zoo
-    >>> list(zoo.families())
-    ['cnn', 'gru', 'linear', 'lstm', 'mlp', 'rnn', 'vanilla_cnn']
+    >>> zoo.families()["lstm"].lineage.took["rnn"]
+    'the state'
     >>> list(zoo.families()["cnn"].variants)
     ['cnn_small', 'cnn_large']
     >>> zoo.get("mlp").options["width"], zoo.get("mlp_small").options["width"]
     (100, 50)
 
-To add a family: one file with a registered function, imported here, and its row in
-`tree.py`, with its variants.
+`arms` finds and builds anybody's. To add a family: one file with a registered function
+in `architectures/`, and its row in `tree/`, with its variants.
 """
 
-from archtrial.zoo.cnn import cnn
-from archtrial.zoo.linear import linear
-from archtrial.zoo.mlp import mlp
-from archtrial.zoo.recurrent import gru, lstm, rnn
+from archtrial.zoo import architectures
+from archtrial.zoo.architectures import *  # noqa: F403 - every family by its own name
 from archtrial.zoo.registry import (
     Entry,
     Family,
@@ -29,7 +27,6 @@ from archtrial.zoo.registry import (
     get,
     register,
 )
-from archtrial.zoo.vanilla import vanilla_cnn
 
 from archtrial.zoo import tree  # isort: skip - of families that are there by now
 
@@ -40,17 +37,11 @@ __all__ = [
     "Lineage",
     "Size",
     "Variant",
-    "cnn",
     "describe",
     "entries",
     "families",
     "get",
-    "gru",
-    "linear",
-    "lstm",
-    "mlp",
     "register",
-    "rnn",
     "tree",
-    "vanilla_cnn",
 ]
+__all__ += architectures.__all__

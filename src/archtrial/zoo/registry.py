@@ -6,7 +6,7 @@ its signature; their types say which values are possible:
     @register(space={"width": Choice((50, 100, 200))}, kinds=ANY)
     def mlp(input_shape: Shape, num_outputs: int, *, width: Count = 100) -> nn.Module:
 
-Where a family comes from, and which variants it has, are rows of `tree.py`. A variant
+Where a family comes from, and which variants it has, are rows of `tree/`. A variant
 is the same function with other defaults. It is an architecture of the zoo by a name
 of its own, on the command line as in TOML and in Python, and takes the same options:
 
@@ -28,9 +28,11 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeAlias, Union
 
 from torch import nn
 
+from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError
 from archtrial.space import Space, Value
 from archtrial.specs import write_value
+from archtrial.zoo.embedding import Embedded
 
 __all__ = [
     "ANY",
@@ -40,6 +42,7 @@ __all__ = [
     "Family",
     "Kind",
     "Lineage",
+    "Names",
     "Shape",
     "Share",
     "Size",
@@ -60,6 +63,11 @@ ORDERED: tuple[Kind, ...] = ("sequence", "image", "array")
 
 Shape: TypeAlias = tuple[int, ...]
 """One example's shape, without the batch: (F,), (L,), (C, L) or (C, H, W)."""
+
+
+Names: TypeAlias = Literal["never", "always", "embedded"]
+"""Whether a family looks up whole numbers that are names, such as token ids. "embedded":
+it reads sequences of numbers, and of names through an embedding in front of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +136,8 @@ class Family:
     """What is searched unless the protocol, or a variant, says otherwise."""
     kinds: tuple[Kind, ...]
     """The kinds of input that it has a sensible reading of."""
-    names: bool = False
-    """Whether it looks up whole numbers that are names, such as token ids."""
+    names: Names = "never"
+    """Whether it looks up whole numbers that are names."""
     lineage: Lineage | None = None
     """None where nobody has written it down."""
     size: Size | None = None
@@ -150,6 +158,8 @@ class Family:
         """All that the file of the family says of it, and its function of its options."""
         module = inspect.getmodule(inspect.unwrap(self.function))
         said = [inspect.getdoc(module), inspect.getdoc(self.function)]
+        if self.names == "embedded":
+            said.append(_OF_EMBEDDING)
         return "\n\n".join(filter(None, said))
 
 
@@ -166,8 +176,8 @@ class Entry:
     """The kinds of input that it has a sensible reading of."""
     variant: Variant | None = None
     """None: the family as it is."""
-    names: bool = False
-    """Whether it looks up whole numbers that are names, such as token ids."""
+    names: Names = "never"
+    """Whether it looks up whole numbers that are names."""
 
     @property
     def summary(self) -> str:
@@ -197,7 +207,8 @@ class Entry:
 
     @functools.cached_property
     def _hints(self) -> dict[str, Any]:
-        return typing.get_type_hints(inspect.unwrap(self.function), include_extras=True)
+        own = typing.get_type_hints(inspect.unwrap(self.function), include_extras=True)
+        return {"embedding": Count | None, **own}
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Returns options as the function takes them, lists as tuples.
@@ -225,7 +236,7 @@ _P = ParamSpec("_P")
 
 
 def register(
-    *, space: Space, kinds: tuple[Kind, ...], names: bool = False
+    *, space: Space, kinds: tuple[Kind, ...], names: Names = "never"
 ) -> Callable[[Callable[_P, nn.Module]], Callable[_P, nn.Module]]:
     """Puts a function into the zoo under its own name, as a family.
 
@@ -238,12 +249,16 @@ def register(
     Args:
         space: What is searched unless a protocol says otherwise.
         kinds: The kinds of input that it has a sensible reading of.
-        names: Whether it looks up whole numbers that are names, such as token ids, in
+        names: "always": it looks up whole numbers that are names, such as token ids, in
             place of multiplying its inputs; it then asks for `inputs: Inputs`.
+            "embedded": it takes `input_shape`, of (L,) or (C, L) numbers, and is given
+            an option `embedding`, the width of the layer that stands in front of it
+            where the inputs are names.
     """
 
     def decorate(function: Callable[_P, nn.Module]) -> Callable[_P, nn.Module]:
-        entry = _checked(Entry(function.__name__, function, space, kinds, names=names))
+        made = _embedded(function) if names == "embedded" else function
+        entry = _checked(Entry(function.__name__, made, space, kinds, names=names))
         _entries[entry.name] = entry
         _families[entry.name] = Family(entry.name, entry.function, space, kinds, names)
         return entry.function
@@ -289,7 +304,7 @@ def describe(
         free = {k: d for k, d in family.space.items() if k not in options}
         plain = Entry(
             variant.name,
-            _with_defaults(inspect.unwrap(family.function), variant, options),
+            _with_defaults(family.function, variant, options),
             free if variant.space is None else variant.space,
             family.kinds,
             variant,
@@ -297,6 +312,51 @@ def describe(
         )
         _entries[variant.name] = _checked(plain)
     _families[name] = family
+
+
+_EMBEDDING = 32
+_OF_EMBEDDING = f"""It reads token ids (L,), too, through an embedding in front of it:
+
+    embedding: Values of each token; {_EMBEDDING} unless they are given."""
+
+
+def _embedded(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Returns a function that also takes token ids, with an embedding in front."""
+
+    @functools.wraps(function)
+    def build(
+        inputs: Inputs | Shape,
+        num_outputs: int,
+        *,
+        embedding: int | None = None,
+        **options: Any,
+    ) -> nn.Module:
+        known = inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
+        if known.vocabulary is None:
+            if embedding is not None:
+                raise ArmError(
+                    "an embedding is of names, such as token ids",
+                    f"embedding = {embedding} of {function.__name__}, whose inputs are"
+                    " numbers",
+                    "Leave embedding out.",
+                )
+            return function(known.shape, num_outputs, **options)
+        if len(known.shape) != 1:
+            raise ArmError(
+                f"{function.__name__} reads one sequence of token ids an example, (L,)",
+                f"one example has the shape {known.shape}",
+            )
+        width = _EMBEDDING if embedding is None else embedding
+        network = function((width, *known.shape), num_outputs, **options)
+        return Embedded(known.vocabulary, width, network)
+
+    own = inspect.signature(function)
+    given = list(own.parameters.values())
+    first = given[0].replace(name="inputs", annotation=Inputs)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    width = inspect.Parameter("embedding", kind, default=None, annotation=Count | None)
+    build.__signature__ = own.replace(parameters=[first, *given[1:], width])  # type: ignore[attr-defined]
+    return build
 
 
 def _with_defaults(

@@ -64,7 +64,7 @@ class _Recurrent(nn.Module):
         return outputs
 
 
-@register(space=_SPACE, kinds=ORDERED)
+@register(space=_SPACE, kinds=ORDERED, names="embedded")
 def gru(
     input_shape: Shape,
     num_outputs: int,
@@ -99,7 +99,7 @@ def gru(
     )
 
 
-@register(space=_SPACE, kinds=ORDERED)
+@register(space=_SPACE, kinds=ORDERED, names="embedded")
 def lstm(
     input_shape: Shape,
     num_outputs: int,
@@ -121,7 +121,7 @@ def lstm(
     )
 
 
-@register(space=_SPACE, kinds=ORDERED)
+@register(space=_SPACE, kinds=ORDERED, names="embedded")
 def rnn(
     input_shape: Shape,
     num_outputs: int,

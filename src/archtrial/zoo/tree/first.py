@@ -1,8 +1,4 @@
-"""The family tree: where each family comes from, and which variants it has, a row each.
-
-A variant's options are the function's defaults under another name, and can be
-overridden like these. Sizes are parameters, counted by a test.
-"""
+"""What a first study compares: linear, fully connected, convolutional and recurrent."""
 
 from archtrial.zoo.registry import Lineage, Size, Variant, describe
 

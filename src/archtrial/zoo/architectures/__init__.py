@@ -1,0 +1,17 @@
+"""The families of the zoo, one a file: the paper, what it added, its switches."""
+
+from archtrial.zoo.architectures.cnn import cnn
+from archtrial.zoo.architectures.linear import linear
+from archtrial.zoo.architectures.mlp import mlp
+from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
+from archtrial.zoo.architectures.vanilla import vanilla_cnn
+
+__all__ = [
+    "cnn",
+    "gru",
+    "linear",
+    "lstm",
+    "mlp",
+    "rnn",
+    "vanilla_cnn",
+]
