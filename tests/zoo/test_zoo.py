@@ -1,6 +1,5 @@
 """Every architecture of the zoo: what holds for all, and what each one promises."""
 
-import inspect
 import itertools
 import sys
 
