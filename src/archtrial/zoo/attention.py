@@ -23,13 +23,14 @@ from torch import nn
 from torch.nn import functional
 
 from archtrial.zoo.depth import StochasticDepth
-from archtrial.zoo.layers import Activation, activation
+from archtrial.zoo.layers import Activation, Spatial, activation
 from archtrial.zoo.norms import Norm, norm_layer
 from archtrial.zoo.registry import Shape
 
 __all__ = [
     "EncoderBlock",
     "FeedForward",
+    "Patches",
     "PositionEncoding",
     "Positions",
     "SelfAttention",
@@ -56,6 +57,43 @@ def linear(inputs: int, outputs: int, *, parts: int = 1) -> nn.Linear:
         nn.init.xavier_uniform_(part)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class Patches(nn.Module):
+    """Cuts inputs into patches, a token each, (N, channels, *sides) -> (N, L, width).
+
+    A side that is no multiple of the patch goes on with zeros. The rows of an image's
+    patches follow each other.
+
+    Args:
+        spatial: Of the inputs.
+        patch: Positions along each side of a patch.
+        width: Values of a token.
+
+    Attributes:
+        sides: How many patches there are along each side.
+    """
+
+    def __init__(self, spatial: Spatial, patch: int, width: int) -> None:
+        super().__init__()
+        self.sides = tuple(-(-side // patch) for side in spatial.sides)
+        self.added = tuple(  # the last side comes first
+            added for side in reversed(spatial.sides) for added in (0, -side % patch)
+        )
+        self.project = spatial.convolution(
+            spatial.channels, width, patch, stride=patch, padding=0
+        )
+        values = spatial.channels * patch**spatial.dimensions
+        nn.init.trunc_normal_(self.project.weight, std=math.sqrt(1 / values))
+        assert self.project.bias is not None
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the tokens."""
+        if any(self.added):
+            x = functional.pad(x, self.added)
+        tokens: torch.Tensor = self.project(x).flatten(2).mT
+        return tokens
 
 
 class TokenNorm(nn.Module):
