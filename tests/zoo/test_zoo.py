@@ -37,6 +37,16 @@ TWEAKS = {
     "pooling": "max",
     "dropout": 0.25,
     "bidirectional": False,
+    "activation": "gelu",
+    "block": "bottleneck",
+    "head": "flatten",
+    "preactivation": True,
+    "resolution": 16,
+    "shortcut": "projection",
+    "skip": False,
+    "squeeze": True,
+    "stem": "imagenet",
+    "stochastic_depth": 0.9,
 }
 
 
@@ -118,7 +128,8 @@ def test_is_determined_by_the_seed(name):
 def test_examples_do_not_mix(name):
     module = build(name).eval()
     x = torch.randn(6, *a_shape(name))
-    torch.testing.assert_close(module(x)[2:3], module(x[2:3]))
+    # Before training, what 56 layers compute is of the order of 100.
+    torch.testing.assert_close(module(x)[2:3], module(x[2:3]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

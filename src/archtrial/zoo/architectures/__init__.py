@@ -4,6 +4,7 @@ from archtrial.zoo.architectures.cnn import cnn
 from archtrial.zoo.architectures.linear import linear
 from archtrial.zoo.architectures.mlp import mlp
 from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
+from archtrial.zoo.architectures.resnet import resnet
 from archtrial.zoo.architectures.vanilla import vanilla_cnn
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "linear",
     "lstm",
     "mlp",
+    "resnet",
     "rnn",
     "vanilla_cnn",
 ]
