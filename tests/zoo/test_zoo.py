@@ -43,24 +43,36 @@ TWEAKS = {
     "pooling": "max",
     "dropout": 0.25,
     "bidirectional": False,
-    "patch": 3,
-    "heads": 3,
-    "positions": "sinusoidal",
-    "head": "flatten",
-    "norm_first": False,
-    "skip": False,
-    "activation": "relu",
-    "gated": True,
+    "activation": "gelu",
     "attention_dropout": 0.25,
-    "stochastic_depth": 0.25,
-    "resolution": 20,
-    "token_mixing": False,
-    "stem": 1,
-    "kernel": 3,
     "convolution": "full",
-    "squeeze": True,
+    "gated": True,
+    "head": "flatten",
     "layer_scale": 0.5,
+    "norm_first": False,
+    "positions": "sinusoidal",
+    "resolution": 16,
+    "skip": False,
+    "squeeze": True,
+    "stochastic_depth": 0.9,
 }
+# And those that a family alone has, or has with values of its own.
+OWN_TWEAKS = {
+    "convnext": {"stem": 1, "kernel": 3, "activation": "relu"},
+    "mixer": {"patch": 3, "token_mixing": False, "activation": "relu"},
+    "resnet": {
+        "block": "bottleneck",
+        "preactivation": True,
+        "shortcut": "projection",
+        "stem": "imagenet",
+    },
+    "vit": {"patch": 3, "heads": 3, "activation": "relu"},
+}
+
+
+def tweak(name, option):
+    own = OWN_TWEAKS.get(zoo.get(name).family.name, {})
+    return own[option] if option in own else TWEAKS[option]
 
 
 def parameters(module):
@@ -117,10 +129,10 @@ def test_trains_on_every_shape(name, shape, outputs):
     ids=str,
 )
 def test_every_option_does_something(name, option, shape):
-    tweaked = build(name, shape, **{option: TWEAKS[option]})
-    plain = build(name, shape, **{option: zoo.get(name).options[option]})
-    if TWEAKS[option] == zoo.get(name).options[option]:
-        tweaked = build(name, shape, **{option: not TWEAKS[option]})
+    value, default = tweak(name, option), zoo.get(name).options[option]
+    value = not value if value == default else value
+    tweaked = build(name, shape, **{option: value})
+    plain = build(name, shape, **{option: default})
     x = torch.randn(4, *shape)
     torch.manual_seed(1)
     one = tweaked(x)
@@ -141,7 +153,8 @@ def test_is_determined_by_the_seed(name):
 def test_examples_do_not_mix(name):
     module = build(name).eval()
     x = torch.randn(6, *a_shape(name))
-    torch.testing.assert_close(module(x)[2:3], module(x[2:3]))
+    # Before training, what 56 layers compute is of the order of 100.
+    torch.testing.assert_close(module(x)[2:3], module(x[2:3]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ from archtrial.zoo.architectures.linear import linear
 from archtrial.zoo.architectures.mixer import mixer
 from archtrial.zoo.architectures.mlp import mlp
 from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
+from archtrial.zoo.architectures.resnet import resnet
 from archtrial.zoo.architectures.vanilla import vanilla_cnn
 from archtrial.zoo.architectures.vit import vit
 
@@ -17,6 +18,7 @@ __all__ = [
     "lstm",
     "mixer",
     "mlp",
+    "resnet",
     "rnn",
     "vanilla_cnn",
     "vit",
