@@ -1,0 +1,53 @@
+"""Sequences: convolutions over time, and attention."""
+
+from archtrial.zoo.registry import Lineage, Size, Variant, describe
+
+__all__: list[str] = []
+
+describe(
+    "tcn",
+    Lineage(
+        2018,
+        "Bai, Kolter and Koltun 2018, arXiv 1803.01271",
+        "A plain convolutional network remembers longer than recurrent ones of its size.",
+        {
+            "van den Oord et al. 2016 (arXiv 1609.03499)": "dilated causal convolutions",
+            "He et al. 2016 (arXiv 1512.03385)": "the identity around blocks",
+            "Salimans and Kingma 2016 (arXiv 1602.07868)": "normalised weights",
+        },
+    ),
+    Variant(
+        "tcn_mnist",
+        "Eight blocks of 25 channels with kernels of 7, the paper's for MNIST by pixels.",
+        {"depth": 8, "width": 25, "kernel": 7, "dropout": 0.05},
+        Size((784,), 10, 66_910),
+    ),
+    Variant(
+        "tcn_large",
+        "Five blocks of 64 channels.",
+        {"depth": 5, "width": 64},
+        Size((40,), 10, 112_842),
+    ),
+    size=Size((40,), 10, 13_910),
+)
+
+describe(
+    "inception_time",
+    Lineage(
+        2019,
+        "Ismail Fawaz et al. 2019, arXiv 1909.04939",
+        "Convolutions of several long kernels side by side, one network for all series.",
+        {
+            "Szegedy et al. 2015 (arXiv 1409.4842)": "kernels side by side, bottlenecks",
+            "He et al. 2016 (arXiv 1512.03385)": "the identity around three modules",
+            "Lin et al. 2013 (arXiv 1312.4400)": "global average pooling",
+        },
+    ),
+    Variant(
+        "inception_time_large",
+        "Six modules of 32 filters with kernels of 40, 20 and 10: one of the paper's five.",
+        {"depth": 6, "width": 32, "kernels": (40, 20, 10)},
+        Size((1, 100), 2, 420_450),
+    ),
+    size=Size((40,), 10, 23_818),
+)
