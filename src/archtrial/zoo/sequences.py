@@ -13,7 +13,15 @@ from archtrial.zoo import lengths as of_lengths
 from archtrial.zoo.norms import Norm, norm_layer
 from archtrial.zoo.registry import Shape
 
-__all__ = ["StepNorm", "Steps", "last_step", "steps_of", "within", "zeroed"]
+__all__ = [
+    "StepNorm",
+    "Steps",
+    "batch_norm",
+    "last_step",
+    "steps_of",
+    "within",
+    "zeroed",
+]
 
 
 def steps_of(name: str, input_shape: Shape) -> tuple[int, int]:
@@ -96,7 +104,7 @@ class StepNorm(nn.Module):
         if inside is not None and isinstance(norm, nn.GroupNorm):
             return _group_norm(norm, x, inside)
         if inside is not None and isinstance(norm, nn.BatchNorm1d) and self.training:
-            return _batch_norm(norm, x, inside)
+            return batch_norm(norm, x, inside)
         y: torch.Tensor = norm(x)
         return y
 
@@ -115,9 +123,16 @@ def _group_norm(
     return y * norm.weight.unsqueeze(1) + norm.bias.unsqueeze(1)
 
 
-def _batch_norm(
+def batch_norm(
     norm: nn.BatchNorm1d, x: torch.Tensor, inside: torch.Tensor
 ) -> torch.Tensor:
+    """Applies a layer in training, with statistics over the steps within alone.
+
+    Args:
+        norm: Its running statistics change in place, as torch keeps them.
+        x: (N, C, L).
+        inside: (N, 1, L) bool, which steps are within each sequence.
+    """
     count = inside.sum()
     mean = torch.where(inside, x, 0).sum((0, 2), keepdim=True) / count  # (1, C, 1)
     centred = torch.where(inside, x - mean, 0)
@@ -127,7 +142,6 @@ def _batch_norm(
     assert norm.num_batches_tracked is not None
     assert norm.momentum is not None
     unbiased = variance.detach() * (count / (count - 1).clamp(min=1))
-    # As torch keeps them: the unbiased variance, and a share of each new batch.
     norm.running_mean.lerp_(mean.detach().flatten(), norm.momentum)
     norm.running_var.lerp_(unbiased.flatten(), norm.momentum)
     norm.num_batches_tracked.add_(1)

@@ -8,6 +8,7 @@ from archtrial.zoo.architectures.mixer import mixer
 from archtrial.zoo.architectures.mlp import mlp
 from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
 from archtrial.zoo.architectures.tcn import tcn
+from archtrial.zoo.architectures.transformer import transformer
 from archtrial.zoo.architectures.vanilla import vanilla_cnn
 from archtrial.zoo.architectures.vit import vit
 
@@ -22,6 +23,7 @@ __all__ = [
     "mlp",
     "rnn",
     "tcn",
+    "transformer",
     "vanilla_cnn",
     "vit",
 ]

@@ -51,3 +51,37 @@ describe(
     ),
     size=Size((40,), 10, 23_818),
 )
+
+describe(
+    "transformer",
+    Lineage(
+        2017,
+        "Vaswani et al. 2017, arXiv 1706.03762",
+        "Attention without recurrence: each step takes from all others what it asks for.",
+        {
+            "Bahdanau et al. 2014 (arXiv 1409.0473)": "attention",
+            "He et al. 2016 (arXiv 1512.03385)": "the identity around branches",
+            "Ba et al. 2016 (arXiv 1607.06450)": "layer normalisation",
+        },
+    ),
+    Variant(
+        "transformer_base",
+        "Six layers of 512 values with eight heads: the encoder of the paper's base model.",
+        {
+            "depth": 6,
+            "width": 512,
+            "heads": 8,
+            "positions": "sinusoidal",
+            "norm_first": False,
+            "dropout": 0.1,
+        },
+        Size((1, 512), 2, 18_916_866),
+    ),
+    Variant(
+        "transformer_large",
+        "Four blocks of 64 values.",
+        {"depth": 4, "width": 64},
+        Size((40,), 10, 203_530),
+    ),
+    size=Size((40,), 10, 27_210),
+)
