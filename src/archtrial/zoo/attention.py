@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archtrial.zoo import sequences
 from archtrial.zoo.depth import StochasticDepth
 from archtrial.zoo.layers import Activation, Spatial, activation
 from archtrial.zoo.norms import Norm, norm_layer
@@ -36,6 +37,7 @@ __all__ = [
     "SelfAttention",
     "TokenNorm",
     "linear",
+    "normalised",
     "sinusoids",
     "token_norm",
 ]
@@ -103,9 +105,14 @@ class TokenNorm(nn.Module):
         super().__init__()
         self.norm = norm_layer(norm, width, 0)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the tokens, normalised."""
-        rows: torch.Tensor = self.norm(x.flatten(0, 1))  # (N L, width)
+    def forward(
+        self, x: torch.Tensor, within: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Returns the tokens, normalised; `within` as in `SelfAttention`."""
+        norm = self.norm
+        if within is not None and isinstance(norm, nn.BatchNorm1d) and self.training:
+            return sequences.batch_norm(norm, x.mT, within.unsqueeze(1)).mT
+        rows: torch.Tensor = norm(x.flatten(0, 1))  # (N L, width)
         return rows.view(x.shape)
 
 
@@ -114,12 +121,20 @@ def token_norm(norm: Norm, width: int) -> nn.Module:
 
     Args:
         norm: "layer" takes mean and variance over the values of a token, "group" over a
-            group of them; "batch" over all tokens of a batch, also behind ends; "none" changes nothing.
+            group of them; "batch" over all tokens of a batch; "none" changes nothing.
         width: Values of a token.
     """
     if norm == "layer":
         return nn.LayerNorm(width, eps=1e-6)
     return nn.Identity() if norm == "none" else TokenNorm(norm, width)
+
+
+def normalised(
+    norm: nn.Module, x: torch.Tensor, within: torch.Tensor | None
+) -> torch.Tensor:
+    """Applies a `token_norm`; statistics over a batch are of the tokens there are."""
+    y: torch.Tensor = norm(x, within) if isinstance(norm, TokenNorm) else norm(x)
+    return y
 
 
 class SelfAttention(nn.Module):
@@ -270,15 +285,16 @@ class EncoderBlock(nn.Module):
     ) -> torch.Tensor:
         """Returns the tokens after the block; `within` as in `SelfAttention`."""
         if self.norm_first:
-            h = self.attention(self.first_norm(x), within)
+            h = self.attention(normalised(self.first_norm, x, within), within)
             x = self._added(x, self.first_depth(h))
-            h = self.feed_forward(self.second_norm(x))
+            h = self.feed_forward(normalised(self.second_norm, x, within))
             return self._added(x, self.second_depth(h))
         h = self.attention(x, within)
-        x = self.first_norm(self._added(x, self.first_depth(h)))
+        x = self._added(x, self.first_depth(h))
+        x = normalised(self.first_norm, x, within)
         h = self.feed_forward(x)
-        last: torch.Tensor = self.second_norm(self._added(x, self.second_depth(h)))
-        return last
+        x = self._added(x, self.second_depth(h))
+        return normalised(self.second_norm, x, within)
 
     def _added(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
         return x + branch if self.skip else branch
