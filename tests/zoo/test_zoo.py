@@ -34,10 +34,17 @@ TWEAKS = {
     "width": 10,
     "norm": "group",
     "residual": True,
+    "activation": "gelu",
+    "layer": "kan",
+    "grid": 3,
     "pooling": "max",
     "dropout": 0.25,
     "bidirectional": False,
 }
+# Where that is a variant's own, and no switch.
+OTHERWISE = {"layer": "linear"}
+# What an option needs beside it.
+BESIDE = {"grid": {"layer": "kan"}}
 
 
 def parameters(module):
@@ -94,10 +101,12 @@ def test_trains_on_every_shape(name, shape, outputs):
     ids=str,
 )
 def test_every_option_does_something(name, option, shape):
-    tweaked = build(name, shape, **{option: TWEAKS[option]})
-    plain = build(name, shape, **{option: zoo.get(name).options[option]})
+    beside = BESIDE.get(option, {})
+    tweaked = build(name, shape, **{option: TWEAKS[option]}, **beside)
+    plain = build(name, shape, **{option: zoo.get(name).options[option]}, **beside)
     if TWEAKS[option] == zoo.get(name).options[option]:
-        tweaked = build(name, shape, **{option: not TWEAKS[option]})
+        other = OTHERWISE.get(option, not TWEAKS[option])
+        tweaked = build(name, shape, **{option: other}, **beside)
     x = torch.randn(4, *shape)
     torch.manual_seed(1)
     one = tweaked(x)
