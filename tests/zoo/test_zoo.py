@@ -21,7 +21,13 @@ NAMES = [
 ]
 SHAPES = [(40,), (3,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
 # What reads images of some size alone; everything else reads all shapes.
-OWN_SHAPES = {"vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)]}
+OWN_SHAPES = {
+    "vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)],
+    **{
+        name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 14)]
+        for name in ["convnext", "convnext_cifar", "vit", "mixer", "mixer_cifar"]
+    },
+}
 
 
 def shapes(name):
@@ -40,6 +46,23 @@ TWEAKS = {
     "pooling": "max",
     "dropout": 0.25,
     "bidirectional": False,
+    "patch": 3,
+    "heads": 3,
+    "positions": "sinusoidal",
+    "head": "flatten",
+    "norm_first": False,
+    "skip": False,
+    "activation": "relu",
+    "gated": True,
+    "attention_dropout": 0.25,
+    "stochastic_depth": 0.25,
+    "resolution": 20,
+    "token_mixing": False,
+    "stem": 1,
+    "kernel": 3,
+    "convolution": "full",
+    "squeeze": True,
+    "layer_scale": 0.5,
 }
 # Where that is a variant's own, and no switch.
 OTHERWISE = {"layer": "linear"}
@@ -347,13 +370,13 @@ def test_entry_is_found_by_its_function():
     assert registry.entry_of(mlp) is None
 
 
-# torch itself has no rule for its recurrent cells; a fleet brings one.
+# torch itself has no rule for its recurrent cells and its attention; a fleet brings one.
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
         (name, shape)
         for name in NAMES
-        if zoo.get(name).family.name not in ("gru", "lstm", "rnn")
+        if zoo.get(name).family.name not in ("gru", "lstm", "rnn", "transformer", "vit")
         for shape in OWN_SHAPES.get(name, [(40,), (2, 17), (1, 8, 8)])
     ],
     ids=str,
