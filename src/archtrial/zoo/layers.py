@@ -33,11 +33,12 @@ __all__ = [
     "activation",
 ]
 
-Activation: TypeAlias = Literal["relu", "leaky_relu", "gelu", "silu", "tanh"]
+Activation: TypeAlias = Literal["relu", "relu6", "leaky_relu", "gelu", "silu", "tanh"]
 Head: TypeAlias = Literal["average", "flatten"]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
@@ -125,7 +126,7 @@ class Spatial:
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
-    ) -> nn.Module:
+    ) -> nn.Conv1d | nn.Conv2d:
         """Returns a convolution; without `padding` a stride of 1 keeps the sides."""
         kind = nn.Conv1d if self.dimensions == 1 else nn.Conv2d
         same = dilation * (kernel - 1) // 2
