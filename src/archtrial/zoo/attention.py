@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from archtrial.zoo.depth import StochasticDepth
 from archtrial.zoo.layers import Activation, Spatial, activation
-from archtrial.zoo.norms import Norm, norm_layer
+from archtrial.zoo.norms import Norm
 from archtrial.zoo.registry import Shape
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "PositionEncoding",
     "Positions",
     "SelfAttention",
-    "TokenNorm",
+    "head",
     "linear",
     "sinusoids",
     "token_norm",
@@ -55,6 +55,14 @@ def linear(inputs: int, outputs: int, *, parts: int = 1) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
     for part in layer.weight.chunk(parts):
         nn.init.xavier_uniform_(part)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def head(inputs: int, outputs: int) -> nn.Linear:
+    """Returns a last layer that starts near zero, so that no class is preferred yet."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.trunc_normal_(layer.weight, std=0.02)
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -96,17 +104,20 @@ class Patches(nn.Module):
         return tokens
 
 
-class TokenNorm(nn.Module):
-    """Applies a normalisation of vectors to each token, (N, L, width) -> same."""
+class _EachToken(nn.Module):
+    """Applies a layer for vectors to each token, (N, L, width) -> same."""
 
-    def __init__(self, norm: Norm, width: int) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.norm = norm_layer(norm, width, 0)
+        self.layer = layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the tokens, normalised."""
-        rows: torch.Tensor = self.norm(x.flatten(0, 1))  # (N L, width)
+        rows: torch.Tensor = self.layer(x.flatten(0, 1))  # (N L, width)
         return rows.view(x.shape)
+
+
+# Of a group of one value nothing would be left, of one of two the signs.
+_LEAST_GROUP = 8
 
 
 def token_norm(norm: Norm, width: int) -> nn.Module:
@@ -114,12 +125,18 @@ def token_norm(norm: Norm, width: int) -> nn.Module:
 
     Args:
         norm: "layer" takes mean and variance over the values of a token, "group" over a
-            group of them; "batch" over all tokens of a batch, also behind ends; "none" changes nothing.
+            group of at least 8 of them; "batch" over all tokens of a batch, also behind
+            ends; "none" changes nothing.
         width: Values of a token.
     """
+    if norm == "none":
+        return nn.Identity()
     if norm == "layer":
         return nn.LayerNorm(width, eps=1e-6)
-    return nn.Identity() if norm == "none" else TokenNorm(norm, width)
+    if norm == "batch":
+        return _EachToken(nn.BatchNorm1d(width))
+    counts = [n for n in range(1, 9) if width % n == 0 and width // n >= _LEAST_GROUP]
+    return _EachToken(nn.GroupNorm(max(counts, default=1), width))
 
 
 class SelfAttention(nn.Module):
