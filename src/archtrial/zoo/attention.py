@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archtrial.zoo import sequences
 from archtrial.zoo.depth import StochasticDepth
 from archtrial.zoo.layers import Activation, Spatial, activation
 from archtrial.zoo.norms import Norm
@@ -34,8 +35,10 @@ __all__ = [
     "PositionEncoding",
     "Positions",
     "SelfAttention",
+    "TokenNorm",
     "head",
     "linear",
+    "normalised",
     "sinusoids",
     "token_norm",
 ]
@@ -104,15 +107,21 @@ class Patches(nn.Module):
         return tokens
 
 
-class _EachToken(nn.Module):
-    """Applies a layer for vectors to each token, (N, L, width) -> same."""
+class TokenNorm(nn.Module):
+    """Applies a normalisation of vectors to each token, (N, L, width) -> same."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
+        self.norm = norm
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = self.layer(x.flatten(0, 1))  # (N L, width)
+    def forward(
+        self, x: torch.Tensor, within: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Returns the tokens, normalised; `within` as in `SelfAttention`."""
+        norm = self.norm
+        if within is not None and isinstance(norm, nn.BatchNorm1d) and self.training:
+            return sequences.batch_norm(norm, x.mT, within.unsqueeze(1)).mT
+        rows: torch.Tensor = norm(x.flatten(0, 1))  # (N L, width)
         return rows.view(x.shape)
 
 
@@ -125,8 +134,8 @@ def token_norm(norm: Norm, width: int) -> nn.Module:
 
     Args:
         norm: "layer" takes mean and variance over the values of a token, "group" over a
-            group of at least 8 of them; "batch" over all tokens of a batch, also behind
-            ends; "none" changes nothing.
+            group of at least 8 of them; "batch" over all tokens of a batch; "none"
+            changes nothing.
         width: Values of a token.
     """
     if norm == "none":
@@ -134,9 +143,17 @@ def token_norm(norm: Norm, width: int) -> nn.Module:
     if norm == "layer":
         return nn.LayerNorm(width, eps=1e-6)
     if norm == "batch":
-        return _EachToken(nn.BatchNorm1d(width))
+        return TokenNorm(nn.BatchNorm1d(width))
     counts = [n for n in range(1, 9) if width % n == 0 and width // n >= _LEAST_GROUP]
-    return _EachToken(nn.GroupNorm(max(counts, default=1), width))
+    return TokenNorm(nn.GroupNorm(max(counts, default=1), width))
+
+
+def normalised(
+    norm: nn.Module, x: torch.Tensor, within: torch.Tensor | None
+) -> torch.Tensor:
+    """Applies a `token_norm`; statistics over a batch are of the tokens there are."""
+    y: torch.Tensor = norm(x, within) if isinstance(norm, TokenNorm) else norm(x)
+    return y
 
 
 class SelfAttention(nn.Module):
@@ -287,15 +304,16 @@ class EncoderBlock(nn.Module):
     ) -> torch.Tensor:
         """Returns the tokens after the block; `within` as in `SelfAttention`."""
         if self.norm_first:
-            h = self.attention(self.first_norm(x), within)
+            h = self.attention(normalised(self.first_norm, x, within), within)
             x = self._added(x, self.first_depth(h))
-            h = self.feed_forward(self.second_norm(x))
+            h = self.feed_forward(normalised(self.second_norm, x, within))
             return self._added(x, self.second_depth(h))
         h = self.attention(x, within)
-        x = self.first_norm(self._added(x, self.first_depth(h)))
+        x = self._added(x, self.first_depth(h))
+        x = normalised(self.first_norm, x, within)
         h = self.feed_forward(x)
-        last: torch.Tensor = self.second_norm(self._added(x, self.second_depth(h)))
-        return last
+        x = self._added(x, self.second_depth(h))
+        return normalised(self.second_norm, x, within)
 
     def _added(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
         return x + branch if self.skip else branch

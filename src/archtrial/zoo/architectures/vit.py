@@ -43,6 +43,7 @@ from archtrial.zoo.attention import (
     Patches,
     PositionEncoding,
     Positions,
+    normalised,
     token_norm,
 )
 from archtrial.zoo.attention import head as last
@@ -109,7 +110,9 @@ class _ViT(nn.Module):
         x = self.dropout(self.positions(x))
         for block in self.blocks:
             x = block(x, within)
-        outputs: torch.Tensor = self.head(self._read(self.norm(x), lengths))
+        outputs: torch.Tensor = self.head(
+            self._read(normalised(self.norm, x, within), lengths)
+        )
         return outputs
 
     def _read(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
