@@ -21,7 +21,28 @@ NAMES = [
 ]
 SHAPES = [(40,), (3,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
 # What reads images of some size alone; everything else reads all shapes.
-OWN_SHAPES = {"vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)]}
+OWN_SHAPES = {
+    "vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)],
+    **{
+        name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
+        for name in ["nin", "nin_cifar", "googlenet", "googlenet_large", "squeezenet"]
+    },
+    **{
+        name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 14)]
+        for name in ["vgg", "vgg_large"]
+    },
+    **{
+        name: [(40,), (3, 17), (1, 28, 28), (3, 32, 32), (2, 15, 19)]
+        for name in ["alexnet", "alexnet_large"]
+    },
+    **{
+        name: [(40,), (3, 25), (1, 28, 28), (3, 32, 32), (2, 21, 24)]
+        for name in ["squeezenet1_0", "squeezenet1_1"]
+    },
+}
+
+
+STEMS = {(name, "stem") for name in ("alexnet", "nin", "googlenet", "squeezenet")}
 
 
 def shapes(name):
@@ -37,7 +58,33 @@ TWEAKS = {
     "pooling": "max",
     "dropout": 0.25,
     "bidirectional": False,
+    "activation": "gelu",
+    "bottleneck": False,
+    "head": "flatten",
+    "hidden": (24,),
+    "late": False,
+    "overlap": False,
+    "parallel": False,
+    "pointwise": False,
+    "reduction": 2,
+    "resolution": 24,
 }
+
+
+# Where a family's default is that, or where the option means something else.
+OWN_TWEAKS = {
+    "lenet": {"head": "average", "pooling": "stride"},
+    "alexnet": {"head": "average", "pooling": "stride"},
+    "nin": {"pooling": "stride"},
+    "vgg": {"head": "average", "kernel": 5, "pooling": "stride"},
+    "googlenet": {"pooling": "stride"},
+    "squeezenet": {"depth": 3, "pooling": "stride", "pointwise": 0.25, "skip": True},
+}
+
+
+def tweak(name, option):
+    own = OWN_TWEAKS.get(zoo.get(name).family.name, {})
+    return own.get(option, TWEAKS.get(option))
 
 
 def parameters(module):
@@ -88,16 +135,19 @@ def test_trains_on_every_shape(name, shape, outputs):
         for name in NAMES
         for option in zoo.get(name).options
         if option != "embedding"  # of token ids: test_inputs.py
+        # A stem for large images does not read these: test_classic.py.
+        if (zoo.get(name).family.name, option) not in STEMS
         for shape in [(40,), (3, 32, 32)]
         if shape in shapes(name)
     ],
     ids=str,
 )
 def test_every_option_does_something(name, option, shape):
-    tweaked = build(name, shape, **{option: TWEAKS[option]})
+    value = tweak(name, option)
+    tweaked = build(name, shape, **{option: value})
     plain = build(name, shape, **{option: zoo.get(name).options[option]})
-    if TWEAKS[option] == zoo.get(name).options[option]:
-        tweaked = build(name, shape, **{option: not TWEAKS[option]})
+    if value == zoo.get(name).options[option]:
+        tweaked = build(name, shape, **{option: not value})
     x = torch.randn(4, *shape)
     torch.manual_seed(1)
     one = tweaked(x)
@@ -350,10 +400,12 @@ def test_entry_is_found_by_its_function():
     ids=str,
 )
 def test_stacks_under_vmap(name, shape):
-    options = {"norm": "group"} if "norm" in zoo.get(name).options else {}
-    modules = [zoo.get(name).function(shape, 3, **options) for _ in range(4)]
+    plain = {"norm": "group", "dropout": 0.0}  # dropout draws: test_testing.py
+    options = {k: v for k, v in plain.items() if k in zoo.get(name).options}
+    # In float64: sums in another order add up over the layers of a deep network.
+    modules = [zoo.get(name).function(shape, 3, **options).double() for _ in range(4)]
     stacked, buffers = torch.func.stack_module_state(modules)
-    x = torch.randn(4, 5, *shape)
+    x = torch.randn(4, 5, *shape, dtype=torch.float64)
 
     def call(values, fixed, inputs):
         return torch.func.functional_call(modules[0], (values, fixed), (inputs,))
