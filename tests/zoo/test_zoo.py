@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import typing
 
 import pytest
 import torch
@@ -60,7 +61,30 @@ TWEAKS = {
     "convolution": "full",
     "squeeze": True,
     "layer_scale": 0.5,
+    "dilation": 1,
+    "causal": False,
+    "kernels": (7, 3),
+    "bottleneck": False,
+    "expansion": 2,
 }
+
+
+def tweak(name, option):
+    """Returns a value away from the default; of words and of two, another one."""
+    entry = zoo.get(name)
+    default, hint = entry.options[option], entry._hints[option]
+    if isinstance(default, bool):
+        return not default
+    if typing.get_origin(hint) is typing.Literal:
+        words = typing.get_args(hint)
+        meant = TWEAKS.get(option)
+        return (
+            meant
+            if meant in words and meant != default
+            else next(w for w in words if w != default)
+        )
+    value = TWEAKS[option]
+    return value if value != default else value + 1
 
 
 def parameters(module):
@@ -117,10 +141,8 @@ def test_trains_on_every_shape(name, shape, outputs):
     ids=str,
 )
 def test_every_option_does_something(name, option, shape):
-    tweaked = build(name, shape, **{option: TWEAKS[option]})
+    tweaked = build(name, shape, **{option: tweak(name, option)})
     plain = build(name, shape, **{option: zoo.get(name).options[option]})
-    if TWEAKS[option] == zoo.get(name).options[option]:
-        tweaked = build(name, shape, **{option: not TWEAKS[option]})
     x = torch.randn(4, *shape)
     torch.manual_seed(1)
     one = tweaked(x)
@@ -373,7 +395,9 @@ def test_entry_is_found_by_its_function():
     ids=str,
 )
 def test_stacks_under_vmap(name, shape):
-    options = {"norm": "group"} if "norm" in zoo.get(name).options else {}
+    # Masks are drawn otherwise there, and a batch's statistics kept otherwise.
+    plain = {"norm": "group", "dropout": 0.0}
+    options = {o: v for o, v in plain.items() if o in zoo.get(name).options}
     modules = [zoo.get(name).function(shape, 3, **options) for _ in range(4)]
     stacked, buffers = torch.func.stack_module_state(modules)
     x = torch.randn(4, 5, *shape)
