@@ -47,6 +47,10 @@ OWN_SHAPES = {
 }
 
 
+# A stem for large images does not read those of 32 x 32.
+STEMS = {(name, "stem") for name in ("alexnet", "nin", "googlenet", "squeezenet")}
+
+
 def shapes(name):
     return OWN_SHAPES.get(name, SHAPES)
 
@@ -105,6 +109,8 @@ BESIDE = {"grid": {"layer": "kan"}}
 
 def tweak(name, option):
     entry = zoo.get(name)
+    if isinstance(entry.options[option], bool):
+        return not entry.options[option]
     for value in TWEAKS[option]:
         if value != entry.options[option]:
             with contextlib.suppress(ArmError):
