@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._C import _functorch
 from torch.nn import functional
 
 from archtrial import metrics
@@ -134,7 +135,9 @@ class Sequence(nn.Module):
 
 
 def zoo(family, name, **options):
-    function = getattr(importlib.import_module(f"archtrial.zoo.{family}"), name)
+    function = getattr(
+        importlib.import_module(f"archtrial.zoo.architectures.{family}"), name
+    )
     return functools.partial(function, (LENGTH,), 3, **options)
 
 
@@ -647,6 +650,35 @@ def test_an_obstacle_is_found_by_trying(build, reason):
     found = stacking.obstacle(problem(), build)
     assert reason in found
     assert "\n" not in found
+
+
+class Rounds(nn.Module):
+    """Makes much of rounding, as a ReLU does of a value that is nearly 0."""
+
+    def __init__(self, single=False, wrong=0.0):
+        super().__init__()
+        self.first, self.norm = nn.Linear(LENGTH, 40), nn.BatchNorm1d(40)
+        self.last = nn.Linear(40, 3)
+        self.single, self.wrong = single, wrong
+
+    def forward(self, x):
+        assert not self.single or x.dtype == torch.float32
+        h = torch.sin(1e5 * self.norm(self.first(x)))
+        if self.wrong and not _functorch.is_batchedtensor(self.last.bias):
+            h = h + self.wrong  # alone
+        return self.last(h)
+
+
+def test_rounding_alone_is_no_obstacle(monkeypatch):
+    """What differs by it in single precision is looked at in double precision."""
+    assert stacking.obstacle(problem(), Rounds) is None
+    alone = functools.partial(Rounds, single=True)
+    assert "is not what it is alone" in stacking.obstacle(problem(), alone)
+    for wrong in (0.1, 1e-3):
+        differs = functools.partial(Rounds, wrong=wrong)
+        assert "is not what it is alone" in stacking.obstacle(problem(), differs)
+    monkeypatch.setattr(stacking, "_agrees_in_double_precision", lambda *_: False)
+    assert "is not what it is alone" in stacking.obstacle(problem(), Rounds)
 
 
 def test_a_fleet_that_cannot_go_on_is_trained_by_the_loop(caplog):
