@@ -2,28 +2,40 @@
 
 from archtrial.zoo.architectures.cnn import cnn
 from archtrial.zoo.architectures.convnext import convnext
+from archtrial.zoo.architectures.densenet import densenet
+from archtrial.zoo.architectures.efficientnet import efficientnet
 from archtrial.zoo.architectures.inception_time import inception_time
 from archtrial.zoo.architectures.linear import linear
 from archtrial.zoo.architectures.mixer import mixer
 from archtrial.zoo.architectures.mlp import mlp
+from archtrial.zoo.architectures.mobilenet_v2 import mobilenet_v2
 from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
+from archtrial.zoo.architectures.resnet import resnet
+from archtrial.zoo.architectures.se_resnet import se_resnet
 from archtrial.zoo.architectures.tcn import tcn
 from archtrial.zoo.architectures.transformer import transformer
 from archtrial.zoo.architectures.vanilla import vanilla_cnn
 from archtrial.zoo.architectures.vit import vit
+from archtrial.zoo.architectures.wide_resnet import wide_resnet
 
 __all__ = [
     "cnn",
     "convnext",
+    "densenet",
+    "efficientnet",
     "gru",
     "inception_time",
     "linear",
     "lstm",
     "mixer",
     "mlp",
+    "mobilenet_v2",
+    "resnet",
     "rnn",
+    "se_resnet",
     "tcn",
     "transformer",
     "vanilla_cnn",
     "vit",
+    "wide_resnet",
 ]
