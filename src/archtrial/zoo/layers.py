@@ -125,7 +125,7 @@ class Spatial:
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
-    ) -> nn.Module:
+    ) -> nn.Conv1d | nn.Conv2d:
         """Returns a convolution; without `padding` a stride of 1 keeps the sides."""
         kind = nn.Conv1d if self.dimensions == 1 else nn.Conv2d
         same = dilation * (kernel - 1) // 2

@@ -45,6 +45,12 @@ describe(
         {"residual": False},
         Size((40,), 10, 15_210),
     ),
+    Variant(
+        "mlp_kan",
+        "A Kolmogorov-Arnold network: a curve for each pair of units, and 12 units.",
+        {"layer": "kan", "residual": False, "width": 12},
+        Size((40,), 10, 7_440),
+    ),
     size=Size((40,), 10, 15_210),
 )
 
