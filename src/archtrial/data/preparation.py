@@ -174,6 +174,11 @@ class Preparation:
                 or a missing value before its end.
         """
         most = self.shape[-1]
+        if not isinstance(inputs, list | tuple) and not np.ndim(inputs):
+            raise DataError(
+                "raw inputs are several series, in a list or an array",
+                f"an object of type {type(inputs).__name__}",
+            )
         made = [self._read_series(one, number) for number, one in enumerate(inputs)]
         if not made:
             raise DataError("raw inputs are several series", "none")

@@ -573,8 +573,8 @@ def _told_of_lengths(
             " a parameter of forward, lengths, (N,) int64, or mask, (N, L) bool, True"
             " within",
             f"{spec} has neither, and series have {shortest} to {longest} steps",
-            (f"Take {' or '.join(others)}. " if others else "")
-            + f"Or give all series one length: --lengths {shortest} uses the first"
+            (f"Take {', '.join(others)}, which are. Or give" if others else "Give")
+            + f" all series one length: --lengths {shortest} uses the first"
             f" {shortest} steps of each, --lengths zeros reads zeros behind the end as"
             f' data (in a protocol, lengths = {shortest} or lengths = "zeros").',
         )
