@@ -175,7 +175,7 @@ def _series(channels: list[str], where: str) -> Array:
         raise DataError(
             "the channels of a series have the same length",
             f"the channels of {where} differ: {listing([str(len(row)) for row in rows])}",
-            "The file may be cut off. Where a channel ends earlier, write ? in its place.",
+            "The file may be cut off. Otherwise fill the shorter channels in.",
         )
     return np.stack(rows)
 
