@@ -17,14 +17,18 @@ from archtrial.data.delimited import listing, parse, without_indices
 from archtrial.data.idx import NAME as IDX_NAME
 from archtrial.data.idx import read_idx
 from archtrial.data.images import read_folder
+from archtrial.data.json_rows import columns_of_rows, read_rows
 from archtrial.data.series import is_ucr, read_ts, read_ucr
 from archtrial.data.tables import Column, columns_of, columns_of_texts
+from archtrial.data.texts import Text
 from archtrial.errors import DataError, asked_together
 
 __all__ = ["read"]
 
 _TEXTS = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ".psv")
-_TABLES = (*_TEXTS, ".parquet", *(f"{e}{z}" for e in _TEXTS for z in (".gz", ".zip")))
+_JSON = (".jsonl", ".ndjson", ".json")
+_PACKED = tuple(f"{e}{z}" for e in (*_TEXTS, *_JSON) for z in (".gz", ".zip"))
+_TABLES = (*_TEXTS, *_JSON, ".parquet", *_PACKED)
 
 
 # Their inputs may be larger than memory.
@@ -73,12 +77,12 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
     """Refuses what does not go with the format."""
     if reader is not _read_table and told.target is not None:
         raise DataError(
-            "target names a column of a table (.csv, .parquet)",
+            "target names a column of a table (.csv, .jsonl, .parquet)",
             f"{told.target!r} for {path.name}",
             "Leave it out: these data bring their targets.",
         )
     of_texts = reader is _read_table
-    for name in ("decimal", "dates", "categorical"):
+    for name in ("decimal", "dates", "categorical", "text"):
         value = getattr(told, name)
         if value and not of_texts:
             shown = listing(list(value)) if isinstance(value, tuple) else value
@@ -86,11 +90,33 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
                 f"{name} is for tables of texts", f"{shown} for {path.name}",
                 "Leave it out.",
             )  # fmt: skip
+    _check_told_of_texts(told)
     if told.channels is not None and reader not in (read_npz, read_npy, read_idx):
         raise DataError(
             "channels is for arrays of three or four dimensions (.npz, .npy, IDX)",
             f"{told.channels} for {path.name}",
             "Leave it out.",
+        )
+
+
+def _check_told_of_texts(told: Reading) -> None:
+    """Refuses what is said of texts where there are none, and what contradicts itself."""
+    for name in ("tokens", "max_vocabulary", "max_tokens"):
+        value = getattr(told, name)
+        if value is not None and told.text is None:
+            raise DataError(
+                f"{name} says how a column of texts is read",
+                f"{name} = {value}, and no column of texts is named",
+                "Name it: --text COLUMN (in a protocol, text = ...), or leave"
+                f" {name} out.",
+            )
+    if told.tokens not in (None, "word", "byte"):
+        raise DataError("tokens are word or byte", repr(told.tokens))
+    if told.tokens == "byte" and told.max_vocabulary is not None:
+        raise DataError(
+            "max_vocabulary is a number of words; of bytes there are 256",
+            f"max_vocabulary = {told.max_vocabulary} and tokens = byte",
+            "Leave one of the two out.",
         )
 
 
@@ -125,8 +151,8 @@ def _reader_of(path: Path) -> Callable[..., Dataset]:
     if name.endswith(".ts"):
         return read_ts
     raise DataError(
-        "data files end in .npz, .npy, .csv, .tsv, .txt (also .gz and .zip), .parquet, .ts or"
-        " idx?-ubyte",
+        "data files end in .npz, .npy, .csv, .tsv, .txt, .jsonl, .json (also .gz and .zip),"
+        " .parquet, .ts or idx?-ubyte",
         path.name,
         {
             ".pkl": "Pickles can run code and are never loaded: save the arrays with"
@@ -148,14 +174,23 @@ def _check_folder(path: Path, names: list[str]) -> None:
         )
 
 
-# --- .csv and .parquet ----------------------------------------------------------------
+# --- .csv, .jsonl and .parquet --------------------------------------------------------
 
 
 def _read_table(path: Path, told: Reading) -> Dataset:
-    kept = [name for name in (told.target, told.groups, *told.categorical) if name]
-    if path.name.lower().endswith(".parquet"):
-        columns, notes = _parquet_columns(path, told, kept)
-        title = _find_target(path, [c.name for c in columns], told.target)
+    as_they_are = [name for name in (*told.categorical, told.text) if name]
+    kept = [name for name in (told.target, told.groups, *as_they_are) if name]
+    told_of_cells = Notation(told.decimal, told.dates, "", tuple(as_they_are))
+    name = path.name.lower()
+    if name.endswith(
+        (".parquet", *(e + z for e in _JSON for z in ("", ".gz", ".zip")))
+    ):
+        columns, notes = (
+            _parquet_columns(path, told_of_cells, kept)
+            if name.endswith(".parquet")
+            else _json_columns(path, told_of_cells, kept)
+        )
+        title = _find_target(path, [c.name for c in columns], told)
     else:
         table, separator, notes = parse(text_of(path), path.name)
         table, remarks = without_indices(table, kept, path.name)
@@ -165,20 +200,24 @@ def _read_table(path: Path, told: Reading) -> Dataset:
                 "none that says anything",
                 " ".join(remarks),
             )
-        notation = Notation(told.decimal, told.dates, separator, told.categorical)
+        notation = dataclasses.replace(told_of_cells, separator=separator)
         columns, notes, title = (), [*notes, *remarks], ""
         with asked_together() as step:
             with step():
-                title = _find_target(path, list(table), told.target)
+                title = _find_target(path, list(table), told)
             with step():
                 columns = columns_of_texts(table, notation)
             if title and not columns:
                 with step():
                     alone = columns_of_texts({title: table[title]}, notation)
                     _as_target(alone[0], told.task)
-    _check_columns(path, "categorical", told.categorical, [c.name for c in columns])
+    names = [column.name for column in columns]
+    _check_columns(path, "categorical", told.categorical, names)
     goal = next(column for column in columns if column.name == title)
     inputs = tuple(column for column in columns if column is not goal)
+    if told.text is not None:
+        inputs, remarks = _with_text_alone(inputs, told.text, told.groups)
+        notes += remarks
     if not inputs:
         raise DataError(
             "a table has at least one column besides the target",
@@ -186,9 +225,10 @@ def _read_table(path: Path, told: Reading) -> Dataset:
             " ".join(notes),
         )
     if told.target is None:
-        notes.append(f"Target: {goal.name}, the last column.")
+        beside = "" if told.text != names[-1] else f" beside {told.text}"
+        notes.append(f"Target: {goal.name}, the last column{beside}.")
     goal = _as_target(goal, told.task)
-    for column in columns:
+    for column in (*inputs, goal):
         notes += column.notes
     missing = goal.missing
     if missing.all():
@@ -200,7 +240,7 @@ def _read_table(path: Path, told: Reading) -> Dataset:
         rows = "1 row" if missing.sum() == 1 else f"{missing.sum()} rows"
         notes.append(f"Dropped, since the target is missing: {rows}.")
     values = goal.values
-    return assemble(
+    found = assemble(
         path.name,
         inputs,
         values if goal.is_number else values.astype(str),
@@ -208,6 +248,30 @@ def _read_table(path: Path, told: Reading) -> Dataset:
         task=told.task,
         notes=tuple(notes),
     )
+    if told.text is None:
+        return found
+    given = {
+        name: getattr(told, name)
+        for name in ("tokens", "max_vocabulary", "max_tokens")
+        if getattr(told, name) is not None
+    }
+    # What its targets are was found as in any table.
+    return dataclasses.replace(found, kind="sequence", text=Text(told.text, **given))
+
+
+def _with_text_alone(
+    inputs: tuple[Column, ...], name: str, groups: str | None
+) -> tuple[tuple[Column, ...], list[str]]:
+    """Returns the column of texts, and that of groups below it; and what is left out."""
+    text = next(column for column in inputs if column.name == name)
+    further = tuple(column for column in inputs if column.name == groups != name)
+    others = [c.name for c in inputs if c.name not in (name, groups)]
+    notes = (
+        [f"Left out, since only the texts of {name} are read: {listing(others)}."]
+        if others
+        else []
+    )
+    return (text, *further), notes
 
 
 def _as_target(goal: Column, task: str | None) -> Column:
@@ -242,8 +306,23 @@ def _as_target(goal: Column, task: str | None) -> Column:
     return goal
 
 
+def _json_columns(
+    path: Path, notation: Notation, kept: list[str]
+) -> tuple[tuple[Column, ...], list[str]]:
+    rows = read_rows(path)
+    written = {name: [str(cell) for cell in cells] for name, cells in rows.items()}
+    rest, notes = without_indices(written, kept, path.name)
+    if not rest:
+        raise DataError(
+            "a table has at least one column besides the target",
+            "none that says anything",
+            " ".join(notes),
+        )
+    return columns_of_rows({name: rows[name] for name in rest}, notation), notes
+
+
 def _parquet_columns(
-    path: Path, told: Reading, kept: list[str]
+    path: Path, notation: Notation, kept: list[str]
 ) -> tuple[tuple[Column, ...], list[str]]:
     import pyarrow.parquet as parquet
 
@@ -290,7 +369,6 @@ def _parquet_columns(
             "none",
             " ".join(notes),
         )
-    notation = Notation(told.decimal, told.dates, "", told.categorical)
     return columns_of(frame, notation), notes
 
 
@@ -298,7 +376,23 @@ def _parquet_columns(
 _TARGETS = ("target", "label", "labels", "class", "y", "outcome", "response")
 
 
-def _find_target(path: Path, names: list[str], target: str | None) -> str:
+def _find_target(path: Path, names: list[str], told: Reading) -> str:
+    target = told.target
+    if told.text is not None:
+        _check_columns(path, "text", [told.text], names)
+        if told.text in (target, told.groups):
+            what = "target" if told.text == target else "groups"
+            raise DataError(
+                f"text names a column of inputs, and {what} another",
+                f"{told.text!r} for both",
+                "Name another column for one of them.",
+            )
+        names = [name for name in names if name != told.text]
+        if not names:
+            raise DataError(
+                "a table of texts has a column of targets, too",
+                f"only {told.text!r} in {path.name}",
+            )
     if target is None:
         called = [name for name in names if name.lower() in _TARGETS]
         if called and names[-1] not in called:

@@ -34,6 +34,10 @@ def load(
     dates: str | None = None,
     groups: str | None = None,
     categorical: Sequence[str] = (),
+    text: str | None = None,
+    tokens: str | None = None,
+    max_vocabulary: int | None = None,
+    max_tokens: int | None = None,
     memory: float = IN_MEMORY,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
@@ -42,8 +46,8 @@ def load(
     `x_validation`, `y_validation` and `groups`. Two dimensions are an array of
     features; three are images (N, H, W) where they are square or bytes, else sequences
     (N, C, L); four are images, (N, C, H, W) or (N, H, W, C). A folder of .npy files of
-    those names is the same. A .csv, .tsv or .txt
-    (also .gz and .zip) or a .parquet file is a table. A folder holds a folder of
+    those names is the same. A .csv, .tsv, .txt, .jsonl or .json (also .gz and .zip) or a
+    .parquet file is a table. A folder holds a folder of
     images for each class, or such folders inside `train`, `test` and `validation`; or
     IDX files; or one pair of .ts files or of NAME_TRAIN.tsv and NAME_TEST.tsv. Of
     these, the test set is the file of that name beside the training file. Nothing is
@@ -61,6 +65,11 @@ def load(
         groups: A table's column that names each row's group.
         categorical: A table's columns whose cells are categories, whatever they look
             like.
+        text: A table's column of texts, which become ids of their tokens; its other
+            columns are left out.
+        tokens: "word" or "byte"; words if None.
+        max_vocabulary: Words that are told apart; 20,000 if None.
+        max_tokens: Tokens that are read of a text; 256 words or 1024 bytes if None.
         memory: GiB. Inputs that take more, as they stand or as 32-bit numbers, stay in
             their file and are read as they are needed; the same batches come of them.
 
@@ -79,7 +88,9 @@ def load(
             )
         for word, value in (
             ("channels", channels), ("decimal", decimal), ("dates", dates),
-            ("categorical", ", ".join(categorical)),
+            ("categorical", ", ".join(categorical)), ("text", text),
+            ("tokens", tokens), ("max_vocabulary", max_vocabulary),
+            ("max_tokens", max_tokens),
         ):  # fmt: skip
             if value:
                 raise DataError(
@@ -95,8 +106,9 @@ def load(
                 )
         return BUILTIN[name](task, **options)
     told = Reading(
-        target, task, channels, decimal, dates, groups, tuple(categorical), memory
-    )
+        target, task, channels, decimal, dates, groups, tuple(categorical), text,
+        tokens, max_vocabulary, max_tokens, memory,
+    )  # fmt: skip
     try:
         if not path.exists():
             raise _not_found(path, name)

@@ -55,6 +55,10 @@ class Split:
     """SHA-256 of inputs, targets and the division of the rows, in hexadecimal."""
     copies: Copies = NONE
     """Test examples that are in the training or validation set as well."""
+    names: int | None = None
+    """How many ids there may be, where a tokenizer made them."""
+    lengths: tuple[int, int] | None = None
+    """Of texts: the tokens of the shortest and of the longest."""
     here: tuple[str, ...] = ()
     """Where the inputs lie on this machine, which is no part of any result."""
 
@@ -73,10 +77,13 @@ class Split:
 
     @functools.cached_property
     def vocabulary(self) -> int | None:
-        """One more than the largest id; None where inputs are no ids from 0 on.
+        """How many ids there are; None where inputs are no ids from 0 on.
 
-        Counted once: inputs may be larger than memory.
+        Where no tokenizer made them, one more than the largest. Counted once: inputs may
+        be larger than memory.
         """
+        if self.names is not None:
+            return self.names
         if not np.issubdtype(self.x_train.dtype, np.integer):
             return None
         parts = (self.x_train, self.x_validation, self.x_test)

@@ -1,6 +1,7 @@
 """Tables: columns as they are read, and as numbers fitted on the training rows."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = ["Column", "columns_of", "columns_of_texts", "encode", "fitted"]
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
 _MOST_CATEGORIES = 32
+_OWN_TEXT = "nearly every row has a text of its own"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -198,6 +200,7 @@ def encode(
         f"Dropped, since {reason}: {listing(names)}."
         for reason, names in dropped.items()
     ]
+    texts = dropped.get(_OWN_TEXT, [])
     if imputed:
         notes.append(
             f"Missing values, replaced from the training rows: {listing(imputed)}."
@@ -213,7 +216,7 @@ def encode(
         raise DataError(
             "at least one column says something about the target",
             "none is left",
-            " ".join(notes),
+            " ".join([*notes, *_how_texts_are_read(texts)]),
         )
     return np.concatenate(inputs, axis=1, dtype=np.float32), notes
 
@@ -232,8 +235,16 @@ def _useless(column: Column, train: Array) -> str:
         if counted and (np.diff(column.values) == 1).all():
             return "they count the rows"
     elif distinct > 2 and distinct * 2 > present.sum():
-        return "nearly every row has a text of its own"
+        return _OWN_TEXT
     return ""
+
+
+def _how_texts_are_read(names: list[str]) -> list[str]:
+    """Says how a column that was dropped is an input."""
+    if not names:
+        return []
+    ways = " or ".join(f"--text {shlex.quote(name)}" for name in names[:3])
+    return [f"If it is to be read as a text: {ways} (in a protocol, text = ...)."]
 
 
 def _scaled(column: Column, train: Array, scale: bool) -> Array:

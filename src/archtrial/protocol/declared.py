@@ -71,6 +71,16 @@ class OnData(Declaration):
     """How a table's dates are written; by default what its cells say."""
     categorical: tuple[str, ...] = ()
     """A table's column whose cells are categories, whatever they look like."""
+    text: str | None = None
+    """A table's column of texts, which are classified: they are read token by token, in
+    place of the other columns."""
+    tokens: Literal["word", "byte"] | None = None
+    """What texts are divided into; by default words, in lower case."""
+    max_vocabulary: Count | None = None
+    """Words that are told apart, the commonest of the training rows; by default 20,000."""
+    max_tokens: Count | None = None
+    """Tokens that are read of each text, from its beginning; by default 256 words, or 1024
+    bytes."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Training steps of every run. Without `epochs` as many as `default_steps`."""
