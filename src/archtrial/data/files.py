@@ -4,21 +4,29 @@ import dataclasses
 import difflib
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from archtrial.data.arrays import is_folder_of_arrays, read_npy, read_npz
+from archtrial.data.arrays import (
+    is_folder_of_arrays,
+    read_npy,
+    read_npz,
+    shape_of_inputs,
+)
 from archtrial.data.cells import Notation
 from archtrial.data.content import Reading, check_size, damaged, text_of
 from archtrial.data.dataset import Dataset, TargetError, assemble, repeats
 from archtrial.data.delimited import listing, parse, without_indices
 from archtrial.data.idx import NAME as IDX_NAME
 from archtrial.data.idx import read_idx
-from archtrial.data.images import read_folder
+from archtrial.data.images import read_folder, read_images
 from archtrial.data.json_rows import columns_of_rows, read_rows
+from archtrial.data.saved import Saved, is_saved, open_saved
 from archtrial.data.series import is_ucr, read_ts, read_ucr
+from archtrial.data.stored import Array, Stored
 from archtrial.data.tables import Column, columns_of, columns_of_texts
 from archtrial.data.texts import Text
 from archtrial.errors import DataError, asked_together
@@ -55,9 +63,7 @@ def read(path: Path, told: Reading) -> Dataset:
     try:
         reader = _reader_of(path)
         _check_told(path, reader, told)
-        if reader is _read_table:
-            return _read_table(path, told)
-        if reader in _LARGE:
+        if reader in (_read_table, _read_saved, *_LARGE):
             return reader(path, told)
         return reader(path, told.task)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
@@ -75,13 +81,13 @@ def read(path: Path, told: Reading) -> Dataset:
 
 def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> None:
     """Refuses what does not go with the format."""
-    if reader is not _read_table and told.target is not None:
+    of_texts = reader in (_read_table, _read_saved)
+    if not of_texts and told.target is not None:
         raise DataError(
             "target names a column of a table (.csv, .jsonl, .parquet)",
             f"{told.target!r} for {path.name}",
             "Leave it out: these data bring their targets.",
         )
-    of_texts = reader is _read_table
     for name in ("decimal", "dates", "categorical", "text"):
         value = getattr(told, name)
         if value and not of_texts:
@@ -91,7 +97,9 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
                 "Leave it out.",
             )  # fmt: skip
     _check_told_of_texts(told)
-    if told.channels is not None and reader not in (read_npz, read_npy, read_idx):
+    if told.channels is not None and reader not in (
+        *(read_npz, read_npy, read_idx, _read_saved),
+    ):
         raise DataError(
             "channels is for arrays of three or four dimensions (.npz, .npy, IDX)",
             f"{told.channels} for {path.name}",
@@ -122,6 +130,8 @@ def _check_told_of_texts(told: Reading) -> None:
 
 def _reader_of(path: Path) -> Callable[..., Dataset]:
     if path.is_dir():
+        if is_saved(path):
+            return _read_saved
         names = sorted(child.name for child in path.iterdir())
         if any(IDX_NAME.search(name) for name in names):
             return read_idx
@@ -211,52 +221,72 @@ def _read_table(path: Path, told: Reading) -> Dataset:
                 with step():
                     alone = columns_of_texts({title: table[title]}, notation)
                     _as_target(alone[0], told.task)
+    return _of_columns(path, told, columns, title, notes)
+
+
+def _of_columns(
+    path: Path,
+    told: Reading,
+    columns: tuple[Column, ...],
+    title: str,
+    notes: list[str],
+    given: Array | None = None,
+) -> Dataset:
+    """Returns the data set of a table's columns, of which `title` is the target."""
     names = [column.name for column in columns]
     _check_columns(path, "categorical", told.categorical, names)
     goal = next(column for column in columns if column.name == title)
     inputs = tuple(column for column in columns if column is not goal)
     if told.text is not None:
-        inputs, remarks = _with_text_alone(inputs, told.text, told.groups)
-        notes += remarks
+        inputs, others = _with_text_alone(inputs, told.text, told.groups)
+        notes += others
     if not inputs:
         raise DataError(
             "a table has at least one column besides the target",
             f"only {goal.name!r} in {path.name}",
             " ".join(notes),
         )
-    if told.target is None:
+    if told.target is None and title == [n for n in names if n != told.text][-1]:
         beside = "" if told.text != names[-1] else f" beside {told.text}"
         notes.append(f"Target: {goal.name}, the last column{beside}.")
-    goal = _as_target(goal, told.task)
+    targets, rows, remarks = _targets(goal, told.task)
     for column in (*inputs, goal):
         notes += column.notes
-    missing = goal.missing
-    if missing.all():
-        raise DataError("the target has values", f"column {goal.name!r} is empty")
-    if missing.any():
-        kept_rows = np.flatnonzero(~missing)
-        inputs = tuple(c.take(kept_rows) for c in inputs)
-        goal = goal.take(kept_rows)
-        rows = "1 row" if missing.sum() == 1 else f"{missing.sum()} rows"
-        notes.append(f"Dropped, since the target is missing: {rows}.")
-    values = goal.values
     found = assemble(
         path.name,
-        inputs,
-        values if goal.is_number else values.astype(str),
+        inputs if rows is None else tuple(c.take(rows) for c in inputs),
+        targets,
         kind="table",
         task=told.task,
-        notes=tuple(notes),
+        notes=(*notes, *remarks),
+        given=given if given is None or rows is None else given[rows],
     )
     if told.text is None:
         return found
-    given = {
+    said = {
         name: getattr(told, name)
         for name in ("tokens", "max_vocabulary", "max_tokens")
         if getattr(told, name) is not None
     }
     # What its targets are was found as in any table.
-    return dataclasses.replace(found, kind="sequence", text=Text(told.text, **given))
+    return dataclasses.replace(found, kind="sequence", text=Text(told.text, **said))
+
+
+def _targets(
+    goal: Column, task: str | None
+) -> tuple[Array, Array | None, Sequence[str]]:
+    """Returns the targets, in which rows they are where some are missing, and notes."""
+    goal = _as_target(goal, task)
+    missing, rows, notes = goal.missing, None, []
+    if missing.all():
+        raise DataError("the target has values", f"column {goal.name!r} is empty")
+    if missing.any():
+        rows = np.flatnonzero(~missing)
+        goal = goal.take(rows)
+        dropped = "1 row" if missing.sum() == 1 else f"{missing.sum()} rows"
+        notes.append(f"Dropped, since the target is missing: {dropped}.")
+    values = goal.values
+    return values if goal.is_number else values.astype(str), rows, notes
 
 
 def _with_text_alone(
@@ -345,6 +375,12 @@ def _parquet_columns(
         raise damaged(path, error) from error
     if frame.empty:
         raise DataError("a table has rows", f"{path.name} has none")
+    return _columns_of_frame(path, frame, notation, kept)
+
+
+def _columns_of_frame(
+    path: Path, frame: Any, notation: Notation, kept: list[str]
+) -> tuple[tuple[Column, ...], list[str]]:
     labels = [str(label) for label in frame.columns]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
@@ -370,6 +406,92 @@ def _parquet_columns(
             " ".join(notes),
         )
     return columns_of(frame, notation), notes
+
+
+def _read_saved(path: Path, told: Reading) -> Dataset:
+    path = path.resolve()
+    saved = open_saved(path)
+    frame = saved.frame()
+    names = [n for n in saved.names if n not in (*saved.images, *saved.arrays)]
+    if told.target in (*saved.images, *saved.arrays) or not names:
+        raise DataError(
+            "the target is a column of plain values",
+            f"{told.target or 'there is none'} in {path.name}",
+            "The columns are " + listing(saved.names, 12) + ".",
+        )
+    classes = [name for name in saved.labels if name not in (told.text, told.groups)]
+    if told.target is None and len(classes) > 1:
+        ways = " or ".join(f"--target {shlex.quote(name)}" for name in classes)
+        raise DataError(
+            f"of the classes of {path.name} one is the target",
+            listing(classes),
+            f"Say which: {ways} (in a protocol, target = ...).",
+        )
+    notes = list(saved.notes)
+    if told.target is None and classes:
+        told = dataclasses.replace(told, target=classes[0])
+        notes.append(f"Target: {classes[0]}, the column of classes.")
+    title = _find_target(path, names, told)
+    as_they_are = [name for name in (*told.categorical, told.text) if name]
+    if saved.labels:
+        # A class is a name, whatever it looks like.
+        as_they_are += [name for name in saved.labels if name not in as_they_are]
+    notation = Notation(told.decimal, told.dates, "", tuple(as_they_are))
+    if told.text is None and (saved.images or saved.arrays):
+        (goal,) = columns_of(frame[[title]], notation)
+        return _of_examples(path, told, saved, goal, notes)
+    kept = [name for name in (title, told.groups, *as_they_are) if name]
+    columns, more = _columns_of_frame(path, frame, notation, kept)
+    if others := [*saved.images, *saved.arrays]:
+        more.append(f"Left out, since texts are read: {listing(others)}.")
+    return _of_columns(path, told, columns, title, [*notes, *more], saved.given)
+
+
+def _of_examples(
+    path: Path, told: Reading, saved: Saved, goal: Column, notes: list[str]
+) -> Dataset:
+    """Returns the data set of a column of images, or of one of lists of numbers."""
+    several = [*saved.images, *saved.arrays]
+    if several[1:]:
+        raise DataError(
+            f"of the columns of {path.name} one holds the examples",
+            listing(several),
+            f"Keep one and the target, ds.select_columns([{several[0]!r},"
+            f" {goal.name!r}]), and save it again.",
+        )
+    targets, rows, remarks = _targets(goal, told.task)
+    notes = [*notes, *goal.notes, *remarks]
+    others = [n for n in saved.names if n not in (several[0], goal.name)]
+    if others:
+        said = f"Left out, since only {several[0]} is read: {listing(others)}."
+        notes.append(said)
+    kept = np.arange(saved.table.num_rows) if rows is None else rows
+    x: Array | Stored
+    mode = None
+    if saved.images and told.channels is not None:
+        raise DataError(
+            "channels is for arrays of three or four dimensions",
+            f"{told.channels} for the images of {path.name}",
+            "Leave it out.",
+        )
+    if saved.images:
+        contents = saved.contents(several[0])
+        x, more, mode = read_images(path.name, [contents[i] for i in kept], told)
+        kind = "image"
+    else:
+        numbers = saved.numbers(several[0])[kept]
+        x, kind, more = shape_of_inputs(path, numbers, told.channels)
+    return assemble(
+        path.name,
+        x,
+        targets,
+        kind=kind,
+        task=told.task,
+        known_task="classification" if goal.name in saved.labels else None,
+        notes=(*notes, *more),
+        given=None if saved.given is None else saved.given[kept],
+        pixels=mode,
+    )
 
 
 # What people call the column that is to be predicted, in lower case.

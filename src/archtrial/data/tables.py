@@ -97,6 +97,8 @@ def columns_of(frame: Any, notation: Notation | None = None) -> tuple[Column, ..
         name = str(label)
         named = notation is not None and name in notation.categorical
         found = None if named else _column(name, series)
+        if named:
+            _check_plain(name, series)
         if found is None:
             written[name] = _as_written(series)
         columns[name] = found
@@ -134,6 +136,20 @@ def _column(name: str, series: Any) -> Column | None:
             "Remove the column, or spread it over columns of plain values.",
         )
     return None
+
+
+def _check_plain(name: str, series: Any) -> None:
+    """Raises a DataError where cells that are taken as texts are none."""
+    odd = next(
+        (v for v in series.tolist() if isinstance(v, bytes | list | dict | np.ndarray)),
+        None,
+    )
+    if odd is not None:
+        raise DataError(
+            "a cell that is read as a text or a category is a plain value",
+            f"column {name!r} holds {type(odd).__name__}",
+            "Decode bytes as texts, and join what is a list.",
+        )
 
 
 def _as_written(series: Any) -> list[str]:

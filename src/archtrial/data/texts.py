@@ -54,7 +54,7 @@ def word_pattern() -> re.Pattern[str]:
 
     Letters, digits and underscores of any script, with the marks that stand upon them;
     an apostrophe between two such parts belongs to the word. What Python itself counts
-    as a character of words leaves marks out, and so would take vowels out of Hindi, Thai or pointed Hebrew.
+    as a character of words leaves marks out, and so vowels of Hindi, Thai and Hebrew.
     """
     marks = "".join(
         chr(code)
