@@ -27,7 +27,13 @@ from archtrial.data.json_rows import columns_of_rows, read_rows
 from archtrial.data.saved import Saved, is_saved, open_saved
 from archtrial.data.series import is_ucr, read_ts, read_ucr
 from archtrial.data.stored import Array, Stored
-from archtrial.data.tables import Column, columns_of, columns_of_texts
+from archtrial.data.tables import (
+    Column,
+    columns_of,
+    columns_of_texts,
+    how_texts_are_read,
+    is_prose,
+)
 from archtrial.data.texts import Text
 from archtrial.errors import DataError, asked_together
 
@@ -240,6 +246,7 @@ def _of_columns(
     if told.text is not None:
         inputs, others = _with_text_alone(inputs, told.text, told.groups)
         notes += others
+    _check_prose(path, inputs, told)
     if not inputs:
         raise DataError(
             "a table has at least one column besides the target",
@@ -287,6 +294,25 @@ def _targets(
         notes.append(f"Dropped, since the target is missing: {dropped}.")
     values = goal.values
     return values if goal.is_number else values.astype(str), rows, notes
+
+
+def _check_prose(path: Path, inputs: tuple[Column, ...], told: Reading) -> None:
+    """Asks what a table is read by whose only inputs are texts of several words."""
+    read = [c for c in inputs if c.name not in (told.text, told.groups)]
+    prose = [c.name for c in read if c.name not in told.categorical and is_prose(c)]
+    if not prose or len(prose) < len(read):
+        return
+    ways = how_texts_are_read(prose)
+    # Where many of the training rows have a text of their own, it is no category.
+    for column in read:
+        values = [value for value in column.values.tolist() if value]
+        if 4 * len(set(values)) <= len(values):
+            ways.append(f"As categories: --categorical {shlex.quote(column.name)}.")
+    raise DataError(
+        "texts are read token by token, or as categories",
+        f"{path.name} has no input but {listing(prose)}",
+        " ".join(ways),
+    )
 
 
 def _with_text_alone(

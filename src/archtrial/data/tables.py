@@ -12,7 +12,15 @@ from archtrial.data.delimited import listing
 from archtrial.data.split import Array
 from archtrial.errors import DataError
 
-__all__ = ["Column", "columns_of", "columns_of_texts", "encode", "fitted"]
+__all__ = [
+    "Column",
+    "columns_of",
+    "columns_of_texts",
+    "encode",
+    "fitted",
+    "how_texts_are_read",
+    "is_prose",
+]
 
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
@@ -212,11 +220,18 @@ def encode(
         if missing:
             how = "median" if column.is_number else "as a category"
             imputed.append(f"{column.name} ({missing}, {how})")
+    texts = dropped.get(_OWN_TEXT, [])
+    prose = [c.name for c in columns if c.name in texts and is_prose(c)]
     notes = [
         f"Dropped, since {reason}: {listing(names)}."
         for reason, names in dropped.items()
     ]
-    texts = dropped.get(_OWN_TEXT, [])
+    if inputs:
+        notes += [
+            f"Column {name} may be read as texts, in place of the others: --text"
+            f" {shlex.quote(name)}."
+            for name in prose[:3]
+        ]
     if imputed:
         notes.append(
             f"Missing values, replaced from the training rows: {listing(imputed)}."
@@ -232,7 +247,7 @@ def encode(
         raise DataError(
             "at least one column says something about the target",
             "none is left",
-            " ".join([*notes, *_how_texts_are_read(texts)]),
+            " ".join([*notes, *how_texts_are_read(texts)]),
         )
     return np.concatenate(inputs, axis=1, dtype=np.float32), notes
 
@@ -255,7 +270,16 @@ def _useless(column: Column, train: Array) -> str:
     return ""
 
 
-def _how_texts_are_read(names: list[str]) -> list[str]:
+def is_prose(column: Column) -> bool:
+    """Whether a column holds texts of several words, more than a category has values."""
+    if column.is_number:
+        return False
+    present = [value for value in column.values.tolist() if value]
+    several = sum(len(value.split(None, 2)) > 2 for value in present)
+    return several * 2 > len(present) and len(set(present)) > _MOST_CATEGORIES
+
+
+def how_texts_are_read(names: Sequence[str]) -> list[str]:
     """Says how a column that was dropped is an input."""
     if not names:
         return []

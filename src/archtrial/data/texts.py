@@ -114,8 +114,9 @@ class Tokenizer:
             DataError: No text holds a token.
         """
         counts: collections.Counter[str] = collections.Counter()
-        longest = 0
+        longest, empty = 0, True
         for text in texts:
+            empty = empty and not text
             if told.tokens == "byte":
                 longest = max(longest, len(_bytes(text or "")))
                 continue
@@ -123,12 +124,12 @@ class Tokenizer:
             longest = max(longest, len(words))
             counts.update(word for word in words if len(word) <= _LONGEST_WORD)
         if longest == 0:
+            first = "Check the file" if empty else "Use --tokens byte"
             raise DataError(
                 f"texts hold {told.tokens}s",
                 f"in column {told.column!r} no text of the training rows does",
-                "Name another column: --text NAME (in a protocol, text = ...)."
-                if told.tokens == "byte"
-                else "Use --tokens byte, or name another column: --text NAME.",
+                f"{first}, or name another column: --text NAME (in a protocol, text ="
+                " ...).",
             )
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         kept = tuple(ranked[: told.max_vocabulary])
@@ -213,7 +214,7 @@ class Tokenizer:
             nothing = (unknown == within).all(1).sum()
             if name != "training" and share_of >= 0.01:
                 notes.append(
-                    f"{share_of:.0%} of the {self.unit}s of the {name} texts are not known"
+                    f"{100 * share_of:.0f} % of the {self.unit}s of the {name} texts are not known"
                     " from the training rows"
                     + (f", and {nothing:,} texts hold no other" if nothing else "")
                     + (" (--tokens byte knows all)." if share_of > 0.5 else ".")
