@@ -19,8 +19,8 @@ from archtrial.errors import ArmError, DataError, ProtocolError, UserError
 from archtrial.protocol import Protocol, Splits
 from archtrial.zoo import families
 
-GOOD, BAD = "lovely clear honest bright".split(), "dull slow noisy empty".split()
-REST = "the a film book play was it very and who".split()
+GOOD, BAD = ["lovely", "clear", "honest", "bright"], ["dull", "slow", "noisy", "empty"]
+REST = ["the", "a", "film", "book", "play", "was", "it", "very", "and", "who"]
 
 
 def review(i):
@@ -393,7 +393,7 @@ def test_texts_are_never_scaled(path):
     with pytest.raises(ProtocolError, match="Leave --scale out"):
         prepared(path, "gru", "lstm", scale=True)
     assert prepared(path, "gru", "lstm", scale=False).problem.x_train.dtype == np.int64
-    with pytest.raises(ProtocolError, match="Leave augmentation out.$"):
+    with pytest.raises(ProtocolError, match=r"Leave augmentation out\.$"):
         prepared(path, "gru", "lstm", recipe={"augmentation": ["noise"]})
 
 

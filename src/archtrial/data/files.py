@@ -453,11 +453,12 @@ def _read_saved(path: Path, told: Reading) -> Dataset:
             listing(classes),
             f"Say which: {ways} (in a protocol, target = ...).",
         )
-    notes = list(saved.notes)
+    notes = []
     if told.target is None and classes:
         told = dataclasses.replace(told, target=classes[0])
         notes.append(f"Target: {classes[0]}, the column of classes.")
     title = _find_target(path, names, told)
+    notes += saved.notes(frame[title].isna().to_numpy())
     as_they_are = [name for name in (*told.categorical, told.text) if name]
     if saved.labels:
         # A class is a name, whatever it looks like.

@@ -40,7 +40,33 @@ class Saved:
     """By column what is said of it; nothing where there is no more than its type."""
     given: Array | None
     """(N,) of TRAIN, VALIDATION and TEST, where the data come divided."""
-    notes: tuple[str, ...] = ()
+    sets: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """By the name of a set TRAIN, VALIDATION or TEST."""
+    others: tuple[str, ...] = ()
+    """Sets that are none of these."""
+
+    def notes(self, unlabelled: Array) -> list[str]:
+        """Says what became of the sets.
+
+        Args:
+            unlabelled: (N,) bool: which rows have no target.
+        """
+        notes = []
+        for one, part in self.sets.items():
+            if part == TRAIN or self.given is None:
+                continue
+            notes.append(
+                f"The {one} set of {self.name} has no targets, and is drawn from the"
+                " training rows instead."
+                if unlabelled[self.given == part].all()
+                else f"The {one} set is that of {self.name}, as it comes."
+            )
+        if self.others:
+            said = (
+                f"Sets that are none of these were left out: {listing([*self.others])}."
+            )
+            notes.append(said)
+        return notes
 
     def _of(self, kind: str) -> list[str]:
         return [n for n in self.names if self.features.get(n, {}).get("_type") == kind]
@@ -186,15 +212,9 @@ def open_saved(path: Path) -> Saved:
         together = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise damaged(path, error) from error
-    notes = [
-        f"The {one} set is that of {name}, as it comes."
-        for one, part in known.items()
-        if part != TRAIN
-    ]
-    if others := [s for s in sets if s not in known]:
-        notes.append(f"Left out, since they are none of these: {listing(others)}.")
+    others = [s for s in sets if s not in known]
     given = np.concatenate(parts) if len(parts) > 1 else None
-    return Saved(name, together, features, given, tuple(notes))
+    return Saved(name, together, features, given, known, tuple(others))
 
 
 def _one(folder: Path) -> tuple[Any, Mapping[str, Mapping[str, Any]]]:
