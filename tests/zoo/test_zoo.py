@@ -45,7 +45,9 @@ OWN_SHAPES = {
         for name in ["squeezenet1_0", "squeezenet1_1"]
     },
 }
-# Whose stem for large images does not read these: test_classic.py.
+
+
+# A stem for large images does not read those of 32 x 32.
 STEMS = {(name, "stem") for name in ("alexnet", "nin", "googlenet", "squeezenet")}
 
 
@@ -61,8 +63,10 @@ TWEAKS = {
     "block": ("bottleneck",),
     "bottleneck": (False,),
     "causal": (False,),
+    "compression": (0.25,),
     "convolution": ("full",),
     "depth": (4, 3),
+    "depth_multiplier": (1.5,),
     "dilation": (1,),
     "dropout": (0.25,),
     "expansion": (2, 3),
@@ -71,30 +75,33 @@ TWEAKS = {
     "head": ("flatten", "average"),
     "heads": (3,),
     "hidden": ((24,),),
-    "kernel": (3, 5),
+    "kernel": (5, 3),
     "kernels": ((7, 3),),
     "late": (False, True),
     "layer": ("kan", "linear"),
     "layer_scale": (0.5,),
+    "linear": (False,),
     "norm": ("group",),
     "norm_first": (False, True),
     "overlap": (False,),
     "parallel": (False,),
     "patch": (3,),
     "pointwise": (False, 0.25),
-    "pooling": ("max", "average"),
+    "pooling": ("max", "stride", "average"),
     "positions": ("sinusoidal",),
     "preactivation": (True,),
     "reduction": (2,),
     "residual": (True, False),
-    "resolution": (24,),
+    "resolution": (24, 16),
     "shortcut": ("projection",),
     "skip": (False, True),
     "squeeze": (True, False),
     "stem": (1, "imagenet"),
     "stochastic_depth": (0.9,),
     "token_mixing": (False,),
+    "widen": (3,),
     "width": (10, 12),
+    "width_multiplier": (2.0,),
 }
 # What an option needs beside it.
 BESIDE = {"grid": {"layer": "kan"}}
@@ -102,6 +109,8 @@ BESIDE = {"grid": {"layer": "kan"}}
 
 def tweak(name, option):
     entry = zoo.get(name)
+    if isinstance(entry.options[option], bool):
+        return not entry.options[option]
     for value in TWEAKS[option]:
         if value != entry.options[option]:
             with contextlib.suppress(ArmError):

@@ -25,7 +25,7 @@ from torch.nn import functional
 from archtrial.zoo import sequences
 from archtrial.zoo.depth import StochasticDepth
 from archtrial.zoo.layers import Activation, Spatial, activation
-from archtrial.zoo.norms import Norm, norm_layer
+from archtrial.zoo.norms import Norm
 from archtrial.zoo.registry import Shape
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Positions",
     "SelfAttention",
     "TokenNorm",
+    "head",
     "linear",
     "normalised",
     "sinusoids",
@@ -57,6 +58,14 @@ def linear(inputs: int, outputs: int, *, parts: int = 1) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
     for part in layer.weight.chunk(parts):
         nn.init.xavier_uniform_(part)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def head(inputs: int, outputs: int) -> nn.Linear:
+    """Returns a last layer that starts near zero, so that no class is preferred yet."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.trunc_normal_(layer.weight, std=0.02)
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -101,9 +110,9 @@ class Patches(nn.Module):
 class TokenNorm(nn.Module):
     """Applies a normalisation of vectors to each token, (N, L, width) -> same."""
 
-    def __init__(self, norm: Norm, width: int) -> None:
+    def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        self.norm = norm_layer(norm, width, 0)
+        self.norm = norm
 
     def forward(
         self, x: torch.Tensor, within: torch.Tensor | None = None
@@ -116,17 +125,27 @@ class TokenNorm(nn.Module):
         return rows.view(x.shape)
 
 
+# Of a group of one value nothing would be left, of one of two the signs.
+_LEAST_GROUP = 8
+
+
 def token_norm(norm: Norm, width: int) -> nn.Module:
     """Returns a normalisation of tokens (N, L, width), of each by itself.
 
     Args:
         norm: "layer" takes mean and variance over the values of a token, "group" over a
-            group of them; "batch" over all tokens of a batch; "none" changes nothing.
+            group of at least 8 of them; "batch" over all tokens of a batch; "none"
+            changes nothing.
         width: Values of a token.
     """
+    if norm == "none":
+        return nn.Identity()
     if norm == "layer":
         return nn.LayerNorm(width, eps=1e-6)
-    return nn.Identity() if norm == "none" else TokenNorm(norm, width)
+    if norm == "batch":
+        return TokenNorm(nn.BatchNorm1d(width))
+    counts = [n for n in range(1, 9) if width % n == 0 and width // n >= _LEAST_GROUP]
+    return TokenNorm(nn.GroupNorm(max(counts, default=1), width))
 
 
 def normalised(

@@ -35,11 +35,12 @@ __all__ = [
     "he_normal",
 ]
 
-Activation: TypeAlias = Literal["relu", "leaky_relu", "gelu", "silu", "tanh"]
+Activation: TypeAlias = Literal["relu", "relu6", "leaky_relu", "gelu", "silu", "tanh"]
 Head: TypeAlias = Literal["average", "flatten"]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,

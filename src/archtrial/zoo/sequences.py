@@ -142,8 +142,9 @@ def batch_norm(
     assert norm.num_batches_tracked is not None
     assert norm.momentum is not None
     unbiased = variance.detach() * (count / (count - 1).clamp(min=1))
-    norm.running_mean.lerp_(mean.detach().flatten(), norm.momentum)
-    norm.running_var.lerp_(unbiased.flatten(), norm.momentum)
+    kept, share = 1 - norm.momentum, norm.momentum
+    norm.running_mean.mul_(kept).add_(mean.detach().flatten(), alpha=share)
+    norm.running_var.mul_(kept).add_(unbiased.flatten(), alpha=share)
     norm.num_batches_tracked.add_(1)
     y = centred * torch.rsqrt(variance + norm.eps)
     return y * norm.weight.unsqueeze(1) + norm.bias.unsqueeze(1)

@@ -33,7 +33,8 @@ import torch
 from torch import nn
 
 from archtrial.space import Choice, Real
-from archtrial.zoo.attention import FeedForward, linear, token_norm
+from archtrial.zoo.attention import FeedForward, token_norm
+from archtrial.zoo.attention import head as last
 from archtrial.zoo.depth import StochasticDepth, check_branches, rising
 from archtrial.zoo.layers import Activation, Head, Spatial, SqueezeExcitation
 from archtrial.zoo.norms import Norm
@@ -225,5 +226,5 @@ def convnext(
         token_norm(norm, channels),
         nn.Flatten(),
         nn.Dropout(dropout),  # there even at 0: one structure, one fleet
-        linear(positions * channels, num_outputs),
+        last(positions * channels, num_outputs),
     )

@@ -6,7 +6,7 @@ Authors: Ilya Tolstikhin, Neil Houlsby, Alexander Kolesnikov, Lucas Beyer, Xiaoh
     Mario Lucic and Alexey Dosovitskiy, 2021.
 Status: mixer_s32, mixer_s16, mixer_b32, mixer_b16 and mixer_l16 are the paper's, with
     59,880,472 parameters in mixer_b16, exactly. The paper starts the head at zero; here
-    it starts as the other layers do. The small forms, series and token ids, and the
+    it starts near it. The small forms, series and token ids, and the
     switches are ours.
 
 What was new: neither convolution nor attention. In each block one small network mixes the
@@ -31,7 +31,8 @@ import torch
 from torch import nn
 
 from archtrial.space import Choice, Real
-from archtrial.zoo.attention import FeedForward, Patches, linear, token_norm
+from archtrial.zoo.attention import FeedForward, Patches, token_norm
+from archtrial.zoo.attention import head as last
 from archtrial.zoo.depth import StochasticDepth, check_branches, rising
 from archtrial.zoo.layers import Activation, Head, Spatial
 from archtrial.zoo.norms import Norm
@@ -187,5 +188,5 @@ def mixer(
         *blocks,
         token_norm(norm, width),
         _Mean() if head == "average" else nn.Flatten(),
-        linear(width if head == "average" else tokens * width, num_outputs),
+        last(width if head == "average" else tokens * width, num_outputs),
     )

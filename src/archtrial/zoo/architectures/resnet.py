@@ -33,10 +33,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archtrial.errors import ArmError
 from archtrial.space import Choice, Real
 from archtrial.zoo import layers
-from archtrial.zoo.depth import StochasticDepth, rising
+from archtrial.zoo.depth import StochasticDepth, check_branches, rising
 from archtrial.zoo.layers import Activation, Head, Spatial, SqueezeExcitation
 from archtrial.zoo.norms import Norm
 from archtrial.zoo.registry import ORDERED, Count, Shape, Share, register
@@ -137,12 +136,7 @@ def residual_network(
     Raises:
         ArmError: The input has no such shape, or there is no branch to leave out.
     """
-    if stochastic_depth and not skip:
-        raise ArmError(
-            "stochastic depth leaves out what a skip connection leads around",
-            f"skip = False and stochastic_depth = {stochastic_depth} of {name}",
-            "Write stochastic_depth=0, or skip=true.",
-        )
+    check_branches(name, skip, stochastic_depth)
     spatial = Spatial.of(name, input_shape, resolution=resolution)
 
     def convolution(
@@ -155,7 +149,7 @@ def residual_network(
             stride=stride,
             bias=norm == "none",  # a norm brings an offset of its own
         )
-        nn.init.kaiming_normal_(made.get_parameter("weight"), mode="fan_out")
+        nn.init.kaiming_normal_(made.weight, mode="fan_out")
         return made
 
     def normalised(channels: int) -> list[nn.Module]:

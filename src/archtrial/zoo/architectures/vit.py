@@ -8,7 +8,7 @@ Authors: Alexey Dosovitskiy, Lucas Beyer, Alexander Kolesnikov, Dirk Weissenborn
 Status: vit_b16, vit_b32 and vit_l16 are the paper's after fine-tuning, whose head is one
     linear layer, with 86,567,656, 88,224,232 and 304,326,632 parameters on ImageNet,
     exactly; vit_ti16 and vit_s16 are those of DeiT (arXiv 2012.12877). The paper starts
-    the head at zero; here it starts as the other layers do. The small forms, series and
+    the head at zero; here it starts near it. The small forms, series and
     token ids, the switches, and dropout of 0 are ours.
 
 What was new: no convolution but the one that cuts the patches. Each layer sees the whole
@@ -43,10 +43,10 @@ from archtrial.zoo.attention import (
     Patches,
     PositionEncoding,
     Positions,
-    linear,
     normalised,
     token_norm,
 )
+from archtrial.zoo.attention import head as last
 from archtrial.zoo.depth import check_branches, rising
 from archtrial.zoo.layers import Activation, Spatial
 from archtrial.zoo.norms import Norm
@@ -91,7 +91,7 @@ class _ViT(nn.Module):
         self.norm = last_norm
         self.kind = head
         tokens = math.prod(sides) if head == "flatten" else 1
-        self.head = linear(tokens * width, num_outputs)
+        self.head = last(tokens * width, num_outputs)
 
     def forward(
         self, x: torch.Tensor, lengths: torch.Tensor | None = None
