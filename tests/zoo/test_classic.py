@@ -345,6 +345,7 @@ def test_an_inception_block_without_bottlenecks_is_the_papers_naive_one():
     x = torch.randn(2, 24, 8, 8)
     assert block(x).shape[1] == 8 + 16 + 4 + 24
     torch.testing.assert_close(block(x)[:, -24:], functional.max_pool2d(x, 3, 1, 1))
+    assert module(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("bottleneck", [True, False])
