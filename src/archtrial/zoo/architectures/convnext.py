@@ -32,6 +32,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
+from archtrial.errors import ArmError
 from archtrial.space import Choice, Real
 from archtrial.zoo.attention import FeedForward, token_norm
 from archtrial.zoo.attention import head as last
@@ -180,11 +181,15 @@ def convnext(
         resolution: The side that inputs are resized to.
 
     Raises:
-        ArmError: The input has no such shape, or stochastic depth has no skip
-            connection to leave.
+        ArmError: The input has no such shape, there is no stage, or stochastic depth
+            has no skip connection to leave.
     """
     check_branches("convnext", skip, stochastic_depth)
     stages = (depth,) * _STAGES if isinstance(depth, int) else depth
+    if not stages:
+        raise ArmError(
+            "depth of convnext has the blocks of one stage at least", "depth = []"
+        )
     spatial = Spatial.of(
         "convnext",
         input_shape,
