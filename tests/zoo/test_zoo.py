@@ -77,7 +77,7 @@ TWEAKS = {
     "hidden": ((24,),),
     "kernel": (5, 3),
     "kernels": ((7, 3),),
-    "late": (False,),
+    "late": (False, True),
     "layer": ("kan", "linear"),
     "layer_scale": (0.5,),
     "linear": (False,),
@@ -166,7 +166,6 @@ def test_trains_on_every_shape(name, shape, outputs):
         for name in NAMES
         for option in zoo.get(name).options
         if option != "embedding"  # of token ids: test_inputs.py
-        # A stem for large images does not read these: test_classic.py.
         if (zoo.get(name).family.name, option) not in STEMS
         for shape in [(40,), (3, 32, 32)]
         if shape in shapes(name)

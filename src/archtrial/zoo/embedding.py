@@ -35,7 +35,7 @@ class Embedded(nn.Module):
         """Returns what the network makes of the ids' values."""
         x = self.embedding(ids).mT  # (N, L, width) -> (N, width, L)
         outputs: torch.Tensor = (
-            self.network(x) if lengths is None else self.network(x, lengths)
+            self.network(x) if lengths is None else self.network(x, lengths=lengths)
         )
         return outputs
 
