@@ -158,8 +158,9 @@ def convnext(
     """Stages of depthwise convolutions with feed-forward layers; each halves the sides.
 
     Args:
-        input_shape: (L,), read as one channel; (C, L); or (C, H, W). A side is halved by
-            the stem of 2 and by each stage after the first, and one position is left.
+        input_shape: (L,), read as one channel; (C, L); or (C, H, W). Each side
+            has at least one position where the stem and each stage after the first have
+            made it smaller.
         num_outputs: Classes, or 1 for regression.
         depth: Blocks of each of three stages; or those of each stage, as [3, 3, 9, 3].
         width: Channels of the first stage; each stage doubles them.
