@@ -273,53 +273,6 @@ def test_what_a_fleet_cannot_compute_twice_is_named():
     )
 
 
-class Edge(nn.Module):
-    """A step at what is rounding in float32, and 1e-9 in float64.
-
-    `exact`: it insists on single precision. `shifted`: it also computes something else
-    in a fleet, by so much.
-    """
-
-    def __init__(self, size=0.02, exact=False, shifted=0.0):
-        super().__init__()
-        self.first, self.out = nn.Linear(64, 16), nn.Linear(16, 2)
-        self.norm = nn.BatchNorm1d(16, affine=False)
-        self.size, self.exact, self.shifted = size, exact, shifted
-
-    def forward(self, x):
-        if self.exact:
-            assert x.dtype == torch.float32
-        before = self.first(x)
-        h = self.norm(before)
-        if self.training:  # by sums in another order than the layer's
-            centred = before - before.mean(0)
-            other = centred / (centred.square().mean(0) + self.norm.eps).sqrt()
-            h = h * (1 + self.size * (h - other + 1e-9 > 0).to(h.dtype))
-        if torch._C._functorch.is_batchedtensor(x):
-            h = h * (1 + self.shifted)
-        return self.out(h.tanh())
-
-
-@pytest.mark.parametrize(
-    ("options", "same"),
-    [
-        ({}, True),
-        ({"exact": True}, False),
-        ({"shifted": 1e-3}, False),
-        ({"size": 10.0}, False),
-        ({"size": 0.0, "shifted": 1e-2}, False),
-    ],
-    ids=str,
-)
-def test_what_rounding_alone_decides_is_no_obstacle(options, same):
-    found = stacking.obstacle(problem(), lambda: Edge(**options))
-    assert (found is None) == same, found
-    assert same or "is not what it is alone" in found
-    # In single precision the two do differ.
-    jobs = [job(lambda: Edge(**options), seed) for seed in (1, 2)]
-    assert stacking._compared(problem(), jobs, stacking._ROUNDING) is not None
-
-
 def spectral_norm():
     return nn.Sequential(
         parametrizations.spectral_norm(nn.Linear(64, 8)), nn.ReLU(), nn.Linear(8, 2)

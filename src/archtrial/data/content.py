@@ -47,6 +47,8 @@ class Reading:
     """A table's column that names each row's group."""
     categorical: tuple[str, ...] = ()
     """A table's columns whose cells are categories, whatever they look like."""
+    lengths: str | int | None = None
+    """Of series: "mask", "zeros", or how many steps are used of each."""
     memory: float = IN_MEMORY
     """GiB; inputs of more stay in files, and so never in memory as a whole."""
 

@@ -27,8 +27,8 @@ _TEXTS = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ".psv")
 _TABLES = (*_TEXTS, ".parquet", *(f"{e}{z}" for e in _TEXTS for z in (".gz", ".zip")))
 
 
-# Their inputs may be larger than memory.
-_LARGE = (read_npz, read_npy, read_idx, read_folder)
+_OF_ARRAYS = (read_npz, read_npy, read_idx)
+_OF_SERIES = (read_ts, read_ucr, read_npz, read_npy)
 
 
 def read(path: Path, told: Reading) -> Dataset:
@@ -51,11 +51,7 @@ def read(path: Path, told: Reading) -> Dataset:
     try:
         reader = _reader_of(path)
         _check_told(path, reader, told)
-        if reader is _read_table:
-            return _read_table(path, told)
-        if reader in _LARGE:
-            return reader(path, told)
-        return reader(path, told.task)
+        return reader(path, told)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(
             "data are a file or folder that can be read", str(error)
@@ -86,7 +82,13 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
                 f"{name} is for tables of texts", f"{shown} for {path.name}",
                 "Leave it out.",
             )  # fmt: skip
-    if told.channels is not None and reader not in (read_npz, read_npy, read_idx):
+    if told.lengths is not None and reader not in _OF_SERIES:
+        raise DataError(
+            "lengths is for series (.ts, .tsv of the UCR archive, .npz, .npy)",
+            f"{told.lengths} for {path.name}",
+            "Leave it out.",
+        )
+    if told.channels is not None and reader not in _OF_ARRAYS:
         raise DataError(
             "channels is for arrays of three or four dimensions (.npz, .npy, IDX)",
             f"{told.channels} for {path.name}",

@@ -34,6 +34,7 @@ def load(
     dates: str | None = None,
     groups: str | None = None,
     categorical: Sequence[str] = (),
+    lengths: str | int | None = None,
     memory: float = IN_MEMORY,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
@@ -46,8 +47,8 @@ def load(
     (also .gz and .zip) or a .parquet file is a table. A folder holds a folder of
     images for each class, or such folders inside `train`, `test` and `validation`; or
     IDX files; or one pair of .ts files or of NAME_TRAIN.tsv and NAME_TEST.tsv. Of
-    these, the test set is the file of that name beside the training file. Nothing is
-    unpickled.
+    these, the test set is the file of that name beside the training file. Series of .ts
+    files and of the UCR archive may differ in length. Nothing is unpickled.
 
     Args:
         source: A key of `BUILTIN`, with options as in "house-prices(houses=200)",
@@ -61,6 +62,10 @@ def load(
         groups: A table's column that names each row's group.
         categorical: A table's columns whose cells are categories, whatever they look
             like.
+        lengths: Says that NaN in all channels behind the end of a series, or the id 0,
+            is padding, and what becomes of it: "mask", modules are told where series
+            end; "zeros", zeros are read as data; or a number, the steps that are used
+            of each series. None: as "mask", where the format itself has padding.
         memory: GiB. Inputs that take more, as they stand or as 32-bit numbers, stay in
             their file and are read as they are needed; the same batches come of them.
 
@@ -79,7 +84,7 @@ def load(
             )
         for word, value in (
             ("channels", channels), ("decimal", decimal), ("dates", dates),
-            ("categorical", ", ".join(categorical)),
+            ("categorical", ", ".join(categorical)), ("lengths", lengths),
         ):  # fmt: skip
             if value:
                 raise DataError(
@@ -95,7 +100,15 @@ def load(
                 )
         return BUILTIN[name](task, **options)
     told = Reading(
-        target, task, channels, decimal, dates, groups, tuple(categorical), memory
+        target,
+        task,
+        channels,
+        decimal,
+        dates,
+        groups,
+        tuple(categorical),
+        lengths,
+        memory,
     )
     try:
         if not path.exists():

@@ -111,7 +111,7 @@ class Optimizer:
 
     Args:
         recipe: Names the optimiser and limits the gradient's norm.
-        values: (runs, P), updated in place.
+        values: (runs, P) float32, updated in place.
         learning_rate: (runs, 1).
         weight_decay: (runs, 1), or (runs, P) where values decay differently.
         momentum: (runs, 1): Nesterov's momentum, or the first beta.
@@ -179,7 +179,7 @@ class Optimizer:
         # rate and into epsilon, which saves two passes over all values.
         correction = math.sqrt(1 - _BETA_2**self.steps)
         forgotten = 1 - self.momentum.double() ** self.steps
-        rate = learning_rate * (correction / forgotten).to(self.values.dtype)
+        rate = learning_rate * (correction / forgotten).float()
         denominator = torch.sqrt(second, out=self._scratch).add_(_EPSILON * correction)
         update = torch.div(first, denominator, out=self._scratch)
         self.values.addcmul_(update, rate, value=-1)
@@ -275,4 +275,5 @@ def settings(
         weight_decay,
         columns["momentum"],
     )
-    return optimizer, columns["label_smoothing"].float()  # of outputs in float32
+    # As outputs and losses are, whatever the values' precision.
+    return optimizer, columns["label_smoothing"].float()
