@@ -28,7 +28,27 @@ OWN_SHAPES = {
         name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 14)]
         for name in ["convnext", "convnext_cifar", "vit", "mixer", "mixer_cifar"]
     },
+    **{
+        name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
+        for name in ["nin", "nin_cifar", "googlenet", "googlenet_large", "squeezenet"]
+    },
+    **{
+        name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 14)]
+        for name in ["vgg", "vgg_large"]
+    },
+    **{
+        name: [(40,), (3, 17), (1, 28, 28), (3, 32, 32), (2, 15, 19)]
+        for name in ["alexnet", "alexnet_large"]
+    },
+    **{
+        name: [(40,), (3, 25), (1, 28, 28), (3, 32, 32), (2, 21, 24)]
+        for name in ["squeezenet1_0", "squeezenet1_1"]
+    },
 }
+
+
+# A stem for large images does not read those of 32 x 32.
+STEMS = {(name, "stem") for name in ("alexnet", "nin", "googlenet", "squeezenet")}
 
 
 def shapes(name):
@@ -55,7 +75,7 @@ TWEAKS = {
     "head": ("flatten", "average"),
     "heads": (3,),
     "hidden": ((24,),),
-    "kernel": (3, 5),
+    "kernel": (5, 3),
     "kernels": ((7, 3),),
     "late": (False,),
     "layer": ("kan", "linear"),
@@ -66,8 +86,8 @@ TWEAKS = {
     "overlap": (False,),
     "parallel": (False,),
     "patch": (3,),
-    "pointwise": (False,),
-    "pooling": ("max", "average"),
+    "pointwise": (False, 0.25),
+    "pooling": ("max", "stride", "average"),
     "positions": ("sinusoidal",),
     "preactivation": (True,),
     "reduction": (2,),
@@ -89,6 +109,8 @@ BESIDE = {"grid": {"layer": "kan"}}
 
 def tweak(name, option):
     entry = zoo.get(name)
+    if isinstance(entry.options[option], bool):
+        return not entry.options[option]
     for value in TWEAKS[option]:
         if value != entry.options[option]:
             with contextlib.suppress(ArmError):
@@ -144,6 +166,8 @@ def test_trains_on_every_shape(name, shape, outputs):
         for name in NAMES
         for option in zoo.get(name).options
         if option != "embedding"  # of token ids: test_inputs.py
+        # A stem for large images does not read these: test_classic.py.
+        if (zoo.get(name).family.name, option) not in STEMS
         for shape in [(40,), (3, 32, 32)]
         if shape in shapes(name)
     ],
@@ -406,12 +430,12 @@ def test_entry_is_found_by_its_function():
     ids=str,
 )
 def test_stacks_under_vmap(name, shape):
-    # Its masks are not the loop's; a batch's statistics are kept in place.
-    plain = {"norm": "group", "dropout": 0.0}
-    options = {o: v for o, v in plain.items() if o in zoo.get(name).options}
-    modules = [zoo.get(name).function(shape, 3, **options) for _ in range(4)]
+    plain = {"norm": "group", "dropout": 0.0}  # dropout draws: test_testing.py
+    options = {k: v for k, v in plain.items() if k in zoo.get(name).options}
+    # In float64: sums in another order add up over the layers of a deep network.
+    modules = [zoo.get(name).function(shape, 3, **options).double() for _ in range(4)]
     stacked, buffers = torch.func.stack_module_state(modules)
-    x = torch.randn(4, 5, *shape)
+    x = torch.randn(4, 5, *shape, dtype=torch.float64)
 
     def call(values, fixed, inputs):
         return torch.func.functional_call(modules[0], (values, fixed), (inputs,))
