@@ -272,21 +272,9 @@ FLEETS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "vocabulary"),
-    [
-        *((name, options, None) for name, options in FLEETS),
-        *((name, {"head": "last"}, 9) for name in RECURRENT),
-        *((name, {}, 9) for name in ("tcn", "inception_time", "transformer")),
-    ],
-    ids=str,
-)
-def test_a_fleet_reads_sequences_as_the_loop_does(
-    name, options, vocabulary, monkeypatch
-):
-    given = problem(vocabulary)
+def jobs(name, options, vocabulary):
     of = functools.partial(made, name, options, vocabulary)
-    jobs = [
+    return [
         run.Job(
             functools.partial(of, dropout=rate),
             {"learning_rate": 0.03 * (1 + index)},
@@ -296,12 +284,39 @@ def test_a_fleet_reads_sequences_as_the_loop_does(
         )
         for index, rate in enumerate((0.0, 0.3, 0.1))
     ]
-    assert stacking.obstacle(given, jobs[0].build, jobs[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "vocabulary"),
+    [
+        *((name, options, None) for name, options in FLEETS),
+        *((name, {"head": "last"}, 9) for name in RECURRENT),
+        *((name, {}, 9) for name in ("tcn", "inception_time", "transformer")),
+    ],
+    ids=str,
+)
+def test_runs_on_sequences_share_a_fleet(name, options, vocabulary, monkeypatch):
+    monkeypatch.setattr(redirected.Redirected, "_each_alone", unexpected)
+    two = jobs(name, options, vocabulary)[:2]
+    assert stacking.obstacle(problem(vocabulary), two[0].build, two) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gru", {"head": "last", "depth": 2}),
+        ("tcn", {"norm": "batch"}),
+        ("inception_time", {}),
+        ("transformer", {"stochastic_depth": 0.4, "attention_dropout": 0.3}),
+    ],
+    ids=str,
+)
+def test_a_fleet_trains_on_sequences_what_the_loop_trains(name, options, monkeypatch):
+    given, three = problem(), jobs(name, options, None)
     with monkeypatch.context() as patched:  # it is no loop in disguise
         patched.setattr(run, "train", unexpected)
-        patched.setattr(redirected.Redirected, "_each_alone", unexpected)
-        together = fleet.train(given, jobs)
-    for job, outcome in zip(jobs, together, strict=True):
+        together = fleet.train(given, three)
+    for job, outcome in zip(three, together, strict=True):
         alone = run.train(given, job)
         assert alone.error is outcome.error is None
         assert outcome.validation == pytest.approx(alone.validation, rel=1e-3)
