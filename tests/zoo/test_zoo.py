@@ -23,6 +23,7 @@ SHAPES = [(40,), (3,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
 # What reads images of some size alone; everything else reads all shapes.
 OWN_SHAPES = {
     "vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)],
+    **{name: [(40,), (3,)] for name in ["ft_transformer", "ft_transformer_default"]},
     **{
         name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 14)]
         for name in ["convnext", "convnext_cifar", "vit", "mixer", "mixer_cifar"]
@@ -40,9 +41,10 @@ TWEAKS = {
     "width": 10,
     "norm": "group",
     "residual": True,
-    "activation": "gelu",
     "layer": "kan",
     "grid": 3,
+    "expansion": 3,
+    "residual_dropout": 0.25,
     "pooling": "max",
     "dropout": 0.25,
     "bidirectional": False,
@@ -52,7 +54,7 @@ TWEAKS = {
     "head": "flatten",
     "norm_first": False,
     "skip": False,
-    "activation": "relu",
+    "activation": "tanh",
     "gated": True,
     "attention_dropout": 0.25,
     "stochastic_depth": 0.25,
@@ -117,7 +119,8 @@ def test_trains_on_every_shape(name, shape, outputs):
         (name, option, shape)
         for name in NAMES
         for option in zoo.get(name).options
-        if option != "embedding"  # of token ids: test_inputs.py
+        # Of token ids and of categories: test_families.py, test_tables.py.
+        if option not in ("embedding", "categories")
         for shape in [(40,), (3, 32, 32)]
         if shape in shapes(name)
     ],

@@ -4,6 +4,6 @@ A variant's options are the function's defaults under another name, and can be
 overridden like these. Sizes are parameters, counted by a test.
 """
 
-from archtrial.zoo.tree import first, modern
+from archtrial.zoo.tree import first, modern, tables
 
-__all__ = ["first", "modern"]
+__all__ = ["first", "modern", "tables"]
