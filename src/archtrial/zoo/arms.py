@@ -379,6 +379,8 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
         needed = "inputs with an order, such as a sequence or an image"
         if entry.kinds == ("image",):
             needed = "images"
+        elif "table" in entry.kinds:
+            needed = "a table, or an array of a number for each column"
         raise ArmError(
             f"{architecture.spec} needs {needed}",
             f"a {kind}",
