@@ -72,8 +72,8 @@ class OnData(Declaration):
     categorical: tuple[str, ...] = ()
     """A table's column whose cells are categories, whatever they look like."""
     text: str | None = None
-    """A table's column of texts, which are classified: they are read token by token, in
-    place of the other columns."""
+    """A table's column of texts, which are read token by token in place of its other
+    columns."""
     tokens: Literal["word", "byte"] | None = None
     """What texts are divided into; by default words, in lower case."""
     max_vocabulary: Count | None = None
