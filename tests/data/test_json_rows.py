@@ -120,9 +120,9 @@ def test_ends_of_lines_within_texts_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"a": {"b": 1}, "y": 2}\n{"a": 1, "y": 2}', "'a' in line 1 of t.jsonl is an obj"),
-        ('{"a": 1, "y": 2}\n\n{"a": [1, 2], "y": 2}', "'a' in line 3 of t.jsonl is a list"),
-        ('[{"a": 1, "y": 2}, {"a": [1], "y": 2}]', "'a' in row 2 of t.jsonl is a list"),
+        ('{"a": {"b": 1}, "y": 2}\n{"a": 1, "y": 2}', "'a' in row 1 is an object"),
+        ('{"a": 1, "y": 2}\n\n{"a": [1, 2], "y": 2}', "'a' in row 2 is a list"),
+        ('[{"a": 1, "y": 2}, {"a": [1], "y": 2}]', "'a' in row 2 is a list"),
         ('{"a": 1, "a": 2, "y": 1}\n{"a": 1, "y": 2}', "'a' twice in line 1"),
         ('{"a": 1, "a ": 2, "y": 1}\n{"a": 1, "y": 2}', "'a' twice in line 1"),
         ('{"a": 1, "y": 2}\n[1, 2]', "line 2 is a list"),

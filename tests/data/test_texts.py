@@ -252,6 +252,22 @@ def test_other_columns_are_left_out_and_groups_stay(tmp_path):
     assert (amounts.task, amounts.kind) == ("regression", "sequence")
 
 
+def test_what_is_not_read_is_not_asked_about(tmp_path):
+    """Beside the texts: a number of either notation, and an object within a row."""
+    frame = reviews().assign(price=["1.234", "2,5"] * 40)[["price", "review", "stars"]]
+    path = written(tmp_path, frame)
+    with pytest.raises(DataError, match="--decimal point"):
+        data.load(path)
+    assert "are read: price." in " ".join(data.load(path, text="review").notes)
+    objects = [{**row, "helpful": [0, 1]} for row in frame.to_dict("records")]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in objects))
+    with pytest.raises(DataError, match="'helpful' in row 1 is a list"):
+        data.load(path, target="stars")
+    found = data.load(path, text="review", target="stars")
+    assert "are read: price and helpful." in " ".join(found.notes)
+
+
 def test_quotation_marks_between_tabs_are_parts_of_texts(tmp_path):
     lines = [
         f"{('ham', 'spam')[i % 2]}\t{chr(34) if i % 9 == 0 else ''}{review(i)}"

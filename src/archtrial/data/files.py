@@ -41,8 +41,10 @@ __all__ = ["read"]
 
 _TEXTS = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ".psv")
 _JSON = (".jsonl", ".ndjson", ".json")
-_PACKED = tuple(f"{e}{z}" for e in (*_TEXTS, *_JSON) for z in (".gz", ".zip"))
-_TABLES = (*_TEXTS, *_JSON, ".parquet", *_PACKED)
+_PACKED = ("", ".gz", ".zip")
+_JSON_FILES = tuple(ending + packed for ending in _JSON for packed in _PACKED)
+_TEXT_FILES = tuple(ending + packed for ending in _TEXTS for packed in _PACKED)
+_TABLES = (*_TEXT_FILES, *_JSON_FILES, ".parquet")
 
 
 _OF_ARRAYS = (read_npz, read_npy, read_idx)
@@ -196,19 +198,17 @@ def _check_folder(path: Path, names: list[str]) -> None:
 
 
 def _read_table(path: Path, told: Reading) -> Dataset:
-    as_they_are = [name for name in (*told.categorical, told.text) if name]
-    kept = [name for name in (told.target, told.groups, *as_they_are) if name]
-    told_of_cells = Notation(told.decimal, told.dates, "", tuple(as_they_are))
+    kept = [*_as_they_are(told), *filter(None, (told.target, told.groups))]
+    notation = Notation(told.decimal, told.dates, "", _as_they_are(told))
     name = path.name.lower()
-    if name.endswith(
-        (".parquet", *(e + z for e in _JSON for z in ("", ".gz", ".zip")))
-    ):
-        columns, notes = (
-            _parquet_columns(path, told_of_cells, kept)
-            if name.endswith(".parquet")
-            else _json_columns(path, told_of_cells, kept)
-        )
-        title = _find_target(path, [c.name for c in columns], told)
+    if name.endswith(".parquet"):
+        frame, notes = _of_parquet(path, kept)
+        chosen = _chosen(path, list(frame.columns), told)
+        columns = columns_of(frame[chosen.names], notation)
+    elif name.endswith(_JSON_FILES):
+        rows, notes = _of_json(path, kept)
+        chosen = _chosen(path, list(rows), told)
+        columns = columns_of_rows({n: rows[n] for n in chosen.names}, notation)
     else:
         table, separator, notes = parse(text_of(path), path.name)
         table, remarks = without_indices(table, kept, path.name)
@@ -218,48 +218,83 @@ def _read_table(path: Path, told: Reading) -> Dataset:
                 "none that says anything",
                 " ".join(remarks),
             )
-        notation = dataclasses.replace(told_of_cells, separator=separator)
-        columns, notes, title = (), [*notes, *remarks], ""
+        notation = dataclasses.replace(notation, separator=separator)
+        notes += remarks
+        chosen, columns = _Chosen("", list(table)), ()
         with asked_together() as step:
             with step():
-                title = _find_target(path, list(table), told)
+                chosen = _chosen(path, list(table), told)
             with step():
-                columns = columns_of_texts(table, notation)
-            if title and not columns:
+                wanted = {name: table[name] for name in chosen.names}
+                columns = columns_of_texts(wanted, notation)
+            if chosen.target and not columns:
                 with step():
-                    alone = columns_of_texts({title: table[title]}, notation)
-                    _as_target(alone[0], told.task)
-    return _of_columns(path, told, columns, title, notes)
+                    alone = {chosen.target: table[chosen.target]}
+                    _as_target(columns_of_texts(alone, notation)[0], told.task)
+    return _of_columns(path, told, columns, chosen, notes)
+
+
+def _as_they_are(told: Reading) -> tuple[str, ...]:
+    """Returns the columns whose cells are taken as texts, whatever they look like."""
+    return (*told.categorical, *filter(None, [told.text]))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """Which columns of a table are read."""
+
+    target: str
+    names: list[str]
+    """In the order of the table, the target among them."""
+    notes: tuple[str, ...] = ()
+
+
+def _chosen(path: Path, names: list[str], told: Reading) -> _Chosen:
+    """Finds the target, and leaves out what no arm reads.
+
+    Raises:
+        DataError: A column that was named is not there, or it is unclear which is the
+            target.
+    """
+    target = _find_target(path, names, told)
+    _check_columns(path, "categorical", told.categorical, names)
+    notes: list[str] = []
+    chosen = names
+    if told.text is not None:
+        chosen = [n for n in names if n in (told.text, target, told.groups)]
+        if others := [name for name in names if name not in chosen]:
+            said = f"only the texts of {told.text} are read: {listing(others)}."
+            notes.append(f"Left out, since {said}")
+    if told.target is None:
+        beside = f" beside {told.text}" if told.text == names[-1] else ""
+        notes.append(f"Target: {target}, the last column{beside}.")
+    return _Chosen(target, chosen, tuple(notes))
 
 
 def _of_columns(
     path: Path,
     told: Reading,
     columns: tuple[Column, ...],
-    title: str,
+    chosen: _Chosen,
     notes: list[str],
     given: Array | None = None,
 ) -> Dataset:
-    """Returns the data set of a table's columns, of which `title` is the target."""
-    names = [column.name for column in columns]
-    _check_columns(path, "categorical", told.categorical, names)
-    goal = next(column for column in columns if column.name == title)
+    """Returns the data set of a table's columns."""
+    notes = [*notes, *chosen.notes]
+    goal = next(column for column in columns if column.name == chosen.target)
     inputs = tuple(column for column in columns if column is not goal)
-    if told.text is not None:
-        inputs, others = _with_text_alone(inputs, told.text, told.groups)
-        notes += others
-    _check_prose(path, inputs, told)
     if not inputs:
         raise DataError(
             "a table has at least one column besides the target",
             f"only {goal.name!r} in {path.name}",
             " ".join(notes),
         )
-    if told.target is None and title == [n for n in names if n != told.text][-1]:
-        beside = "" if told.text != names[-1] else f" beside {told.text}"
-        notes.append(f"Target: {goal.name}, the last column{beside}.")
+    if told.text is None:
+        _check_prose(path, inputs, told)
+    # The texts are first; beside them stand groups alone.
+    inputs = tuple(sorted(inputs, key=lambda column: column.name != told.text))
     targets, rows, remarks = _targets(goal, told.task)
-    for column in (*inputs, goal):
+    for column in columns:
         notes += column.notes
     found = assemble(
         path.name,
@@ -300,7 +335,7 @@ def _targets(
 
 def _check_prose(path: Path, inputs: tuple[Column, ...], told: Reading) -> None:
     """Asks what a table is read by whose only inputs are texts of several words."""
-    read = [c for c in inputs if c.name not in (told.text, told.groups)]
+    read = [column for column in inputs if column.name != told.groups]
     prose = [c.name for c in read if c.name not in told.categorical and is_prose(c)]
     if not prose or len(prose) < len(read):
         return
@@ -315,21 +350,6 @@ def _check_prose(path: Path, inputs: tuple[Column, ...], told: Reading) -> None:
         f"{path.name} has no input but {listing(prose)}",
         " ".join(ways),
     )
-
-
-def _with_text_alone(
-    inputs: tuple[Column, ...], name: str, groups: str | None
-) -> tuple[tuple[Column, ...], list[str]]:
-    """Returns the column of texts, and that of groups below it; and what is left out."""
-    text = next(column for column in inputs if column.name == name)
-    further = tuple(column for column in inputs if column.name == groups != name)
-    others = [c.name for c in inputs if c.name not in (name, groups)]
-    notes = (
-        [f"Left out, since only the texts of {name} are read: {listing(others)}."]
-        if others
-        else []
-    )
-    return (text, *further), notes
 
 
 def _as_target(goal: Column, task: str | None) -> Column:
@@ -364,9 +384,7 @@ def _as_target(goal: Column, task: str | None) -> Column:
     return goal
 
 
-def _json_columns(
-    path: Path, notation: Notation, kept: list[str]
-) -> tuple[tuple[Column, ...], list[str]]:
+def _of_json(path: Path, kept: list[str]) -> tuple[dict[str, list[Any]], list[str]]:
     rows = read_rows(path)
     written = {name: [str(cell) for cell in cells] for name, cells in rows.items()}
     rest, notes = without_indices(written, kept, path.name)
@@ -376,12 +394,10 @@ def _json_columns(
             "none that says anything",
             " ".join(notes),
         )
-    return columns_of_rows({name: rows[name] for name in rest}, notation), notes
+    return {name: rows[name] for name in rest}, notes
 
 
-def _parquet_columns(
-    path: Path, notation: Notation, kept: list[str]
-) -> tuple[tuple[Column, ...], list[str]]:
+def _of_parquet(path: Path, kept: list[str]) -> tuple[Any, list[str]]:
     import pyarrow.parquet as parquet
 
     try:
@@ -403,12 +419,11 @@ def _parquet_columns(
         raise damaged(path, error) from error
     if frame.empty:
         raise DataError("a table has rows", f"{path.name} has none")
-    return _columns_of_frame(path, frame, notation, kept)
+    return _without_indices(path, frame, kept)
 
 
-def _columns_of_frame(
-    path: Path, frame: Any, notation: Notation, kept: list[str]
-) -> tuple[tuple[Column, ...], list[str]]:
+def _without_indices(path: Path, frame: Any, kept: list[str]) -> tuple[Any, list[str]]:
+    """Returns a frame without the columns that number its rows, and notes."""
     labels = [str(label) for label in frame.columns]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
@@ -433,7 +448,7 @@ def _columns_of_frame(
             "none",
             " ".join(notes),
         )
-    return columns_of(frame, notation), notes
+    return frame, notes
 
 
 def _read_saved(path: Path, told: Reading) -> Dataset:
@@ -459,21 +474,23 @@ def _read_saved(path: Path, told: Reading) -> Dataset:
     if told.target is None and classes:
         told = dataclasses.replace(told, target=classes[0])
         notes.append(f"Target: {classes[0]}, the column of classes.")
-    title = _find_target(path, names, told)
-    notes += saved.notes(frame[title].isna().to_numpy())
-    as_they_are = [name for name in (*told.categorical, told.text) if name]
-    if saved.labels:
-        # A class is a name, whatever it looks like.
-        as_they_are += [name for name in saved.labels if name not in as_they_are]
-    notation = Notation(told.decimal, told.dates, "", tuple(as_they_are))
+    # A class is a name, whatever it looks like.
+    own = tuple(name for name in saved.labels if name not in told.categorical)
+    as_they_are = (*_as_they_are(told), *own)
+    notation = Notation(told.decimal, told.dates, "", as_they_are)
     if told.text is None and (saved.images or saved.arrays):
+        title = _find_target(path, names, told)
+        notes += saved.notes(frame[title].isna().to_numpy())
         (goal,) = columns_of(frame[[title]], notation)
         return _of_examples(path, told, saved, goal, notes)
-    kept = [name for name in (title, told.groups, *as_they_are) if name]
-    columns, more = _columns_of_frame(path, frame, notation, kept)
+    kept = [*as_they_are, *filter(None, (told.target, told.groups))]
+    frame, remarks = _without_indices(path, frame, kept)
+    chosen = _chosen(path, list(frame.columns), told)
+    notes += [*saved.notes(frame[chosen.target].isna().to_numpy()), *remarks]
     if others := [*saved.images, *saved.arrays]:
-        more.append(f"Left out, since texts are read: {listing(others)}.")
-    return _of_columns(path, told, columns, title, [*notes, *more], saved.given)
+        notes.append(f"Left out, since texts are read: {listing(others)}.")
+    columns = columns_of(frame[chosen.names], notation)
+    return _of_columns(path, told, columns, chosen, notes, saved.given)
 
 
 def _of_examples(

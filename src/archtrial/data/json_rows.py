@@ -33,7 +33,7 @@ def read_rows(path: Path) -> dict[str, list[Cell]]:
             objects.
 
     Raises:
-        DataError: It holds something else, or an object holds more than plain values.
+        DataError: It holds something else.
     """
     text = text_of(path)
     if "\0" in text:
@@ -57,7 +57,7 @@ def read_rows(path: Path) -> dict[str, list[Cell]]:
                 raise DataError(
                     f"the columns of {path.name} have names", f"{where} has {name!r}"
                 )
-            _check_cell(path, where, title, cell)
+            _check_text(path, where, title, cell)
             cells = columns.setdefault(title, [])
             if len(cells) > count:
                 raise DataError(
@@ -136,13 +136,7 @@ def _called(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _check_cell(path: Path, where: str, name: str, cell: Any) -> None:
-    if isinstance(cell, list | dict):
-        raise DataError(
-            "a cell holds a number, a text, a truth value or nothing",
-            f"{name!r} in {where} of {path.name} is {_called(cell)}",
-            "Leave it out, or spread it over names of plain values.",
-        )
+def _check_text(path: Path, where: str, name: str, cell: Any) -> None:
     if isinstance(cell, str) and _HALF.search(cell):
         raise DataError(
             "a text is made of whole characters",
@@ -161,13 +155,15 @@ def columns_of_rows(
         notation: What is known of how numbers in texts are written.
 
     Raises:
-        DataError: It cannot be told what a number or a date says, or one is infinite.
+        DataError: A cell is no plain value; or it cannot be told what a number or a date
+            says, or one is infinite.
     """
     import pandas as pd
 
     numbers: dict[str, Any] = {}
     written: dict[str, list[str]] = {}
     for name, cells in rows.items():
+        _check_plain(name, cells)
         if name not in notation.categorical and _are_numbers(cells):
             numbers[name] = [math.nan if c is None else float(c) for c in cells]
         else:
@@ -180,6 +176,17 @@ def columns_of_rows(
         )
     }
     return tuple(found[name] for name in rows)
+
+
+def _check_plain(name: str, cells: Sequence[Any]) -> None:
+    """Refuses objects and lists; of columns that nobody reads they do not matter."""
+    for row, cell in enumerate(cells, 1):
+        if isinstance(cell, list | dict):
+            raise DataError(
+                "a cell holds a number, a text, a truth value or nothing",
+                f"{name!r} in row {row} is {_called(cell)}",
+                "Leave it out, or spread it over names of plain values.",
+            )
 
 
 def _are_numbers(cells: Sequence[Cell]) -> bool:

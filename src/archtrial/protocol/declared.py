@@ -76,8 +76,8 @@ class OnData(Declaration):
     zeros behind the end are read as data, or so many steps are used of each. By default
     mask, where the data say that they differ in length."""
     text: str | None = None
-    """A table's column of texts, which are classified: they are read token by token, in
-    place of the other columns."""
+    """A table's column of texts, which are read token by token in place of its other
+    columns."""
     tokens: Literal["word", "byte"] | None = None
     """What texts are divided into; by default words, in lower case."""
     max_vocabulary: Count | None = None
