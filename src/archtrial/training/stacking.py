@@ -8,7 +8,6 @@ import types
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -143,8 +142,7 @@ def _disagreement(
     modules = [_built(problem, job, precision) for job in jobs]
     different = structure.difference(*modules)
     if different is not None:
-        said = f"its runs differ in {different}, which one program for all would share"
-        return [_Disagreement(said, math.inf)]
+        return f"its runs differ in {different}, which one program for all would share"
     following = Batches(problem, source, jobs)
     batches = [
         (_in_precision(x, precision), y) for x, y in itertools.islice(following, 2)
@@ -155,7 +153,6 @@ def _disagreement(
         share=_ROUNDING if precision == torch.float32 else _ROUNDING_IN_DOUBLE,
     )
     stack = Stack(problem, jobs, modules)
-    stack.optimizer.momentum = read(stack.optimizer.momentum)
     steps = []
     # The fleet goes first: a module may keep its options where the next one's build
     # overwrites them, as in an attribute of its class.
@@ -165,16 +162,6 @@ def _disagreement(
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
         steps.append((losses, momenta, buffers, stack.values.clone()))
     outputs = stack.predict(examples)
-    found: list[_Disagreement] = []
-
-    def differ(
-        said: str, mine: torch.Tensor, theirs: torch.Tensor, floor: float
-    ) -> bool:
-        share = _apart(mine, theirs, floor)
-        if share > _ROUNDING:
-            found.append(_Disagreement(said, share))
-        return share >= _WRONG
-
     for index, job in enumerate(jobs):
         with noise.own_noise(job.noise_seed, problem.device):
             loop = Loop(problem, [job], [_built(problem, job, precision)])
@@ -231,7 +218,7 @@ def _agree(
 ) -> bool:
     """Says whether two tensors are the same but for rounding, by the norm."""
     if not (mine.is_floating_point() or mine.is_complex()):
-        return 0.0 if torch.equal(mine, theirs) else math.inf
+        return torch.equal(mine, theirs)
     finite = theirs.isfinite()
     if not torch.equal(mine.isfinite(), finite):
         return False

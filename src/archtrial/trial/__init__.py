@@ -35,6 +35,7 @@ from archtrial.workflow import Opened
 from archtrial.zoo import arms as anybody
 from archtrial.zoo import entries, families
 from archtrial.zoo.estimators import Estimator
+from archtrial.zoo.outside import is_outside
 from archtrial.zoo.registry import Names
 
 __all__ = [
@@ -215,6 +216,7 @@ class Zoo:
             "notes": [
                 *split.notes,
                 *notes.on_parameters(networks, spaces, split),
+                *notes.on_weights(networks),
                 *left_out,
                 *notes.on_design(declared, spaces),
                 *notes.on_recipes(declared, recipes, problem.steps),
@@ -666,6 +668,8 @@ def _check_reads_texts(
 def _reads(arm: anybody.Architecture | Estimator) -> Names:
     """Says whether an arm looks whole numbers up; a module of the user's does."""
     if isinstance(arm, Estimator):
+        return "never"
+    if is_outside(arm.spec):
         return "never"
     return entries()[arm.spec].names if arm.spec in entries() else "always"
 
