@@ -21,7 +21,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from archtrial import cli, judge_study
+from archtrial import cli, judge_study, zoo
 from archtrial.cli import trials
 from archtrial.console import output
 from archtrial.errors import UserError, printable
@@ -323,11 +323,11 @@ def test_zoo(archtrial):
     status, out, _ = archtrial("zoo")
     assert status == 0
     rows = [line for line in out.splitlines() if line[:1].strip()]
-    assert [row.split()[0] for row in rows[1:-1]] == [
-        "linear", "mlp", "rnn", "lstm", "gru", "vanilla_cnn", "cnn",
-    ]  # fmt: skip
-    assert [row.split()[1] for row in rows[1:-1]] == [
-        "1958", "1986", "1990", "1997", "2014", "2019", "2020",
+    shown = [(int(row.split()[1]), row.split()[0]) for row in rows[1:-1]]
+    assert shown == sorted(shown)
+    assert {name for _, name in shown} == zoo.families().keys()
+    assert [row for row in shown if row[0] < 1998] == [
+        (1958, "linear"), (1986, "mlp"), (1990, "rnn"), (1997, "lstm"),
     ]  # fmt: skip
     assert "from: lstm, gates" in out
     assert "variants: cnn_small, cnn_large" in out

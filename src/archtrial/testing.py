@@ -234,7 +234,8 @@ def check_architecture(
     Args:
         architecture: As an arm of a protocol names it, or a class or function.
         input_shapes: Of one example, without the axis of the batch; or `Inputs`, as of
-            a table whose columns are numbers and categories.
+            a table whose columns are numbers and categories, or of sequences whose
+            `lengths` differ.
         num_outputs: Of classes; 1 for regression.
         options: Fixed options.
         task: "classification" or "regression".
@@ -264,6 +265,13 @@ def check_architecture(
         raise ValueError("a regression has num_outputs=(1,)")
     if examples < 4:
         raise ValueError(f"two batches of two need 4 examples: {examples}")
+    for given in input_shapes:
+        if isinstance(given, Inputs) and given.lengths is not None:
+            shortest, longest = given.lengths
+            if not 1 <= shortest <= longest == given.shape[-1]:
+                raise ValueError(
+                    f"lengths are from 1 to the last of the shape: {given}"
+                )
     found = arms.find(architecture, options)
     first = sample(found.space, 0, 0)
     ends = {
@@ -320,6 +328,8 @@ def _random_problem(
             drawn = rng.integers(0, column.categories, examples)
             places = np.eye(column.categories, dtype=np.float32)[:, 1:]
             x[:, column.start : column.start + column.width] = places[drawn]
+    if inputs.unequal:
+        x = _cut_off(x, inputs, rng)
     y: np.ndarray = np.arange(examples) % outputs
     if task == "regression":
         y = rng.normal(size=examples)
@@ -336,6 +346,20 @@ def _random_problem(
         steps=2,
         batch_size=examples // 2,
     )
+
+
+def _cut_off(x: np.ndarray, inputs: "Inputs", rng: np.random.Generator) -> np.ndarray:
+    """Returns sequences that end anywhere from the shortest length to the longest."""
+    assert inputs.lengths is not None
+    shortest, longest = inputs.lengths
+    ends = rng.integers(shortest, longest + 1, len(x))
+    ends[:2] = inputs.lengths
+    ends = ends.reshape(-1, *[1] * (x.ndim - 1))
+    if inputs.vocabulary is not None:
+        x = np.maximum(x, min(1, inputs.vocabulary - 1))  # 0 is padding alone
+    return np.where(
+        np.arange(x.shape[-1]) < ends, x, 0 if x.dtype.kind == "i" else np.nan
+    ).astype(x.dtype)
 
 
 def _job(

@@ -588,11 +588,6 @@ def test_what_is_said_of_real_tables(real):
     assert "Classes with fewer than 10 examples: ISLAND (5)." in notes
 
 
-@pytest.mark.parametrize("name", ["JapaneseVowels", "PickupGestureWiimoteZ"])
-def test_real_sequences_of_unequal_length(real, name):
-    refused(real(f"sequences/{name}"), "the same length.*in series 2")
-
-
 def test_seventy_thousand_images_take_seconds(real):
     path = real("fashion_mnist/pool70000.npz")
     start = time.perf_counter()

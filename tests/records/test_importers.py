@@ -12,6 +12,8 @@ from archtrial.errors import RecordsError
 from archtrial.records import gathering
 from archtrial.records.columns import Wanted
 from archtrial.records.importers import read
+from archtrial.records.measures import measure
+from archtrial.records.sources import open_source
 
 HEAD = "arm,pair,seed,val_score,test_score\n"
 
@@ -814,3 +816,36 @@ def test_two_names_are_not_given_to_the_same_runs(tmp_path):
     table.write_text("model,seed,lr,val_acc\n" + "A,0,.1,.8\nB,0,.1,.9\n" * 4)
     with pytest.raises(RecordsError, match=r"a and b are both(.|\n)*--arm COLUMN"):
         read([f"a={table}", f"b={table}"])
+
+
+def test_the_values_of_a_column_stand_in_the_order_of_the_rows(tmp_path):
+    text = "arm,base,kind,val_score\nA,wmt,x,.1\nA,,x,.1\nB,digits,y,.2\nB,wmt,y,.3\n"
+    table = open_source(str(write(tmp_path, text)))
+    assert gathering.values_of([table], "base", []) == ["wmt", "digits"]
+    assert gathering.values_of([table, table], "base", ["kind=y"]) == ["digits", "wmt"]
+    with pytest.raises(RecordsError, match="has none with kind=z"):
+        gathering.values_of([table], "base", ["kind=z"])
+    with pytest.raises(RecordsError, match="it has no 'bose'"):
+        gathering.values_of([table], "bose", [])
+
+
+def test_a_column_of_problems_has_values_and_not_too_many(tmp_path):
+    empty = open_source(str(write(tmp_path, "arm,base,val_score\nA,,.1\n")))
+    with pytest.raises(RecordsError, match="base has none in any row"):
+        gathering.values_of([empty], "base", [])
+    many = "".join(f"A,{i},.1\n" for i in range(201))
+    table = open_source(str(write(tmp_path, "arm,base,val_score\n" + many)))
+    with pytest.raises(RecordsError, match="up to 200 problems"):
+        gathering.values_of([table], "base", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mean_average_precision", "average_precision"),
+        ("avg_precision", "precision"),
+        ("average_loss", "loss"),
+    ],
+)
+def test_average_precision_is_no_average_of_precisions(name, said):
+    assert measure(name).name == said

@@ -158,7 +158,9 @@ def test_a_name_that_is_not_there_has_a_way_out(written, meant):
 
 
 def test_a_name_that_is_like_none_lists_the_families():
-    with pytest.raises(ArmError, match=r"There are: cnn, gru, .*archtrial zoo shows"):
+    with pytest.raises(
+        ArmError, match=r"There are: .*cnn, .*gru, .*archtrial zoo shows"
+    ):
         arms.find("quux")
 
 

@@ -1,5 +1,6 @@
 """Reach a verdict on runs that exist."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,6 +136,27 @@ def judge(
         int | None, typer.Option(help="Of the permutations and resamples.")
     ] = None,
     deterministic: Deterministic = None,
+    each: Annotated[
+        str | None,
+        typer.Option(
+            help="COLUMN of problems, such as data sets: each is judged by itself, on one"
+            " page; {COLUMN} in --baseline stands for the problem."
+        ),
+    ] = None,
+    note: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A sentence that is to be said with the verdict, such as how the runs"
+            " were drawn; several are allowed."
+        ),
+    ] = None,
+    margin_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PROBLEM=MARGIN, with --each: the margin of one whose scores have other"
+            " units; several are allowed."
+        ),
+    ] = None,
     ceiling: Annotated[
         bool,
         typer.Option(
@@ -194,12 +216,42 @@ def judge(
         "percent": percent,
         "status": status or (),
         "failed_score": failed_score,
+        "notes": note or (),
     }
     folders = [place for place in source if _is_study_folder(place)]
     if report is not None:
         check(report)
     if tuner not in (None, "random", "adaptive"):
         raise ProtocolError("--tuner is random or adaptive", tuner)
+    if margin_of and each is None:
+        raise ProtocolError(
+            "--margin-of is of one of several problems",
+            f"--margin-of {margin_of[0]} without --each",
+            "Use --margin, or name the column of the problems: --each COLUMN.",
+        )
+    if each is not None:
+        alone: dict[str, Any] = {
+            "--published-baseline": published_baseline,
+            "--published-challenger": published_challenger,
+            "--ceiling": ceiling,
+            "--dry-run": dry_run,
+            f"the study {(folders or [''])[0]}": folders,
+        }
+        _judge_each(
+            source,
+            each,
+            {name: given for name, given in alone.items() if given},
+            report,
+            as_json,
+            baseline=baseline,
+            challengers=challenger,
+            columns=named,
+            reading=reading,
+            margins=_margins(margin_of or ()),
+            test_size=test_size,
+            **declared,
+        )
+        return
     if folders:
         told = {
             **named, **reading, "test_size": test_size, "dry_run": dry_run,
@@ -214,8 +266,8 @@ def judge(
             challengers=challenger,
             **declared,
         )
-        for note in judgement.beforehand:
-            output.say(f"note: {note}")
+        for said in judgement.beforehand:
+            output.say(f"note: {said}")
     else:
         from archtrial.records import columns, importers
 
@@ -249,6 +301,68 @@ def judge(
             conclude(judgement, None, as_json)
             raise
     conclude(judgement, report, as_json)
+
+
+def _judge_each(
+    source: list[str],
+    each: str,
+    alone: "dict[str, Any]",
+    report: Path | None,
+    as_json: bool,
+    *,
+    columns: "dict[str, Any]",
+    reading: "dict[str, Any]",
+    **declared: Any,
+) -> None:
+    """Judges each problem of a table by itself, and shows them together."""
+    if alone:
+        raise ProtocolError(
+            "--each judges every problem of a table, and shows them together",
+            f"{next(iter(alone))} is of one comparison",
+            f"Judge one problem alone: --where {each}=VALUE in place of --each.",
+        )
+    from archtrial.judge.each import judge_each, notes_of
+    from archtrial.records.columns import Wanted
+    from archtrial.report import article
+
+    found, problems = judge_each(
+        source,
+        each,
+        columns=Wanted(**columns),
+        where=reading.pop("where"),
+        reading=reading,
+        **declared,
+    )
+    if report is not None:
+        write(report, found.page())
+    if as_json:
+        output.show_json(found.verdict.to_json())
+        return
+    shared, own = notes_of(problems)
+    for note in shared:
+        output.say(f"note: {note}")
+    for problem, notes in zip(problems, own, strict=True):
+        for note in notes:
+            output.say(f"note: {each}={problem.value}: {note}")
+    console = output.console()
+    article.show(found.article, console)
+    if report is not None:
+        console.print(f"page: {report}", soft_wrap=True, markup=False)
+
+
+def _margins(written: Sequence[str]) -> "dict[str, float]":
+    margins = {}
+    for part in written:
+        value, equals, number = part.rpartition("=")
+        try:
+            margins[value] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not value:
+            raise ProtocolError(
+                "--margin-of is PROBLEM=MARGIN", repr(part), "Such as wmt=.2."
+            )
+    return margins
 
 
 def _is_study_folder(place: str) -> bool:

@@ -36,7 +36,7 @@ __all__ = [
 
 DATA = (
     *("target", "task", "scale", "channels", "decimal", "dates", "categorical"),
-    *("text", "tokens", "max_vocabulary", "max_tokens", "memory"),
+    *("lengths", "text", "tokens", "max_vocabulary", "max_tokens", "memory"),
 )
 """What any command that reads data declares of them, beside their place."""
 
@@ -194,7 +194,8 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
         extra["metavar"] = "OPTION=LEVEL,..."
         about = f"{about[:-1]}; may be given several times."
     elif typing.get_origin(taken[0]) is Literal:
-        extra["metavar"] = "|".join(map(str, typing.get_args(taken[0])))
+        words = map(str, typing.get_args(taken[0]))
+        extra["metavar"] = "|".join([*words, *("N" for t in taken[1:] if t is int)])
     elif taken[0] is Arm:
         extra["metavar"] = "[NAME=]SPEC"
     else:

@@ -200,7 +200,8 @@ def _assembled(
             # Whose rows are in a given test set is not asked: it stays as it is.
             rest = np.full(sum(sizes[1:]), "")
             groups = np.concatenate([groups.astype(str), rest])
-    x, kind, remarks = shape_of_inputs(path, x, told.channels)
+    series = told.lengths is not None
+    x, kind, remarks = shape_of_inputs(path, x, told.channels, series=series)
     return assemble(
         path.name,
         x,
@@ -210,6 +211,7 @@ def _assembled(
         notes=(*notes, *remarks),
         given=given,
         groups=groups,
+        told=told.lengths,
     )
 
 
@@ -224,6 +226,9 @@ def _below(
         raise DataError(
             f"the examples of x and {name} have the same shape",
             f"{x.shape[1:]} and {more.shape[1:]} in {path.name}",
+            "Fill the shorter series with NaN behind their end, and use --lengths mask."
+            if x.ndim == more.ndim < 4
+            else "",
         )
     for one, other, word in ((x, more, name), (y, y_more, labels)):
         if (one.dtype.kind in "US") != (other.dtype.kind in "US"):
@@ -524,9 +529,15 @@ def aligned(path: Path, a: str, left: Inputs, b: str, right: Array) -> int:
 
 
 def shape_of_inputs(
-    path: Path, x: Inputs, channels: str | None
+    path: Path, x: Inputs, channels: str | None, *, series: bool = False
 ) -> tuple[Inputs, str, list[str]]:
     """Returns the inputs with channels first, their kind and how they were read.
+
+    Args:
+        path: Of the file.
+        x: As it stands there.
+        channels: "first" or "last", where that is declared.
+        series: Whether it is declared that these are series.
 
     Raises:
         DataError: They have another number of dimensions, or it cannot be told where
@@ -538,6 +549,13 @@ def shape_of_inputs(
             f"shape {x.shape} in {path.name}",
             "Use (N, features), (N, channels, length) or (N, channels, height, width).",
         )
+    if series and x.ndim not in (2, 3):
+        raise DataError(
+            "lengths is for series: (N, length), (N, channels, length) or (N, length,"
+            " channels)",
+            f"shape {x.shape} in {path.name}",
+            "Leave it out.",
+        )
     if x.ndim < 3:
         if channels is not None:
             raise DataError(
@@ -545,8 +563,10 @@ def shape_of_inputs(
                 f"{channels} for shape {x.shape} in {path.name}",
                 "Leave it out.",
             )
+        if series:
+            return x, "sequence", ["Inputs read as series of one channel."]
         return (x.reshape(len(x), 1) if x.ndim == 1 else x), "array", []
-    grey = x.dtype.itemsize == 1 or x.shape[1] == x.shape[2]
+    grey = not series and (x.dtype.itemsize == 1 or x.shape[1] == x.shape[2])
     if x.ndim == 3 and channels is None and grey:
         height, width = x.shape[1:]
         note = (

@@ -55,6 +55,8 @@ class Reading:
     """Words that are told apart; None: the `Text`'s own number."""
     max_tokens: int | None = None
     """Tokens that are read of a text; None: the `Text`'s own number."""
+    lengths: str | int | None = None
+    """Of series: "mask", "zeros", or how many steps are used of each."""
     memory: float = IN_MEMORY
     """GiB; inputs of more stay in files, and so never in memory as a whole."""
 

@@ -1,23 +1,22 @@
 """A data set as it was read: checked, its task known, ready to be split."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from archtrial.data import cache
+from archtrial.data import cache, lengths, scaling
 from archtrial.data.cells import is_number
-from archtrial.data.content import check_size
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
 from archtrial.data.preparation import Preparation
 from archtrial.data.split import Rows, Split, draw
 from archtrial.data.stored import Array, Prepared, Stored, blocks
 from archtrial.data.tables import Column, encode, fitted
-from archtrial.data.texts import Text, Tokenizer
+from archtrial.data.texts import Text, Tokenizer, tokenized
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
@@ -81,6 +80,10 @@ class Dataset:
     """Of files of images, the mode in which they were read: "L", "RGB" or "F"."""
     text: Text | None = None
     """How texts are read, where the inputs are a column of them (and one of groups)."""
+    steps: Array | None = None
+    """(N,) int64, where each series ends; None where all have the same length."""
+    told: str | int | None = None
+    """What is declared of lengths: "mask", "zeros" or what series are cut to."""
 
     @property
     def whole(self) -> bool:
@@ -110,6 +113,7 @@ class Dataset:
             ProtocolError: The declared kind of split does not go with the data.
         """
         inputs, groups = self._grouping(splits)
+        self._check_padding(names)
         rows = draw(
             splits, self.targets, self.task, seed, given=self.given, groups=groups
         )
@@ -128,10 +132,12 @@ class Dataset:
             notes.append(f"Column {splits.groups} names the groups and is no input.")
         parts: list[Any]
         moments = None
-        tokenizer, lengths = None, None
+        tokenizer, span = None, self._lengths()
         if self.text is not None:
             assert isinstance(inputs, tuple)
-            tokenizer, parts, lengths, remarks = _tokenized(inputs[0], rows, self.text)
+            tokenizer, parts, span, remarks = tokenized(
+                inputs[0].values, rows, self.text
+            )
         elif isinstance(inputs, tuple):
             encoded, remarks = encode(inputs, rows.train, scale=scale)
             parts = [encoded[members] for members in rows]
@@ -146,15 +152,18 @@ class Dataset:
                     " true if they are amounts)."
                 ]
             elif self.standardise and scale:
-                moments = _moments(inputs, rows, self.kind)
-                remarks = _notes_on_scaling(moments, self.kind)
+                moments = scaling.moments_of(inputs, rows, self.kind, self.steps)
+                remarks = scaling.notes_on(moments, self.kind)
             elif not scale:
                 remarks = ["Inputs are not scaled, as declared."]
-            parts = [Prepared(inputs, members, moments, dtype) for members in rows]
+            filled = self.steps is not None and self.told == "zeros"
+            parts = [
+                Prepared(inputs, members, moments, dtype, filled) for members in rows
+            ]
             if not isinstance(inputs, Stored):
                 parts = [part[:] for part in parts]
-        _check_float32(self.name, parts)
-        copies = search(parts, y_train)
+        _check_float32(self.name, parts, self._ends(rows))
+        copies = search(parts if self.steps is None else _filled(parts), y_train)
         notes += [*remarks, *copies.notes]
         if groups is not None:
             notes += _torn_groups(groups, rows)
@@ -175,9 +184,29 @@ class Dataset:
             digest=self._digest(rows),
             copies=copies,
             names=None if tokenizer is None else tokenizer.vocabulary,
-            lengths=lengths,
             here=_where(inputs),
+            lengths=span,
         )
+
+    def _lengths(self) -> tuple[int, int] | None:
+        """Returns the steps of the shortest and the longest series that modules see."""
+        if self.steps is None or self.told == "zeros":
+            return None
+        return int(self.steps.min()), int(self.steps.max())
+
+    def _ends(self, rows: Rows) -> list[Array] | None:
+        """Returns where the series of each set end, if NaN stands behind that."""
+        if self.steps is None or self.told == "zeros":
+            return None
+        return [self.steps[members] for members in rows]
+
+    def _check_padding(self, names: bool) -> None:
+        if self.steps is not None and self.whole and not names:
+            raise DataError(
+                "series of unequal length are padded with NaN, and token ids with 0",
+                f"{self.name} holds whole numbers that are amounts",
+                "Save them as floating-point numbers, with NaN behind each end.",
+            )
 
     def _preparation(
         self,
@@ -196,11 +225,15 @@ class Dataset:
             return Preparation.of_table(inputs, described, rows.test)
         prepared = parts[2]
         if moments is None and self.standardise:
-            moments = _moments(inputs, rows, self.kind)
-        found = Preparation.of_array(inputs, prepared, self.kind, moments, rows.test)
-        again = found(inputs[rows.test[:2]]).numpy()
-        if not np.allclose(again, prepared[:2], atol=1e-6):
-            found = Preparation.of_array(inputs, prepared, self.kind, None, rows.test)
+            moments = scaling.moments_of(inputs, rows, self.kind, self.steps)
+        again = functools.partial(
+            Preparation.of_array, inputs, prepared, self.kind, rows=rows.test,
+            steps=self.steps, told=self.told,
+        )  # fmt: skip
+        found = again(moments)
+        made = found(inputs[rows.test[:2]]).numpy()
+        if not np.allclose(made, prepared[:2], atol=1e-6, equal_nan=True):
+            found = again(None)
         return dataclasses.replace(found, pixels=self.pixels)
 
     def _grouping(self, splits: Splits) -> tuple[Inputs, Array | None]:
@@ -254,7 +287,10 @@ class Dataset:
             for block in blocks(self.inputs):
                 # As float32, since the last bit of generated data differs between
                 # machines.
-                digest.update(block.astype(np.float64).astype(np.float32).tobytes())
+                single = block.astype(np.float64).astype(np.float32)
+                if self.steps is not None:
+                    single[np.isnan(single)] = np.nan  # of many bit patterns one
+                digest.update(single.tobytes())
         digest.update(self.targets.tobytes())
         for members in rows:
             digest.update(np.append(members, -1).astype(np.int64).tobytes())
@@ -277,6 +313,8 @@ def assemble(
     groups: Array | None = None,
     standardise: bool = True,
     pixels: str | None = None,
+    told: str | int | None = None,
+    padded: bool = False,
 ) -> Dataset:
     """Checks what a reader found and settles the task.
 
@@ -292,6 +330,9 @@ def assemble(
         groups: (N,) of any values.
         standardise: Whether inputs are scaled by the training rows.
         pixels: Of files of images, the mode in which they were read.
+        told: What is declared of lengths: "mask", "zeros" or what series are cut to.
+        padded: Whether the source itself says that what stands behind the end of a
+            series is padding: NaN in all channels, or the id 0.
 
     Raises:
         DataError: The data cannot be used.
@@ -303,6 +344,16 @@ def assemble(
             "Leave it out to have it found from the target.",
         )
     _check_inputs(name, inputs, len(targets))
+    remarks: list[str] = []
+    steps = None
+    if not isinstance(inputs, tuple):
+        if told is not None or padded:
+            inputs, steps, remarks = lengths.settle(
+                name, inputs, told, ids=padded or told == "mask"
+            )
+        if inputs.dtype.kind == "f":
+            series = kind in ("sequence", "array") and inputs.ndim in (2, 3)
+            _check_finite(f"the inputs of {name}", inputs, steps, series=series)
     if targets.dtype.kind == "S":
         targets = np.char.decode(targets, "latin-1")
     if targets.dtype.kind not in "biufU":
@@ -310,11 +361,10 @@ def assemble(
             "targets are numbers, truth values or texts",
             f"{targets.dtype} in {name}",
         )
-    remarks: list[str] = []
     guessed = task is None and known_task is None
     if guessed:
         task, reason = _find_task(targets, kind)
-        remarks.append(f"Task: {task}, since {reason}.")
+        remarks.insert(0, f"Task: {task}, since {reason}.")
     task = task or known_task
     if task == "classification":
         labels, classes = _labels(targets, kind)
@@ -333,6 +383,8 @@ def assemble(
         standardise=standardise,
         task_guessed=guessed,
         pixels=pixels,
+        steps=steps,
+        told=told,
     )
 
 
@@ -351,25 +403,44 @@ def _check_inputs(name: str, inputs: Inputs, count: int) -> None:
             f"{what} in the inputs of {name}",
             "Turn them into numbers; a .csv or .parquet file may hold texts.",
         )
-    if inputs.dtype.kind == "f":
-        _check_finite(f"the inputs of {name}", inputs)
 
 
-def _check_finite(what: str, values: Array | Stored) -> None:
-    start, count, first = 0, 0, None
+def _check_finite(
+    what: str,
+    values: Array | Stored,
+    steps: Array | None = None,
+    *,
+    series: bool = False,
+) -> None:
+    """Refuses what is not finite.
+
+    Args:
+        what: Is looked at.
+        values: (N, ...).
+        steps: (N,) beyond which there is padding.
+        series: Whether they may be series, and NaN at their common end padding.
+    """
+    start, count, first, behind = 0, 0, None, 0
     # In blocks: the mask of a whole data set is large.
     for block in blocks(values):
         bad = ~np.isfinite(block)
+        if steps is not None:
+            bad &= lengths.before(steps[start : start + len(block)], block)
         if first is None and bad.any():
             row, *place = np.argwhere(bad)[0].tolist()
             first = ", ".join(str(i) for i in (start + row, *place))
         count += int(bad.sum())
+        if series and steps is None and bad.any():
+            behind += int((bad & ~lengths.before(lengths.steps_of(block), block)).sum())
         start += len(block)
     if count:
         raise DataError(
             f"{what} are finite numbers",
-            f"{count} NaN or infinite, the first at [{first}]",
-            "Remove those examples or fill the values in; only tables (.csv,"
+            f"{count} NaN or infinite, the first at [{first}]"
+            + (", all behind the end of the examples" if behind == count else ""),
+            f"{lengths.MASK} Otherwise fill them in, or remove those examples."
+            if behind == count
+            else "Remove those examples or fill the values in; only tables (.csv,"
             " .parquet) are imputed.",
         )
 
@@ -386,17 +457,33 @@ def _check_names(name: str, inputs: Array | Stored) -> None:
         )
 
 
-def _check_float32(name: str, parts: list[Any]) -> None:
+def _check_float32(name: str, parts: list[Any], ends: list[Array] | None) -> None:
     """Refuses inputs that are numbers, but none that float32 holds."""
-    for part in parts:
+    for index, part in enumerate(parts):
         if part.dtype != np.float32:
             continue
-        if not all(np.isfinite(block).all() for block in blocks(part)):
-            raise DataError(
-                f"the inputs of {name} are numbers that 32 bits can hold",
-                "some are beyond 3.4e38, or their spread is",
-                "Use another unit, or their logarithms.",
-            )
+        start = 0
+        for block in blocks(part):
+            held = np.isfinite(block)
+            if ends is not None:
+                held |= ~lengths.before(ends[index][start : start + len(block)], block)
+            start += len(block)
+            if not held.all():
+                raise DataError(
+                    f"the inputs of {name} are numbers that 32 bits can hold",
+                    "some are beyond 3.4e38, or their spread is",
+                    "Use another unit, or their logarithms.",
+                )
+
+
+def _filled(parts: list[Any]) -> list[Any]:
+    """Returns inputs with 0 in place of padding, by which they can be compared."""
+    return [
+        dataclasses.replace(part, filled=True)
+        if isinstance(part, Prepared)
+        else np.nan_to_num(part, nan=0.0)
+        for part in parts
+    ]
 
 
 def _find_task(targets: Array, kind: str) -> tuple[str, str]:
@@ -492,31 +579,6 @@ def _values(targets: Array) -> Array:
     return values
 
 
-def _tokenized(
-    column: Column, rows: Rows, told: Text
-) -> tuple[Tokenizer, list[Array], tuple[int, int], list[str]]:
-    """Returns a tokenizer of the training rows, and what it makes of each set.
-
-    Returns:
-        The tokenizer; the sets' ids, (N, steps) int64 each; tokens of the shortest and of
-        the longest text; and notes.
-    """
-    training = column.values[rows.train].tolist()
-    tokenizer, left_out = Tokenizer.learnt(training, told)
-    check_size(
-        f"{len(column.values):,} texts of {tokenizer.steps:,} ids",
-        8 * len(column.values) * tokenizer.steps,
-    )
-    sets = {
-        name: tokenizer(column.values[members].tolist())
-        for name, members in zip(("training", "validation", "test"), rows, strict=True)
-    }
-    parts = [encoded.ids for encoded in sets.values()]
-    lengths = np.concatenate([encoded.lengths for encoded in sets.values()])
-    ends = (int(lengths.min()), int(lengths.max()))
-    return tokenizer, parts, ends, tokenizer.notes(told, left_out, sets)
-
-
 # --- what the user should know ---------------------------------------------------
 
 
@@ -584,10 +646,10 @@ def _telling(inputs: Array | Stored, y: Array, task: str, train: Array) -> list[
 
 def _in_line(inputs: Array | Stored, y: Array, train: Array) -> list[int]:
     """Returns the features whose correlation with a number is nearly one."""
-    mean = sum(b.sum(0) for b in _numbers(inputs, train)) / len(train)
+    mean = sum(b.sum(0) for b in scaling.numbers(inputs, train)) / len(train)
     off = y[train] - y[train].mean()
     start, own, shared = 0, np.zeros(inputs.shape[1]), np.zeros(inputs.shape[1])
-    for block in _numbers(inputs, train):
+    for block in scaling.numbers(inputs, train):
         apart = block - mean
         own += np.square(apart).sum(0)
         shared += off[start : start + len(apart)] @ apart
@@ -627,56 +689,6 @@ def _torn_groups(groups: Array, rows: Rows) -> list[str]:
     if not torn:
         return []
     return [f"{len(torn)} groups have rows in more than one set."]
-
-
-# --- scaling ----------------------------------------------------------------------
-
-
-def _notes_on_scaling(moments: tuple[Array, Array], kind: str) -> list[str]:
-    """Says how inputs get mean 0 and deviation 1 over the training rows.
-
-    Arrays (N, F) are scaled per feature; sequences (N, C, L) and images
-    (N, C, H, W) per channel, and sequences (N, L) as one channel.
-    """
-    unit = "feature" if kind == "array" else "channel"
-    still = np.flatnonzero(np.isinf(moments[1])).tolist()
-    notes = [
-        f"Inputs are scaled: each {unit} has mean 0 and standard deviation 1 over the"
-        " training rows."
-    ]
-    if still:
-        one = f"{unit}s" if still[1:] else unit
-        named = listing([str(index) for index in still])
-        notes.append(f"Constant in the training rows: {one} {named}.")
-    return notes
-
-
-def _moments(inputs: Array | Stored, rows: Rows, kind: str) -> tuple[Array, Array]:
-    """Returns the training rows' mean, and the deviation or infinity for a constant."""
-    axes: tuple[int, ...]
-    if kind == "array":
-        axes = (0,)
-    elif inputs.ndim == 2:
-        axes = (0, 1)
-    else:
-        axes = (0, *range(2, inputs.ndim))
-    count = len(rows.train) * int(np.prod([inputs.shape[a] for a in axes[1:]]))
-    total = sum(b.sum(axes, keepdims=True) for b in _numbers(inputs, rows.train))
-    mean = total / count
-    squares = sum(
-        np.square(b - mean).sum(axes, keepdims=True)
-        for b in _numbers(inputs, rows.train)
-    )
-    deviation = np.sqrt(squares / count)
-    # Rounding leaves a constant's deviation slightly above 0.
-    constant = deviation <= 1e-12 * np.abs(mean)
-    # What training never saw vary is 0 in all sets, as a table's column is dropped.
-    return mean, np.where(constant, np.inf, deviation)
-
-
-def _numbers(inputs: Array | Stored, rows: Array) -> Iterator[Array]:
-    # C order, whatever that of the inputs: sums depend on it in their last bits.
-    return (np.ascontiguousarray(b, np.float64) for b in blocks(inputs, rows))
 
 
 def _where(inputs: Inputs) -> tuple[str, ...]:

@@ -47,8 +47,8 @@ _TEXT_FILES = tuple(ending + packed for ending in _TEXTS for packed in _PACKED)
 _TABLES = (*_TEXT_FILES, *_JSON_FILES, ".parquet")
 
 
-# Their inputs may be larger than memory.
-_LARGE = (read_npz, read_npy, read_idx, read_folder)
+_OF_ARRAYS = (read_npz, read_npy, read_idx)
+_OF_SERIES = (read_ts, read_ucr, read_npz, read_npy)
 
 
 def read(path: Path, told: Reading) -> Dataset:
@@ -71,9 +71,7 @@ def read(path: Path, told: Reading) -> Dataset:
     try:
         reader = _reader_of(path)
         _check_told(path, reader, told)
-        if reader in (_read_table, _read_saved, *_LARGE):
-            return reader(path, told)
-        return reader(path, told.task)
+        return reader(path, told)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(
             "data are a file or folder that can be read", str(error)
@@ -105,9 +103,13 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
                 "Leave it out.",
             )  # fmt: skip
     _check_told_of_texts(told)
-    if told.channels is not None and reader not in (
-        *(read_npz, read_npy, read_idx, _read_saved),
-    ):
+    if told.lengths is not None and reader not in _OF_SERIES:
+        raise DataError(
+            "lengths is for series (.ts, .tsv of the UCR archive, .npz, .npy)",
+            f"{told.lengths} for {path.name}",
+            "Leave it out.",
+        )
+    if told.channels is not None and reader not in (*_OF_ARRAYS, _read_saved):
         raise DataError(
             "channels is for arrays of three or four dimensions (.npz, .npy, IDX)",
             f"{told.channels} for {path.name}",

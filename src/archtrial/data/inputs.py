@@ -45,9 +45,15 @@ class Inputs:
     columns: tuple[Column, ...] | None = None
     """Of a table whose columns are known, in their order."""
     lengths: tuple[int, int] | None = None
-    """Of sequences: steps of the shortest and of the longest; `shape` has the longest."""
+    """Of sequences: steps of the shortest and of the longest; `shape` has the longest.
+    Where they differ, inputs are NaN in all channels behind each end, or of ids 0."""
     vocabulary: int | None = None
     """Of whole numbers that are names, such as token ids: they are 0 to below this."""
+
+    @property
+    def unequal(self) -> bool:
+        """Whether sequences differ in length."""
+        return self.lengths is not None and self.lengths[0] < self.lengths[1]
 
     @classmethod
     def of_shape(cls, shape: Sequence[int], vocabulary: int | None = None) -> "Inputs":
@@ -126,12 +132,11 @@ def inputs_of(split: Split) -> Inputs:
     if split.kind == "table" and prepared is not None:
         columns = _columns(prepared.columns)
     steps = split.input_shape[-1]
-    lengths = split.lengths or (steps, steps)
     return Inputs(
         shape=split.input_shape,
         kind=split.kind,
         columns=columns,
-        lengths=lengths if split.kind == "sequence" else None,
+        lengths=(split.lengths or (steps, steps)) if split.kind == "sequence" else None,
         vocabulary=split.vocabulary,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from archtrial.data.cells import Notation
 from archtrial.data.delimited import listing
@@ -36,6 +37,10 @@ class Preparation:
             table's columns.
         pixels: Of files of images, the mode in which they were read.
         text: Of texts, "column", their name, and "tokenizer".
+        padding: What is behind the end of series of unequal length: "mask", NaN for
+            which modules get zeros and are told of it, or "zeros"; None where all have
+            one length.
+        cut: Whether of longer series the first steps are used.
     """
 
     kind: str
@@ -46,6 +51,8 @@ class Preparation:
     whole: bool = False
     examples: Any = None
     pixels: str | None = None
+    padding: str | None = None
+    cut: bool = False
     text: Mapping[str, Any] | None = None
 
     @classmethod
@@ -80,6 +87,8 @@ class Preparation:
         kind: str,
         moments: tuple[Array, Array] | None,
         rows: Array,
+        steps: Array | None = None,
+        told: str | int | None = None,
     ) -> "Preparation":
         """Returns that of numbers.
 
@@ -89,6 +98,8 @@ class Preparation:
             kind: Of the inputs.
             moments: Mean and scale by which it was scaled, if it was.
             rows: Of the test set.
+            steps: (N,) where series end that differ in length.
+            told: What is declared of lengths.
         """
         size = max(1, int(np.prod(inputs.shape[1:])))
         few = rows[: max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // size))]
@@ -99,7 +110,15 @@ class Preparation:
             mean=0.0 if mean is None else mean.tolist(),
             scale=1.0 if scale is None else _finite(scale.tolist()),
             whole=prepared.dtype.kind in "iu",
-            examples=inputs[few].tolist(),
+            examples=inputs[few].tolist()
+            if steps is None
+            # NaN is no JSON.
+            else [
+                one[..., :end].tolist()
+                for one, end in zip(inputs[few], steps[few], strict=True)
+            ],
+            padding=None if steps is None else "zeros" if told == "zeros" else "mask",
+            cut=isinstance(told, int),
         )
 
     @classmethod
@@ -150,9 +169,10 @@ class Preparation:
 
         Args:
             inputs: (N, *shape) numbers; of images also (N, H, W, channels), and N paths
-                where the data were files of images. Of a table a pandas.DataFrame, or a
-                mapping of the columns' names to N cells. Where texts were read, N texts,
-                or such a table with their column.
+                where the data were files of images. Of series of unequal length N
+                arrays, each as long as it is, or one with NaN behind each end. Of a
+                table a pandas.DataFrame, or a mapping of the columns' names to N cells.
+                Where texts were read, N texts, or such a table with their column.
 
         Raises:
             DataError: They have another shape, or a column is not there.
@@ -166,7 +186,9 @@ class Preparation:
             return torch.from_numpy(self._of_columns(_cells(inputs, texts)))
         if _are_paths(inputs):
             inputs = self._read(inputs)
-        if isinstance(inputs, torch.Tensor):
+        if self.padding is not None or self.cut:
+            numbers = self._series(inputs)
+        elif isinstance(inputs, torch.Tensor):
             numbers = inputs
         else:
             read = np.asarray(inputs)
@@ -181,7 +203,72 @@ class Preparation:
         scale = torch.tensor(
             _infinite(self.scale), dtype=torch.float64, device=numbers.device
         )
-        return ((numbers.double() - mean) / scale).float()
+        made = ((numbers.double() - mean) / scale).float()
+        return made.where(~made.isnan(), 0) if self.padding == "zeros" else made
+
+    def _series(self, inputs: Any) -> torch.Tensor:
+        """Returns series (N, *shape) with padding behind the end of each.
+
+        Raises:
+            DataError: One has other channels, no step, more than the study's longest,
+                or a missing value before its end.
+        """
+        most = self.shape[-1]
+        if not isinstance(inputs, list | tuple) and not np.ndim(inputs):
+            raise DataError(
+                "raw inputs are several series, in a list or an array",
+                f"an object of type {type(inputs).__name__}",
+            )
+        made = [self._read_series(one, number) for number, one in enumerate(inputs)]
+        if not made:
+            raise DataError("raw inputs are several series", "none")
+        padding = 0 if self.whole else torch.nan
+        return torch.stack(
+            [
+                functional.pad(one, (0, most - one.shape[-1]), value=padding)
+                for one in made
+            ]
+        )
+
+    def _read_series(self, given: Any, number: int) -> torch.Tensor:
+        """Returns one series ([C,] steps) up to its end."""
+        if not isinstance(given, torch.Tensor):
+            read = np.asarray(given)
+            if read.dtype.kind not in "biuf":
+                raise DataError("raw inputs are numbers", f"{read.dtype}")
+            given = torch.from_numpy(
+                read.astype(np.int64 if self.whole else np.float64)
+            )
+        one: torch.Tensor = given.long() if self.whole else given.double()
+        most = self.shape[-1]
+        if one.dim() != len(self.shape) or one.shape[:-1] != self.shape[:-1]:
+            said = "x".join([*map(str, self.shape[:-1]), "steps"])
+            raise DataError(
+                f"raw inputs are several series, each {said}",
+                f"series {number} has the shape {tuple(one.shape)}",
+                "A single series is [x].",
+            )
+        if self.cut:
+            one = one[..., :most]
+        own = one != 0 if self.whole and self.padding is not None else ~one.isnan()
+        places = (own if one.dim() == 1 else own.any(0)).nonzero()
+        steps = int(places[-1]) + 1 if len(places) else 0
+        if steps > most or (self.padding is None and steps < most):
+            raise DataError(
+                f"raw series have {most} steps"
+                + (" at most, as the longest of the study" if self.padding else ""),
+                f"series {number} has {steps}",
+                f"Cut it: x[..., :{most}]." if steps > most else "",
+            )
+        one = one[..., :steps]
+        if not self.whole and (not steps or one.isnan().any()):
+            raise DataError(
+                "a raw series has a step at least, and is NaN in all channels behind its"
+                " end alone",
+                f"series {number} has {'NaN before it' if steps else 'none'}",
+                "Fill missing values in, or leave the series out.",
+            )
+        return one
 
     def _read(self, paths: Sequence[Any]) -> Array:
         if self.pixels is None:

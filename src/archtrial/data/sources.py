@@ -38,6 +38,7 @@ def load(
     tokens: str | None = None,
     max_vocabulary: int | None = None,
     max_tokens: int | None = None,
+    lengths: str | int | None = None,
     memory: float = IN_MEMORY,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
@@ -50,8 +51,8 @@ def load(
     .parquet file is a table. A folder holds a folder of
     images for each class, or such folders inside `train`, `test` and `validation`; or
     IDX files; or one pair of .ts files or of NAME_TRAIN.tsv and NAME_TEST.tsv. Of
-    these, the test set is the file of that name beside the training file. Nothing is
-    unpickled.
+    these, the test set is the file of that name beside the training file. Series of .ts
+    files and of the UCR archive may differ in length. Nothing is unpickled.
 
     Args:
         source: A key of `BUILTIN`, with options as in "house-prices(houses=200)",
@@ -70,6 +71,10 @@ def load(
         tokens: "word" or "byte"; words if None.
         max_vocabulary: Words that are told apart; 20,000 if None.
         max_tokens: Tokens that are read of a text; 256 words or 1024 bytes if None.
+        lengths: Says that NaN in all channels behind the end of a series, or the id 0,
+            is padding, and what becomes of it: "mask", modules are told where series
+            end; "zeros", zeros are read as data; or a number, the steps that are used
+            of each series. None: as "mask", where the format itself has padding.
         memory: GiB. Inputs that take more, as they stand or as 32-bit numbers, stay in
             their file and are read as they are needed; the same batches come of them.
 
@@ -90,7 +95,7 @@ def load(
             ("channels", channels), ("decimal", decimal), ("dates", dates),
             ("categorical", ", ".join(categorical)), ("text", text),
             ("tokens", tokens), ("max_vocabulary", max_vocabulary),
-            ("max_tokens", max_tokens),
+            ("max_tokens", max_tokens), ("lengths", lengths),
         ):  # fmt: skip
             if value:
                 raise DataError(
@@ -106,9 +111,20 @@ def load(
                 )
         return BUILTIN[name](task, **options)
     told = Reading(
-        target, task, channels, decimal, dates, groups, tuple(categorical), text,
-        tokens, max_vocabulary, max_tokens, memory,
-    )  # fmt: skip
+        target=target,
+        task=task,
+        channels=channels,
+        decimal=decimal,
+        dates=dates,
+        groups=groups,
+        categorical=tuple(categorical),
+        text=text,
+        tokens=tokens,
+        max_vocabulary=max_vocabulary,
+        max_tokens=max_tokens,
+        lengths=lengths,
+        memory=memory,
+    )
     try:
         if not path.exists():
             raise _not_found(path, name)

@@ -57,10 +57,12 @@ class Split:
     """Test examples that are in the training or validation set as well."""
     names: int | None = None
     """How many ids there may be, where a tokenizer made them."""
-    lengths: tuple[int, int] | None = None
-    """Of texts: the tokens of the shortest and of the longest."""
     here: tuple[str, ...] = ()
     """Where the inputs lie on this machine, which is no part of any result."""
+    lengths: tuple[int, int] | None = None
+    """Of series of unequal length the steps of the shortest and of the longest. Behind
+    the end of each its inputs are NaN in all channels, or of ids 0. None where they
+    have one length."""
 
     def __post_init__(self, y_test: Array) -> None:
         object.__setattr__(self, "_Split__labels", y_test)

@@ -198,6 +198,8 @@ class Stored:
     """The shape of one, as rows are read."""
     turned: bool = False
     """Whether the last axis of the files is read as the first of an example."""
+    steps: int | None = None
+    """How many places of an example's last axis are kept; None: all."""
 
     @classmethod
     def of(cls, piece: Piece) -> "Stored":
@@ -213,7 +215,8 @@ class Stored:
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, *example)."""
-        return (len(self), *self.example)
+        last = self.example[-1:] if self.steps is None else (self.steps,)
+        return (len(self), *self.example[:-1], *last)
 
     @property
     def ndim(self) -> int:
@@ -250,7 +253,14 @@ class Stored:
         if self.turned:
             read = np.moveaxis(read, -1, 1)
         ordered = np.ascontiguousarray(read, self.dtype)
-        return ordered.reshape(len(read), *self.example)
+        whole = ordered.reshape(len(read), *self.example)
+        if self.steps is None:
+            return whole
+        return np.ascontiguousarray(whole[..., : self.steps])
+
+    def first(self, steps: int) -> "Stored":
+        """Returns the first places of each example's last axis."""
+        return dataclasses.replace(self, steps=steps)
 
     def channels_first(self) -> "Stored":
         """Returns the examples with their last axis as the first."""
@@ -279,12 +289,14 @@ class Prepared:
         moments: The mean that is subtracted and the scale that is divided by, if they
             are; both broadcast over examples.
         dtype: float32, or int64 for names.
+        filled: Whether NaN, which is padding, becomes 0.
     """
 
     inputs: Array | Stored
     rows: Array
     moments: tuple[Array, Array] | None
     dtype: np.dtype[Any] = dataclasses.field(default=np.dtype(np.float32))
+    filled: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -321,6 +333,8 @@ class Prepared:
                 apart = numbers[: len(raw)]
                 np.subtract(raw, mean, apart, dtype=np.float64, casting="unsafe")
                 np.divide(apart, scale, part, casting="same_kind")
+        if self.filled:
+            made[np.isnan(made)] = 0
         return made
 
 

@@ -81,6 +81,10 @@ class OnData(Declaration):
     max_tokens: Count | None = None
     """Tokens that are read of each text, from its beginning; by default 256 words, or 1024
     bytes."""
+    lengths: Literal["mask", "zeros"] | Count | None = None
+    """What becomes of series of unequal length: modules are told where they end (mask),
+    zeros behind the end are read as data, or so many steps are used of each. By default
+    mask, where the data say that they differ in length."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Training steps of every run. Without `epochs` as many as `default_steps`."""
@@ -117,6 +121,20 @@ class OnData(Declaration):
         declared = dict(declared)
         if isinstance(declared.get("data"), Path):
             declared["data"] = str(declared["data"])
+        # As a command line has a number of steps.
+        match declared.get("lengths"):
+            case None | "mask" | "zeros":
+                pass
+            case str(text) if text.isdecimal() and int(text) > 0:
+                declared["lengths"] = int(text)
+            case int(steps) if steps > 0 and type(steps) is int:
+                pass
+            case other:
+                raise ProtocolError(
+                    "lengths is mask, zeros, or how many steps are used of each series",
+                    repr(other),
+                    'Write lengths = "mask", or lengths = 20.',
+                )
         match declared.get("categorical"):
             case str(name):
                 declared["categorical"] = (name,)

@@ -263,6 +263,47 @@ def condition_list(where: Sequence[str]) -> list[tuple[str, str]]:
     return conditions
 
 
+def values_of(tables: Sequence[Table], column: str, where: Sequence[str]) -> list[str]:
+    """Returns the values of a column, in the order of the rows.
+
+    Args:
+        tables: The sources.
+        column: By its name, or as a path into cells.
+        where: `COLUMN=VALUE` each: only rows that have it count.
+
+    Raises:
+        RecordsError: One has no such column, no row that counts, or more values than
+            anybody compares.
+    """
+    conditions = condition_list(where)
+    seen: dict[str, None] = {}
+    for table in tables:
+        found = naming.known(column, table.columns, "--each", table.place)
+        filters = [
+            (naming.known(name, table.columns, "--where", table.place), value)
+            for name, value in conditions
+        ]
+        for batch in table.batches(list(dict.fromkeys([found, *dict(filters)]))):
+            cells = scores.texts(_chosen(batch, filters)[found].dropna())
+            seen.update(dict.fromkeys(text for text in cells if text.strip()))
+            if len(seen) > _MOST_PROBLEMS:
+                raise RecordsError(
+                    f"--each names a column of up to {_MOST_PROBLEMS} problems",
+                    f"{column} of {table.place} has more values",
+                    "Name the column of the data sets, or of the workloads.",
+                )
+        if not seen and filters:
+            _no_row_left(table, filters)
+    if not seen:
+        raise RecordsError(
+            "--each names a column with values", f"{column} has none in any row"
+        )
+    return list(seen)
+
+
+_MOST_PROBLEMS = 200
+
+
 def _chosen(batch: pd.DataFrame, filters: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Returns the rows that have all values; equal as text or as numbers."""
     for column, value in filters:

@@ -117,6 +117,7 @@ def read(
     percent: bool = False,
     status: Sequence[str] = (),
     failed_score: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Imported:
     """Reads runs from files and studies.
 
@@ -137,6 +138,8 @@ def read(
             status means that is in no list.
         failed_score: The score that stands for a run that failed; "none" where none
             does.
+        notes: What is to be said with the verdict, a sentence each: how the runs were
+            drawn, for example.
 
     Raises:
         RecordsError: A source cannot be read, a column is missing or has what does
@@ -166,7 +169,7 @@ def read(
     lower = bool(measure.lower_is_better)
     check_independent(gathered, tuner, wanted)
     frame = pd.concat([each.frame for each in gathered], ignore_index=True)
-    notes = [note for each in gathered for note in each.notes]
+    notes = [*notes, *(note for each in gathered for note in each.notes)]
     notes += [
         f"{column} is a training score by its name: it tells how well an arm remembers."
         for column in dict.fromkeys(e.columns.roles["validation"] for e in gathered)

@@ -240,8 +240,13 @@ def measure(name: str) -> Measure:
         {"error", "err"} & set(spelled) and {"absolute", "abs", "mean"} & set(spelled)
     )
     spelled = [w for w in spelled if w not in _PERCENT or w == "percentage"]
-    said = canonical([w for w in spelled if w not in _ABOUT])
-    named = [_SYNONYMS.get(word, word) for word in spelled if word not in _ABOUT]
+    telling = [
+        word
+        for place, word in enumerate(spelled)
+        if word not in _ABOUT or spelled[place : place + 2] == ["average", "precision"]
+    ]
+    said = canonical(telling)
+    named = [_SYNONYMS.get(word, word) for word in telling]
     bare = "_".join(dict.fromkeys(named))
     lower, reason = _direction(said, spelled, last)
     highest = {word for word in said if word in _FRACTIONS | _OF_LABELS}

@@ -15,7 +15,15 @@ from archtrial.words import numbers
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import columns_of, shortened
 
-__all__ = ["LINE", "Row", "draw_forest", "draw_gains", "draw_rows", "estimated"]
+__all__ = [
+    "LINE",
+    "Row",
+    "draw_forest",
+    "draw_gains",
+    "draw_in_margins",
+    "draw_rows",
+    "estimated",
+]
 
 LINE = 15
 """The height of a line of words above an interval."""
@@ -220,6 +228,36 @@ def draw_gains(
         )
         gain_axis(axes, metric, margin, 6 if width >= WIDE else 4)
         axes.set_xlabel(label + numbers.axis_unit(metric))
+    return figure
+
+
+def draw_in_margins(
+    message: str,
+    gains: Mapping[str, tuple[Mapping[str, Any], float, str]],
+    width: int,
+) -> Figure:
+    """Draws gains of different metrics over one axis, in multiples of their margins.
+
+    Args:
+        message: The title.
+        gains: By name: "estimate", "low" and "high", more being better; the margin;
+            and what is written beside it, in the metric's own units.
+        width: The figure's width.
+    """
+    with matplotlib.rc_context(STYLE):
+        rows = []
+        for name, (found, margin, written) in gains.items():
+            scaled = {end: value / margin for end, value in found.items()}
+            clear = not found["low"] <= 0 <= found["high"]
+            color = LIGHT["challenger-1"]
+            rows.append(estimated(name, written, color, scaled, filled=clear))
+        figure, axes = draw_forest(message, rows, width, include=(-1.0, 1.0))
+        axes.axvspan(-1, 1, color=LIGHT["muted"], alpha=0.16, lw=0, zorder=0)
+        axes.axvline(0, color=LIGHT["muted"], lw=1, zorder=1)
+        axes.xaxis.set_major_formatter(
+            lambda at, _: f"{at:+g}".replace("-", numbers.MINUS) if at else "0"
+        )
+        axes.set_xlabel("gain of the challenger, in margins")
     return figure
 
 

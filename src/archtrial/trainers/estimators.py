@@ -190,6 +190,17 @@ class Fits:
                 f"the task is {problem.task}",
                 f"Take {other}." if other else "Take an estimator of that task.",
             )
+        # Of texts words are counted, however many there are.
+        if self.inputs.unequal and self.inputs.vocabulary is None:
+            assert self.inputs.lengths is not None
+            shortest, longest = self.inputs.lengths
+            raise ArmError(
+                f"{estimator.spec} is fitted to rows of one length",
+                f"series have {shortest} to {longest} steps",
+                f"Give all series one length: --lengths {shortest} uses the first"
+                f" {shortest} steps of each, --lengths zeros reads zeros behind the end"
+                f' as data (in a protocol, lengths = {shortest} or lengths = "zeros").',
+            )
         if problem.recipe.class_weights != "none" and not estimator.takes_weights:
             raise ProtocolError(
                 "class_weights are of arms that weigh classes",

@@ -85,8 +85,11 @@ def _draw_shift(
 def _shift(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     """Moves each example along its sides; what moves in repeats the edge.
 
-    So no value is needed for what lies outside, whatever the inputs' scale.
+    So no value is needed for what lies outside, whatever the inputs' scale. A series
+    that ends before others, in NaN, moves between its own ends, by its share of the way.
     """
+    if shifts.shape[2] == 1:
+        return _shift_series(x, shifts)
     first = x.dim() - shifts.shape[2]
     for side in range(shifts.shape[2]):
         axis, length = first + side, x.shape[first + side]
@@ -96,6 +99,20 @@ def _shift(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
         around[0], around[1], around[axis] = places.shape
         x = torch.take_along_dim(x, places.view(around), axis)
     return x
+
+
+def _shift_series(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Moves series (runs, batch, [C,] L), each up to its end."""
+    steps = x.shape[-1]
+    own = ~x.isnan()
+    if x.dim() == 4:
+        own = own.any(2)
+    place = torch.arange(steps, device=x.device)
+    ends = (own * (place + 1)).amax(2, keepdim=True)  # (runs, batch, 1)
+    share = torch.div(shifts * ends, steps, rounding_mode="trunc")
+    moved = torch.minimum((place - share).clamp(min=0), ends - 1)
+    places = torch.where(place < ends, moved, place)  # (runs, batch, L)
+    return torch.take_along_dim(x, places if x.dim() == 3 else places.unsqueeze(2), -1)
 
 
 def _draw_flip(

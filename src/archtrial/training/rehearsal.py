@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
+from archtrial.data.lengths import steps_of
 from archtrial.data.stored import Examples, blocks
 from archtrial.errors import ArmError, FormError, UserError
 from archtrial.training import recipe
@@ -49,6 +50,8 @@ __all__ = ["Rehearsed", "rehearse"]
 _STEPS = 2
 # Rows of the validation set that are predicted; odd, so that it is no batch's size.
 _EVALUATED = 3
+# Rows among which the shortest and the longest series are looked for.
+_LOOKED_AT = 10_000
 # By how much two rehearsals with equal seeds may differ, as a share of the norm: sums of
 # many threads, or of a GPU, are not the same to the last digit.
 _ROUNDING = 1e-3
@@ -143,6 +146,9 @@ def _shortened(problem: Problem) -> Problem:
         train[-2:] = _extremes(problem.x_train)[-len(train) :]
         extreme = _extreme_of(problem.x_validation, problem.x_test)
         evaluated = np.concatenate([extreme, evaluated])[:_EVALUATED]
+    elif (ends := _ends(problem.x_train)) is not None:
+        # A series of one step, or of all, may be too short or too long for a layer.
+        train[-2:] = ends[-len(train) :]
     return dataclasses.replace(
         problem,
         x_train=problem.x_train[train],
@@ -161,6 +167,17 @@ def _extremes(x: Examples) -> list[int]:
     least = np.concatenate([block.min(1) for block in flat])
     most = np.concatenate([block.max(1) for block in flat])
     return [int(least.argmin()), int(most.argmax())]
+
+
+def _ends(x: Examples) -> list[int] | None:
+    """Returns the rows of the shortest and the longest series; None where all are equal."""
+    if x.ndim not in (2, 3):
+        return None
+    first = x[:_LOOKED_AT]
+    if not np.isnan(first[..., -1]).any():
+        return None
+    steps = steps_of(first)
+    return [int(steps.argmin()), int(steps.argmax())]
 
 
 def _extreme_of(*parts: Examples) -> np.ndarray:

@@ -291,8 +291,9 @@ class Zoo:
             }
         spec = architecture.lasting_spec
         kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
-        if architecture.asks_for_inputs:
-            kept["inputs"] = data.inputs_of(self.split).to_dict()
+        inputs = data.inputs_of(self.split)
+        if architecture.asks_for_inputs or inputs.unequal:
+            kept["inputs"] = inputs.to_dict()
         preparation = self.split.preparation
         if preparation is not None:
             kept["preparation"] = preparation.to_dict()
@@ -330,8 +331,8 @@ class OwnTrainer:
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
                   "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
-                  "categorical", "text", "tokens", "max_vocabulary", "max_tokens",
-                  "memory"]  # fmt: skip
+                  "categorical", "lengths", "text", "tokens", "max_vocabulary",
+                  "max_tokens", "memory"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -496,6 +497,7 @@ def load(
         tokens=declared.tokens,
         max_vocabulary=declared.max_vocabulary,
         max_tokens=declared.max_tokens,
+        lengths=declared.lengths,
         groups=declared.splits.groups,
         memory=declared.memory,
     )

@@ -81,6 +81,10 @@ def describe_data(
         beyond["scale"] = False
     if split.x_train.dtype.kind == "i":
         beyond["inputs"] = "whole numbers"
+    if split.lengths is not None:
+        beyond["lengths"] = list(split.lengths)
+    elif split.preparation is not None and split.preparation.padding == "zeros":
+        beyond["lengths"] = "zeros"
     if split.copies.exact or split.copies.near:
         found = split.copies
         beyond["copies"] = {"exact": found.exact, "near": found.near, "of": found.of}

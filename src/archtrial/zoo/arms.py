@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from archtrial import space as spaces
@@ -32,8 +33,8 @@ from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
+from archtrial.zoo import lengths, registry
 from archtrial.zoo import parameters as signatures
-from archtrial.zoo import registry
 from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Kind, Shape, nearest
 from archtrial.zoo.userfile import (
@@ -97,8 +98,8 @@ class Architecture:
 
         Raises:
             ArmError: It cannot be built: a value is unknown or missing, its file
-                has changed since it was found, its own code raises, or what it
-                returns is no module.
+                has changed since it was found, its own code raises, what it returns is
+                no module, or one that is not told where series of unequal length end.
         """
         found = self._found()
         passed = self.passed(values)
@@ -121,7 +122,7 @@ class Architecture:
                 f"{self.spec} returns a torch.nn.Module",
                 f"it returned {_described(module)}",
             )
-        return module
+        return _told_of_lengths(self.spec, module, data, num_outputs)
 
     def passed(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Returns what the builder is given of a configuration.
@@ -553,6 +554,51 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
         )
     bound = inspect.BoundArguments(_signature(name, builder), arguments)
     return builder(*bound.args, **bound.kwargs)
+
+
+def _told_of_lengths(
+    spec: str, module: nn.Module, inputs: Inputs, num_outputs: int
+) -> nn.Module:
+    """Returns a module that learns where sequences end, where they differ in length."""
+    names = lengths.takes(module)
+    if inputs.unequal and names:
+        return lengths.Padded(module, names)
+    # What padding there is among ids is a word of their vocabulary.
+    if inputs.unequal and inputs.vocabulary is None:
+        assert inputs.lengths is not None
+        shortest, longest = inputs.lengths
+        others = _families_with_lengths(inputs, num_outputs)
+        raise ArmError(
+            "series of unequal length go to networks that are told where each ends: by"
+            " a parameter of forward, lengths, (N,) int64, or mask, (N, L) bool, True"
+            " within",
+            f"{spec} has neither, and series have {shortest} to {longest} steps",
+            (f"Take {', '.join(others)}, which are. Or give" if others else "Give")
+            + f" all series one length: --lengths {shortest} uses the first"
+            f" {shortest} steps of each, --lengths zeros reads zeros behind the end as"
+            f' data (in a protocol, lengths = {shortest} or lengths = "zeros").',
+        )
+    if (
+        inputs.kind in ("sequence", "array")
+        and len(inputs.shape) <= 2
+        and lengths.needs_lengths(module)
+    ):
+        return lengths.Padded(module, ("lengths",), padded=False)
+    return module
+
+
+def _families_with_lengths(inputs: Inputs, num_outputs: int) -> list[str]:
+    """Returns the families of the zoo that are told where sequences end."""
+    given = {"inputs": inputs, "input_shape": inputs.shape, "num_outputs": num_outputs}
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        for name, family in registry.families().items():
+            if inputs.kind not in family.kinds:
+                continue
+            with contextlib.suppress(ArmError):  # it is not for inputs of this shape
+                if lengths.takes(_call(name, family.function, given)):
+                    found.append(name)
+    return found
 
 
 def _not_searchable(spec: str, name: str, own: Iterable[str]) -> ArmError:

@@ -54,36 +54,38 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 
 def table() -> Iterator[str]:
-    """Yields the lines of a table of the families, the oldest first."""
+    """Yields the lines of the family tree, the oldest first."""
     rows = sorted(
         families().values(), key=lambda f: (f.lineage.year if f.lineage else 0, f.name)
     )
     width = max(len(family.name) for family in rows)
-    yield f"{'family':{width}}  year  what it is, what was new, what it took from whom"
+    yield f"{'family':{width}}  year  what was new; from whom; variants"
     for family in rows:
         lineage = family.lineage
         year = str(lineage.year) if lineage else ""
-        yield f"{family.name:{width}}  {year:4}  {family.summary}"
-        for line in _lineage(family):
-            yield f"{'':{width}}        {line}"
-        if family.variants:
-            yield f"{'':{width}}        variants: {', '.join(family.variants)}"
+        new = lineage.new if lineage else family.summary
+        yield f"{family.name:{width}}  {year:4}  {new}"
+        after = []
+        if lineage is not None:
+            after += [whom for whom in lineage.took if whom in families()]
+        said = [f"from {', '.join(after)}"] if after else []
+        said += [", ".join(family.variants)] if family.variants else []
+        if said:
+            yield f"{'':{width}}        {'; '.join(said)}"
     yield ""
     yield (
-        "archtrial zoo NAME shows the options and the search space of one; any name and"
-        " NAME(option=value) can be an arm. So can an estimator of scikit-learn, such as"
-        " sklearn:HistGradientBoostingClassifier."
+        "archtrial zoo NAME shows one: its paper, its switches and its search space. Any"
+        " name and NAME(option=value) can be an arm; so can an estimator of scikit-learn,"
+        " such as sklearn:HistGradientBoostingClassifier. --figure tree.svg draws the tree."
     )
 
 
 def _lineage(family: Family) -> Iterator[str]:
     if family.lineage is None:
         return
-    yield f"new: {family.lineage.new}"
-    if family.lineage.took:
-        yield "from: " + "; ".join(
-            f"{whom}, {what}" for whom, what in family.lineage.took.items()
-        )
+    yield f"new      {family.lineage.new}"
+    for whom, what in family.lineage.took.items():
+        yield f"from     {whom}: {what}"
 
 
 def page(name: str) -> Iterator[str]:

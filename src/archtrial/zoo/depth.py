@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["StochasticDepth", "rising"]
+from archtrial.errors import ArmError
+
+__all__ = ["StochasticDepth", "check_branches", "rising"]
 
 
 class StochasticDepth(nn.Module):
@@ -52,3 +54,19 @@ def rising(last: float, blocks: int) -> list[float]:
         blocks: How many there are.
     """
     return [last * index / max(1, blocks - 1) for index in range(blocks)]
+
+
+def check_branches(name: str, skip: bool, stochastic_depth: float) -> None:
+    """Raises an ArmError where a branch is left out that nothing leads around.
+
+    Args:
+        name: Of the family, for the message.
+        skip: Whether branches have skip connections.
+        stochastic_depth: The probability that one is left out.
+    """
+    if stochastic_depth and not skip:
+        raise ArmError(
+            "stochastic depth leaves out what a skip connection leads around",
+            f"skip = False and stochastic_depth = {stochastic_depth} of {name}",
+            "Write stochastic_depth=0, or skip=true.",
+        )

@@ -14,6 +14,7 @@ A family that is written with `Spatial` reads images and series from one definit
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -31,13 +32,15 @@ __all__ = [
     "Spatial",
     "SqueezeExcitation",
     "activation",
+    "he_normal",
 ]
 
-Activation: TypeAlias = Literal["relu", "leaky_relu", "gelu", "silu", "tanh"]
+Activation: TypeAlias = Literal["relu", "relu6", "leaky_relu", "gelu", "silu", "tanh"]
 Head: TypeAlias = Literal["average", "flatten"]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
@@ -48,6 +51,20 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 def activation(name: Activation) -> nn.Module:
     """Returns the layer of an option `activation`."""
     return _ACTIVATIONS[name]()
+
+
+def he_normal(*modules: nn.Module) -> None:
+    """Draws the weights of all linear layers and convolutions anew; offsets are 0.
+
+    From a normal distribution of variance 2 / inputs, which keeps the scale of what goes
+    through layers with ReLU: He, Zhang, Ren and Sun 2015, arXiv 1502.01852, section 2.2.
+    """
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +142,7 @@ class Spatial:
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
-    ) -> nn.Module:
+    ) -> nn.Conv1d | nn.Conv2d:
         """Returns a convolution; without `padding` a stride of 1 keeps the sides."""
         kind = nn.Conv1d if self.dimensions == 1 else nn.Conv2d
         same = dilation * (kernel - 1) // 2
@@ -190,6 +207,8 @@ class Spatial:
         shape: Shape,
         num_outputs: int,
         dropout: float = 0.0,
+        hidden: Sequence[int] = (),
+        between: Activation = "relu",
     ) -> list[nn.Module]:
         """Returns what turns activations into outputs, (N, *shape) -> (N, num_outputs).
 
@@ -198,15 +217,23 @@ class Spatial:
                 al. 2013, arXiv 1312.4400); "flatten": a weight for each position.
             shape: (channels, *sides) of the activations.
             num_outputs: Classes, or 1 for regression.
-            dropout: The share of the linear layer's inputs that is dropped.
+            dropout: The share of each hidden layer's units that is dropped; without
+                hidden layers, of the linear layer's inputs.
+            hidden: Units of the fully connected layers before the last.
+            between: The activation of those.
         """
         channels, *sides = shape
         pooled = [self.to_side(1)] if head == "average" else []
         width = channels if head == "average" else channels * math.prod(sides)
+        made: list[nn.Module] = []
+        for units in hidden:
+            made += [nn.Linear(width, units), activation(between), nn.Dropout(dropout)]
+            width = units
         return [
             *pooled,
             nn.Flatten(),
-            nn.Dropout(dropout),  # there even at 0: one structure, one fleet
+            # Dropout stands there even at 0: one structure, one fleet.
+            *(made or [nn.Dropout(dropout)]),
             nn.Linear(width, num_outputs),
         ]
 

@@ -42,6 +42,7 @@ __all__ = [
     "Family",
     "Kind",
     "Lineage",
+    "Multiplier",
     "Names",
     "Shape",
     "Share",
@@ -85,6 +86,7 @@ class _Range:
 
 Count: TypeAlias = Annotated[int, _Range(1)]
 Share: TypeAlias = Annotated[float, _Range(0, 1)]
+Multiplier: TypeAlias = Annotated[float, _Range(0.1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -456,7 +458,7 @@ def _described(annotation: Any) -> str:
         return ", ".join([_described(inner[0]), *bounds])
     raise TypeError(
         f"an option's annotation is made of bool, int, float, str, None, Literal, tuple,"
-        f" a union, Count and Share; this is {annotation!r}"
+        f" a union, Count, Share and Multiplier; this is {annotation!r}"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 
 from archtrial import equivalents, protocol, randomness, trial, workflow
-from archtrial.errors import ArmError, StudyError
+from archtrial.errors import ArmError, ProtocolError, StudyError
 from archtrial.experiments.relax.protocol import Protocol
 from archtrial.experiments.relax.training import (
     Done,
@@ -94,6 +94,16 @@ class Study(workflow.Study[Protocol, Finding]):
         self.force = force
         trial.check_device(declared.device)
         name, self.split, self.metric = trial.load(declared)
+        if self.split.lengths is not None:
+            shortest, longest = self.split.lengths
+            raise ProtocolError(
+                "a network is relaxed for inputs of one size: its equivalent has a"
+                " weight for each step",
+                f"series have {shortest} to {longest} steps",
+                f"Give all series one length: --lengths {shortest} uses the first"
+                f" {shortest} steps of each, --lengths zeros reads zeros behind the end"
+                f' as data (in a protocol, lengths = {shortest} or lengths = "zeros").',
+            )
         self.sign = 1 if self.metric.higher_is_better else -1
         arm = declared.architecture
         self.architecture = arms.find(arm.architecture, arm.options, {})
