@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._C import _functorch
 from torch.nn import functional
 
 from archtrial import metrics
@@ -20,6 +21,10 @@ from archtrial.training import fleet, module, run, stacking
 from archtrial.training.loop import Loop
 from archtrial.training.source import Source
 from archtrial.training.structure import structure
+from archtrial.zoo import attention
+from archtrial.zoo import lengths as of_lengths
+from archtrial.zoo.depth import StochasticDepth
+from archtrial.zoo.layers import Resize
 
 RUNS = 3
 LENGTH = 16
@@ -133,8 +138,63 @@ class Sequence(nn.Module):
         return self.head(states.mean(1))
 
 
+class Layers(nn.Module):
+    """One layer between a convolution and the head, of a series or of an image."""
+
+    def __init__(self, layer, shape):
+        super().__init__()
+        kind = nn.Conv1d if len(shape) == 2 else nn.Conv2d
+        self.first = kind(shape[0], 8, 3, padding=1)
+        self.layer = layer()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            y = self.layer(self.first(torch.zeros(2, *shape)))
+        self.head = nn.Linear(y[0].numel(), 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.layer(self.first(x))).flatten(1))
+
+
+class ChannelsLast(nn.Module):
+    """A norm over the channels of each position."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.norm = nn.LayerNorm(8, **options)
+
+    def forward(self, x):
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Masked(nn.Module):
+    """A block of the zoo's encoder, with tokens that are not there."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.read = nn.Linear(1, 8)
+        self.block = attention.EncoderBlock(8, 2, 12, **options)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        lengths = (x > 0).sum(1).clamp(min=1)
+        within = of_lengths.mask(lengths, LENGTH)
+        h = self.block(self.read(x.unsqueeze(-1)), within)
+        return self.head(of_lengths.mean_over_steps(h.mT, lengths))
+
+
+def series(layer, *args, **options):
+    build = functools.partial(layer, *args, **options)
+    return functools.partial(Layers, build, (2, 12))
+
+
+def images(layer, *args, **options):
+    build = functools.partial(layer, *args, **options)
+    return functools.partial(Layers, build, (2, 9, 10))
+
+
 def zoo(family, name, **options):
-    function = getattr(importlib.import_module(f"archtrial.zoo.{family}"), name)
+    function = getattr(
+        importlib.import_module(f"archtrial.zoo.architectures.{family}"), name
+    )
     return functools.partial(function, (LENGTH,), 3, **options)
 
 
@@ -161,11 +221,60 @@ MODULES = {
     "lstm of two layers": functools.partial(Sequence, nn.LSTM, num_layers=2),
     "relu rnn": functools.partial(Sequence, nn.RNN, nonlinearity="relu"),
     "a user's": Users,
+    "series, batch norm": series(nn.BatchNorm1d, 8),
+    "series, layer norm": series(nn.LayerNorm, [8, 12]),
+    "series, layer norm of a side": series(nn.LayerNorm, 12),
+    "series, layer norm of channels": series(ChannelsLast, eps=1e-6),
+    "series, layer norm without weights": series(
+        ChannelsLast, elementwise_affine=False
+    ),
+    "series, group norm": series(nn.GroupNorm, 2, 8),
+    "series, root mean square norm": series(nn.RMSNorm, 12),
+    "series, stochastic depth": series(StochasticDepth, 0.3),
+    "series, to 1": series(nn.AdaptiveAvgPool1d, 1),
+    "series, to 5": series(nn.AdaptiveAvgPool1d, 5),
+    "series, to 5 by the largest": series(nn.AdaptiveMaxPool1d, 5),
+    "series, resized up": series(Resize, 20),
+    "series, resized down": series(Resize, 7),
+    "series, depthwise": series(nn.Conv1d, 8, 8, 7, padding=3, groups=8),
+    "series, dilated": series(nn.Conv1d, 8, 8, 3, padding=6, dilation=6),
+    "series, both": series(nn.Conv1d, 8, 16, 3, dilation=2, groups=8, bias=False),
+    "image, layer norm": images(nn.LayerNorm, [8, 9, 10]),
+    "image, layer norm of channels": images(ChannelsLast),
+    "image, group norm": images(nn.GroupNorm, 4, 8),
+    "image, group norm of all": images(nn.GroupNorm, 1, 8, affine=False),
+    "image, response norm": images(nn.LocalResponseNorm, 5),
+    "image, stochastic depth": images(StochasticDepth, 0.3),
+    "image, to 1": images(nn.AdaptiveAvgPool2d, 1),
+    "image, to 3": images(nn.AdaptiveAvgPool2d, 3),
+    "image, to 7": images(nn.AdaptiveAvgPool2d, 7),
+    "image, to 2 by all": images(nn.AdaptiveAvgPool2d, (2, None)),
+    "image, to 3 by the largest": images(nn.AdaptiveMaxPool2d, 3),
+    "image, resized up": images(Resize, 20),
+    "image, resized down": images(Resize, 5),
+    "image, depthwise": images(nn.Conv2d, 8, 8, 7, padding=3, groups=8),
+    "image, depthwise with strides": images(nn.Conv2d, 8, 16, 3, stride=2, groups=8),
+    "image, dilated": images(nn.Conv2d, 8, 8, 3, padding=2, dilation=2),
+    "image, both": images(nn.Conv2d, 8, 8, 3, dilation=2, groups=8, bias=False),
+    "masked attention": functools.partial(Masked, stochastic_depth=0.2),
+    "masked attention, dropout": functools.partial(
+        Masked, attention_dropout=0.3, dropout=0.2, gated=True
+    ),
+    "masked attention, batch norm": functools.partial(
+        Masked, norm="batch", norm_first=False
+    ),
+    "vit": zoo("vit", "vit", depth=1, width=12, attention_dropout=0.2),
+    "mixer": zoo("mixer", "mixer", depth=1, width=12, dropout=0.2),
+    "convnext": zoo("convnext", "convnext", width=8, stochastic_depth=0.3),
+    "convnext, group norm": zoo("convnext", "convnext", width=16, norm="group"),
 }
 
 
 def shape_for(build):
-    return (2, 8, 8) if getattr(build, "func", None) is Image else (LENGTH,)
+    kind = getattr(build, "func", None)
+    if kind is Layers:
+        return build.args[1]
+    return (2, 8, 8) if kind is Image else (LENGTH,)
 
 
 def stack_in_the_loops_state(given, made, loops):
@@ -647,6 +756,35 @@ def test_an_obstacle_is_found_by_trying(build, reason):
     found = stacking.obstacle(problem(), build)
     assert reason in found
     assert "\n" not in found
+
+
+class Rounds(nn.Module):
+    """Makes much of rounding, as a ReLU does of a value that is nearly 0."""
+
+    def __init__(self, single=False, wrong=0.0):
+        super().__init__()
+        self.first, self.norm = nn.Linear(LENGTH, 40), nn.BatchNorm1d(40)
+        self.last = nn.Linear(40, 3)
+        self.single, self.wrong = single, wrong
+
+    def forward(self, x):
+        assert not self.single or x.dtype == torch.float32
+        h = torch.sin(1e5 * self.norm(self.first(x)))
+        if self.wrong and not _functorch.is_batchedtensor(self.last.bias):
+            h = h + self.wrong  # alone
+        return self.last(h)
+
+
+def test_rounding_alone_is_no_obstacle(monkeypatch):
+    """What differs by it in single precision is looked at in double precision."""
+    assert stacking.obstacle(problem(), Rounds) is None
+    alone = functools.partial(Rounds, single=True)
+    assert "is not what it is alone" in stacking.obstacle(problem(), alone)
+    for wrong in (0.1, 1e-3):
+        differs = functools.partial(Rounds, wrong=wrong)
+        assert "is not what it is alone" in stacking.obstacle(problem(), differs)
+    monkeypatch.setattr(stacking, "_agrees_in_double_precision", lambda *_: False)
+    assert "is not what it is alone" in stacking.obstacle(problem(), Rounds)
 
 
 def test_a_fleet_that_cannot_go_on_is_trained_by_the_loop(caplog):

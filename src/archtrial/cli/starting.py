@@ -16,11 +16,26 @@ __all__ = ["init", "zoo"]
 
 def zoo(
     name: Annotated[str | None, typer.Argument(help="One family or variant.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the family tree into this .svg or .png.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The families of architectures; of one name its options, variants and space."""
     from archtrial.zoo import catalogue
 
+    if figure is not None:
+        from archtrial.report import drawing
+        from archtrial.zoo import picture
+
+        if name is not None:
+            raise ProtocolError(
+                "the tree has all families", f"--figure with {name}", "Leave one out."
+            )
+        drawing.save(picture.draw(), figure)
+        if not as_json:
+            output.show(f"figure: {figure}")
+            return
     if as_json:
         output.print_json(catalogue.described(name))
         return

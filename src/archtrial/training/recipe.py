@@ -261,7 +261,7 @@ def settings(
     chosen = [settled(recipe, own) for own in hyperparameters]
     columns = {
         name: torch.tensor(
-            [[own[name]] for own in chosen], dtype=torch.float32, device=values.device
+            [[own[name]] for own in chosen], dtype=values.dtype, device=values.device
         )
         for name in SEARCHABLE
     }
@@ -275,4 +275,5 @@ def settings(
         weight_decay,
         columns["momentum"],
     )
-    return optimizer, columns["label_smoothing"]
+    # As outputs and losses are, whatever the values' precision.
+    return optimizer, columns["label_smoothing"].float()

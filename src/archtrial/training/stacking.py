@@ -1,6 +1,8 @@
 """Whether the modules of several runs train as a fleet; its oracle is the loop."""
 
 import dataclasses
+import functools
+import itertools
 import traceback
 import types
 import warnings
@@ -58,7 +60,10 @@ def obstacle(
         with exact(problem.device), warnings.catch_warnings():
             # Where vmap knows no rule for an operation it warns and goes slowly.
             warnings.filterwarnings("error", message="There is a performance drop")
-            return _disagreement(problem, two)
+            found = _disagreement(problem, two)
+            if found is None or _agrees_in_double_precision(problem, two):
+                return None
+            return found
     except UnstackableError as error:
         return str(error)
     except Exception as error:  # what a user's module raises is anything
@@ -99,29 +104,54 @@ def _known_reason(frames: Sequence[tuple[types.FrameType, int]]) -> str | None:
     return None
 
 
+def _agrees_in_double_precision(problem: Problem, jobs: Sequence[Job]) -> bool:
+    """Says whether two runs are in a fleet what they are alone, but for rounding.
+
+    In a small layer a single ReLU, or a maximum of two values that are nearly the same,
+    falls out otherwise by rounding, and changes a gradient by more than `_ROUNDING`. In
+    double precision, where that is a thousand million times as rare, a wrong mask, rate
+    or weight is still wrong.
+    """
+    try:
+        return _disagreement(problem, jobs, torch.float64) is None
+    except Exception as error:  # a module may ask for its numbers in single precision
+        pass_on(error)
+        return False
+
+
 # By how much a tensor of a run in a fleet may differ from the loop's, as a share of its
 # norm. Sums in another order differ by about 1e-6 of it; where rounding makes a ReLU or
 # a maximum fall out otherwise, single values differ wholly, and the norm of 16 million
 # values by no more than 1e-3 if 16 of them do. A wrong mask, rate or weight changes it
 # by a tenth and more.
 _ROUNDING = 1e-3
+# The same of double precision; outputs and losses are in single precision there, too.
+_ROUNDING_IN_DOUBLE = 1e-5
 # What is nothing but rounding itself, such as the gradient of a bias before batch
 # normalisation, is compared with the norm of the whole gradient.
 _NOTHING = 1e-5
 
 
-def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
+def _disagreement(
+    problem: Problem, jobs: Sequence[Job], precision: torch.dtype = torch.float32
+) -> str | None:
     # What happens to batches before a step, and to weights after it, stacks anyhow.
     bare = problem.recipe.model_copy(update={"weight_averaging": 0.0, "accumulate": 1})
     problem = dataclasses.replace(problem, recipe=bare)
     source = Source(problem)
-    modules = [build_module(problem, job) for job in jobs]
+    modules = [_built(problem, job, precision) for job in jobs]
     different = structure.difference(*modules)
     if different is not None:
         return f"its runs differ in {different}, which one program for all would share"
     following = Batches(problem, source, jobs)
-    batches = [next(following) for _ in range(2)]
-    examples = source.x_validation[:64]
+    batches = [
+        (_in_precision(x, precision), y) for x, y in itertools.islice(following, 2)
+    ]
+    examples = _in_precision(source.x_validation[:64], precision)
+    agree = functools.partial(
+        _agree,
+        share=_ROUNDING if precision == torch.float32 else _ROUNDING_IN_DOUBLE,
+    )
     stack = Stack(problem, jobs, modules)
     steps = []
     # The fleet goes first: a module may keep its options where the next one's build
@@ -134,7 +164,7 @@ def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
     outputs = stack.predict(examples)
     for index, job in enumerate(jobs):
         with noise.own_noise(job.noise_seed, problem.device):
-            loop = Loop(problem, [job], [build_module(problem, job)])
+            loop = Loop(problem, [job], [_built(problem, job, precision)])
             torch.manual_seed(job.noise_seed)
             for (x, y), (losses, momenta, buffers, values) in zip(
                 batches, steps, strict=True
@@ -158,15 +188,15 @@ def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
                     for name, buffer in loop.module.named_buffers()
                 ]
                 for name, mine, theirs, floor in pairs:
-                    if not _agree(mine, theirs, floor):
+                    if not agree(mine, theirs, floor):
                         return f"{name} of a run in a fleet is not what it is alone"
                 # The same trained values, so that what follows is compared alone.
                 loop.values.copy_(values[index : index + 1])
             output = loop.predict(examples)[0]
-            if not _agree(outputs[index], output, _NOTHING):
+            if not agree(outputs[index], output, _NOTHING):
                 return "a run's outputs in evaluation are not what they are alone"
             halves = [loop.predict(half)[0] for half in examples.tensor_split(2)]
-            if not _agree(torch.cat(halves), output, _NOTHING):
+            if not agree(torch.cat(halves), output, _NOTHING):
                 return (
                     "in evaluation its outputs for an example depend on the others of the"
                     " same batch, and a fleet's batches are of another size"
@@ -174,7 +204,18 @@ def _disagreement(problem: Problem, jobs: Sequence[Job]) -> str | None:
     return None
 
 
-def _agree(mine: torch.Tensor, theirs: torch.Tensor, floor: float) -> bool:
+def _built(problem: Problem, job: Job, precision: torch.dtype) -> nn.Module:
+    module = build_module(problem, job)
+    return module if precision == torch.float32 else module.to(precision)
+
+
+def _in_precision(x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+    return x.to(precision) if x.is_floating_point() else x
+
+
+def _agree(
+    mine: torch.Tensor, theirs: torch.Tensor, floor: float, share: float
+) -> bool:
     """Says whether two tensors are the same but for rounding, by the norm."""
     if not (mine.is_floating_point() or mine.is_complex()):
         return torch.equal(mine, theirs)
@@ -183,4 +224,4 @@ def _agree(mine: torch.Tensor, theirs: torch.Tensor, floor: float) -> bool:
         return False
     norm = torch.linalg.vector_norm(theirs[finite].abs().double())
     apart = torch.linalg.vector_norm((mine - theirs)[finite].abs().double())
-    return bool(apart <= max(_ROUNDING * float(norm), floor))
+    return bool(apart <= max(share * float(norm), floor))

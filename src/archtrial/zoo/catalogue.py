@@ -6,6 +6,7 @@ from typing import Any
 
 from archtrial.protocol import describe_space
 from archtrial.specs import write_spec, write_value
+from archtrial.zoo import outside
 from archtrial.zoo.estimators import find as find_estimator
 from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Entry, Family, entries, families, get
@@ -14,7 +15,7 @@ __all__ = ["described", "page", "table"]
 
 
 def described(name: str | None = None) -> dict[str, Any]:
-    """Returns all names of the zoo, or one and its family's variants, as JSON.
+    """Returns all names of the zoo, one of them, or those of a package, as JSON.
 
     Raises:
         ArmError: The zoo has no such name.
@@ -25,6 +26,10 @@ def described(name: str | None = None) -> dict[str, Any]:
         found = find_estimator(name, {}, None)
         space = describe_space(found.space) if found.has_row else None
         return {found.spec: {"task": found.task, "space": space}}
+    if outside.is_package(name):
+        return {f"{name}:{network}": {} for network in outside.names(name)}
+    if outside.is_outside(name):
+        return {name: outside.described(name)}
     return {name: _described(get(name))}
 
 
@@ -54,36 +59,40 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 
 def table() -> Iterator[str]:
-    """Yields the lines of a table of the families, the oldest first."""
+    """Yields the lines of the family tree, the oldest first."""
     rows = sorted(
         families().values(), key=lambda f: (f.lineage.year if f.lineage else 0, f.name)
     )
     width = max(len(family.name) for family in rows)
-    yield f"{'family':{width}}  year  what it is, what was new, what it took from whom"
+    yield f"{'family':{width}}  year  what was new; from whom; variants"
     for family in rows:
         lineage = family.lineage
         year = str(lineage.year) if lineage else ""
-        yield f"{family.name:{width}}  {year:4}  {family.summary}"
-        for line in _lineage(family):
-            yield f"{'':{width}}        {line}"
-        if family.variants:
-            yield f"{'':{width}}        variants: {', '.join(family.variants)}"
+        new = lineage.new if lineage else family.summary
+        yield f"{family.name:{width}}  {year:4}  {new}"
+        after = []
+        if lineage is not None:
+            after += [whom for whom in lineage.took if whom in families()]
+        said = [f"from {', '.join(after)}"] if after else []
+        said += [", ".join(family.variants)] if family.variants else []
+        if said:
+            yield f"{'':{width}}        {'; '.join(said)}"
     yield ""
     yield (
-        "archtrial zoo NAME shows the options and the search space of one; any name and"
-        " NAME(option=value) can be an arm. So can an estimator of scikit-learn, such as"
-        " sklearn:HistGradientBoostingClassifier."
+        "archtrial zoo NAME shows one: its paper, its switches and its search space. Any"
+        " name and NAME(option=value) can be an arm; so can an estimator of scikit-learn,"
+        " such as sklearn:HistGradientBoostingClassifier, and an image classifier of timm"
+        " or torchvision, such as timm:resnet18 (archtrial zoo timm lists them). --figure"
+        " tree.svg draws the tree."
     )
 
 
 def _lineage(family: Family) -> Iterator[str]:
     if family.lineage is None:
         return
-    yield f"new: {family.lineage.new}"
-    if family.lineage.took:
-        yield "from: " + "; ".join(
-            f"{whom}, {what}" for whom, what in family.lineage.took.items()
-        )
+    yield f"new      {family.lineage.new}"
+    for whom, what in family.lineage.took.items():
+        yield f"from     {whom}: {what}"
 
 
 def page(name: str) -> Iterator[str]:
@@ -94,6 +103,12 @@ def page(name: str) -> Iterator[str]:
     """
     if is_estimator(name):
         yield from _page_of_estimator(name)
+        return
+    if outside.is_package(name):
+        yield from (f"{name}:{network}" for network in outside.names(name))
+        return
+    if outside.is_outside(name):
+        yield from outside.page(name)
         return
     entry = get(name)
     family = entry.family

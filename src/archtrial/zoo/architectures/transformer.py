@@ -39,6 +39,7 @@ from archtrial.zoo.attention import (
     normalised,
     token_norm,
 )
+from archtrial.zoo.attention import head as last_layer
 from archtrial.zoo.depth import check_branches, rising
 from archtrial.zoo.layers import Activation
 from archtrial.zoo.lengths import mask, mean_over_steps
@@ -80,7 +81,7 @@ class _Transformer(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = last_norm
         self.summary = head
-        self.head = linear(width, num_outputs)
+        self.head = last_layer(width, num_outputs)
 
     def forward(
         self, x: torch.Tensor, lengths: torch.Tensor | None = None

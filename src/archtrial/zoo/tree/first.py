@@ -61,7 +61,7 @@ describe(
         _MNIST1D,
         "A small baseline of strided convolutions, for one dimension as for two.",
         {
-            "LeCun et al. 1989 (Neural Computation 1)": "weights shared over positions",
+            "lenet": "weights shared over positions",
             "Springenberg et al. 2014 (arXiv 1412.6806)": "strides in place of pooling",
         },
     ),
@@ -87,7 +87,7 @@ describe(
         2019,
         "d'Ascoli et al. 2019, arXiv 1906.06766",
         "A plain network whose fully connected equivalent is still of a size to train.",
-        {"Krizhevsky et al. 2012 (NeurIPS)": "ReLU and overlapping max-pooling"},
+        {"alexnet": "ReLU and overlapping max-pooling"},
     ),
     size=Size((3, 32, 32), 10, 143_178),
 )

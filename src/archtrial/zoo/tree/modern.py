@@ -5,7 +5,7 @@ from archtrial.zoo.registry import Lineage, Size, Variant, describe
 __all__: list[str] = []
 
 _IMAGENET = (3, 224, 224)
-_TRANSFORMER = "Vaswani et al. 2017 (arXiv 1706.03762)"
+_TRANSFORMER = "transformer"
 
 
 def _vit(
@@ -27,7 +27,7 @@ describe(
         "Dosovitskiy et al. 2020, arXiv 2010.11929",
         "Patches of an image are the tokens of a transformer.",
         {
-            _TRANSFORMER: "attention, positions, blocks",
+            "transformer": "attention, positions, blocks",
             "Devlin et al. 2018 (arXiv 1810.04805)": "the class token",
         },
     ),
@@ -106,9 +106,8 @@ describe(
         "Liu et al. 2022, arXiv 2201.03545",
         "A ResNet with the habits of a transformer, step by step.",
         {
-            "He et al. 2015 (arXiv 1512.03385)": "stages and skip connections",
-            "Sandler et al. 2018 (arXiv 1801.04381)": "depthwise convolutions between"
-            " wide layers",
+            "resnet": "stages and skip connections",
+            "mobilenet_v2": "depthwise convolutions between wide layers",
             "vit": "patches, layer norm, GELU",
             "Touvron et al. 2021 (arXiv 2103.17239)": "layer scale",
         },

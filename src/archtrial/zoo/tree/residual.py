@@ -42,10 +42,9 @@ describe(
         " 1603.05027",
         "Layers learn what to add to their input, so that deep networks train.",
         {
-            "Simonyan and Zisserman 2014 (arXiv 1409.1556)": "stages of 3 x 3"
-            " convolutions",
+            "vgg": "stages of 3 x 3 convolutions",
             "Ioffe and Szegedy 2015 (arXiv 1502.03167)": "batch normalisation",
-            "Lin et al. 2013 (arXiv 1312.4400)": "global average pooling",
+            "nin": "global average pooling",
             "Srivastava et al. 2015 (arXiv 1505.00387)": "connections around layers,"
             " there with gates",
         },

@@ -12,7 +12,7 @@ describe(
         "A plain convolutional network remembers longer than recurrent ones of its size.",
         {
             "van den Oord et al. 2016 (arXiv 1609.03499)": "dilated causal convolutions",
-            "He et al. 2016 (arXiv 1512.03385)": "the identity around blocks",
+            "resnet": "the identity around blocks",
             "Salimans and Kingma 2016 (arXiv 1602.07868)": "normalised weights",
         },
     ),
@@ -38,9 +38,9 @@ describe(
         "Ismail Fawaz et al. 2019, arXiv 1909.04939",
         "Convolutions of several long kernels side by side, one network for all series.",
         {
-            "Szegedy et al. 2015 (arXiv 1409.4842)": "kernels side by side, bottlenecks",
-            "He et al. 2016 (arXiv 1512.03385)": "the identity around three modules",
-            "Lin et al. 2013 (arXiv 1312.4400)": "global average pooling",
+            "googlenet": "kernels side by side, bottlenecks",
+            "resnet": "the identity around three modules",
+            "nin": "global average pooling",
         },
     ),
     Variant(
@@ -60,7 +60,7 @@ describe(
         "Attention without recurrence: each step takes from all others what it asks for.",
         {
             "Bahdanau et al. 2014 (arXiv 1409.0473)": "attention",
-            "He et al. 2016 (arXiv 1512.03385)": "the identity around branches",
+            "resnet": "the identity around branches",
             "Ba et al. 2016 (arXiv 1607.06450)": "layer normalisation",
         },
     ),
