@@ -426,7 +426,7 @@ def test_a_side_that_is_too_short_is_one_message_whose_ways_out_work(
 def test_a_resolution_that_is_too_low_names_it(written):
     with pytest.raises(ArmError, match="resolution = 4") as caught:
         build(written)
-    assert "Take resolution=8, or more." in str(caught.value)
+    assert "Write resolution=8, or more." in str(caught.value)
     build(written.replace("resolution=4", "resolution=8"))
 
 
