@@ -27,6 +27,7 @@ from archtrial.training.module import prepared
 from archtrial.training.noise import own_noise
 from archtrial.zoo import arms
 from archtrial.zoo import trust as trusted
+from archtrial.zoo.outside import without_weights
 
 __all__ = ["Model", "best", "keep", "load_tuned", "tidy", "weights_file"]
 
@@ -230,10 +231,12 @@ def load_tuned(
                 "Look at it; then pass trust=True, or the class itself as architecture.",
             )
     spec = kept.architecture if architecture is None else architecture
-    found = arms.find(spec, kept.options, kept.space)
-    build = functools.partial(
-        found.build, kept.known, kept.num_outputs, kept.configuration
+    options, space, configuration = (
+        without_weights(spec, values)
+        for values in (kept.options, kept.space, kept.configuration)
     )
+    found = arms.find(spec, options, space)
+    build = functools.partial(found.build, kept.known, kept.num_outputs, configuration)
     with own_noise(kept.initial_seed or 0, "cpu"):
         module = prepared(build(), kept.num_outputs)
         inputs = kept.inputs()

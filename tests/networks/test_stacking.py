@@ -13,7 +13,7 @@ from torch.utils import checkpoint
 
 from archtrial import metrics
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, run, stacking
+from archtrial.training import fleet, redirected, run, stacking
 from tests import plain_pytorch
 
 
@@ -90,6 +90,51 @@ class OfTheClass(nn.Module):
 def test_a_rate_kept_by_the_class_is_found_by_training():
     jobs = [job(lambda rate=rate: OfTheClass(rate)) for rate in (0.0, 0.9)]
     assert "is not what it is alone" in stacking.obstacle(problem(), None, jobs)
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(64, 32), nn.Linear(32, 2)
+
+    def forward(self, x):
+        return self.out(self.first(x).relu())
+
+
+# What rounding does to a ReLU is some hundredths of a gradient, and gone in double.
+@pytest.mark.parametrize(
+    ("single", "double", "refused"),
+    [
+        (1.0, 1.0, False),
+        (1.003, 1.0, False),
+        (1.003, 1.003, True),
+        (1.2, 1.0, True),
+    ],
+)
+def test_a_small_difference_is_looked_at_again_in_double(
+    monkeypatch, single, double, refused
+):
+    own = redirected._RULES[F.linear]
+
+    def off(x, *args):
+        return own(x, *args) * (double if x.dtype == torch.float64 else single)
+
+    monkeypatch.setitem(redirected._RULES, F.linear, off)
+    found = stacking.obstacle(problem(), Plain)
+    assert (found is not None) == refused
+    assert found is None or "a run in a fleet is not what it is alone" in found
+
+
+def test_what_cannot_compute_in_double_is_refused_as_it_was(monkeypatch):
+    own = redirected._RULES[F.linear]
+
+    def off(x, *args):
+        assert x.dtype == torch.float32
+        return own(x, *args) * 1.003
+
+    monkeypatch.setitem(redirected._RULES, F.linear, off)
+    found = stacking.obstacle(problem(), Plain)
+    assert "a run in a fleet is not what it is alone" in found
 
 
 def equal(fleets, loops):

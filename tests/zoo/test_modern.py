@@ -425,8 +425,15 @@ def test_a_side_that_is_too_short_is_one_message_whose_ways_out_work(
     "written", ["vit(patch=8, resolution=4)", "convnext(resolution=4)"]
 )
 def test_a_resolution_that_is_too_low_names_it(written):
-    with pytest.raises(ArmError, match="resolution = 4"):
+    with pytest.raises(ArmError, match="resolution = 4") as caught:
         build(written)
+    assert "Take resolution=8, or more." in str(caught.value)
+    build(written.replace("resolution=4", "resolution=8"))
+
+
+def test_a_convnext_without_a_stage_is_refused():
+    with pytest.raises(ArmError, match="one stage at least"):
+        build("convnext(depth=[])")
 
 
 @pytest.mark.parametrize("name", FAMILIES)

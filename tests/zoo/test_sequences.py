@@ -12,7 +12,7 @@ from archtrial import metrics, testing, zoo
 from archtrial.data import Inputs
 from archtrial.errors import ArmError
 from archtrial.protocol import Recipe
-from archtrial.training import fleet, run, stacking
+from archtrial.training import fleet, redirected, run, stacking
 from archtrial.zoo import arms
 from archtrial.zoo.lengths import mask
 from archtrial.zoo.sequences import StepNorm, Steps, last_step
@@ -231,6 +231,10 @@ class Ended(nn.Module):
         return self.network(x, own.sum(1))
 
 
+def unexpected(*_):
+    raise AssertionError("runs were carried out one by one")
+
+
 def made(name, options, vocabulary=None, **values):
     shape = (20,) if vocabulary else (3, 20)
     given = Inputs.of_shape(shape, vocabulary)
@@ -268,19 +272,9 @@ FLEETS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "vocabulary"),
-    [
-        *((name, options, None) for name, options in FLEETS),
-        *((name, {"head": "last"}, 9) for name in RECURRENT),
-        *((name, {}, 9) for name in ("tcn", "inception_time", "transformer")),
-    ],
-    ids=str,
-)
-def test_a_fleet_reads_sequences_as_the_loop_does(name, options, vocabulary):
-    given = problem(vocabulary)
+def jobs(name, options, vocabulary):
     of = functools.partial(made, name, options, vocabulary)
-    jobs = [
+    return [
         run.Job(
             functools.partial(of, dropout=rate),
             {"learning_rate": 0.03 * (1 + index)},
@@ -290,9 +284,39 @@ def test_a_fleet_reads_sequences_as_the_loop_does(name, options, vocabulary):
         )
         for index, rate in enumerate((0.0, 0.3, 0.1))
     ]
-    assert stacking.obstacle(given, jobs[0].build, jobs[:2]) is None
-    together = fleet.train(given, jobs)
-    for job, outcome in zip(jobs, together, strict=True):
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "vocabulary"),
+    [
+        *((name, options, None) for name, options in FLEETS),
+        *((name, {"head": "last"}, 9) for name in RECURRENT),
+        *((name, {}, 9) for name in ("tcn", "inception_time", "transformer")),
+    ],
+    ids=str,
+)
+def test_runs_on_sequences_share_a_fleet(name, options, vocabulary, monkeypatch):
+    monkeypatch.setattr(redirected.Redirected, "_each_alone", unexpected)
+    two = jobs(name, options, vocabulary)[:2]
+    assert stacking.obstacle(problem(vocabulary), two[0].build, two) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gru", {"head": "last", "depth": 2}),
+        ("tcn", {"norm": "batch"}),
+        ("inception_time", {}),
+        ("transformer", {"stochastic_depth": 0.4, "attention_dropout": 0.3}),
+    ],
+    ids=str,
+)
+def test_a_fleet_trains_on_sequences_what_the_loop_trains(name, options, monkeypatch):
+    given, three = problem(), jobs(name, options, None)
+    with monkeypatch.context() as patched:  # it is no loop in disguise
+        patched.setattr(run, "train", unexpected)
+        together = fleet.train(given, three)
+    for job, outcome in zip(three, together, strict=True):
         alone = run.train(given, job)
         assert alone.error is outcome.error is None
         assert outcome.validation == pytest.approx(alone.validation, rel=1e-3)
@@ -385,15 +409,25 @@ def test_tcn_is_the_papers():
     for index, block in enumerate(network.blocks):
         branch = h
         for layer in (block.first, block.second):
-            own = layer.convolution.parametrizations.weight
-            length, direction = own.original0, own.original1
-            weight = length * direction / direction.norm(dim=(1, 2), keepdim=True)
+            own = layer.convolution
+            direction = own.direction
+            weight = own.length * direction / direction.norm(dim=(1, 2), keepdim=True)
             padded = nn.functional.pad(branch, (2 * 2**index, 0))
-            bias = layer.convolution.bias
-            branch = nn.functional.conv1d(padded, weight, bias, dilation=2**index)
+            branch = nn.functional.conv1d(padded, weight, own.bias, dilation=2**index)
             branch = torch.relu(branch)
         h = torch.relu(branch + (block.shortcut(h) if index == 0 else h))
     torch.testing.assert_close(network(x), network.head(h[:, :, -1]))
+
+
+def test_normalised_weights_start_as_the_convolutions_own():
+    plain, normed = (build("tcn", norm=norm) for norm in ("none", "weight"))
+    torch.testing.assert_close(normed(batch()), plain(batch()))
+    layer = normed.blocks[0].first.convolution
+    assert layer.length.shape == (25, 1, 1)
+    layer.direction.data *= 3  # a direction has no length
+    torch.testing.assert_close(normed(batch()), plain(batch()))
+    layer.length.data *= 3
+    assert not torch.allclose(normed(batch()), plain(batch()))
 
 
 def test_dropout_of_a_tcn_leaves_whole_channels_out():

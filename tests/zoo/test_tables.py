@@ -1,6 +1,7 @@
 """Families for tables: KAN layers, categories that are looked up, residual MLP."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from scipy.interpolate import BSpline
 from torch import nn
 
+import archtrial
 from archtrial import Protocol, data, zoo
 from archtrial.data.inputs import Column, Inputs, inputs_of
 from archtrial.errors import ArmError
@@ -25,8 +27,15 @@ MIXED = Inputs(
 )
 NAMES = Inputs((5,), "table", columns=(Column("color", 0, 4), Column("new", 3, 3)))
 NUMBERS = Inputs((2,), "table", columns=(Column("a", 0, None), Column("b", 1, None)))
-EMBEDDED = [("mlp", {"embedding": 3})]
-TABLES = [("mlp", {"layer": "kan", "width": 6, "embedding": 2}), *EMBEDDED]
+EMBEDDED = [
+    ("mlp", {"embedding": 3}),
+    ("residual_mlp", {"embedding": 3}),
+]
+TABLES = [
+    *EMBEDDED,
+    ("mlp", {"layer": "kan", "width": 6, "embedding": 2}),
+    ("ft_transformer", {"dropout": 0.2, "attention_dropout": 0.2}),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -216,3 +225,164 @@ def test_embeddings_start_as_published():
     weight = network[0].categories.values.weight
     assert weight.abs().max() <= 1 / math.sqrt(16)
     assert weight.abs().max() > 0.9 / math.sqrt(16)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
+@pytest.mark.parametrize("skip", [True, False])
+def test_the_residual_mlp_is_the_papers(norm, skip):
+    network = zoo.get("residual_mlp").function((7,), 3, norm=norm, skip=skip, depth=1)
+    first, expand, contract, last = [
+        m for m in network.modules() if isinstance(m, nn.Linear)
+    ]
+    before, behind = network[2].norm, network[3]
+    x = torch.randn(9, 7)
+    h = first(x)
+    branch = contract(torch.relu(expand(before(h))))
+    h = h + branch if skip else branch
+    torch.testing.assert_close(network(x), last(torch.relu(behind(h))))
+    assert (expand.in_features, expand.out_features) == (64, 128)
+
+
+def test_the_ft_transformer_is_the_papers():
+    network = arms.find("ft_transformer", {"depth": 2}).build(MIXED, 3, {}).eval()
+    x = rows_of(MIXED, 5)
+    numbers, ids = MIXED.parted(x)
+    own = network.tokenizer
+    looked_up = own.categories.values.weight
+    tokens = torch.stack(
+        [
+            own.of_class[0, 0].expand(5, -1),
+            numbers[:, :1] * own.weight[0] + own.bias[0],
+            looked_up[ids[:, 0]] + own.bias[1],
+            looked_up[4 + ids[:, 1]] + own.bias[2],
+        ],
+        1,
+    )
+    torch.testing.assert_close(own(x), tokens)
+    h = tokens
+    for place, block in enumerate(network.blocks):
+        normed = h if place == 0 else block.first_norm(h)
+        h = h + block.attention(normed)
+        forward, normed = block.feed_forward, block.second_norm(h)
+        gated = torch.relu(forward.expand(normed)) * forward.gate(normed)
+        h = h + forward.contract(gated)
+    norm, _, last = network.head
+    torch.testing.assert_close(network(x), last(torch.relu(norm(h[:, 0]))))
+
+
+def test_its_default_size_is_counted_by_hand():
+    width, units = 192, 256
+    tokens = (1 + 2 * 8) * width
+    attention = 4 * (width + 1) * width
+    feed_forward = 2 * (width + 1) * units + (units + 1) * width
+    norms = 2 * width * (2 * 3 - 1 + 1)  # not before the first branch; in the head
+    head = width + 1
+    count = tokens + 3 * (attention + feed_forward) + norms + head
+    assert count == 894_913
+    network = zoo.get("ft_transformer_default").function((8,), 1)
+    assert parameters(network) == count
+
+
+def test_the_order_of_columns_is_no_matter_to_the_transformer():
+    inputs = Inputs(
+        (4,), "table", columns=tuple(Column(n, i, None) for i, n in enumerate("abcd"))
+    )
+    network = arms.find("ft_transformer").build(inputs, 2, {}).eval()
+    x = torch.randn(5, 4)
+    before = network(x)
+    order = [2, 0, 3, 1]
+    with torch.no_grad():
+        network.tokenizer.weight.copy_(network.tokenizer.weight[order].clone())
+        network.tokenizer.bias.copy_(network.tokenizer.bias[order].clone())
+    torch.testing.assert_close(network(x[:, order]), before)
+
+
+@pytest.mark.parametrize("inputs", [NUMBERS, NAMES, MIXED, (2,)], ids=str)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_transformer_reads_tables_of_every_kind(inputs, depth):
+    network = arms.find("ft_transformer", {"depth": depth}).build(inputs, 3, {})
+    known = inputs if isinstance(inputs, Inputs) else NUMBERS
+    x = rows_of(known, 8)
+    columns = len(known.columns)
+    assert network.tokenizer(x).shape == (8, 1 + columns, 32)
+    network(x).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.numel() > 0, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_categories_can_be_tokens_of_their_own():
+    network = arms.find("ft_transformer", {"categories": "one_hot"}).build(MIXED, 3, {})
+    x = rows_of(MIXED, 8)
+    assert network.tokenizer(x).shape == (8, 1 + 6, 32)
+    assert not any(isinstance(m, nn.Embedding) for m in network.modules())
+
+
+@pytest.mark.parametrize("inputs", [NUMBERS, (5,)])
+def test_without_categories_there_is_nothing_to_be_kept_apart(inputs):
+    with pytest.raises(ArmError, match="categories are a table's") as caught:
+        arms.find("ft_transformer", {"categories": "one_hot"}).build(inputs, 2, {})
+    assert "Leave categories out" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (3, 9),
+        (1, 8, 8),
+        (),
+        Inputs.of_shape((9,), vocabulary=5),
+        Inputs((9,), "sequence"),
+    ],
+    ids=str,
+)
+def test_the_transformer_refuses_what_has_no_columns(inputs):
+    with pytest.raises(ArmError, match="ft_transformer needs a table") as caught:
+        arms.find("ft_transformer").build(inputs, 2, {})
+    shape = inputs.shape if isinstance(inputs, Inputs) else inputs
+    assert str(shape) in str(caught.value)
+    for name in re.findall("mlp|residual_mlp", caught.value.way_out):
+        arms.find(name).build(inputs, 2, {})
+
+
+@pytest.mark.parametrize("data", ["mnist1d", "digits"])
+def test_a_trial_on_sequences_or_images_says_who_reads_them(data):
+    declared = Protocol(
+        data=data, baseline="mlp", challengers=["ft_transformer"], configurations=4,
+        effort=1, steps=2,
+    )  # fmt: skip
+    with pytest.raises(
+        ArmError, match="ft_transformer needs a table, or an array"
+    ) as caught:
+        Zoo.of(declared)
+    assert "residual_mlp" in caught.value.way_out
+
+
+@pytest.mark.parametrize("name", ["cnn", "vit", "gru"])
+def test_a_table_given_to_what_reads_an_order_says_who_reads_it(table, name):
+    declared = Protocol(
+        data=str(table), baseline="mlp", challengers=[name], configurations=4, effort=1,
+        steps=2,
+    )  # fmt: skip
+    with pytest.raises(ArmError, match=f"{name} needs") as caught:
+        Zoo.of(declared)
+    assert "ft_transformer" in caught.value.way_out
+
+
+def test_a_study_of_categories_alone_trains_and_predicts_what_it_never_saw(tmp_path):
+    colors, answers = ("red", "green", "blue"), ("yes", "no")
+    rows = [f"{colors[i % 3]},{answers[i % 5 % 2]},{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["color,answer,class", *rows]))
+    study = archtrial.Study(
+        Protocol(
+            data=str(tmp_path / "t.csv"), target="class", baseline="mlp(embedding=2)",
+            challengers=["ft_transformer(depth=1, width=8)"], configurations=4, effort=1,
+            confirm_seeds=1, steps=4,
+        ),
+        tmp_path / "study",
+    )  # fmt: skip
+    assert study.resolved["challengers"][0]["fleet"]
+    study.run()
+    for name in ("mlp(embedding=2)", "ft_transformer(depth=1, width=8)"):
+        model = archtrial.load_tuned(tmp_path / "study", name)
+        assert model.predict({"color": ["pink"], "answer": ["no"]}).shape == (1,)

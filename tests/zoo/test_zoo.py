@@ -24,6 +24,7 @@ SHAPES = [(40,), (3,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)]
 # What reads images of some size alone; everything else reads all shapes.
 OWN_SHAPES = {
     "vanilla_cnn": [(1, 28, 28), (3, 32, 32), (2, 30, 41)],
+    **{name: [(40,), (3,)] for name in ["ft_transformer", "ft_transformer_default"]},
     **{
         name: [(40,), (3, 17), (1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 14)]
         for name in ["convnext", "convnext_cifar", "vit", "mixer", "mixer_cifar"]
@@ -57,7 +58,7 @@ def shapes(name):
 
 # Values for each option; the first that is possible and no default is tried.
 TWEAKS = {
-    "activation": ("gelu", "relu"),
+    "activation": ("gelu", "relu", "tanh"),
     "attention_dropout": (0.25,),
     "bidirectional": (False,),
     "block": ("bottleneck",),
@@ -71,7 +72,7 @@ TWEAKS = {
     "dropout": (0.25,),
     "expansion": (2, 3),
     "gated": (True, False),
-    "grid": (4,),
+    "grid": (4, 3),
     "head": ("flatten", "average"),
     "heads": (3,),
     "hidden": ((24,),),
@@ -92,12 +93,13 @@ TWEAKS = {
     "preactivation": (True,),
     "reduction": (2,),
     "residual": (True, False),
-    "resolution": (24, 16),
+    "residual_dropout": (0.25,),
+    "resolution": (24, 16, 20),
     "shortcut": ("projection",),
     "skip": (False, True),
     "squeeze": (True, False),
     "stem": (1, "imagenet"),
-    "stochastic_depth": (0.9,),
+    "stochastic_depth": (0.9, 0.25),
     "token_mixing": (False,),
     "widen": (3,),
     "width": (10, 12),
@@ -165,7 +167,8 @@ def test_trains_on_every_shape(name, shape, outputs):
         (name, option, shape)
         for name in NAMES
         for option in zoo.get(name).options
-        if option != "embedding"  # of token ids: test_inputs.py
+        # Of token ids and of categories: test_families.py, test_tables.py.
+        if option not in ("embedding", "categories")
         if (zoo.get(name).family.name, option) not in STEMS
         for shape in [(40,), (3, 32, 32)]
         if shape in shapes(name)

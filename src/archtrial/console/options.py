@@ -36,7 +36,7 @@ __all__ = [
 
 DATA = (
     *("target", "task", "scale", "channels", "decimal", "dates", "categorical"),
-    *("lengths", "memory"),
+    *("lengths", "text", "tokens", "max_vocabulary", "max_tokens", "memory"),
 )
 """What any command that reads data declares of them, beside their place."""
 

@@ -49,6 +49,14 @@ class Reading:
     """A table's columns whose cells are categories, whatever they look like."""
     lengths: str | int | None = None
     """Of series: "mask", "zeros", or how many steps are used of each."""
+    text: str | None = None
+    """A table's column of texts, which are read in place of its other columns."""
+    tokens: str | None = None
+    """"word" or "byte": what a text is divided into; None: words."""
+    max_vocabulary: int | None = None
+    """Words that are told apart; None: the `Text`'s own number."""
+    max_tokens: int | None = None
+    """Tokens that are read of a text; None: the `Text`'s own number."""
     memory: float = IN_MEMORY
     """GiB; inputs of more stay in files, and so never in memory as a whole."""
 

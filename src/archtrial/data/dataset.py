@@ -10,12 +10,14 @@ import numpy as np
 
 from archtrial.data import cache, lengths, scaling
 from archtrial.data.cells import is_number
+from archtrial.data.content import check_size
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
 from archtrial.data.preparation import Preparation
 from archtrial.data.split import Rows, Split, draw
 from archtrial.data.stored import Array, Prepared, Stored, blocks
 from archtrial.data.tables import Column, encode, fitted
+from archtrial.data.texts import Text, Tokenizer
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
@@ -81,6 +83,8 @@ class Dataset:
     """(N,) int64, where each series ends; None where all have the same length."""
     told: str | int | None = None
     """What is declared of lengths: "mask", "zeros" or what series are cut to."""
+    text: Text | None = None
+    """How texts are read, where the inputs are a column of them (and one of groups)."""
 
     @property
     def whole(self) -> bool:
@@ -129,7 +133,11 @@ class Dataset:
             notes.append(f"Column {splits.groups} names the groups and is no input.")
         parts: list[Any]
         moments = None
-        if isinstance(inputs, tuple):
+        tokenizer, of_texts = None, None
+        if self.text is not None:
+            assert isinstance(inputs, tuple)
+            tokenizer, parts, of_texts, remarks = _tokenized(inputs[0], rows, self.text)
+        elif isinstance(inputs, tuple):
             encoded, remarks = encode(inputs, rows.train, scale=scale)
             parts = [encoded[members] for members in rows]
         else:
@@ -159,7 +167,7 @@ class Dataset:
         if groups is not None:
             notes += _torn_groups(groups, rows)
         return Split(
-            preparation=self._preparation(inputs, rows, parts, moments),
+            preparation=self._preparation(inputs, rows, parts, moments, tokenizer),
             x_train=parts[0],
             x_validation=parts[1],
             x_test=parts[2],
@@ -174,8 +182,9 @@ class Dataset:
             notes=tuple(notes),
             digest=self._digest(rows),
             copies=copies,
+            names=None if tokenizer is None else tokenizer.vocabulary,
+            lengths=self._lengths() if of_texts is None else of_texts,
             here=_where(inputs),
-            lengths=self._lengths(),
         )
 
     def _lengths(self) -> tuple[int, int] | None:
@@ -204,8 +213,12 @@ class Dataset:
         rows: Rows,
         parts: list[Any],
         moments: tuple[Array, Array] | None,
+        tokenizer: Tokenizer | None,
     ) -> Preparation:
         """Returns what was done to the inputs, to be done again to others."""
+        if tokenizer is not None:
+            assert isinstance(inputs, tuple)
+            return Preparation.of_texts(inputs[0], tokenizer, rows.test)
         if isinstance(inputs, tuple):
             described = fitted(inputs, rows.train, parts[0])
             return Preparation.of_table(inputs, described, rows.test)
@@ -259,6 +272,8 @@ class Dataset:
         about: list[Any] = [self.kind, self.task, self.classes]
         if isinstance(self.inputs, tuple):
             about += [[c.name, c.is_number] for c in self.inputs]
+        if self.text is not None:
+            about.append([self.text.tokens, self.text.max_vocabulary, self.text.most])
         digest.update(json.dumps(about).encode())
         if isinstance(self.inputs, tuple):
             for column in self.inputs:
@@ -561,6 +576,31 @@ def _values(targets: Array) -> Array:
             "Check which column is the target.",
         )
     return values
+
+
+def _tokenized(
+    column: Column, rows: Rows, told: Text
+) -> tuple[Tokenizer, list[Array], tuple[int, int], list[str]]:
+    """Returns a tokenizer of the training rows, and what it makes of each set.
+
+    Returns:
+        The tokenizer; the sets' ids, (N, steps) int64 each; tokens of the shortest and of
+        the longest text; and notes.
+    """
+    training = column.values[rows.train].tolist()
+    tokenizer, left_out = Tokenizer.learnt(training, told)
+    check_size(
+        f"{len(column.values):,} texts of {tokenizer.steps:,} ids",
+        8 * len(column.values) * tokenizer.steps,
+    )
+    sets = {
+        name: tokenizer(column.values[members].tolist())
+        for name, members in zip(("training", "validation", "test"), rows, strict=True)
+    }
+    parts = [encoded.ids for encoded in sets.values()]
+    lengths = np.concatenate([encoded.lengths for encoded in sets.values()])
+    ends = (int(lengths.min()), int(lengths.max()))
+    return tokenizer, parts, ends, tokenizer.notes(told, left_out, sets)
 
 
 # --- what the user should know ---------------------------------------------------

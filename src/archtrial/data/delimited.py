@@ -216,6 +216,9 @@ def _rows(text: str, name: str, separator: str) -> Iterator[list[str]]:
     if separator == " ":
         yield from (line.split() for line in text.splitlines() if line.split())
         return
+    if separator == "\t" and (lines := _with_quotes_in_texts(text)):
+        yield from lines
+        return
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=separator, skipinitialspace=True,
@@ -225,11 +228,51 @@ def _rows(text: str, name: str, separator: str) -> Iterator[list[str]]:
             if len(row) > 1 or (row and row[0].strip()):
                 yield [field.strip() for field in row]
     except csv.Error as error:
+        if "field larger" in str(error):
+            raise DataError(
+                f"a cell of {name} holds at most {csv.field_size_limit():,} characters",
+                f"one holds more, and ends in line {reader.line_num}",
+                "A quotation mark may be missing. Longer texts are read from .jsonl and"
+                " .parquet: in pandas df.to_json('data.jsonl', orient='records',"
+                " lines=True).",
+            ) from error
         raise DataError(
             f"{name} can be read row by row",
             f"{error} in line {reader.line_num}",
             "A quotation mark may be missing, or the file may be damaged.",
         ) from error
+
+
+def _with_quotes_in_texts(text: str) -> list[list[str]]:
+    """Returns the rows of a file with tabs whose quotation marks are parts of texts.
+
+    Many programs write texts between tabs as they are. A mark at the beginning of one
+    would then swallow the rows below it, up to the next mark. Where all lines have the
+    same fields, and the marks would make fewer rows of them, lines are rows.
+
+    Returns:
+        No rows where marks stand around fields, or there are none.
+    """
+    if '"' not in text:
+        return []
+    lines = [line for line in text.splitlines() if line.strip()]
+    rows = [line.split("\t") for line in lines]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1 or max(widths) < 2:
+        return []
+    try:
+        quoted = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+        if sum(len(row) > 1 or any(row) for row in quoted) == len(rows):
+            return []
+    except csv.Error:
+        pass
+    return [[_unquoted(field.strip()) for field in row] for row in rows]
+
+
+def _unquoted(field: str) -> str:
+    inner = field[1:-1].replace('""', "")
+    whole = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inner
+    return field[1:-1].replace('""', '"') if whole else field
 
 
 def _named(

@@ -4,12 +4,13 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import io
 import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from archtrial.data.split import TEST, TRAIN, VALIDATION
 from archtrial.data.stored import Array, Stored
 from archtrial.errors import DataError
 
-__all__ = ["read_folder", "read_like"]
+__all__ = ["PARTS", "Content", "read_folder", "read_images", "read_like"]
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # By name, so that Pillow tries no other: an EPS that is called .png would start
@@ -29,7 +30,8 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 # A picture of so many pixels is an attack, or no example.
 _MOST_PIXELS = 100_000_000
-_PARTS = {
+# What folders, and the sets of other data, are called that are a division.
+PARTS = {
     **dict.fromkeys(("train", "training", "trn", "trainset", "train_set"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev", "val_set"), VALIDATION),
     **dict.fromkeys(("test", "testing", "tst", "testset", "test_set"), TEST),
@@ -56,7 +58,7 @@ def read_folder(path: Path, told: Reading) -> Dataset:
         if below:
             root, inside = inside[0], below
             notes += deeper
-            if root.name.lower() not in _PARTS:
+            if root.name.lower() not in PARTS:
                 notes.append(f"Read from the folder {root.name} inside {path.name}.")
     parts, given = _parts(root, inside, notes)
     found: list[Path] = []
@@ -79,7 +81,7 @@ def read_folder(path: Path, told: Reading) -> Dataset:
     loose = len(_images_in(root))
     if loose:
         notes.append(f"Images outside the folders of classes were left out: {loose}.")
-    images, remarks, mode = _read_images(path.resolve().name, found, told)
+    images, remarks, mode = read_images(path.resolve().name, found, told)
     if others:
         remarks.append(f"Files that are not images were left out: {others}.")
     return assemble(
@@ -176,15 +178,15 @@ def _parts(
         DataError: Folders called train or test are no division, or it is unclear
             which folders are the classes.
     """
-    if root.name.lower() in _PARTS and not any(
-        folder.name.lower() in _PARTS for folder in inside
+    if root.name.lower() in PARTS and not any(
+        folder.name.lower() in PARTS for folder in inside
     ):
         return [(TRAIN, inside)], False
-    named = [folder for folder in inside if folder.name.lower() in _PARTS]
+    named = [folder for folder in inside if folder.name.lower() in PARTS]
     if not named:
         _check_classes(root, inside)
         return [(TRAIN, inside)], False
-    sets = [_PARTS[folder.name.lower()] for folder in named]
+    sets = [PARTS[folder.name.lower()] for folder in named]
     names = listing([folder.name for folder in inside])
     if len(named) < len(inside):
         raise DataError(
@@ -248,8 +250,23 @@ def _check_classes(root: Path, inside: list[Path]) -> None:
 # --- from files to numbers ----------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """An image that is no file of its own, by what it is called in messages."""
+
+    name: str
+    content: bytes = dataclasses.field(repr=False)
+
+    def read_bytes(self) -> bytes:
+        """Returns what a file of it would hold."""
+        return self.content
+
+
+Source: TypeAlias = Path | Content
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Source) -> Iterator[Any]:
     """Opens an image; whatever Pillow raises becomes one message."""
     from PIL import Image
 
@@ -257,7 +274,8 @@ def _opened(path: Path) -> Iterator[Any]:
         # What Pillow warns of, damaged metadata above all, changes no pixel.
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=_FORMATS) as image:
+            file = path if isinstance(path, Path) else io.BytesIO(path.content)
+            with Image.open(file, formats=_FORMATS) as image:
                 if image.width * image.height > _MOST_PIXELS:
                     raise DataError(
                         f"an image has at most {_MOST_PIXELS // 10**6} million pixels",
@@ -269,7 +287,7 @@ def _opened(path: Path) -> Iterator[Any]:
             raise
         # Its decoders let through whatever a damaged file makes them meet.
         except Exception as error:
-            raise damaged(path, error) from error
+            raise damaged(Path(path.name), error) from error
 
 
 def _orientation(image: Any) -> int:
@@ -277,8 +295,8 @@ def _orientation(image: Any) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _read_images(
-    name: str, found: list[Path], told: Reading
+def read_images(
+    name: str, found: Sequence[Source], told: Reading
 ) -> tuple[Array | Stored, list[str], str]:
     """Returns (N, C, H, W), notes, and the mode in which all are read.
 
@@ -367,7 +385,7 @@ class _About:
 
 
 def _kept(
-    name: str, found: Sequence[Path], mode: str, shape: tuple[int, ...]
+    name: str, found: Sequence[Source], mode: str, shape: tuple[int, ...]
 ) -> tuple[Stored, _About]:
     """Returns the images as the cache keeps them, decoded once."""
     import PIL
@@ -379,7 +397,7 @@ def _kept(
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise damaged(path, error) from error
+            raise damaged(Path(path.name), error) from error
         digest.update(hashlib.sha256(content).digest())
 
     def write(sink: cache.Sink) -> dict[str, Any]:
@@ -397,7 +415,7 @@ def _type_of(mode: str) -> type[np.generic]:
 
 
 def _decoded(
-    found: Iterable[Path], mode: str, size: tuple[int, int]
+    found: Iterable[Source], mode: str, size: tuple[int, int]
 ) -> Iterator[tuple[Array, bool]]:
     """Yields the pixels of each image, (C, H, W), and whether it was transparent."""
     from PIL import Image

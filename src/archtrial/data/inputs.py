@@ -132,11 +132,12 @@ def inputs_of(split: Split) -> Inputs:
     if split.kind == "table" and prepared is not None:
         columns = _columns(prepared.columns)
     steps = split.input_shape[-1]
+    lengths = split.lengths or (steps, steps)
     return Inputs(
         shape=split.input_shape,
         kind=split.kind,
         columns=columns,
-        lengths=(split.lengths or (steps, steps)) if split.kind == "sequence" else None,
+        lengths=lengths if split.kind == "sequence" else None,
         vocabulary=split.vocabulary,
     )
 

@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional
 
 from archtrial.data.cells import Notation
+from archtrial.data.delimited import listing
 from archtrial.data.stored import Array, Examples, Stored
 from archtrial.data.tables import Column, columns_of
+from archtrial.data.texts import Tokenizer
 from archtrial.errors import DataError
 
 __all__ = ["Preparation"]
@@ -38,6 +40,7 @@ class Preparation:
             which modules get zeros and are told of it, or "zeros"; None where all have
             one length.
         cut: Whether of longer series the first steps are used.
+        text: Of texts, "column", their name, and "tokenizer".
     """
 
     kind: str
@@ -50,6 +53,31 @@ class Preparation:
     pixels: str | None = None
     padding: str | None = None
     cut: bool = False
+    text: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of_texts(
+        cls, column: Column, tokenizer: Tokenizer, rows: Array
+    ) -> "Preparation":
+        """Returns that of texts.
+
+        Args:
+            column: Of N texts.
+            tokenizer: What reads them.
+            rows: Of the test set.
+        """
+        few: list[str] = []
+        for text in column.values[rows[:_MOST_EXAMPLES]].tolist():
+            few.append(text or "")
+            if sum(map(len, few)) > _MOST_NUMBERS:
+                break
+        return cls(
+            "sequence",
+            (tokenizer.steps,),
+            whole=True,
+            examples=few,
+            text={"column": column.name, "tokenizer": tokenizer.to_dict()},
+        )
 
     @classmethod
     def of_array(
@@ -129,18 +157,31 @@ class Preparation:
             }
         )
 
+    def __post_init__(self) -> None:
+        # A tokenizer that is damaged is told when it is read, not when it is used.
+        tokenizer = (
+            None if self.text is None else Tokenizer.from_dict(self.text["tokenizer"])
+        )
+        object.__setattr__(self, "_tokenizer", tokenizer)
+
     def __call__(self, inputs: Any) -> torch.Tensor:
         """Returns raw inputs as a model receives them.
 
         Args:
             inputs: (N, *shape) numbers; of images also (N, H, W, channels), and N paths
+            inputs: (N, *shape) numbers; of images also (N, H, W, channels), and N paths
                 where the data were files of images. Of series of unequal length N
                 arrays, each as long as it is, or one with NaN behind each end. Of a
                 table a pandas.DataFrame, or a mapping of the columns' names to N cells.
+                Where texts were read, N texts, or such a table with their column.
 
         Raises:
             DataError: They have another shape, or a column is not there.
         """
+        if self.text is not None:
+            tokenizer: Tokenizer = self.__dict__["_tokenizer"]
+            raw = _texts(inputs, self.text["column"])
+            return torch.from_numpy(tokenizer(raw).ids)
         if self.kind == "table":
             texts = {c["name"] for c in self.columns if "places" in c}
             return torch.from_numpy(self._of_columns(_cells(inputs, texts)))
@@ -275,6 +316,35 @@ class Preparation:
                 _number(column, values) if "mean" in column else _places(column, values)
             )
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _texts(inputs: Any, column: str) -> list[str]:
+    """Returns raw texts; what is missing is empty."""
+    if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
+        if column not in inputs:
+            raise DataError(
+                f"the raw inputs have the column {column!r}",
+                f"they have {listing([repr(str(name)) for name in inputs]) or 'none'}",
+            )
+        inputs = inputs[column]
+    if isinstance(inputs, str | bytes) or not hasattr(inputs, "__iter__"):
+        raise DataError(
+            "raw inputs are several texts",
+            f"an object of type {type(inputs).__name__}",
+            "A single text is [text].",
+        )
+    import pandas as pd
+
+    found = []
+    for text in inputs:
+        if not isinstance(text, str) and np.ndim(text) == 0 and pd.isna(text):
+            text = ""
+        if not isinstance(text, str):
+            raise DataError(
+                "raw inputs are texts", f"an object of type {type(text).__name__}"
+            )
+        found.append(text.strip())
+    return found
 
 
 def _are_paths(inputs: Any) -> bool:

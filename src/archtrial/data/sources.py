@@ -35,6 +35,10 @@ def load(
     groups: str | None = None,
     categorical: Sequence[str] = (),
     lengths: str | int | None = None,
+    text: str | None = None,
+    tokens: str | None = None,
+    max_vocabulary: int | None = None,
+    max_tokens: int | None = None,
     memory: float = IN_MEMORY,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
@@ -43,8 +47,8 @@ def load(
     `x_validation`, `y_validation` and `groups`. Two dimensions are an array of
     features; three are images (N, H, W) where they are square or bytes, else sequences
     (N, C, L); four are images, (N, C, H, W) or (N, H, W, C). A folder of .npy files of
-    those names is the same. A .csv, .tsv or .txt
-    (also .gz and .zip) or a .parquet file is a table. A folder holds a folder of
+    those names is the same. A .csv, .tsv, .txt, .jsonl or .json (also .gz and .zip) or a
+    .parquet file is a table. A folder holds a folder of
     images for each class, or such folders inside `train`, `test` and `validation`; or
     IDX files; or one pair of .ts files or of NAME_TRAIN.tsv and NAME_TEST.tsv. Of
     these, the test set is the file of that name beside the training file. Series of .ts
@@ -66,6 +70,11 @@ def load(
             is padding, and what becomes of it: "mask", modules are told where series
             end; "zeros", zeros are read as data; or a number, the steps that are used
             of each series. None: as "mask", where the format itself has padding.
+        text: A table's column of texts, which become ids of their tokens; its other
+            columns are left out.
+        tokens: "word" or "byte"; words if None.
+        max_vocabulary: Words that are told apart; 20,000 if None.
+        max_tokens: Tokens that are read of a text; 256 words or 1024 bytes if None.
         memory: GiB. Inputs that take more, as they stand or as 32-bit numbers, stay in
             their file and are read as they are needed; the same batches come of them.
 
@@ -85,6 +94,8 @@ def load(
         for word, value in (
             ("channels", channels), ("decimal", decimal), ("dates", dates),
             ("categorical", ", ".join(categorical)), ("lengths", lengths),
+            ("text", text), ("tokens", tokens), ("max_vocabulary", max_vocabulary),
+            ("max_tokens", max_tokens),
         ):  # fmt: skip
             if value:
                 raise DataError(
@@ -100,16 +111,9 @@ def load(
                 )
         return BUILTIN[name](task, **options)
     told = Reading(
-        target,
-        task,
-        channels,
-        decimal,
-        dates,
-        groups,
-        tuple(categorical),
-        lengths,
-        memory,
-    )
+        target, task, channels, decimal, dates, groups, tuple(categorical), lengths,
+        text, tokens, max_vocabulary, max_tokens, memory,
+    )  # fmt: skip
     try:
         if not path.exists():
             raise _not_found(path, name)

@@ -55,11 +55,13 @@ class Split:
     """SHA-256 of inputs, targets and the division of the rows, in hexadecimal."""
     copies: Copies = NONE
     """Test examples that are in the training or validation set as well."""
+    names: int | None = None
+    """How many ids there may be, where a tokenizer made them."""
     here: tuple[str, ...] = ()
     """Where the inputs lie on this machine, which is no part of any result."""
     lengths: tuple[int, int] | None = None
-    """Of series of unequal length the steps of the shortest and of the longest. Behind
-    the end of each its inputs are NaN in all channels, or of ids 0. None where they
+    """Of series and texts of unequal length the steps, or tokens, of the shortest and of the
+    longest. Behind the end of each its inputs are NaN in all channels, or of ids 0. None where they
     have one length."""
 
     def __post_init__(self, y_test: Array) -> None:
@@ -77,10 +79,13 @@ class Split:
 
     @functools.cached_property
     def vocabulary(self) -> int | None:
-        """One more than the largest id; None where inputs are no ids from 0 on.
+        """How many ids there are; None where inputs are no ids from 0 on.
 
-        Counted once: inputs may be larger than memory.
+        Where no tokenizer made them, one more than the largest. Counted once: inputs may
+        be larger than memory.
         """
+        if self.names is not None:
+            return self.names
         if not np.issubdtype(self.x_train.dtype, np.integer):
             return None
         parts = (self.x_train, self.x_validation, self.x_test)

@@ -1,6 +1,7 @@
 """Tables: columns as they are read, and as numbers fitted on the training rows."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,20 @@ from archtrial.data.delimited import listing
 from archtrial.data.split import Array
 from archtrial.errors import DataError
 
-__all__ = ["Column", "columns_of", "columns_of_texts", "encode", "fitted"]
+__all__ = [
+    "Column",
+    "columns_of",
+    "columns_of_texts",
+    "encode",
+    "fitted",
+    "how_texts_are_read",
+    "is_prose",
+]
 
 # A category's rarer values share one input, so that a column of a thousand
 # post codes does not become a thousand inputs with a handful of rows each.
 _MOST_CATEGORIES = 32
+_OWN_TEXT = "nearly every row has a text of its own"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +105,8 @@ def columns_of(frame: Any, notation: Notation | None = None) -> tuple[Column, ..
         name = str(label)
         named = notation is not None and name in notation.categorical
         found = None if named else _column(name, series)
+        if named:
+            _check_plain(name, series)
         if found is None:
             written[name] = _as_written(series)
         columns[name] = found
@@ -132,6 +144,20 @@ def _column(name: str, series: Any) -> Column | None:
             "Remove the column, or spread it over columns of plain values.",
         )
     return None
+
+
+def _check_plain(name: str, series: Any) -> None:
+    """Raises a DataError where cells that are taken as texts are none."""
+    odd = next(
+        (v for v in series.tolist() if isinstance(v, bytes | list | dict | np.ndarray)),
+        None,
+    )
+    if odd is not None:
+        raise DataError(
+            "a cell that is read as a text or a category is a plain value",
+            f"column {name!r} holds {type(odd).__name__}",
+            "Decode bytes as texts, and join what is a list.",
+        )
 
 
 def _as_written(series: Any) -> list[str]:
@@ -194,10 +220,18 @@ def encode(
         if missing:
             how = "median" if column.is_number else "as a category"
             imputed.append(f"{column.name} ({missing}, {how})")
+    texts = dropped.get(_OWN_TEXT, [])
+    prose = [c.name for c in columns if c.name in texts and is_prose(c)]
     notes = [
         f"Dropped, since {reason}: {listing(names)}."
         for reason, names in dropped.items()
     ]
+    if inputs:
+        notes += [
+            f"Column {name} may be read as texts, in place of the others: --text"
+            f" {shlex.quote(name)}."
+            for name in prose[:3]
+        ]
     if imputed:
         notes.append(
             f"Missing values, replaced from the training rows: {listing(imputed)}."
@@ -213,7 +247,7 @@ def encode(
         raise DataError(
             "at least one column says something about the target",
             "none is left",
-            " ".join(notes),
+            " ".join([*notes, *how_texts_are_read(texts)]),
         )
     return np.concatenate(inputs, axis=1, dtype=np.float32), notes
 
@@ -232,8 +266,25 @@ def _useless(column: Column, train: Array) -> str:
         if counted and (np.diff(column.values) == 1).all():
             return "they count the rows"
     elif distinct > 2 and distinct * 2 > present.sum():
-        return "nearly every row has a text of its own"
+        return _OWN_TEXT
     return ""
+
+
+def is_prose(column: Column) -> bool:
+    """Whether a column holds texts of several words, more than a category has values."""
+    if column.is_number:
+        return False
+    present = [value for value in column.values.tolist() if value]
+    several = sum(len(value.split(None, 2)) > 2 for value in present)
+    return several * 2 > len(present) and len(set(present)) > _MOST_CATEGORIES
+
+
+def how_texts_are_read(names: Sequence[str]) -> list[str]:
+    """Says how a column that was dropped is an input."""
+    if not names:
+        return []
+    ways = " or ".join(f"--text {shlex.quote(name)}" for name in names[:3])
+    return [f"If it is to be read as a text: {ways} (in a protocol, text = ...)."]
 
 
 def _scaled(column: Column, train: Array, scale: bool) -> Array:

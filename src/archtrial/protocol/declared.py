@@ -75,6 +75,16 @@ class OnData(Declaration):
     """What becomes of series of unequal length: modules are told where they end (mask),
     zeros behind the end are read as data, or so many steps are used of each. By default
     mask, where the data say that they differ in length."""
+    text: str | None = None
+    """A table's column of texts, which are read token by token in place of its other
+    columns."""
+    tokens: Literal["word", "byte"] | None = None
+    """What texts are divided into; by default words, in lower case."""
+    max_vocabulary: Count | None = None
+    """Words that are told apart, the commonest of the training rows; by default 20,000."""
+    max_tokens: Count | None = None
+    """Tokens that are read of each text, from its beginning; by default 256 words, or 1024
+    bytes."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Training steps of every run. Without `epochs` as many as `default_steps`."""

@@ -13,6 +13,7 @@ import torch
 
 from archtrial import randomness
 from archtrial.data import Inputs
+from archtrial.data.content import check_size
 from archtrial.errors import ArmError, ProtocolError
 from archtrial.records.table import CPU_SECONDS
 from archtrial.space import Value
@@ -114,8 +115,8 @@ class Fits:
             center, scale = float(whole.mean()), float(whole.std()) or 1.0
             y = (y - center) / scale
         with threadpoolctl.threadpool_limits(self.threads):
-            made.fit(self._table(estimator, problem.x_train[rows], places), y)
-            tables = [self._table(estimator, x, places) for x in examined]
+            made.fit(self._table(made, problem.x_train[rows], places), y)
+            tables = [self._table(made, x, places) for x in examined]
             if problem.task == "regression":
                 said = [np.asarray(made.predict(x)) for x in tables]
                 return [v.reshape(len(v)) * scale + center for v in said]
@@ -136,22 +137,30 @@ class Fits:
         count = sum(column.categories is not None for column in columns)
         return list(range(len(columns) - count, len(columns)))
 
-    def _table(
-        self, estimator: Estimator, x: np.ndarray, places: Sequence[int]
-    ) -> np.ndarray:
+    def _table(self, made: Any, x: np.ndarray, places: Sequence[int]) -> Any:
+        """Returns what an estimator gets of inputs: an array, or a sparse matrix."""
+        if self.inputs.vocabulary is not None:
+            return _bag_of_words(x, self._width, sparse=_takes_sparse(made))
         if not places:
             return np.asarray(x, dtype=np.float32).reshape(len(x), -1)
         numbers, ids = self.inputs.parted(torch.from_numpy(np.asarray(x)))
         return np.concatenate([numbers.numpy(), ids.numpy()], 1, dtype=np.float32)
 
+    @property
+    def _width(self) -> int:
+        """Values of an example as estimators get it."""
+        words = self.inputs.vocabulary
+        # Of ids all but the padding are counted.
+        return int(np.prod(self.inputs.shape)) if words is None else words - 1
+
     def _scores(self, made: Any, x: np.ndarray, finely: bool) -> np.ndarray:
         """Returns (N, classes) scores whose largest, or whose order, is what counts."""
         name, outputs = self.problem.metric.name, self.problem.num_outputs
         classes = np.asarray(made.classes_)
-        scores = np.zeros((len(x), outputs))
+        scores = np.zeros((x.shape[0], outputs))
         ranks = hasattr(made, "predict_proba") or hasattr(made, "decision_function")
         if not (ranks and (finely or name in _RANKED)):
-            scores[np.arange(len(x)), made.predict(x)] = 1.0
+            scores[np.arange(x.shape[0]), made.predict(x)] = 1.0
             return scores
         if hasattr(made, "predict_proba"):
             scores[:, classes] = made.predict_proba(x)
@@ -228,9 +237,7 @@ class Fits:
         few = self._few()
         said: dict[str, None] = {}
         random = any(
-            estimator.uses_seed(
-                values, len(self.problem.y_train), int(np.prod(self.inputs.shape))
-            )
+            estimator.uses_seed(values, len(self.problem.y_train), self._width)
             for values in configurations.values()
         )
         differ = False
@@ -279,6 +286,11 @@ class Fits:
                 f"{arm} gets the {int(np.prod(inputs.shape)):,} values of an example"
                 f" ({sides}) in one row: which are neighbours is lost."
             )
+        if inputs.vocabulary is not None:
+            yield (
+                f"{arm} gets how often each of {self._width:,} tokens occurs in a text (a"
+                " bag of words): their order is lost."
+            )
         if places := self._categories(estimator, {}):
             yield f"{arm} gets {len(places)} columns as categories, not as inputs of 0 and 1."
         if self.problem.recipe.class_weights == "balanced":
@@ -313,6 +325,39 @@ _RANKED = {
     "auroc": ("predict_proba", "decision_function"),
     "log_loss": ("predict_proba",),
 }
+
+
+def _takes_sparse(made: Any) -> bool:
+    import sklearn.utils
+
+    # Up to scikit-learn 1.5 estimators did not say it in public.
+    tags_of = getattr(sklearn.utils, "get_tags", None)
+    return tags_of is not None and bool(tags_of(made).input_tags.sparse)
+
+
+def _bag_of_words(ids: np.ndarray, width: int, *, sparse: bool) -> Any:
+    """Counts ids from 1 on.
+
+    Args:
+        ids: (N, steps), 0 behind the end of a text.
+        width: The largest id there may be.
+        sparse: Whether a sparse matrix will do.
+
+    Returns:
+        (N, width) float32.
+    """
+    from scipy.sparse import csr_array
+
+    rows, places = np.nonzero(ids)
+    # Trees take no indices of 64 bits.
+    at = (rows.astype(np.int32), (ids[rows, places] - 1).astype(np.int32))
+    counts = csr_array((np.ones(len(rows), np.float32), at), shape=(len(ids), width))
+    if sparse:
+        return counts
+    check_size(
+        f"counts of {width:,} tokens in {len(ids):,} texts", 4 * len(ids) * width
+    )
+    return counts.toarray()
 
 
 def _first_line(said: Any) -> str:

@@ -17,6 +17,7 @@ from archtrial.training import recipe
 from archtrial.training.noise import own_noise
 from archtrial.training.problem import Job, Problem
 from archtrial.training.structure import RATES
+from archtrial.zoo.outside import loaded
 
 __all__ = [
     "Rates",
@@ -52,9 +53,10 @@ def build(problem: Problem, job: Job) -> nn.Module:
             f"{type(module).__name__} has none",
         )
     if scale != 1:
+        given = loaded(module)
         with torch.no_grad():
-            for parameter in module.parameters():
-                if parameter.dim() >= 2:
+            for name, parameter in module.named_parameters():
+                if parameter.dim() >= 2 and name not in given:
                     parameter.mul_(scale)
     if "dropout" in job.hyperparameters:
         _set_dropout(module, float(job.hyperparameters["dropout"]))

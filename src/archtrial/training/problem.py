@@ -47,6 +47,8 @@ class Problem:
     losses: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     """By the recipe's `loss`, the user's function, which stands in for the
     objective's."""
+    names: int | None = None
+    """How many ids there are, where a tokenizer made the inputs."""
 
     def __post_init__(self) -> None:
         if not all(1 <= step <= self.steps for step in self.read_at):

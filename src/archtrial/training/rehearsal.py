@@ -327,6 +327,13 @@ class _Rehearsal:
     def _way_out(self, error: Exception) -> str:
         problem = self._problem
         whole = not np.issubdtype(problem.x_train.dtype, np.floating)
+        wrong = r"dtype|type Float|Long|Float|index out of range|out of bounds"
+        if problem.names is not None and re.search(wrong, str(error)):
+            return (
+                "The inputs are ids of tokens and reach the module as int64: let it begin"
+                f" with an nn.Embedding of {problem.names} of them. A parameter called"
+                " vocab_size or inputs is told how many there are."
+            )
         if whole and re.search(r"dtype|type Float|Long|Float", str(error)):
             return (
                 "The inputs are whole numbers and reach the module as int64: let it begin"

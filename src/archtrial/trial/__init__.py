@@ -33,8 +33,9 @@ from archtrial.trial.rehearsing import (
 )
 from archtrial.workflow import Opened
 from archtrial.zoo import arms as anybody
-from archtrial.zoo import entries
+from archtrial.zoo import entries, families
 from archtrial.zoo.estimators import Estimator
+from archtrial.zoo.outside import is_outside
 from archtrial.zoo.registry import Names
 
 __all__ = [
@@ -215,6 +216,7 @@ class Zoo:
             "notes": [
                 *split.notes,
                 *notes.on_parameters(networks, spaces, split),
+                *notes.on_weights(networks),
                 *left_out,
                 *notes.on_design(declared, spaces),
                 *notes.on_recipes(declared, recipes, problem.steps),
@@ -331,7 +333,8 @@ class OwnTrainer:
     ) -> None:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
                   "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
-                  "categorical", "lengths", "memory"]  # fmt: skip
+                  "categorical", "lengths", "text", "tokens", "max_vocabulary",
+                  "max_tokens", "memory"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(
@@ -493,6 +496,10 @@ def load(
         dates=declared.dates,
         categorical=declared.categorical,
         lengths=declared.lengths,
+        text=declared.text,
+        tokens=declared.tokens,
+        max_vocabulary=declared.max_vocabulary,
+        max_tokens=declared.max_tokens,
         groups=declared.splits.groups,
         memory=declared.memory,
     )
@@ -585,8 +592,12 @@ def _are_names(
 
     Raises:
         ProtocolError: It cannot be told: some arms are the zoo's, which multiply
-            their inputs, and some the user's own.
+            their inputs, and some the user's own. Or the data are texts, and an arm
+            cannot read them.
     """
+    if dataset.text is not None:
+        _check_reads_texts(declared, dataset.text.column, arms)
+        return True
     if arms is None or not dataset.whole:
         return False
     reads = {name: _reads(arm) for name, arm in arms.items()}
@@ -620,9 +631,45 @@ def _are_names(
     return not ours
 
 
+def _check_reads_texts(
+    declared: OnData,
+    column: str,
+    arms: Mapping[str, anybody.Architecture | Estimator] | None,
+) -> None:
+    """Raises a ProtocolError where the ids of texts would be taken for amounts."""
+    if declared.scale:
+        raise ProtocolError(
+            "the tokens of texts have ids, which are names and not scaled",
+            f"scale = true, and the texts of {column}",
+            "Leave --scale out.",
+        )
+    able = [name for name, entry in families().items() if entry.names != "never"]
+    ways = f"{', '.join(able)}, or a module of your own that looks ids up"
+    if arms is None:
+        raise ProtocolError(
+            "this kind of study has inputs that are real numbers",
+            f"the texts of {column}",
+            "Leave --text out; archtrial run compares architectures on texts.",
+        )
+    unable = [
+        name
+        for name, arm in arms.items()
+        if not isinstance(arm, Estimator) and _reads(arm) == "never"
+    ]
+    if unable:
+        raise ProtocolError(
+            "the ids of tokens are looked up, and multiplying them means nothing",
+            f"{' and '.join(unable)} multipl{'y' if unable[1:] else 'ies'} inputs, in"
+            f" place of looking up the texts of {column}",
+            f"Take {ways}; a baseline that counts words is sklearn:LogisticRegression.",
+        )
+
+
 def _reads(arm: anybody.Architecture | Estimator) -> Names:
     """Says whether an arm looks whole numbers up; a module of the user's does."""
     if isinstance(arm, Estimator):
+        return "never"
+    if is_outside(arm.spec):
         return "never"
     return entries()[arm.spec].names if arm.spec in entries() else "always"
 

@@ -8,9 +8,9 @@ from archtrial.protocol import Protocol as Declared
 from archtrial.protocol import Recipe
 from archtrial.space import Space
 from archtrial.zoo import arms as anybody
-from archtrial.zoo import sizes
+from archtrial.zoo import outside, sizes
 
-__all__ = ["on_design", "on_matching", "on_parameters", "on_recipes"]
+__all__ = ["on_design", "on_matching", "on_parameters", "on_recipes", "on_weights"]
 
 
 def on_parameters(
@@ -28,6 +28,12 @@ def on_parameters(
         if told:
             said = ", ".join(f"{key} = {value}" for key, value in told.items())
             yield f"{name} is told what the data have: {said}."
+
+
+def on_weights(architectures: Mapping[str, anybody.Architecture]) -> Iterator[str]:
+    """Yields which arms start from weights that were trained before."""
+    for name, architecture in architectures.items():
+        yield from outside.on_weights(name, architecture.spec, architecture.source)
 
 
 def on_design(declared: Declared, searched: Mapping[str, Space]) -> Iterator[str]:

@@ -55,7 +55,9 @@ def try_network(
         raise ProtocolError(
             "names, such as token ids, are not augmented",
             f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
-            "Leave augmentation out, or use --scale if they are amounts.",
+            "Leave augmentation out, or use --scale if they are amounts."
+            if split.names is None
+            else "Leave augmentation out.",
         )
     # Any configuration will do. This one depends on the arm alone, so that what is
     # found out about an arm is the same in every trial.
@@ -186,6 +188,7 @@ def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem
         steps=declared.length(len(split.y_train)),
         batch_size=declared.batch_size,
         device=declared.device,
+        names=split.names,
     )
 
 

@@ -1,7 +1,7 @@
 """Anybody's architecture: found by its name, built, and tried before a study starts.
 
-A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", or in
-Python the class or function itself. It needs no registration: it is called with
+A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", "timm:NAME"
+or "torchvision:NAME" (`outside.py`), or in Python the class or function itself. It needs no registration: it is called with
 those of `input_shape`, `num_outputs`, `inputs: Inputs`, its options and its
 search-space names that its signature has, and returns a `torch.nn.Module`. What the data say under the names of
 public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
@@ -33,7 +33,7 @@ from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError, StudyError, UserError
 from archtrial.protocol import HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
-from archtrial.zoo import lengths, registry
+from archtrial.zoo import lengths, outside, registry
 from archtrial.zoo import parameters as signatures
 from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Kind, Shape, nearest
@@ -157,7 +157,7 @@ class Architecture:
         """
         builder, data = self._found().builder, known(inputs)
         asked = {"inputs": data} if self.asks_for_inputs else {}
-        if registry.entry_of(builder) is not None:
+        if registry.entry_of(builder) is not None or outside.is_outside(self.spec):
             return asked
         given = {"input_shape", "num_outputs", *asked, *values, *self.options}
         own = [
@@ -250,6 +250,9 @@ _loaded: dict[tuple[str, str], _Found] = {}
 def _found_again(spec: str, source: str) -> _Found:
     if (spec, source) in _loaded:
         return _loaded[spec, source]
+    if outside.is_outside(spec):
+        _loaded[spec, source] = _Found(outside.again(spec, source), source)
+        return _loaded[spec, source]
     try:
         found = _look_up(spec)
     except ArmError as error:
@@ -337,6 +340,9 @@ def find(
             )
         del declared[fixed]
     parsed = {name: spaces.parse(name, value) for name, value in declared.items()}
+    if outside.is_outside(spec):
+        found = _from_outside(name, options, parsed)
+        builder = found.builder
     named, takes_any = _parameters(name, builder)
     own = named - {"input_shape", "num_outputs"}
     if "inputs" in named and _is_inputs(
@@ -369,8 +375,24 @@ def find(
     )
 
 
+def _from_outside(spec: str, options: Mapping[str, Any], space: Space) -> _Found:
+    """Returns what builds a network of a package, with the weights of now."""
+    searched = {
+        name: _sampled(dimension)
+        for name, dimension in space.items()
+        if name not in HYPERPARAMETERS
+    }
+    outside.check_options(spec, options, searched)
+    source = outside.source(spec, options, searched)
+    found = _Found(outside.builder(spec, source), source)
+    _loaded[spec, source] = found
+    return found
+
+
 def check_kind(architecture: Architecture, kind: Kind) -> None:
     """Raises an ArmError where an architecture of the zoo is not for such inputs."""
+    if outside.is_outside(architecture.spec):
+        outside.check_kind(architecture.spec, kind)
     entry = registry.entries().get(architecture.spec)
     if entry is not None and kind not in entry.kinds:
         flexible = [
@@ -379,6 +401,8 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
         needed = "inputs with an order, such as a sequence or an image"
         if entry.kinds == ("image",):
             needed = "images"
+        elif "table" in entry.kinds:
+            needed = "a table, or an array of a number for each column"
         raise ArmError(
             f"{architecture.spec} needs {needed}",
             f"a {kind}",
@@ -389,6 +413,9 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
 @prints_to_errors()
 def _look_up(spec: str) -> _Found:
     """Finds what a spec names, running the user's file afresh."""
+    if outside.is_outside(spec):
+        source = outside.source(spec, {}, {})
+        return _Found(outside.builder(spec, source), source)
     place, colon, name = spec.rpartition(":")
     if not colon:
         if spec.endswith(".py"):

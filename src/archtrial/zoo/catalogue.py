@@ -6,6 +6,7 @@ from typing import Any
 
 from archtrial.protocol import describe_space
 from archtrial.specs import write_spec, write_value
+from archtrial.zoo import outside
 from archtrial.zoo.estimators import find as find_estimator
 from archtrial.zoo.estimators import is_estimator
 from archtrial.zoo.registry import Entry, Family, entries, families, get
@@ -14,7 +15,7 @@ __all__ = ["described", "page", "table"]
 
 
 def described(name: str | None = None) -> dict[str, Any]:
-    """Returns all names of the zoo, or one and its family's variants, as JSON.
+    """Returns all names of the zoo, one of them, or those of a package, as JSON.
 
     Raises:
         ArmError: The zoo has no such name.
@@ -25,6 +26,10 @@ def described(name: str | None = None) -> dict[str, Any]:
         found = find_estimator(name, {}, None)
         space = describe_space(found.space) if found.has_row else None
         return {found.spec: {"task": found.task, "space": space}}
+    if outside.is_package(name):
+        return {f"{name}:{network}": {} for network in outside.names(name)}
+    if outside.is_outside(name):
+        return {name: outside.described(name)}
     return {name: _described(get(name))}
 
 
@@ -76,7 +81,9 @@ def table() -> Iterator[str]:
     yield (
         "archtrial zoo NAME shows one: its paper, its switches and its search space. Any"
         " name and NAME(option=value) can be an arm; so can an estimator of scikit-learn,"
-        " such as sklearn:HistGradientBoostingClassifier. --figure tree.svg draws the tree."
+        " such as sklearn:HistGradientBoostingClassifier, and an image classifier of timm"
+        " or torchvision, such as timm:resnet18 (archtrial zoo timm lists them). --figure"
+        " tree.svg draws the tree."
     )
 
 
@@ -96,6 +103,12 @@ def page(name: str) -> Iterator[str]:
     """
     if is_estimator(name):
         yield from _page_of_estimator(name)
+        return
+    if outside.is_package(name):
+        yield from (f"{name}:{network}" for network in outside.names(name))
+        return
+    if outside.is_outside(name):
+        yield from outside.page(name)
         return
     entry = get(name)
     family = entry.family

@@ -117,7 +117,7 @@ class Spatial:
                 else f"resolution = {resolution}",
                 f"Resize them: resolution={least}. {instead}"
                 if resolution is None
-                else "",
+                else f"Write resolution={least}, or more.",
             )
         return cls(channels, tuple(given), len(input_shape) == 1, resolution)
 

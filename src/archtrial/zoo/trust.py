@@ -7,11 +7,14 @@ refused until somebody says that it is trusted. Nothing here runs or imports it.
 """
 
 import ast
+import contextlib
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from archtrial.zoo.estimators import is_estimator
+from archtrial.zoo.outside import is_outside
 from archtrial.zoo.userfile import find_module, is_library, is_unchanged
 
 __all__ = ["objection", "objection_to_loss", "shown"]
@@ -27,6 +30,9 @@ def objection(spec: str, source: str | None, folder: Path) -> str | None:
     """
     if is_estimator(spec):
         return None  # of scikit-learn, which is asked for a classifier or a regressor
+    if is_outside(spec):
+        # Of timm or torchvision, by a name that they know; weights are read as tensors.
+        return _objection_to_package(spec.partition(":")[0], folder)
     return objection_to_loss(spec, source, folder)
 
 
@@ -62,6 +68,17 @@ def objection_to_loss(spec: str, source: str | None, folder: Path) -> str | None
             return f"the file itself does not define {member}"
     except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL
         return "it cannot be read"
+    return None
+
+
+def _objection_to_package(package: str, folder: Path) -> str | None:
+    """Says why a package is not imported unasked: it may have come with the folder."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None:
+            place, inside = Path(found.origin).resolve(), folder.resolve()
+            if place.is_relative_to(inside):
+                return "the package came with the folder"
     return None
 
 

@@ -5,6 +5,7 @@ from archtrial.zoo.architectures.cnn import cnn
 from archtrial.zoo.architectures.convnext import convnext
 from archtrial.zoo.architectures.densenet import densenet
 from archtrial.zoo.architectures.efficientnet import efficientnet
+from archtrial.zoo.architectures.ft_transformer import ft_transformer
 from archtrial.zoo.architectures.googlenet import googlenet
 from archtrial.zoo.architectures.inception_time import inception_time
 from archtrial.zoo.architectures.lenet import lenet
@@ -14,6 +15,7 @@ from archtrial.zoo.architectures.mlp import mlp
 from archtrial.zoo.architectures.mobilenet_v2 import mobilenet_v2
 from archtrial.zoo.architectures.nin import nin
 from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
+from archtrial.zoo.architectures.residual_mlp import residual_mlp
 from archtrial.zoo.architectures.resnet import resnet
 from archtrial.zoo.architectures.se_resnet import se_resnet
 from archtrial.zoo.architectures.squeezenet import squeezenet
@@ -30,6 +32,7 @@ __all__ = [
     "convnext",
     "densenet",
     "efficientnet",
+    "ft_transformer",
     "googlenet",
     "gru",
     "inception_time",
@@ -40,6 +43,7 @@ __all__ = [
     "mlp",
     "mobilenet_v2",
     "nin",
+    "residual_mlp",
     "resnet",
     "rnn",
     "se_resnet",

@@ -90,7 +90,7 @@ def alexnet(
     """
     kernel, step, padding = _STEMS[stem]
     window = 3 if overlap else 2
-    halved = {0, 1, depth - 1}  # the convolutions with a pooling behind them
+    halved = {0, min(1, depth - 1), depth - 1}  # those with a pooling behind them
     least = 1
     if pooling != "stride":
         for _ in halved:

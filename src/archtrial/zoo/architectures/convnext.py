@@ -32,6 +32,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
+from archtrial.errors import ArmError
 from archtrial.space import Choice, Real
 from archtrial.zoo.attention import FeedForward, token_norm
 from archtrial.zoo.attention import head as last
@@ -157,8 +158,9 @@ def convnext(
     """Stages of depthwise convolutions with feed-forward layers; each halves the sides.
 
     Args:
-        input_shape: (L,), read as one channel; (C, L); or (C, H, W). A side is halved by
-            the stem of 2 and by each stage after the first, and one position is left.
+        input_shape: (L,), read as one channel; (C, L); or (C, H, W). Each side
+            has at least one position where the stem and each stage after the first have
+            made it smaller.
         num_outputs: Classes, or 1 for regression.
         depth: Blocks of each of three stages; or those of each stage, as [3, 3, 9, 3].
         width: Channels of the first stage; each stage doubles them.
@@ -180,11 +182,15 @@ def convnext(
         resolution: The side that inputs are resized to.
 
     Raises:
-        ArmError: The input has no such shape, or stochastic depth has no skip
-            connection to leave.
+        ArmError: The input has no such shape, there is no stage, or stochastic depth
+            has no skip connection to leave.
     """
     check_branches("convnext", skip, stochastic_depth)
     stages = (depth,) * _STAGES if isinstance(depth, int) else depth
+    if not stages:
+        raise ArmError(
+            "depth of convnext has the blocks of one stage at least", "depth = []"
+        )
     spatial = Spatial.of(
         "convnext",
         input_shape,

@@ -19,7 +19,7 @@ convolution of 1 x 1 before each makes few channels of many, which is what makes
 affordable.
 What it took: convolutions of 1 x 1 and global average pooling from network-in-network;
 the idea of filters at several scales from Serre et al. 2007.
-What it costs: 1.5 billion multiplications an image of 224 x 224 and a ninth of AlexNet's
+What it costs: 1.6 billion multiplications an image of 224 x 224 and a ninth of AlexNet's
 parameters; on small inputs many small layers, which are slower than their multiplications
 say.
 When to try it: to ask whether several kernels at once are worth anything over one of the

@@ -158,7 +158,7 @@ def mixer(
             connection to leave.
     """
     check_branches("mixer", skip, stochastic_depth)
-    fewest = min(input_shape[1:] or input_shape)
+    fewest = min(input_shape[1:] or input_shape, default=1)
     spatial = Spatial.of(
         "mixer",
         input_shape,

@@ -14,8 +14,8 @@ makes more of a filter's answers than one ReLU; and global average pooling, one 
 each class, does without the fully connected layers that hold most of AlexNet's weights.
 What it took: overlapping pooling, ReLU and dropout from AlexNet; a richer filter from
 maxout (Goodfellow et al. 2013).
-What it costs: .22 billion multiplications an image of 32 x 32 (`nin_cifar`), a third more
-than without the layers of 1 x 1; an eighth of AlexNet's parameters on ImageNet.
+What it costs: .22 billion multiplications an image of 32 x 32 (`nin_cifar`), half as many
+again as without the layers of 1 x 1; an eighth of AlexNet's parameters on ImageNet.
 When to try it: to ask what global average pooling and layers of 1 x 1 are worth, both of
 which became parts of GoogLeNet, SqueezeNet, ResNet and all that came after.
 """
@@ -83,6 +83,7 @@ def nin(
             have as many, except those of 1 x 1 in the first block: 5/6 and 1/2; with
             "imagenet" those of further blocks have 8/3, 4 and 32/3 times as many.
         pointwise: Whether each block's convolution is followed by convolutions of 1 x 1.
+            Without: it has the channels that those return.
         stem: The first blocks. "cifar": kernels of 5 and 5. "imagenet": of 11, with a
             stride of 4, and 5, for sides of about 224. Further ones have kernels of 3.
         activation: What follows each convolution, except that whose maps are averaged.
@@ -123,16 +124,17 @@ def nin(
     for index in range(depth):
         kernel, factors = _BLOCKS[stem][min(index, len(_BLOCKS[stem]) - 1)]
         first, *further = [max(1, round(width * factor)) for factor in factors]
+        if not pointwise:
+            first, further = further[-1], []
         ends = index == depth - 1
         opens = index == 0 and stem == "imagenet"
         stride = 2 if pooling == "stride" and not ends else 1
         convolve(
             first, kernel, stride * (4 if opens else 1), 0 if opens else kernel // 2
         )
-        if pointwise:
-            # In the last block the maps of the classes are the second of 1 x 1.
-            for outputs in further[:1] if ends else further:
-                convolve(outputs, 1, 1, 0)
+        # In the last block the maps of the classes are the second of 1 x 1.
+        for outputs in further[:1] if ends else further:
+            convolve(outputs, 1, 1, 0)
         if not ends:
             if pooling == "max":
                 features.append(spatial.max_pool(3, 2, ceil=True))

@@ -28,7 +28,6 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations
 
 from archtrial.space import Choice, Real
 from archtrial.zoo.layers import Activation
@@ -47,6 +46,29 @@ from archtrial.zoo.sequences import (
 __all__ = ["tcn"]
 
 Normalised: TypeAlias = Literal["none", "batch", "layer", "group", "weight"]
+
+
+class _WeightNormed(nn.Module):
+    """A convolution of which each channel's weights are a length and a direction.
+
+    torch's own (`parametrizations.weight_norm`) is an operation that a fleet would carry
+    out run by run.
+    """
+
+    def __init__(self, convolution: nn.Conv1d) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(convolution.weight.detach().clone())
+        self.length = nn.Parameter(_norm(self.direction).detach().clone())  # (C, 1, 1)
+        self.bias = convolution.bias
+        self.dilation = convolution.dilation
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.direction * (self.length / _norm(self.direction))
+        return functional.conv1d(x, weight, self.bias, dilation=self.dilation)
+
+
+def _norm(weight: torch.Tensor) -> torch.Tensor:
+    return weight.square().sum((1, 2), keepdim=True).sqrt()
 
 
 class _Convolution(nn.Module):
@@ -70,9 +92,10 @@ class _Convolution(nn.Module):
         # A norm brings an offset of its own.
         bias = norm in ("none", "weight")
         layer = nn.Conv1d(inputs, width, kernel, dilation=dilation, bias=bias)
-        weighted = norm == "weight"
-        self.convolution = parametrizations.weight_norm(layer) if weighted else layer
-        self.norm = StepNorm("none" if norm == "weight" else norm, width)
+        self.convolution: nn.Module = layer
+        if norm == "weight":
+            self.convolution, norm = _WeightNormed(layer), "none"
+        self.norm = StepNorm(norm, width)
         self.activation = activation_layer(activation)
         self.dropout = nn.Dropout1d(
             dropout

@@ -191,7 +191,7 @@ def vit(
             connection to leave.
     """
     check_branches("vit", skip, stochastic_depth)
-    fewest = min(input_shape[1:] or input_shape)
+    fewest = min(input_shape[1:] or input_shape, default=1)
     spatial = Spatial.of(
         "vit",
         input_shape,

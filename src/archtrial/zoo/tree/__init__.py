@@ -4,6 +4,6 @@ A variant's options are the function's defaults under another name, and can be
 overridden like these. Sizes are parameters, counted by a test.
 """
 
-from archtrial.zoo.tree import classic, first, modern, residual, sequences
+from archtrial.zoo.tree import classic, first, modern, residual, sequences, tables
 
-__all__ = ["classic", "first", "modern", "residual", "sequences"]
+__all__ = ["classic", "first", "modern", "residual", "sequences", "tables"]

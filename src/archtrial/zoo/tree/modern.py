@@ -27,7 +27,7 @@ describe(
         "Dosovitskiy et al. 2020, arXiv 2010.11929",
         "Patches of an image are the tokens of a transformer.",
         {
-            _TRANSFORMER: "attention, positions, blocks",
+            "transformer": "attention, positions, blocks",
             "Devlin et al. 2018 (arXiv 1810.04805)": "the class token",
         },
     ),
