@@ -427,12 +427,15 @@ def test_entry_is_found_by_its_function():
 
 
 # torch itself has no rule for its recurrent cells and its attention; a fleet brings one.
+OF_FLEETS = ("ft_transformer", "gru", "lstm", "rnn", "transformer", "vit")
+
+
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
         (name, shape)
         for name in NAMES
-        if zoo.get(name).family.name not in ("gru", "lstm", "rnn", "transformer", "vit")
+        if zoo.get(name).family.name not in OF_FLEETS
         for shape in OWN_SHAPES.get(name, [(40,), (2, 17), (1, 8, 8)])
     ],
     ids=str,

@@ -455,7 +455,7 @@ def check_kind(architecture: Architecture, kind: Kind) -> None:
             needed = "a table, or an array of a number for each column"
         raise ArmError(
             f"{architecture.spec} needs {needed}",
-            f"a {kind}",
+            f"{'an' if kind[0] in 'ai' else 'a'} {kind}",
             f"Take {' or '.join(flexible)}.",
         )
 
