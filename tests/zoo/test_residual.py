@@ -426,6 +426,15 @@ def test_more_stages_than_the_table_has_are_refused(name):
     build(f"{name}({way_out})")
 
 
+@pytest.mark.parametrize("name", ["resnet", "se_resnet", "wide_resnet", "densenet"])
+def test_a_network_of_no_stages_is_refused(name):
+    with pytest.raises(ArmError, match=f"{name} has at least one") as caught:
+        build(f"{name}(depth=[])")
+    assert "depth = []" in str(caught.value)
+    way_out = str(caught.value).partition("such as ")[2].rstrip(".")
+    build(f"{name}({way_out}, width=2)")
+
+
 # By hand from the paper's rule: multiples of 8, no more than a tenth below.
 @pytest.mark.parametrize(
     ("multiplier", "widths"),
