@@ -146,3 +146,20 @@ def test_lengths_are_declared_as_a_command_line_has_them(archtrial):
             assert declared.lengths == told
     _, printed, _ = archtrial("run", "--help")
     assert "mask|zeros|N" in printed
+
+
+def test_texts_of_unequal_length_are_fitted_as_they_were(tmp_path, archtrial):
+    """A bag of words has one length, whatever the text's."""
+    lines = ["text,label"]
+    lines += [
+        f"{'good ' if i % 2 else 'bad '}{'so ' * (i % 5)}it is,{i % 2}"
+        for i in range(80)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    status, _, printed = archtrial(
+        "run", "--data", tmp_path / "t.csv", "--text", "text", "--target", "label",
+        "--baseline", "gru", "--challenger", "sklearn:LogisticRegression",
+        "--challenger", "mixer", "--study", tmp_path / "study", *SMALL,
+    )  # fmt: skip
+    assert status == 0, printed
+    assert frozen(tmp_path / "study")[1]["data"]["lengths"] == [3, 7]
