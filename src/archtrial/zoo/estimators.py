@@ -154,7 +154,6 @@ _ROWS: Mapping[str, _Row] = {
     "KNeighborsClassifier": _Row("neighbors", _NEIGHBORS),
     "KNeighborsRegressor": _Row("neighbors", _NEIGHBORS),
     "GaussianNB": _Row("naive_bayes", {"var_smoothing": Real(1e-12, 1.0, log=True)}),
-    "MultinomialNB": _Row("naive_bayes", {"alpha": Real(1e-3, 10.0, log=True)}),
     "DummyClassifier": _Row("dummy", {}, is_seedless=_guesses_alike),
     "DummyRegressor": _Row("dummy", {}),
 }
