@@ -105,7 +105,10 @@ def test_a_package_that_is_not_installed(archtrial, monkeypatch, name):
 
 
 def test_the_extras_are_declared():
-    text = (Path(package.__file__).parents[2] / "pyproject.toml").read_text()
+    place = Path(package.__file__).parents[2] / "pyproject.toml"
+    if not place.exists():
+        pytest.skip("the package was installed without its sources")
+    text = place.read_text()
     for name in PACKAGES:
         assert re.search(rf'^{name} = \["{name}>=', text, re.MULTILINE)
 
@@ -302,7 +305,7 @@ def test_pretrained_weights_are_found_where_hugging_face_keeps_them(standins):
     safetensors.torch.save_file(network.state_dict(), place)
     found = made("timm:resnet18.a1_in1k(pretrained=true)")
     assert torch.equal(found.conv1.weight, network.conv1.weight)
-    assert "are not on" not in "".join(outside.page("timm:resnet18"))
+    assert f"weights  {place}" in outside.page("timm:resnet18")
     assert "resnet18.a2_in1k" in refused("timm:resnet18.a2_in1k(pretrained=true)")
 
 

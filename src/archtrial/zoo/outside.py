@@ -825,7 +825,9 @@ def _on_hub(identity: str, file: str | None) -> list[Path]:
         commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         commit = revision
-    names = [file] if file else ["model.safetensors", "pytorch_model.bin"]
+    published = file or "pytorch_model.bin"
+    safe = published.replace("pytorch_model.bin", "model.safetensors")
+    names = dict.fromkeys([safe, published])
     return [folder / "snapshots" / commit / name for name in names]
 
 
