@@ -41,7 +41,7 @@ from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.training import augmentation, cost, rehearsal, stacking
 from archtrial.training.run import Job
 from archtrial.zoo import Kind as Inputs
-from archtrial.zoo import arms
+from archtrial.zoo import arms, outside
 from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Study"]
@@ -122,6 +122,8 @@ class Study(workflow.Study[Protocol, Finding]):
         obstacles["kept"] = obstacles["cnn"]
         self.resolved = self._resolve(name, obstacles)
         self.resolved["notes"].extend(rehearsed.notes)
+        found = self.architecture
+        self.resolved["notes"] += outside.on_weights(arm.name, found.spec, found.source)
         self.hash = protocol.digest(self.resolved)
         self.folder = folder_of(self.resolved) if folder is None else Path(folder)
         self.trainer = Trainer(
