@@ -100,9 +100,8 @@ class Study(workflow.Study[Protocol, Finding]):
                 "a network is relaxed for inputs of one size: its equivalent has a"
                 " weight for each step",
                 f"series have {shortest} to {longest} steps",
-                f"Give all series one length: --lengths {shortest} uses the first"
-                f" {shortest} steps of each, --lengths zeros reads zeros behind the end"
-                f' as data (in a protocol, lengths = {shortest} or lengths = "zeros").',
+                "Give all series one length: --lengths zeros reads zeros behind the end"
+                ' as data (in a protocol, lengths = "zeros").',
             )
         self.sign = 1 if self.metric.higher_is_better else -1
         arm = declared.architecture
