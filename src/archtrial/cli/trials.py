@@ -31,7 +31,17 @@ __all__ = ["plan", "run"]
 _ASKED = (
     *("data", *DATA, "baseline", "challengers", "factors", "matched_baseline"),
     *("metric", "margin", "effort", "configurations", "sampling", "confirm_seeds"),
-    *("steps", "ladder", "looks", "probes", "deterministic", "seed", "device", "fleet"),
+    *(
+        "steps",
+        "epochs",
+        "ladder",
+        "looks",
+        "probes",
+        "deterministic",
+        "seed",
+        "device",
+        "fleet",
+    ),
     "recipe.loss",
 )
 

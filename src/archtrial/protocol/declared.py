@@ -89,6 +89,7 @@ class OnData(Declaration):
     steps: Count | None = None
     """Training steps of every run. Without `epochs` as many as `default_steps`."""
     epochs: Positive | None = None
+    """Passes over the training rows, in place of `steps`."""
     batch_size: Count = 100
     metric: str | None = None
     """What a score is; by default accuracy for classes and R2 for numbers."""
