@@ -22,7 +22,7 @@ describe(
         "residual_mlp_large",
         "Six blocks of 128 values, with 256 units each.",
         {"depth": 6, "width": 128},
-        Size((8,), 1, 1_056_769),
+        Size((8,), 1, 398_593),
     ),
     size=Size((8,), 1, 34_177),
 )
