@@ -329,8 +329,9 @@ def test_zoo(archtrial):
     assert [row for row in shown if row[0] < 1998] == [
         (1958, "linear"), (1986, "mlp"), (1990, "rnn"), (1997, "lstm"),
     ]  # fmt: skip
-    assert "from: lstm, gates" in out
-    assert "variants: cnn_small, cnn_large" in out
+    assert "from lstm; gru_large" in out
+    assert "cnn_small, cnn_large" in out
+    assert "from     lstm: gates" in archtrial("zoo", "gru")[1].splitlines()
     status, out, _ = archtrial("zoo", "cnn_small")
     assert out.startswith(
         "cnn_small Two convolutions of 12 channels.\nthe same as cnn("

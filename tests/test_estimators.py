@@ -620,6 +620,12 @@ def test_a_folder_whose_name_begins_like_scikit_learn_is_not_trusted(
         ("sklearn:MultinomialNBB", {}, "no estimator", "Did you mean sklearn:MultinomialNB?"),
         ("sklearn:KMeans", {}, "no estimator", "there are"),
         ("sklearn.cluster:KMeans", {}, "neither", "Take sklearn:"),
+        # It is there, and it is not denied that it is.
+        ("sklearn:KMeans", {}, "that predicts a target: it is neither a classifier nor"
+         " a regressor: it finds clusters", "there are"),
+        ("sklearn:IsolationForest", {}, "it finds outliers", "Take sklearn:"),
+        ("sklearn:PCA", {}, "it transforms inputs", "there are"),
+        ("sklearn:GaussianMixture", {}, "neither a classifier nor", "there are"),
         ("sklearn.preprocessing:StandardScaler", {}, "neither", "Take sklearn:"),
         ("sklearn.esemble:SVC", {}, "cannot be imported", "Write sklearn:SVC."),
         ("sklearn:", {}, "no estimator", "there are"),

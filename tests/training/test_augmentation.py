@@ -190,3 +190,40 @@ class Flat(nn.Module):
 
     def forward(self, x):
         return self.linear(x.flatten(1))
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_a_series_that_ends_early_moves_between_its_own_ends(channels):
+    steps, ends = 32, [32, 20, 9, 8, 1]
+    x = torch.randn(1, 100, len(ends), *channels, steps)
+    for i, end in enumerate(ends):
+        x[:, :, i, ..., end:] = torch.nan
+    flat = x.flatten(1, 2)
+    shifted = Augmentation(("shift",), [7])(flat).view_as(x)
+    for i, end in enumerate(ends):
+        before, after = x[0, :, i], shifted[0, :, i]
+        assert after[..., end:].isnan().all()
+        # The slow twin moves the series as if there were nothing behind it.
+        reach = 4 * end // steps
+        seen = set()
+        for one, moved in zip(before, after, strict=True):
+            own, found = one[..., :end].numpy(), moved[..., :end].numpy()
+            fits = [
+                shift
+                for shift in range(-reach, reach + 1)
+                if np.array_equal(
+                    own[..., np.clip(np.arange(end) - shift, 0, end - 1)], found
+                )
+            ]
+            assert len(fits) == 1
+            seen.add(fits[0])
+        assert seen == set(range(-reach, reach + 1))
+
+
+@pytest.mark.parametrize("name", ["scale", "noise"])
+def test_padding_stays_padding(name):
+    x = torch.randn(2, 4, 3, 10)
+    x[:, 1, :, 6:] = torch.nan
+    changed = Augmentation((name,), [1, 2])(x)
+    assert torch.equal(changed.isnan(), x.isnan())
+    assert not torch.equal(changed.nan_to_num(), x.nan_to_num())

@@ -192,6 +192,9 @@ def test_batch_norm(shape, training, affine, at_once, gpu, batch_last, monkeypat
         ("max_pool2d", 2, {"kernel_size": (3, 2), "stride": (1, 2), "ceil_mode": True}),
         ("avg_pool1d", 1, {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
         ("avg_pool2d", 2, {"kernel_size": 2, "stride": 1, "padding": (1, 0)}),
+        ("avg_pool1d", 1, {"kernel_size": 10, "ceil_mode": True}),
+        ("avg_pool2d", 2, {"kernel_size": (2, 9), "ceil_mode": True}),
+        ("max_pool2d", 2, {"kernel_size": (10, 9), "padding": 4, "ceil_mode": True}),
     ],
     ids=str,
 )

@@ -484,8 +484,8 @@ STEMS = [
     ("alexnet", {"stem": "imagenet"}),
     ("nin", {"stem": "imagenet", "depth": 4}),
     ("googlenet", {"stem": "imagenet", "depth": (2, 5, 2)}),
-    ("squeezenet", {"stem": "1.0", "depth": 8}),
-    ("squeezenet", {"stem": "1.1", "depth": 8, "late": False}),
+    ("squeezenet", {"stem": "imagenet", "depth": 8}),
+    ("squeezenet", {"stem": "imagenet1_1", "depth": 8, "late": False}),
 ]
 
 
@@ -518,9 +518,9 @@ LEAST = [
     ("googlenet", {"stem": "imagenet"}, 31),
     ("squeezenet", {}, 4),
     ("squeezenet", {"depth": 1}, 2),
-    ("squeezenet", {"stem": "1.0"}, 21),
-    ("squeezenet", {"stem": "1.1", "depth": 2}, 9),
-    ("squeezenet", {"stem": "1.0", "pooling": "stride"}, 7),
+    ("squeezenet", {"stem": "imagenet"}, 21),
+    ("squeezenet", {"stem": "imagenet1_1", "depth": 2}, 9),
+    ("squeezenet", {"stem": "imagenet", "pooling": "stride"}, 7),
     ("lenet", {}, 1),
     *((name, {"pooling": "stride"}, 1) for name in FAMILIES),
 ]

@@ -1,6 +1,7 @@
 """Families and their variants: rows of a table, found by a name of their own."""
 
 import json
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -14,7 +15,7 @@ from archtrial.protocol import Recipe
 from archtrial.space import Choice, Real
 from archtrial.specs import parse_spec
 from archtrial.trial import Zoo
-from archtrial.zoo import arms, catalogue, registry
+from archtrial.zoo import arms, catalogue, picture, registry
 from archtrial.zoo.registry import (
     ANY,
     Count,
@@ -258,9 +259,8 @@ def test_a_family_is_made_in_a_few_lines():
 def test_the_catalogue_shows_all_of_it():
     lines = list(catalogue.table())
     at = next(i for i, line in enumerate(lines) if line.startswith("tower "))
-    assert "1889" in lines[at]
-    assert lines[at + 1].endswith("new: Iron.")
-    assert lines[at + 2].endswith("variants: tower18, tower34")
+    assert lines[at].split() == ["tower", "1889", "Iron."]
+    assert lines[at + 1].split() == ["tower18,", "tower34"]
     page = list(catalogue.page("tower34"))
     assert (
         page[1] == "the same as tower(depth=34, blocks=[3, 4], patch=[8, 8], rate=1.0)"
@@ -329,3 +329,38 @@ def test_whole_numbers_that_nobody_must_look_up_are_a_question(tmp_path):
         for scale in (True, False)
     ]
     assert dtypes == [np.float32, np.int64]
+
+
+def test_the_picture_has_every_family_below_the_one_that_it_took_from():
+    rows = picture.ordered()
+    names = [name for name, _ in rows]
+    assert sorted(names) == list(zoo.families())
+    for name, lineage in rows:
+        parents = [whom for whom in lineage.took if whom in names]
+        if parents:
+            assert names.index(parents[0]) < names.index(name)
+    figure = picture.draw()
+    written = {text.get_text() for text in figure.axes[0].texts}
+    assert written >= set(names)
+
+
+def test_the_tree_is_drawn_by_a_command(tmp_path, archtrial):
+    status, said, _ = archtrial("zoo", "--figure", tmp_path / "tree.svg")
+    assert (status, said) == (0, f"figure: {tmp_path / 'tree.svg'}\n")
+    assert "squeezenet" in (tmp_path / "tree.svg").read_text()
+    status, _, said = archtrial("zoo", "resnet", "--figure", tmp_path / "x.svg")
+    assert (status, (tmp_path / "x.svg").exists()) == (2, False)
+    assert "the tree has all families" in said
+    assert archtrial("zoo", "--figure", tmp_path / "x.pdf")[0] == 2
+
+
+def test_the_documentation_has_every_family_and_variant():
+    """docs/zoo.md is written by evidence/zoo.py."""
+    place = Path(__file__).resolve().parents[2] / "docs" / "zoo.md"
+    if not place.exists():
+        pytest.skip("the package was installed without its documents")
+    text = place.read_text()
+    for name, entry in zoo.entries().items():
+        heading = f"## {name}\n" if entry.variant is None else f"- `{name}`: "
+        assert heading in text, name
+        assert f"{size_of(entry).parameters:,} parameters" in text, name

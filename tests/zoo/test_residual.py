@@ -56,11 +56,11 @@ SETTINGS = [
     ("resnet", {"block": "bottleneck", "shortcut": "projection", "norm": "none"}),
     ("densenet", {"pooling": "stride"}),
 ]
-# Small, so that all of them together take a minute.
+# Small, with one end of each dimension, so that all of them together take a minute.
 SIZES = {
-    "resnet": {"width": 4},
-    "se_resnet": {"width": 4},
-    "wide_resnet": {"width": 4},
+    "resnet": {"width": 4, "depth": 1},
+    "se_resnet": {"width": 4, "depth": 1},
+    "wide_resnet": {"width": 4, "depth": 1, "widen": 2},
     "densenet": {"width": 4, "depth": 2},
     "mobilenet_v2": {"width": 4, "depth": 2},
     "efficientnet": {"width": 4, "depth": 2},
@@ -92,12 +92,18 @@ def convolutions(module):
     return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
 
 
-@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=str)
-def test_each_switch_can_be_put_on_trial(name, options):
+@pytest.mark.parametrize(
+    ("name", "options", "shape"),
+    [
+        (*setting, ((2, 6, 7), (12,))[index % 2])
+        for index, setting in enumerate(SETTINGS)
+    ],
+    ids=str,
+)
+def test_each_switch_can_be_put_on_trial(name, options, shape):
     fixed = {**SIZES[name], **options}
-    for shape in [(12,), (2, 6, 7)]:
-        checked = check_architecture(name, [shape], num_outputs=(3,), options=fixed)
-        assert not checked.obstacles
+    checked = check_architecture(name, [shape], num_outputs=(3,), options=fixed)
+    assert not checked.obstacles
 
 
 # ------------------------------------------------------------------ the published ones
@@ -418,6 +424,15 @@ def test_more_stages_than_the_table_has_are_refused(name):
         assert f"depth = {depth}" in str(caught.value)
     way_out = str(caught.value).partition("such as ")[2].rstrip(".")
     build(f"{name}({way_out})")
+
+
+@pytest.mark.parametrize("name", ["resnet", "se_resnet", "wide_resnet", "densenet"])
+def test_a_network_of_no_stages_is_refused(name):
+    with pytest.raises(ArmError, match=f"{name} has at least one") as caught:
+        build(f"{name}(depth=[])")
+    assert "depth = []" in str(caught.value)
+    way_out = str(caught.value).partition("such as ")[2].rstrip(".")
+    build(f"{name}({way_out}, width=2)")
 
 
 # By hand from the paper's rule: multiples of 8, no more than a tenth below.

@@ -362,6 +362,12 @@ def test_group_norm_divides_the_channels(channels, groups):
     assert layer.num_groups == groups
 
 
+@pytest.mark.parametrize("width", [2, 3, 5, 6, 7, 8])
+def test_group_norm_of_few_units_leaves_something_of_them(width):
+    layer = norms.norm_layer("group", width, 0)
+    assert layer(torch.randn(4, width)).abs().mean() > 0.5
+
+
 @pytest.mark.parametrize("sides", [0, 1, 2])
 def test_layer_norm_is_over_all_of_one_example(sides):
     x = 5 + 3 * torch.randn(4, 6, *(7,) * sides)

@@ -47,8 +47,6 @@ class Reading:
     """A table's column that names each row's group."""
     categorical: tuple[str, ...] = ()
     """A table's columns whose cells are categories, whatever they look like."""
-    lengths: str | int | None = None
-    """Of series: "mask", "zeros", or how many steps are used of each."""
     text: str | None = None
     """A table's column of texts, which are read in place of its other columns."""
     tokens: str | None = None
@@ -57,6 +55,8 @@ class Reading:
     """Words that are told apart; None: the `Text`'s own number."""
     max_tokens: int | None = None
     """Tokens that are read of a text; None: the `Text`'s own number."""
+    lengths: str | int | None = None
+    """Of series: "mask", "zeros", or how many steps are used of each."""
     memory: float = IN_MEMORY
     """GiB; inputs of more stay in files, and so never in memory as a whole."""
 

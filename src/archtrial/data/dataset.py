@@ -10,14 +10,13 @@ import numpy as np
 
 from archtrial.data import cache, lengths, scaling
 from archtrial.data.cells import is_number
-from archtrial.data.content import check_size
 from archtrial.data.copies import search
 from archtrial.data.delimited import listing
 from archtrial.data.preparation import Preparation
 from archtrial.data.split import Rows, Split, draw
 from archtrial.data.stored import Array, Prepared, Stored, blocks
 from archtrial.data.tables import Column, encode, fitted
-from archtrial.data.texts import Text, Tokenizer
+from archtrial.data.texts import Text, Tokenizer, tokenized
 from archtrial.errors import DataError, ProtocolError
 from archtrial.metrics import TASKS
 from archtrial.protocol import Splits
@@ -79,12 +78,12 @@ class Dataset:
     """Whether the task was found from the target's values alone."""
     pixels: str | None = None
     """Of files of images, the mode in which they were read: "L", "RGB" or "F"."""
+    text: Text | None = None
+    """How texts are read, where the inputs are a column of them (and one of groups)."""
     steps: Array | None = None
     """(N,) int64, where each series ends; None where all have the same length."""
     told: str | int | None = None
     """What is declared of lengths: "mask", "zeros" or what series are cut to."""
-    text: Text | None = None
-    """How texts are read, where the inputs are a column of them (and one of groups)."""
 
     @property
     def whole(self) -> bool:
@@ -133,10 +132,12 @@ class Dataset:
             notes.append(f"Column {splits.groups} names the groups and is no input.")
         parts: list[Any]
         moments = None
-        tokenizer, of_texts = None, None
+        tokenizer, span = None, self._lengths()
         if self.text is not None:
             assert isinstance(inputs, tuple)
-            tokenizer, parts, of_texts, remarks = _tokenized(inputs[0], rows, self.text)
+            tokenizer, parts, span, remarks = tokenized(
+                inputs[0].values, rows, self.text
+            )
         elif isinstance(inputs, tuple):
             encoded, remarks = encode(inputs, rows.train, scale=scale)
             parts = [encoded[members] for members in rows]
@@ -183,8 +184,8 @@ class Dataset:
             digest=self._digest(rows),
             copies=copies,
             names=None if tokenizer is None else tokenizer.vocabulary,
-            lengths=self._lengths() if of_texts is None else of_texts,
             here=_where(inputs),
+            lengths=span,
         )
 
     def _lengths(self) -> tuple[int, int] | None:
@@ -576,31 +577,6 @@ def _values(targets: Array) -> Array:
             "Check which column is the target.",
         )
     return values
-
-
-def _tokenized(
-    column: Column, rows: Rows, told: Text
-) -> tuple[Tokenizer, list[Array], tuple[int, int], list[str]]:
-    """Returns a tokenizer of the training rows, and what it makes of each set.
-
-    Returns:
-        The tokenizer; the sets' ids, (N, steps) int64 each; tokens of the shortest and of
-        the longest text; and notes.
-    """
-    training = column.values[rows.train].tolist()
-    tokenizer, left_out = Tokenizer.learnt(training, told)
-    check_size(
-        f"{len(column.values):,} texts of {tokenizer.steps:,} ids",
-        8 * len(column.values) * tokenizer.steps,
-    )
-    sets = {
-        name: tokenizer(column.values[members].tolist())
-        for name, members in zip(("training", "validation", "test"), rows, strict=True)
-    }
-    parts = [encoded.ids for encoded in sets.values()]
-    lengths = np.concatenate([encoded.lengths for encoded in sets.values()])
-    ends = (int(lengths.min()), int(lengths.max()))
-    return tokenizer, parts, ends, tokenizer.notes(told, left_out, sets)
 
 
 # --- what the user should know ---------------------------------------------------

@@ -102,13 +102,13 @@ def _check_told(path: Path, reader: Callable[..., Dataset], told: Reading) -> No
                 f"{name} is for tables of texts", f"{shown} for {path.name}",
                 "Leave it out.",
             )  # fmt: skip
+    _check_told_of_texts(told)
     if told.lengths is not None and reader not in _OF_SERIES:
         raise DataError(
             "lengths is for series (.ts, .tsv of the UCR archive, .npz, .npy)",
             f"{told.lengths} for {path.name}",
             "Leave it out.",
         )
-    _check_told_of_texts(told)
     if told.channels is not None and reader not in (*_OF_ARRAYS, _read_saved):
         raise DataError(
             "channels is for arrays of three or four dimensions (.npz, .npy, IDX)",

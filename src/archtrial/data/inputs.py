@@ -55,6 +55,11 @@ class Inputs:
         """Whether sequences differ in length."""
         return self.lengths is not None and self.lengths[0] < self.lengths[1]
 
+    def cut(self, steps: int) -> "Inputs":
+        """Returns those of sequences that all have so many steps."""
+        shape = (*self.shape[:-1], steps)
+        return dataclasses.replace(self, shape=shape, lengths=(steps, steps))
+
     @classmethod
     def of_shape(cls, shape: Sequence[int], vocabulary: int | None = None) -> "Inputs":
         """Returns what a shape alone says, for modules that are built without data.
@@ -132,12 +137,11 @@ def inputs_of(split: Split) -> Inputs:
     if split.kind == "table" and prepared is not None:
         columns = _columns(prepared.columns)
     steps = split.input_shape[-1]
-    lengths = split.lengths or (steps, steps)
     return Inputs(
         shape=split.input_shape,
         kind=split.kind,
         columns=columns,
-        lengths=lengths if split.kind == "sequence" else None,
+        lengths=(split.lengths or (steps, steps)) if split.kind == "sequence" else None,
         vocabulary=split.vocabulary,
     )
 

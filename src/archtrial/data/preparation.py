@@ -36,11 +36,11 @@ class Preparation:
         examples: The first raw examples of the test set: an array as lists, or a
             table's columns.
         pixels: Of files of images, the mode in which they were read.
+        text: Of texts, "column", their name, and "tokenizer".
         padding: What is behind the end of series of unequal length: "mask", NaN for
             which modules get zeros and are told of it, or "zeros"; None where all have
             one length.
         cut: Whether of longer series the first steps are used.
-        text: Of texts, "column", their name, and "tokenizer".
     """
 
     kind: str
@@ -168,7 +168,6 @@ class Preparation:
         """Returns raw inputs as a model receives them.
 
         Args:
-            inputs: (N, *shape) numbers; of images also (N, H, W, channels), and N paths
             inputs: (N, *shape) numbers; of images also (N, H, W, channels), and N paths
                 where the data were files of images. Of series of unequal length N
                 arrays, each as long as it is, or one with NaN behind each end. Of a

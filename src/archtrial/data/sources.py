@@ -34,11 +34,11 @@ def load(
     dates: str | None = None,
     groups: str | None = None,
     categorical: Sequence[str] = (),
-    lengths: str | int | None = None,
     text: str | None = None,
     tokens: str | None = None,
     max_vocabulary: int | None = None,
     max_tokens: int | None = None,
+    lengths: str | int | None = None,
     memory: float = IN_MEMORY,
 ) -> Dataset:
     """Returns a data set that comes with the package, or one from a file or folder.
@@ -66,15 +66,15 @@ def load(
         groups: A table's column that names each row's group.
         categorical: A table's columns whose cells are categories, whatever they look
             like.
-        lengths: Says that NaN in all channels behind the end of a series, or the id 0,
-            is padding, and what becomes of it: "mask", modules are told where series
-            end; "zeros", zeros are read as data; or a number, the steps that are used
-            of each series. None: as "mask", where the format itself has padding.
         text: A table's column of texts, which become ids of their tokens; its other
             columns are left out.
         tokens: "word" or "byte"; words if None.
         max_vocabulary: Words that are told apart; 20,000 if None.
         max_tokens: Tokens that are read of a text; 256 words or 1024 bytes if None.
+        lengths: Says that NaN in all channels behind the end of a series, or the id 0,
+            is padding, and what becomes of it: "mask", modules are told where series
+            end; "zeros", zeros are read as data; or a number, the steps that are used
+            of each series. None: as "mask", where the format itself has padding.
         memory: GiB. Inputs that take more, as they stand or as 32-bit numbers, stay in
             their file and are read as they are needed; the same batches come of them.
 
@@ -93,9 +93,9 @@ def load(
             )
         for word, value in (
             ("channels", channels), ("decimal", decimal), ("dates", dates),
-            ("categorical", ", ".join(categorical)), ("lengths", lengths),
-            ("text", text), ("tokens", tokens), ("max_vocabulary", max_vocabulary),
-            ("max_tokens", max_tokens),
+            ("categorical", ", ".join(categorical)), ("text", text),
+            ("tokens", tokens), ("max_vocabulary", max_vocabulary),
+            ("max_tokens", max_tokens), ("lengths", lengths),
         ):  # fmt: skip
             if value:
                 raise DataError(
@@ -111,9 +111,20 @@ def load(
                 )
         return BUILTIN[name](task, **options)
     told = Reading(
-        target, task, channels, decimal, dates, groups, tuple(categorical), lengths,
-        text, tokens, max_vocabulary, max_tokens, memory,
-    )  # fmt: skip
+        target=target,
+        task=task,
+        channels=channels,
+        decimal=decimal,
+        dates=dates,
+        groups=groups,
+        categorical=tuple(categorical),
+        text=text,
+        tokens=tokens,
+        max_vocabulary=max_vocabulary,
+        max_tokens=max_tokens,
+        lengths=lengths,
+        memory=memory,
+    )
     try:
         if not path.exists():
             raise _not_found(path, name)

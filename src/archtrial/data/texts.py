@@ -11,10 +11,20 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from archtrial.data.stored import Array
+from archtrial.data.content import check_size
+from archtrial.data.split import Array, Rows
 from archtrial.errors import DataError
 
-__all__ = ["PADDING", "UNKNOWN", "Encoded", "Text", "Tokenizer", "Unit", "word_pattern"]
+__all__ = [
+    "PADDING",
+    "UNKNOWN",
+    "Encoded",
+    "Text",
+    "Tokenizer",
+    "Unit",
+    "tokenized",
+    "word_pattern",
+]
 
 Unit: TypeAlias = Literal["word", "byte"]
 
@@ -239,3 +249,36 @@ class Tokenizer:
         if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
             raise ValueError("the words of a tokenizer are texts")
         return cls(unit, steps, tuple(words))
+
+
+def tokenized(
+    texts: Array, rows: Rows, told: Text
+) -> tuple[Tokenizer, list[Array], tuple[int, int], list[str]]:
+    """Learns a tokenizer from the training rows, and reads all of them by it.
+
+    Args:
+        texts: (N,) str and None.
+        rows: Which train, choose and test.
+        told: How texts are read.
+
+    Returns:
+        The tokenizer; the sets' ids, (n, steps) int64 each; tokens of the shortest and of
+        the longest text; and notes.
+
+    Raises:
+        DataError: No training text holds a token, or the ids would not fit into memory.
+    """
+    tokenizer, left_out = Tokenizer.learnt(texts[rows.train].tolist(), told)
+    check_size(
+        f"{len(texts):,} texts of {tokenizer.steps:,} ids",
+        8 * len(texts) * tokenizer.steps,
+    )
+    names = ("training", "validation", "test")
+    sets = {
+        name: tokenizer(texts[members].tolist())
+        for name, members in zip(names, rows, strict=True)
+    }
+    tokens = np.concatenate([encoded.lengths for encoded in sets.values()])
+    ends = (int(tokens.min()), int(tokens.max()))
+    parts = [encoded.ids for encoded in sets.values()]
+    return tokenizer, parts, ends, tokenizer.notes(told, left_out, sets)

@@ -71,10 +71,6 @@ class OnData(Declaration):
     """How a table's dates are written; by default what its cells say."""
     categorical: tuple[str, ...] = ()
     """A table's column whose cells are categories, whatever they look like."""
-    lengths: Literal["mask", "zeros"] | Count | None = None
-    """What becomes of series of unequal length: modules are told where they end (mask),
-    zeros behind the end are read as data, or so many steps are used of each. By default
-    mask, where the data say that they differ in length."""
     text: str | None = None
     """A table's column of texts, which are read token by token in place of its other
     columns."""
@@ -85,6 +81,10 @@ class OnData(Declaration):
     max_tokens: Count | None = None
     """Tokens that are read of each text, from its beginning; by default 256 words, or 1024
     bytes."""
+    lengths: Literal["mask", "zeros"] | Count | None = None
+    """What becomes of series of unequal length: modules are told where they end (mask),
+    zeros behind the end are read as data, or so many steps are used of each. By default
+    mask, where the data say that they differ in length."""
     recipe: Recipe = Recipe()
     steps: Count | None = None
     """Training steps of every run. Without `epochs` as many as `default_steps`."""

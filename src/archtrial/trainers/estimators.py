@@ -190,7 +190,8 @@ class Fits:
                 f"the task is {problem.task}",
                 f"Take {other}." if other else "Take an estimator of that task.",
             )
-        if self.inputs.unequal:
+        # Of texts words are counted, however many there are.
+        if self.inputs.unequal and self.inputs.vocabulary is None:
             assert self.inputs.lengths is not None
             shortest, longest = self.inputs.lengths
             raise ArmError(

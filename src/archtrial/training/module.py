@@ -53,10 +53,10 @@ def build(problem: Problem, job: Job) -> nn.Module:
             f"{type(module).__name__} has none",
         )
     if scale != 1:
-        given = loaded(module)
+        before = loaded(module)  # what was trained before has its scale
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                if parameter.dim() >= 2 and name not in given:
+                if parameter.dim() >= 2 and name not in before:
                     parameter.mul_(scale)
     if "dropout" in job.hyperparameters:
         _set_dropout(module, float(job.hyperparameters["dropout"]))

@@ -489,12 +489,14 @@ def pooling(
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
-        # Of one side more torch has no pooling for a GPU whose gradient is always the same.
-        if x.is_contiguous() or (sides == 2 and _on_a_gpu(x)):
+        kernel = _each(kernel_size, sides)
+        # Of three sides torch averages no input that is smaller than the kernel; of one
+        # side more it has no pooling for a GPU whose gradient is always the same.
+        small = any(side < k for side, k in zip(x.shape[3:], kernel, strict=True))
+        if x.is_contiguous() or small or (sides == 2 and _on_a_gpu(x)):
             beside = x.flatten(0, 1)
             beside = own(beside, kernel_size, stride, padding, *args, **kwargs)
             return torch.unflatten(beside, 0, x.shape[:2])
-        kernel = _each(kernel_size, sides)
         steps = kernel if not stride else _each(stride, sides)
         pads = _each(padding, sides)
         if "dilation" in kwargs:

@@ -122,7 +122,57 @@ class Architecture:
                 f"{self.spec} returns a torch.nn.Module",
                 f"it returned {_described(module)}",
             )
-        return _told_of_lengths(self.spec, module, data, num_outputs)
+        return self._told_of_lengths(module, data, num_outputs, values)
+
+    def _told_of_lengths(
+        self,
+        module: nn.Module,
+        inputs: Inputs,
+        num_outputs: int,
+        values: Mapping[str, Value],
+    ) -> nn.Module:
+        """Returns a module that learns where sequences end, where they differ in length."""
+        names = lengths.takes(module)
+        if inputs.unequal and names:
+            return lengths.Padded(module, names)
+        # What padding there is among ids is a word of their vocabulary.
+        if inputs.unequal and inputs.vocabulary is None:
+            assert inputs.lengths is not None
+            shortest, longest = inputs.lengths
+            zeros = "--lengths zeros reads zeros behind the end as data"
+            ways, declared = [zeros], 'lengths = "zeros"'
+            if self._reads(inputs.cut(shortest), num_outputs, values):
+                first = f"--lengths {shortest} uses the first {shortest} steps of each"
+                ways, declared = [first, zeros], f"lengths = {shortest} or {declared}"
+            told = _families_with_lengths(inputs, num_outputs)
+            raise ArmError(
+                "series of unequal length go to networks that are told where each ends:"
+                " by a parameter of forward, lengths, (N,) int64, or mask, (N, L) bool,"
+                " True within",
+                f"{self.spec} has neither, and series have {shortest} to {longest} steps",
+                (f"Take {', '.join(told)}, which are. Or give" if told else "Give")
+                + f" all series one length: {', '.join(ways)} (in a protocol,"
+                f" {declared}).",
+            )
+        if (
+            inputs.kind in ("sequence", "array")
+            and len(inputs.shape) <= 2
+            and lengths.needs_lengths(module)
+        ):
+            return lengths.Padded(module, ("lengths",), padded=False)
+        return module
+
+    def _reads(
+        self, inputs: Inputs, num_outputs: int, values: Mapping[str, Value]
+    ) -> bool:
+        """Says whether it can be built for numbers of a shape, and carried out."""
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                module = self.build(inputs, num_outputs, values)
+                module.eval()(torch.zeros(2, *inputs.shape))
+        except Exception:  # what a user's module raises is anything
+            return False
+        return True
 
     def passed(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Returns what the builder is given of a configuration.
@@ -581,37 +631,6 @@ def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
         )
     bound = inspect.BoundArguments(_signature(name, builder), arguments)
     return builder(*bound.args, **bound.kwargs)
-
-
-def _told_of_lengths(
-    spec: str, module: nn.Module, inputs: Inputs, num_outputs: int
-) -> nn.Module:
-    """Returns a module that learns where sequences end, where they differ in length."""
-    names = lengths.takes(module)
-    if inputs.unequal and names:
-        return lengths.Padded(module, names)
-    # What padding there is among ids is a word of their vocabulary.
-    if inputs.unequal and inputs.vocabulary is None:
-        assert inputs.lengths is not None
-        shortest, longest = inputs.lengths
-        others = _families_with_lengths(inputs, num_outputs)
-        raise ArmError(
-            "series of unequal length go to networks that are told where each ends: by"
-            " a parameter of forward, lengths, (N,) int64, or mask, (N, L) bool, True"
-            " within",
-            f"{spec} has neither, and series have {shortest} to {longest} steps",
-            (f"Take {', '.join(others)}, which are. Or give" if others else "Give")
-            + f" all series one length: --lengths {shortest} uses the first"
-            f" {shortest} steps of each, --lengths zeros reads zeros behind the end as"
-            f' data (in a protocol, lengths = {shortest} or lengths = "zeros").',
-        )
-    if (
-        inputs.kind in ("sequence", "array")
-        and len(inputs.shape) <= 2
-        and lengths.needs_lengths(module)
-    ):
-        return lengths.Padded(module, ("lengths",), padded=False)
-    return module
 
 
 def _families_with_lengths(inputs: Inputs, num_outputs: int) -> list[str]:

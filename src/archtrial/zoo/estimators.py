@@ -154,7 +154,6 @@ _ROWS: Mapping[str, _Row] = {
     "KNeighborsClassifier": _Row("neighbors", _NEIGHBORS),
     "KNeighborsRegressor": _Row("neighbors", _NEIGHBORS),
     "GaussianNB": _Row("naive_bayes", {"var_smoothing": Real(1e-12, 1.0, log=True)}),
-    "MultinomialNB": _Row("naive_bayes", {"alpha": Real(1e-3, 10.0, log=True)}),
     "DummyClassifier": _Row("dummy", {}, is_seedless=_guesses_alike),
     "DummyRegressor": _Row("dummy", {}),
 }
@@ -401,6 +400,14 @@ def _looked_up(place: str, name: str) -> tuple[str, type]:
         if inspect.isclass(found):
             return module, found
     known = list(_ROWS)
+    if place == "sklearn" and (elsewhere := _anywhere(name)) is not None:
+        if _task_of(elsewhere[1]) is not None:
+            return elsewhere
+        raise ArmError(
+            f"scikit-learn has no estimator {name!r} that predicts a target",
+            f"it is neither a classifier nor a regressor{_purpose(elsewhere[1])}",
+            f"With a search space here there are: {', '.join(known)}.",
+        )
     close = difflib.get_close_matches(name, known, n=1)
     if not close:
         close = difflib.get_close_matches(name, _all_names(), n=1)
@@ -410,6 +417,16 @@ def _looked_up(place: str, name: str) -> tuple[str, type]:
         "" if place == "sklearn" else f"in {place}",
         f"{meant}With a search space here there are: {', '.join(known)}.",
     )
+
+
+def _anywhere(name: str) -> tuple[str, type] | None:
+    """Returns an estimator of any kind with its public module, which takes a while."""
+    from sklearn.utils import all_estimators
+
+    for other, kind in all_estimators():
+        if other == name:
+            return kind.__module__.partition("._")[0], kind
+    return None
 
 
 def _all_names() -> list[str]:
@@ -423,17 +440,35 @@ def _all_names() -> list[str]:
 
 
 def _task(name: str, kind: type) -> str:
+    task = _task_of(kind)
+    if task is None:
+        raise ArmError(
+            "an arm of scikit-learn is a classifier or a regressor",
+            f"{name} is neither{_purpose(kind)}",
+            f"Take {' or '.join(f'sklearn:{n}' for n in list(_ROWS)[:2])}.",
+        )
+    return task
+
+
+def _task_of(kind: type) -> str | None:
     from sklearn.base import ClassifierMixin, RegressorMixin
 
     if issubclass(kind, ClassifierMixin):
         return "classification"
-    if issubclass(kind, RegressorMixin):
-        return "regression"
-    raise ArmError(
-        "an arm of scikit-learn is a classifier or a regressor",
-        f"{name} is neither",
-        f"Take {' or '.join(f'sklearn:{n}' for n in list(_ROWS)[:2])}.",
-    )
+    return "regression" if issubclass(kind, RegressorMixin) else None
+
+
+def _purpose(kind: type) -> str:
+    """Returns what an estimator does in place of predicting, where it is known."""
+    from sklearn import base
+
+    if issubclass(kind, base.ClusterMixin):
+        return ": it finds clusters"
+    if issubclass(kind, base.OutlierMixin):
+        return ": it finds outliers"
+    if issubclass(kind, base.TransformerMixin):
+        return ": it transforms inputs"
+    return ""
 
 
 def sibling(estimator: Estimator) -> str | None:

@@ -18,7 +18,7 @@ def norm_layer(norm: Norm, channels: int, sides: int) -> nn.Module:
 
     "layer" takes its mean and variance over all channels and positions of one
     example, "group" over a group of channels: as many groups as divide the
-    channels, up to 8. Where only 1 does, the two are the same.
+    channels, up to 8, and hold two values. Where only 1 does, the two are the same.
 
     Args:
         norm: Which normalisation; "none" changes nothing.
@@ -31,5 +31,10 @@ def norm_layer(norm: Norm, channels: int, sides: int) -> nn.Module:
         return nn.BatchNorm2d(channels) if sides == 2 else nn.BatchNorm1d(channels)
     if norm == "layer":
         return nn.GroupNorm(1, channels)
-    groups = max(count for count in range(1, 9) if channels % count == 0)
+    groups = max(
+        count
+        for count in range(1, 9)
+        # Of a vector's only value in a group nothing would be left.
+        if channels % count == 0 and (sides or count == 1 or count < channels)
+    )
     return nn.GroupNorm(groups, channels)

@@ -27,6 +27,7 @@ import math
 import os
 import pickle
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,12 +40,11 @@ from torch import nn
 
 from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError, StudyError
-from archtrial.specs import write_spec
+from archtrial.specs import write_spec, write_value
 from archtrial.zoo.layers import Resize
 from archtrial.zoo.registry import Shape, nearest
 
 __all__ = [
-    "Adapted",
     "again",
     "builder",
     "check_kind",
@@ -462,6 +462,13 @@ def check_options(
             raise ArmError(
                 f"{spec} has no option {option!r}", way_out=nearest(option, known)
             )
+        elif option in shown and _is_misread(shown[option].default, value):
+            raise ArmError(
+                f"{option} of {spec} is"
+                f" {'true or false' if isinstance(shown[option].default, bool) else 'a number'}"
+                f", such as {write_value(shown[option].default)}",
+                repr(value),
+            )
     for pretrained in searched.get("pretrained", (options.get("pretrained", False),)):
         named = options.get("weights") is not None or "weights" in searched
         if pretrained and named:
@@ -471,6 +478,12 @@ def check_options(
                 f"Write {write_spec(None, spec, {k: v for k, v in options.items() if k != 'pretrained'})}"
                 " if the file is meant.",
             )
+
+
+def _is_misread(default: Any, value: Any) -> bool:
+    """Says whether a text stands where a class has a number; a placeholder may."""
+    text = isinstance(value, str) and not value.startswith("{")
+    return text and isinstance(default, (bool, int, float))
 
 
 def _check_ours(spec: str, option: str, value: Any) -> None:
@@ -511,33 +524,15 @@ class Repeat(nn.Module):
         return x.repeat(1, self.channels, 1, 1)
 
 
-class Adapted(nn.Module):
-    """A network behind what its inputs need, (N, C, H, W) -> (N, outputs).
-
-    Attributes:
-        loaded: The names of the parameters that were not drawn but loaded.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        opening: Sequence[nn.Module],
-        loaded: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__()
-        self.opening = nn.Sequential(*opening)
-        self.network = network
-        self.loaded = frozenset(f"network.{name}" for name in loaded)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns what the network makes of the inputs."""
-        returned: torch.Tensor = self.network(self.opening(x))
-        return returned
+# By the module, of which it changes neither the layers nor the names of the weights.
+_LOADED: weakref.WeakKeyDictionary[nn.Module, frozenset[str]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def loaded(module: nn.Module) -> frozenset[str]:
     """Returns the names of the parameters of a module that were loaded, not drawn."""
-    return module.loaded if isinstance(module, Adapted) else frozenset()
+    return _LOADED.get(module, frozenset())
 
 
 def builder(spec: str, source: str) -> Callable[..., nn.Module]:
@@ -582,7 +577,10 @@ def builder(spec: str, source: str) -> Callable[..., nn.Module]:
             kept = _load(
                 spec, network, weights, source, channels, num_outputs, told, written
             )
-        return Adapted(network, opening, kept) if opening or kept else network
+        made = nn.Sequential(*opening, network) if opening else network
+        before = f"{len(opening)}." if opening else ""
+        _LOADED[made] = frozenset(f"{before}{key}" for key in kept)
+        return made
 
     own = inspect.signature(build)
     shown = [
@@ -827,7 +825,9 @@ def _on_hub(identity: str, file: str | None) -> list[Path]:
         commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         commit = revision
-    names = [file] if file else ["model.safetensors", "pytorch_model.bin"]
+    published = file or "pytorch_model.bin"
+    safe = published.replace("pytorch_model.bin", "model.safetensors")
+    names = dict.fromkeys([safe, published])
     return [folder / "snapshots" / commit / name for name in names]
 
 
@@ -945,30 +945,30 @@ def _matched(
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Returns the tensors that fit a network's own, and what does not fit, in words."""
     fitting: dict[str, torch.Tensor] = {}
-    shapes = []
-    for key in own.keys() & tensors.keys() - head:
-        there = _adapted(tensors[key], own[key].shape, channels)
-        if there.shape == own[key].shape:
+    shapes, lacking = [], []
+    for key, tensor in own.items():
+        if key in head:
+            continue
+        if key not in tensors:
+            # Of batches that were counted, of which files before 2018 know nothing.
+            if not key.endswith("num_batches_tracked"):
+                lacking.append(key)
+            continue
+        there = _adapted(tensors[key], tensor.shape, channels)
+        if there.shape == tensor.shape:
             fitting[key] = there
         else:
-            shapes.append(
-                f"{key} ({tuple(tensors[key].shape)}, not {tuple(own[key].shape)})"
-            )
-    # Of batches that were counted, of which files before 2018 know nothing.
-    lacking = [
-        key for key in own.keys() - tensors.keys() - head
-        if not key.endswith("num_batches_tracked")
-    ]  # fmt: skip
+            shapes.append(f"{key} ({tuple(there.shape)}, not {tuple(tensor.shape)})")
     kinds = {
         "the file lacks": lacking,
-        "the network lacks": list(tensors.keys() - own.keys()),
+        "the network lacks": [key for key in tensors if key not in own],
         "of another shape are": shapes,
     }
     return fitting, [f"{w} {_listed(names)}" for w, names in kinds.items() if names]
 
 
 def _listed(names: list[str]) -> str:
-    first = ", ".join(sorted(names)[:4])
+    first = ", ".join(names[:4])
     return first if len(names) <= 4 else f"{first} and {len(names) - 4} more"
 
 

@@ -41,7 +41,7 @@ from archtrial.statistics.simultaneous import seeds_needed
 from archtrial.training import augmentation, cost, rehearsal, stacking
 from archtrial.training.run import Job
 from archtrial.zoo import Kind as Inputs
-from archtrial.zoo import arms
+from archtrial.zoo import arms, outside
 from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = ["Study"]
@@ -100,9 +100,8 @@ class Study(workflow.Study[Protocol, Finding]):
                 "a network is relaxed for inputs of one size: its equivalent has a"
                 " weight for each step",
                 f"series have {shortest} to {longest} steps",
-                f"Give all series one length: --lengths {shortest} uses the first"
-                f" {shortest} steps of each, --lengths zeros reads zeros behind the end"
-                f' as data (in a protocol, lengths = {shortest} or lengths = "zeros").',
+                "Give all series one length: --lengths zeros reads zeros behind the end"
+                ' as data (in a protocol, lengths = "zeros").',
             )
         self.sign = 1 if self.metric.higher_is_better else -1
         arm = declared.architecture
@@ -123,6 +122,8 @@ class Study(workflow.Study[Protocol, Finding]):
         obstacles["kept"] = obstacles["cnn"]
         self.resolved = self._resolve(name, obstacles)
         self.resolved["notes"].extend(rehearsed.notes)
+        found = self.architecture
+        self.resolved["notes"] += outside.on_weights(arm.name, found.spec, found.source)
         self.hash = protocol.digest(self.resolved)
         self.folder = folder_of(self.resolved) if folder is None else Path(folder)
         self.trainer = Trainer(

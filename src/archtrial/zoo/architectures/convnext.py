@@ -6,8 +6,8 @@ Authors: Zhuang Liu, Hanzi Mao, Chao-Yuan Wu, Christoph Feichtenhofer, Trevor Da
 Status: convnext_t, convnext_s, convnext_b and convnext_l are the paper's, with 28,589,128,
     50,223,688, 88,591,464 and 197,767,336 parameters, exactly, with its layer scale and
     its stochastic depth for ImageNet-1K. The small forms, series and token ids, and the
-    switches are ours. Their layer scale starts at 0.1, where the paper has 1e-6: in a
-    short training the blocks would else stay without effect for much of it.
+    switches are ours. Their layer scale starts at 0.1, where the paper has 1e-6, with
+    which blocks begin with next to no effect: a short training ends before they have one.
 
 What was new: nothing of its own. It is the sum of small steps from ResNet-50 towards
 Swin Transformer, each measured: patches as the stem, depthwise convolutions of 7 x 7 in

@@ -28,6 +28,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
+from archtrial.errors import ArmError
 from archtrial.space import Choice, Real
 from archtrial.zoo import layers
 from archtrial.zoo.layers import Activation, Head, Spatial
@@ -106,8 +107,14 @@ def densenet(
         resolution: The side that inputs are resized to.
 
     Raises:
-        ArmError: The input has no such shape.
+        ArmError: The input has no such shape, or there is no block.
     """
+    if depth == ():
+        raise ArmError(
+            "densenet has at least one block",
+            "depth = []",
+            "Give the layers of each, such as depth=[2, 2, 2].",
+        )
     spatial = Spatial.of("densenet", input_shape, resolution=resolution)
 
     def convolution(

@@ -191,7 +191,8 @@ def inception_time(
         kernels: Steps that the convolutions of a module read, one each.
         bottleneck: Whether a module's input is reduced to `width` channels before its
             kernels, where it has more than one.
-        skip: Whether what came before is added after every third module.
+        skip: Whether what came before is added after every third module; fewer than
+            three have nothing around them either way.
         norm: What stands before each activation, with statistics over the steps within
             each sequence.
         head: "average": the mean over steps; "flatten": a weight for each step.

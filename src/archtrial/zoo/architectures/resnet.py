@@ -33,6 +33,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archtrial.errors import ArmError
 from archtrial.space import Choice, Real
 from archtrial.zoo import layers
 from archtrial.zoo.depth import StochasticDepth, check_branches, rising
@@ -134,8 +135,15 @@ def residual_network(
     is left out where that is None.
 
     Raises:
-        ArmError: The input has no such shape, or there is no branch to leave out.
+        ArmError: The input has no such shape, there is no stage, or stochastic depth
+            has no skip connection to leave.
     """
+    if depth == ():
+        raise ArmError(
+            f"{name} has at least one stage",
+            "depth = []",
+            "Give the blocks of each, such as depth=[2, 2, 2].",
+        )
     check_branches(name, skip, stochastic_depth)
     spatial = Spatial.of(name, input_shape, resolution=resolution)
 
@@ -277,8 +285,8 @@ def resnet(
         resolution: The side that inputs are resized to.
 
     Raises:
-        ArmError: The input has no such shape, or stochastic depth has no skip
-            connection to leave.
+        ArmError: The input has no such shape, there is no stage, or stochastic depth
+            has no skip connection to leave.
     """
     return residual_network(
         "resnet",

@@ -90,8 +90,8 @@ def se_resnet(
         resolution: The side that inputs are resized to.
 
     Raises:
-        ArmError: The input has no such shape, or stochastic depth has no skip
-            connection to leave.
+        ArmError: The input has no such shape, there is no stage, or stochastic depth
+            has no skip connection to leave.
     """
     return residual_network(
         "se_resnet",

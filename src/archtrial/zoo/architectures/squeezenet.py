@@ -37,8 +37,8 @@ __all__ = ["squeezenet"]
 # (kernel, stride, padding, channels in units of `width`) of the first convolution.
 _STEMS = {
     "cifar": (3, 1, 1, 1.0),
-    "1.0": (7, 2, 0, 1.5),
-    "1.1": (3, 2, 0, 1.0),
+    "imagenet": (7, 2, 0, 1.5),
+    "imagenet1_1": (3, 2, 0, 1.0),
 }
 
 
@@ -77,7 +77,7 @@ def squeezenet(
     pointwise: Share = 0.5,
     late: bool = True,
     skip: bool = False,
-    stem: Literal["cifar", "1.0", "1.1"] = "cifar",
+    stem: Literal["cifar", "imagenet", "imagenet1_1"] = "cifar",
     activation: Activation = "relu",
     pooling: Literal["stride", "max", "average"] = "max",
     norm: Norm = "none",
@@ -102,9 +102,9 @@ def squeezenet(
             or behind 1/4 and 1/2, as in 1.1.
         skip: Whether a fire module that changes neither channels nor sides is added to
             its input (the paper's simple bypass).
-        stem: What comes before the fire modules. "cifar": a convolution of 3 x 3. "1.0":
-            one of 7 x 7 with a stride of 2, and a pooling, for sides of about 224. "1.1":
-            the same of 3 x 3, and of 2/3 of the channels.
+        stem: What comes before the fire modules. "cifar": a convolution of 3 x 3.
+            "imagenet": the paper's, of 7 x 7 with a stride of 2, and a pooling, for sides
+            of about 224. "imagenet1_1": the same of 3 x 3, and of 2/3 of the channels.
         activation: What follows each convolution, except that whose maps are averaged.
         pooling: What halves the sides: the largest or the average of three neighbours
             along each side, or a stride of 2 in the convolutions before.

@@ -25,6 +25,7 @@ with depth=2 against widen=2 the same money goes into the one or the other.
 import torch
 from torch import nn
 
+from archtrial.errors import ArmError
 from archtrial.space import Choice, Real
 from archtrial.zoo import layers
 from archtrial.zoo.depth import StochasticDepth, check_branches, rising
@@ -144,9 +145,15 @@ def wide_resnet(
         resolution: The side that inputs are resized to.
 
     Raises:
-        ArmError: The input has no such shape, or stochastic depth has no skip
-            connection to leave.
+        ArmError: The input has no such shape, there is no stage, or stochastic depth
+            has no skip connection to leave.
     """
+    if depth == ():
+        raise ArmError(
+            "wide_resnet has at least one stage",
+            "depth = []",
+            "Give the blocks of each, such as depth=[2, 2, 2].",
+        )
     check_branches("wide_resnet", skip, stochastic_depth)
     spatial = Spatial.of("wide_resnet", input_shape, resolution=resolution)
     body = [_convolution(spatial, spatial.channels, width, 3, norm)]

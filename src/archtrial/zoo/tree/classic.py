@@ -155,13 +155,13 @@ describe(
     Variant(
         "squeezenet1_0",
         "The published one, for ImageNet.",
-        {"depth": 8, "width": 64, "stem": "1.0"},
+        {"depth": 8, "width": 64, "stem": "imagenet"},
         Size(_IMAGENET, 1000, 1_248_424),
     ),
     Variant(
         "squeezenet1_1",
         "The authors' later one, with 2.4 times fewer multiplications.",
-        {"depth": 8, "width": 64, "stem": "1.1", "late": False},
+        {"depth": 8, "width": 64, "stem": "imagenet1_1", "late": False},
         Size(_IMAGENET, 1000, 1_235_496),
     ),
     size=Size((1, 28, 28), 10, 18_094),
