@@ -25,6 +25,7 @@ from archtrial.testing import check_architecture
 from archtrial.training.module import build
 from archtrial.training.problem import Job
 from archtrial.zoo import arms, outside, trust
+from archtrial.zoo import weights as weights_of
 
 STANDINS = Path(__file__).parent / "standins"
 PACKAGES = ("timm", "torchvision")
@@ -411,7 +412,7 @@ def test_weights_that_changed_are_noticed(standins):
     assert re.search("# pretrained: sha256 [0-9a-f]{64}\n", found.source)
     before = found.build(RGB, 3, {})
     torch.save(made("timm:resnet18", RGB, 1000, 8).state_dict(), file)
-    outside._tensors.cache_clear()  # as in another process
+    weights_of.tensors_of.cache_clear()  # as in another process
     with pytest.raises(StudyError, match="has changed since"):
         found.build(RGB, 3, {})
     new = arms.find("timm:resnet18", {"pretrained": True})
