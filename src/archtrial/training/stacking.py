@@ -60,8 +60,8 @@ def obstacle(
         with exact(problem.device), warnings.catch_warnings():
             # Where vmap knows no rule for an operation it warns and goes slowly.
             warnings.filterwarnings("error", message="There is a performance drop")
-            found = _disagreement(problem, two)
-            if found is None or _agrees_in_double_precision(problem, two):
+            found = _disagreement(problem, two, _ROUNDING)
+            if found is None or _only_rounding(problem, two):
                 return None
             return found
     except UnstackableError as error:
@@ -104,16 +104,19 @@ def _known_reason(frames: Sequence[tuple[types.FrameType, int]]) -> str | None:
     return None
 
 
-def _agrees_in_double_precision(problem: Problem, jobs: Sequence[Job]) -> bool:
+def _only_rounding(problem: Problem, jobs: Sequence[Job]) -> bool:
     """Says whether two runs are in a fleet what they are alone, but for rounding.
 
     In a small layer a single ReLU, or a maximum of two values that are nearly the same,
     falls out otherwise by rounding, and changes a gradient by more than `_ROUNDING`. In
     double precision, where that is a thousand million times as rare, a wrong mask, rate
-    or weight is still wrong.
+    or weight is still wrong. What is far apart is no rounding, whatever double says.
     """
+    if _disagreement(problem, jobs, _FAR) is not None:
+        return False
     try:
-        return _disagreement(problem, jobs, torch.float64) is None
+        double = torch.float64
+        return _disagreement(problem, jobs, _ROUNDING_IN_DOUBLE, double) is None
     except Exception as error:  # a module may ask for its numbers in single precision
         pass_on(error)
         return False
@@ -125,6 +128,7 @@ def _agrees_in_double_precision(problem: Problem, jobs: Sequence[Job]) -> bool:
 # values by no more than 1e-3 if 16 of them do. A wrong mask, rate or weight changes it
 # by a tenth and more.
 _ROUNDING = 1e-3
+_FAR = 0.1
 # The same of double precision; outputs and losses are in single precision there, too.
 _ROUNDING_IN_DOUBLE = 1e-5
 # What is nothing but rounding itself, such as the gradient of a bias before batch
@@ -133,8 +137,12 @@ _NOTHING = 1e-5
 
 
 def _disagreement(
-    problem: Problem, jobs: Sequence[Job], precision: torch.dtype = torch.float32
+    problem: Problem,
+    jobs: Sequence[Job],
+    share: float,
+    precision: torch.dtype = torch.float32,
 ) -> str | None:
+    """Says what is another thing in a fleet, by more than a share of its norm."""
     # What happens to batches before a step, and to weights after it, stacks anyhow.
     bare = problem.recipe.model_copy(update={"weight_averaging": 0.0, "accumulate": 1})
     problem = dataclasses.replace(problem, recipe=bare)
@@ -148,10 +156,7 @@ def _disagreement(
         (_in_precision(x, precision), y) for x, y in itertools.islice(following, 2)
     ]
     examples = _in_precision(source.x_validation[:64], precision)
-    agree = functools.partial(
-        _agree,
-        share=_ROUNDING if precision == torch.float32 else _ROUNDING_IN_DOUBLE,
-    )
+    agree = functools.partial(_agree, share=share)
     stack = Stack(problem, jobs, modules)
     steps = []
     # The fleet goes first: a module may keep its options where the next one's build

@@ -14,7 +14,7 @@ describe(
         "The residual block of images, for vectors, and tuned as well as its rivals.",
         {
             "mlp": "fully connected layers",
-            "He et al. 2016 (arXiv 1603.05027)": "identities that nothing stands on",
+            "resnet": "identities that nothing stands on",
             "Ioffe and Szegedy 2015 (arXiv 1502.03167)": "batch normalisation",
         },
     ),
@@ -34,7 +34,7 @@ describe(
         _REVISITED,
         "Each column of a table becomes a token, columns of numbers like categories.",
         {
-            "Vaswani et al. 2017 (arXiv 1706.03762)": "attention between tokens",
+            "transformer": "attention between tokens",
             "Devlin et al. 2018 (arXiv 1810.04805)": "the token of the class",
             "Xiong et al. 2020 (arXiv 2002.04745)": "normalisation before the branches",
             "Shazeer 2020 (arXiv 2002.05202)": "gated units",
