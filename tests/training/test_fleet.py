@@ -783,7 +783,7 @@ def test_rounding_alone_is_no_obstacle(monkeypatch):
     for wrong in (0.1, 1e-3):
         differs = functools.partial(Rounds, wrong=wrong)
         assert "is not what it is alone" in stacking.obstacle(problem(), differs)
-    monkeypatch.setattr(stacking, "_agrees_in_double_precision", lambda *_: False)
+    monkeypatch.setattr(stacking, "_only_rounding", lambda *_: False)
     assert "is not what it is alone" in stacking.obstacle(problem(), Rounds)
 
 
