@@ -25,7 +25,7 @@ from archtrial.testing import check_architecture
 from archtrial.training.module import build
 from archtrial.training.problem import Job
 from archtrial.zoo import arms, outside, trust
-from archtrial.zoo import weights as weights_of
+from archtrial.zoo.outside import weights as weights_of
 
 STANDINS = Path(__file__).parent / "standins"
 PACKAGES = ("timm", "torchvision")

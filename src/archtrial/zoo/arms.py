@@ -1,7 +1,7 @@
 """Anybody's architecture: found by its name, built, and tried before a study starts.
 
 A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", "timm:NAME"
-or "torchvision:NAME" (`outside.py`), or in Python the class or function itself. It needs no registration: it is called with
+or "torchvision:NAME" (`outside/`), or in Python the class or function itself. It needs no registration: it is called with
 those of `input_shape`, `num_outputs`, `inputs: Inputs`, its options and its
 search-space names that its signature has, and returns a `torch.nn.Module`. What the data say under the names of
 public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
