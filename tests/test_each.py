@@ -84,8 +84,35 @@ def test_p_is_adjusted_over_all_problems(tmp_path):
     )
     found, _ = judge_each([path], "base", baseline="{base}", margin=0.01)
     entries = found.verdict.to_dict()["problems"]
-    alone = [e["comparisons"][0]["p_value_adjusted"] for e in entries]
+    alone = [e["comparisons"][0]["p_value"] for e in entries]
     assert [e["p_values_over_all"][0] for e in entries] == holm(alone)
+
+
+def test_p_of_several_challengers_is_adjusted_once(tmp_path):
+    """Adjusted for the two of a problem first, it would be 2 x 3 times as large."""
+    path = table(
+        tmp_path,
+        rows("p0", "accuracy", 0.004, arms=("mlp", "cnn"), seed=1),
+        (r for r in rows("p0", "accuracy", 0.0, arms=("mlp", "rnn"), seed=1) if "rnn" in r),
+        rows("p1", "accuracy", 0.004, arms=("mlp", "cnn"), seed=2),
+    )  # fmt: skip
+    found, _ = judge_each([path], "base", baseline="mlp", margin=0.01)
+    entries = found.verdict.to_dict()["problems"]
+    alone = [c["p_value"] for e in entries for c in e["comparisons"]]
+    assert len(alone) == 3
+    assert [p for e in entries for p in e["p_values_over_all"]] == holm(alone)
+
+
+def test_challengers_that_begin_with_two_problems_are_two(tmp_path):
+    path = table(
+        tmp_path,
+        rows("cifar10", "accuracy", 0.04, arms=("plain", "cifar100_net")),
+        rows("cifar100", "accuracy", 0.04, arms=("plain", "cifar100_net"), seed=3),
+    )
+    found, _ = judge_each([path], "base", baseline="plain", margin=0.01)
+    said = found.verdict.to_dict()["sentence"]
+    assert "(cifar10: cifar100_net and cifar100: cifar100_net)" in said
+    assert "2 gains, 2 differ" in found.page()
 
 
 def test_a_claim_that_does_not_hold_over_all_is_said(tmp_path):
@@ -98,8 +125,25 @@ def test_a_claim_that_does_not_hold_over_all_is_said(tmp_path):
     }
     found["one"] = {"challenger": "one", "verdict": "architecture", "alpha": 0.05}
     said = _sentence(found, [1.0] * 9 + [0.2])
-    assert "of the 1 that are told apart, 0 remain so" in said
-    assert "all remain" in _sentence(found, [1.0] * 9 + [0.001])
+    assert "the one that is told apart does not remain so when" in said
+    said = _sentence(found, [1.0] * 9 + [0.001])
+    assert "the one that is told apart remains so when" in said
+
+
+@pytest.mark.parametrize(
+    ("overall", "said"),
+    [
+        ([0.2] * 3, "of the 3 that are told apart, none remains so"),
+        ([0.2, 0.2, 0.01], "of the 3 that are told apart, 1 remains so"),
+        ([0.01, 0.2, 0.01], "of the 3 that are told apart, 2 remain so"),
+        ([0.01] * 3, "of the 3 that are told apart, all remain so"),
+    ],
+)
+def test_how_many_claims_hold_over_all(overall, said):
+    from archtrial.judge.each import _sentence
+
+    one = {"challenger": "c", "verdict": "baseline", "alpha": 0.05}
+    assert said in _sentence({f"p{i}": one for i in range(3)}, overall)
 
 
 def test_one_baseline_of_all_problems_and_several_challengers(tmp_path):

@@ -188,9 +188,9 @@ def test_a_branch_that_never_stays_is_a_mistake(p):
 
 
 @pytest.mark.parametrize(
-    ("blocks", "rates"), [(1, [0.0]), (2, [0.0, 0.3]), (4, [0.0, 0.1, 0.2, 0.3])]
+    ("blocks", "rates"), [(1, [0.3]), (2, [0.0, 0.3]), (4, [0.0, 0.1, 0.2, 0.3])]
 )
-def test_rates_rise_from_none(blocks, rates):
+def test_rates_rise_to_that_of_the_last_block(blocks, rates):
     assert rising(0.3, blocks) == pytest.approx(rates)
 
 

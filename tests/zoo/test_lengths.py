@@ -208,6 +208,38 @@ def test_ids_are_read_with_their_padding_by_whoever_is_not_told():
     assert seen[0][1] == [2, 1]  # a text without words is one step of padding
 
 
+def test_behind_the_end_of_ids_a_network_reads_zeros():
+    """A patch that a text's end lies in would have the values of padding in it."""
+    seen = []
+    module = build("vit", IDS)
+    module.network.network.register_forward_pre_hook(
+        lambda _, args, given: seen.append((args[0], given["lengths"].tolist())),
+        with_kwargs=True,
+    )
+    module(torch.tensor([[3, 1, 0, 0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 1, 0, 2]]))
+    assert seen[0][1] == [2, 9]
+    assert seen[0][0][0, :, 2:].eq(0).all()
+    # Within a text 0 is an id as others are.
+    assert seen[0][0].ne(0).all(1).sum(1).tolist() == [2, 9]
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+@pytest.mark.parametrize("inputs", [UNEQUAL, IDS])
+def test_patches_do_not_depend_on_how_far_a_batch_is_padded(inputs, patch):
+    module = build("vit", inputs, patch=patch).eval().network
+    if inputs.vocabulary is None:
+        x = batch().nan_to_num(0)
+    else:
+        x = torch.tensor([[2] * 9, [3] + [0] * 8, [5] * 4 + [0] * 5])
+    whole = module(x, lengths=torch.tensor([9, 1, 4]))[1:]
+    for steps in (4, 5, 7):
+        cut = module(x[1:, ..., :steps], lengths=torch.tensor([1, 4]))
+        torch.testing.assert_close(cut, whole)
+    for row, end in ((1, 1), (2, 4)):
+        alone = module(x[row : row + 1, ..., :end], lengths=torch.tensor([end]))
+        torch.testing.assert_close(alone, whole[row - 1 : row])
+
+
 def test_an_embedding_is_told_only_what_its_network_takes():
     for name, family in registry.families().items():
         if family.names != "embedded":

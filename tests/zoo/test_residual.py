@@ -106,6 +106,25 @@ def test_each_switch_can_be_put_on_trial(name, options, shape):
     assert not checked.obstacles
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet"])
+def test_depthwise_convolutions_start_at_the_scale_of_full_ones(name):
+    """With norms any scale does; without, outputs would vanish with the channels."""
+    x = torch.randn(64, 3, 16, 16)
+    spread = {}
+    for convolution in ("depthwise", "full"):
+        options = f"convolution={convolution}, norm=none, squeeze=false"
+        options = options if name == "efficientnet" else options[: options.rindex(",")]
+        module = build(f"{name}({options}, width=16)", (3, 16, 16)).eval()
+        spread[convolution] = float(module(x).detach().std(0).mean())
+        for layer in convolutions(module):
+            fan_out = layer.out_channels // layer.groups * layer.kernel_size[0] ** 2
+            expected = (2 / fan_out) ** 0.5
+            assert float(layer.weight.detach().std()) == pytest.approx(
+                expected, rel=0.25
+            )
+    assert spread["depthwise"] > spread["full"] / 10
+
+
 # ------------------------------------------------------------------ the published ones
 
 SIDES = {"efficientnet_b1": 240, "efficientnet_b2": 260}

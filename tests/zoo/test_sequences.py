@@ -444,6 +444,22 @@ def test_inception_time_has_the_authors_layers():
     assert sum(p.numel() for p in network.parameters()) == total == 420_450
 
 
+def test_without_a_norm_each_convolution_of_inception_time_has_an_offset():
+    """A norm brings one; `norm=none` would take two things away at once."""
+    convolutions = [
+        layer
+        for layer in build("inception_time", (2, 30), norm="none").modules()
+        if isinstance(layer, nn.Conv1d)
+    ]
+    # The bottleneck's would be one more in front of the next convolutions'.
+    without = [layer for layer in convolutions if layer.bias is None]
+    assert len(without) == 3
+    assert all(layer.kernel_size == (1,) for layer in without)
+    assert len(convolutions) == 3 * (3 + 1 + 1) + 1
+    for layer in build("inception_time", (2, 30)).modules():
+        assert not isinstance(layer, nn.Conv1d) or layer.bias is None
+
+
 def test_inception_time_is_the_authors():
     network = build("inception_time", (2, 30), depth=3, width=4, kernels=(6, 3))
     x = torch.randn(5, 2, 30)

@@ -154,10 +154,12 @@ def notes_of(problems: Sequence[Problem]) -> tuple[list[str], list[list[str]]]:
 
 def _document(column: str, problems: Sequence[Problem]) -> dict[str, Any]:
     found = [c for problem in problems for c in problem.comparisons]
-    p_values = [c["p_value_adjusted"] for c in found]
-    known = [p for p in p_values if p is not None]
-    adjusted = iter(holm(known))
-    overall = [None if p is None else next(adjusted) for p in p_values]
+    # Those that are adjusted for a problem's own challengers would be so twice.
+    p_values = [c["p_value"] for c in found]
+    adjusted = holm([1.0 if p is None else p for p in p_values])
+    overall = [
+        None if p is None else over for p, over in zip(p_values, adjusted, strict=True)
+    ]
     placed = iter(overall)
     words = list(dict.fromkeys(c["verdict"] for c in found))
     shared, notes = notes_of(problems)
@@ -166,9 +168,7 @@ def _document(column: str, problems: Sequence[Problem]) -> dict[str, Any]:
         "each": column,
         "data": " and ".join(dict.fromkeys(p.imported.name for p in problems)),
         "verdict": words[0] if len(words) == 1 else "mixed",
-        "sentence": _sentence(
-            {_name(p, c): c for p in problems for c in p.comparisons}, overall
-        ),
+        "sentence": _sentence(dict(zip(_names(problems), found, strict=True)), overall),
         "seed": problems[0].judgement.evidence.protocol["seed"],
         "protocol_hash": None,
         "notes": shared,
@@ -215,10 +215,15 @@ def _sentence(
     ]
     if not claims or len(found) == 1:
         return head
-    kept = "all" if all(claims) else f"{sum(claims)}"
+    kept = sum(claims)
+    if len(claims) == 1:
+        said = f"the one that is told apart {'remains' if kept else 'does not remain'}"
+    else:
+        remaining = {0: "none remains", 1: "1 remains", len(claims): "all remain"}
+        said = f"of the {len(claims)} that are told apart,"
+        said += f" {remaining.get(kept, f'{kept} remain')}"
     return (
-        f"{head} Each is judged by itself; of the {len(claims)} that are told apart,"
-        f" {kept} {'remain' if kept != '1' else 'remains'} so when p is adjusted for all"
+        f"{head} Each is judged by itself; {said} so when p is adjusted for all"
         f" {len(found)} (Holm)."
     )
 
@@ -231,14 +236,16 @@ def _article(
 ) -> article.Article:
     rows: list[list[str]] = []
     gains: dict[str, tuple[Mapping[str, Any], float, str]] = {}
+    names = iter(_names(problems))
     entries = zip(problems, document["problems"], strict=True)
     for problem, entry in entries:
         metric = problem.metric
         over_all = entry["p_values_over_all"]
         for found, p in zip(problem.comparisons, over_all, strict=True):
             rows.append(_row(problem, found, p))
+            name = next(names)
             if found["effect"]["low"] is not None:
-                gains[_name(problem, found)] = (
+                gains[name] = (
                     found["effect"],
                     found["margin"],
                     numbers.gained(found["effect"], metric),
@@ -281,11 +288,16 @@ def _article(
     )
 
 
-def _name(problem: Problem, found: Mapping[str, Any]) -> str:
-    challenger = str(found["challenger"])
-    if challenger.startswith(problem.value):
-        return challenger
-    return f"{problem.value}: {challenger}"
+def _names(problems: Sequence[Problem]) -> list[str]:
+    """Returns what each comparison is called, its problem's part of it once."""
+    those = [(p.value, str(c["challenger"])) for p in problems for c in p.comparisons]
+    challengers = [challenger for _, challenger in those]
+    return [
+        challenger
+        if challenger.startswith(value) and challengers.count(challenger) == 1
+        else f"{value}: {challenger}"
+        for value, challenger in those
+    ]
 
 
 def _row(

@@ -88,9 +88,7 @@ class Patches(nn.Module):
     def __init__(self, spatial: Spatial, patch: int, width: int) -> None:
         super().__init__()
         self.sides = tuple(-(-side // patch) for side in spatial.sides)
-        self.added = tuple(  # the last side comes first
-            added for side in reversed(spatial.sides) for added in (0, -side % patch)
-        )
+        self.patch = patch
         self.project = spatial.convolution(
             spatial.channels, width, patch, stride=patch, padding=0
         )
@@ -100,9 +98,12 @@ class Patches(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the tokens."""
-        if any(self.added):
-            x = functional.pad(x, self.added)
+        """Returns the tokens; a batch may be of shorter sides."""
+        added = [  # the last side comes first
+            zeros for side in reversed(x.shape[2:]) for zeros in (0, -side % self.patch)
+        ]
+        if any(added):
+            x = functional.pad(x, added)
         tokens: torch.Tensor = self.project(x).flatten(2).mT
         return tokens
 

@@ -47,13 +47,16 @@ class StochasticDepth(nn.Module):
 def rising(last: float, blocks: int) -> list[float]:
     """Returns a rate for each block, from 0 in the first to `last` in the last.
 
-    The paper's linear rule: early layers, on which all others rest, stay.
+    The paper's linear rule: early layers, on which all others rest, stay. Of one block
+    the rate is `last`, or the option would do nothing.
 
     Args:
         last: Of the last block.
         blocks: How many there are.
     """
-    return [last * index / max(1, blocks - 1) for index in range(blocks)]
+    if blocks == 1:
+        return [last]
+    return [last * index / (blocks - 1) for index in range(blocks)]
 
 
 def check_branches(name: str, skip: bool, stochastic_depth: float) -> None:

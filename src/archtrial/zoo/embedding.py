@@ -32,11 +32,20 @@ class Embedded(nn.Module):
     def forward(
         self, ids: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Returns what the network makes of the ids' values."""
+        """Returns what the network makes of the ids' values; 0 is behind each end.
+
+        Args:
+            ids: (N, L).
+            lengths: (N,) int64, from 1 to L; None: the network is not told of ends, and
+                the id 0 behind them has values as any other has.
+        """
         x = self.embedding(ids).mT  # (N, L, width) -> (N, width, L)
-        outputs: torch.Tensor = (
-            self.network(x) if lengths is None else self.network(x, lengths=lengths)
-        )
+        told = {}
+        if lengths is not None:
+            steps = torch.arange(ids.shape[1], device=ids.device)
+            x = torch.where((steps < lengths.unsqueeze(1)).unsqueeze(1), x, 0)
+            told["lengths"] = lengths
+        outputs: torch.Tensor = self.network(x, **told)
         return outputs
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "Spatial",
     "SqueezeExcitation",
     "activation",
+    "he_fan_out",
     "he_normal",
 ]
 
@@ -65,6 +66,19 @@ def he_normal(*modules: nn.Module) -> None:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+
+
+def he_fan_out(convolution: nn.Conv1d | nn.Conv2d) -> None:
+    """Draws a convolution's weights anew, of variance 2 / the outputs of an input.
+
+    It keeps the scale of gradients, as `he_normal` keeps that of activations (the same
+    section). Of several groups an input has the outputs of its own; torch's
+    `kaiming_normal_` counts those of all, and leaves depthwise convolutions too small
+    by the root of their channels.
+    """
+    outputs = convolution.out_channels // convolution.groups
+    fan_out = outputs * math.prod(convolution.kernel_size)
+    nn.init.normal_(convolution.weight, std=math.sqrt(2) / math.sqrt(fan_out))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,7 @@ def efficientnet(
             groups=groups,
             bias=norm == "none",  # a norm brings an offset of its own
         )
-        nn.init.kaiming_normal_(made.weight, mode="fan_out")
+        layers.he_fan_out(made)
         return [made, spatial.norm(norm, outputs)]
 
     def block(

@@ -42,11 +42,11 @@ _AROUND = 3  # modules that one identity leads around
 class _Convolution(nn.Module):
     """A convolution that keeps the steps, with a kernel of any length."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool) -> None:
         super().__init__()
         # The one more that an even kernel needs lies behind, as in the authors' code.
         self.padding = ((kernel - 1) // 2, kernel // 2)
-        self.convolution = nn.Conv1d(inputs, outputs, kernel, bias=False)
+        self.convolution = nn.Conv1d(inputs, outputs, kernel, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.convolution(functional.pad(x, self.padding))
@@ -72,9 +72,12 @@ class _Module(nn.Module):
         if bottleneck and inputs > 1:  # one channel has nothing to mix
             self.bottleneck = nn.Conv1d(inputs, width, 1, bias=False)
             read = width
-        self.branches = nn.ModuleList(_Convolution(read, width, k) for k in kernels)
+        bias = norm == "none"  # a norm brings an offset of its own
+        self.branches = nn.ModuleList(
+            _Convolution(read, width, kernel, bias) for kernel in kernels
+        )
         self.pool = nn.MaxPool1d(3, stride=1, padding=1)
-        self.pooled = nn.Conv1d(inputs, width, 1, bias=False)
+        self.pooled = nn.Conv1d(inputs, width, 1, bias=bias)
         self.norm = StepNorm(norm, width * (len(kernels) + 1))
         self.activation = activation_layer(activation)
 

@@ -132,7 +132,7 @@ def mobilenet_v2(
             groups=groups,
             bias=norm == "none",  # a norm brings an offset of its own
         )
-        nn.init.kaiming_normal_(made.weight, mode="fan_out")
+        layers.he_fan_out(made)
         return [made, spatial.norm(norm, outputs)]
 
     def block(inputs: int, outputs: int, stride: int, expansion: int) -> nn.Module:

@@ -157,7 +157,7 @@ def residual_network(
             stride=stride,
             bias=norm == "none",  # a norm brings an offset of its own
         )
-        nn.init.kaiming_normal_(made.weight, mode="fan_out")
+        layers.he_fan_out(made)
         return made
 
     def normalised(channels: int) -> list[nn.Module]:
