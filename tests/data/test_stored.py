@@ -109,7 +109,7 @@ def test_blocks_change_nothing(tmp_path, monkeypatch, block):
     monkeypatch.setattr("archtrial.data.stored._BLOCK", block)
     monkeypatch.setattr("archtrial.data.copies._ALONG", 7)
     monkeypatch.setattr("archtrial.data.copies._TOGETHER", 150)
-    monkeypatch.setattr("archtrial.data.dataset._COLUMNS", 100)
+    monkeypatch.setattr("archtrial.data.leaks._COLUMNS", 100)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 5))
     x[100:110] = x[:10]  # copies
