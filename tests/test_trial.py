@@ -605,6 +605,36 @@ def test_what_the_data_say_to_parameters_is_noted(tmp_path):
     assert note == "net is told what the data have: num_classes = 10, in_chans = 1."
 
 
+@pytest.mark.parametrize(
+    ("baseline", "challenger", "same"),
+    [
+        # A block after a stage's first is the first that adds its input.
+        ("mobilenet_v2(depth=1)", "mobilenet_v2(depth=1, skip=false)", True),
+        ("mobilenet_v2(depth=[1, 2])", "mobilenet_v2(depth=[1, 2], skip=false)", False),
+        (
+            "efficientnet(depth=1)",
+            "efficientnet(depth=1, stochastic_depth=0.3)",
+            True,
+        ),
+        # Only where each starts is another.
+        ("convnext(depth=[1])", "convnext(depth=[1], layer_scale=0.01)", False),
+    ],
+)
+def test_a_switch_that_changes_nothing_is_noted(baseline, challenger, same):
+    protocol = Protocol(
+        data="mnist1d",
+        baseline=baseline,
+        challengers=[f"again={challenger}"],
+        configurations=4,
+        effort=1,
+        steps=2,
+    )
+    said = [n for n in trial.prepare(protocol).resolved["notes"] if "same net" in n]
+    assert len(said) == same
+    if same:
+        assert "and again are the same network" in said[0]
+
+
 def test_the_data_keep_their_name_whatever_arms_are_called():
     declared = Protocol(data="digits", baseline="linear", challengers=["mlp"])
     resolved = trial.prepare(declared).resolved

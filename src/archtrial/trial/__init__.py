@@ -217,6 +217,7 @@ class Zoo:
                 *split.notes,
                 *notes.on_parameters(networks, spaces, split),
                 *notes.on_weights(networks),
+                *notes.on_switches(networks, spaces, recipes, split),
                 *left_out,
                 *notes.on_design(declared, spaces),
                 *notes.on_recipes(declared, recipes, problem.steps),

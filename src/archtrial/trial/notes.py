@@ -3,14 +3,28 @@
 import json
 from collections.abc import Iterator, Mapping
 
+import torch
+
 from archtrial import data
 from archtrial.protocol import Protocol as Declared
 from archtrial.protocol import Recipe
-from archtrial.space import Space
+from archtrial.space import Space, sample
+from archtrial.training.module import rates
+from archtrial.training.structure import structure
 from archtrial.zoo import arms as anybody
-from archtrial.zoo import outside, sizes
+from archtrial.zoo import entries, outside, sizes
 
-__all__ = ["on_design", "on_matching", "on_parameters", "on_recipes", "on_weights"]
+__all__ = [
+    "on_design",
+    "on_matching",
+    "on_parameters",
+    "on_recipes",
+    "on_switches",
+    "on_weights",
+]
+
+# Configurations of a space in which a switch may change something.
+_LOOKED_AT = 4
 
 
 def on_parameters(
@@ -34,6 +48,55 @@ def on_weights(architectures: Mapping[str, anybody.Architecture]) -> Iterator[st
     """Yields which arms start from weights that were trained before."""
     for name, architecture in architectures.items():
         yield from outside.on_weights(name, architecture.spec, architecture.source)
+
+
+def on_switches(
+    architectures: Mapping[str, anybody.Architecture],
+    spaces: Mapping[str, Space],
+    recipes: Mapping[str, Recipe],
+    split: data.Split,
+) -> Iterator[str]:
+    """Yields which arms are the same network, though their options differ.
+
+    Some switches need others: of one block in each stage MobileNetV2 adds none to its
+    input, and skip=false changes nothing. A verdict would then be about chance alone.
+    """
+    inputs = data.inputs_of(split)
+
+    def same(one: str, other: str) -> bool:
+        for index in range(_LOOKED_AT if spaces[one] else 1):
+            values = sample(spaces[one], 0, index)
+            found = []
+            for name in (one, other):
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    module = architectures[name].build(
+                        inputs, split.num_outputs, values
+                    )
+                dropped = [getattr(layer, rate) for layer, rate in rates(module)]
+                found.append((structure(module), dropped, module.state_dict()))
+            (shape, drops, start), (its_shape, its_drops, its_start) = found
+            if shape != its_shape or drops != its_drops:
+                return False
+            if not all(torch.equal(its_start[key], v) for key, v in start.items()):
+                return False
+        return True
+
+    names = [name for name, own in architectures.items() if own.spec in entries()]
+    for place, other in enumerate(names):
+        for one in names[:place]:
+            first, second = architectures[one], architectures[other]
+            if (
+                first.spec == second.spec
+                and first.options != second.options
+                and spaces[one] == spaces[other]
+                and recipes[one] == recipes[other]
+                and same(one, other)
+            ):
+                yield (
+                    f"{one} and {other} are the same network on these inputs: the"
+                    " options in which they differ change nothing here."
+                )
 
 
 def on_design(declared: Declared, searched: Mapping[str, Space]) -> Iterator[str]:

@@ -197,7 +197,7 @@ def efficientnet(
             branch.append(SqueezeExcitation(inside, squeezed, activation))
         branch += convolved(inside, outputs, 1)
         adds = skip and (stride, inputs) == (1, outputs)
-        return _Block(nn.Sequential(*branch), adds, rate)
+        return _Block(nn.Sequential(*branch), adds, rate if adds else 0.0)
 
     channels = _scaled(2 * width, width_multiplier)
     body = [
