@@ -1,10 +1,11 @@
 """Anybody's architecture: found by its name, built, and tried before a study starts.
 
 A SPEC is a name of the zoo, "path/to/file.py:Name", "package.module:Name", "timm:NAME"
-or "torchvision:NAME" (`outside/`), or in Python the class or function itself. It needs no registration: it is called with
-those of `input_shape`, `num_outputs`, `inputs: Inputs`, its options and its
-search-space names that its signature has, and returns a `torch.nn.Module`. What the data say under the names of
-public code (`num_classes`, `in_chans`, `img_size`) is in `parameters.py`.
+or "torchvision:NAME" (`outside/`), or in Python the class or function itself. It needs no
+registration: it is called with those of `input_shape`, `num_outputs`, `inputs: Inputs`,
+its options and its search-space names that its signature has, and returns a
+`torch.nn.Module`. How a signature is read, and what the data say under the names of
+public code (`num_classes`, `in_chans`, `img_size`), is in `parameters.py`.
 
     class Net(torch.nn.Module):
         space = {"width": [32, 64, 128]}      # optional; a protocol may say it, too
@@ -36,6 +37,7 @@ from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import lengths, outside, registry
 from archtrial.zoo import parameters as signatures
 from archtrial.zoo.estimators import is_estimator
+from archtrial.zoo.parameters import VARIADIC, is_inputs, names_in, signature_of
 from archtrial.zoo.registry import Kind, Shape, nearest
 from archtrial.zoo.userfile import (
     UserFile,
@@ -116,7 +118,7 @@ class Architecture:
         }
         # Its function may import from beside its file only now.
         with found.importing(), found.blamed(f"{self.spec} can be built"):
-            module = _call(self.spec, found.builder, given)
+            module = signatures.call(self.spec, found.builder, given)
         if not isinstance(module, nn.Module):
             raise ArmError(
                 f"{self.spec} returns a torch.nn.Module",
@@ -183,7 +185,7 @@ class Architecture:
         Raises:
             ArmError: A value is neither the builder's nor training's.
         """
-        _, takes_any = _parameters(self.spec, self._found().builder)
+        _, takes_any = names_in(self.spec, self._found().builder)
         passed = {}
         for name, value in values.items():
             if name in self.accepts or (takes_any and name not in HYPERPARAMETERS):
@@ -212,8 +214,8 @@ class Architecture:
         given = {"input_shape", "num_outputs", *asked, *values, *self.options}
         own = [
             parameter
-            for parameter in _signature(self.spec, builder).parameters.values()
-            if parameter.kind not in _VARIADIC
+            for parameter in signature_of(self.spec, builder).parameters.values()
+            if parameter.kind not in VARIADIC
         ]
         return asked | signatures.told(
             self.spec, own, dict.fromkeys(given), data, num_outputs
@@ -222,8 +224,8 @@ class Architecture:
     @property
     def asks_for_inputs(self) -> bool:
         """Whether its signature has a parameter `inputs` of the type `Inputs`."""
-        parameters = _signature(self.spec, self._found().builder).parameters
-        return "inputs" in parameters and _is_inputs(parameters["inputs"].annotation)
+        parameters = signature_of(self.spec, self._found().builder).parameters
+        return "inputs" in parameters and is_inputs(parameters["inputs"].annotation)
 
     @property
     def lasting_spec(self) -> str:
@@ -237,7 +239,7 @@ class Architecture:
         """Returns an option's fixed value, else its default; None without either."""
         if option in self.options:
             return self.options[option]
-        parameters = _signature(self.spec, self._found().builder).parameters
+        parameters = signature_of(self.spec, self._found().builder).parameters
         if option not in parameters:
             return None
         default = parameters[option].default
@@ -393,10 +395,10 @@ def find(
     if outside.is_outside(spec):
         found = _from_outside(name, options, parsed)
         builder = found.builder
-    named, takes_any = _parameters(name, builder)
+    named, takes_any = names_in(name, builder)
     own = named - {"input_shape", "num_outputs"}
-    if "inputs" in named and _is_inputs(
-        _signature(name, builder).parameters["inputs"].annotation
+    if "inputs" in named and is_inputs(
+        signature_of(name, builder).parameters["inputs"].annotation
     ):
         own -= {"inputs"}
     for option in options:
@@ -551,15 +553,6 @@ def known(inputs: Inputs | Shape) -> Inputs:
     return inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
 
 
-def _is_inputs(annotation: Any) -> bool:
-    """Says whether a parameter wants an `Inputs`; what it is called alone does not."""
-    if isinstance(
-        annotation, str
-    ):  # also as `from __future__ import annotations` has it
-        return annotation.strip("'\"").rpartition(".")[2] == Inputs.__name__
-    return annotation is Inputs
-
-
 def _own_space(name: str, builder: Builder) -> dict[str, Any]:
     """Returns the zoo's space, or what the attribute `space` declares."""
     entry = registry.entry_of(builder)
@@ -575,64 +568,6 @@ def _own_space(name: str, builder: Builder) -> dict[str, Any]:
     return dict(declared)
 
 
-def _signature(name: str, builder: Builder) -> inspect.Signature:
-    try:
-        return inspect.signature(builder)
-    except (TypeError, ValueError):
-        raise ArmError(
-            f"{name} has a signature that Python can read",
-            way_out="Wrap it: def net(input_shape, num_outputs): return ...",
-        ) from None
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _parameters(name: str, builder: Builder) -> tuple[frozenset[str], bool]:
-    """Returns the names in a signature, and whether it takes any other as well."""
-    parameters = _signature(name, builder).parameters.values()
-    return (
-        frozenset(p.name for p in parameters if p.kind not in _VARIADIC),
-        any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
-    )
-
-
-def _call(name: str, builder: Builder, given: Mapping[str, Any]) -> Any:
-    """Calls a builder with what its signature has of the values given."""
-    arguments: dict[str, Any] = {}
-    left = dict(given)
-    lacking = []
-    for parameter in _signature(name, builder).parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            # Not asked for by name: without these two a **kwargs that passes
-            # everything on would pass on what nobody expects.
-            left.pop("input_shape", None)
-            left.pop("num_outputs", None)
-            arguments[parameter.name] = left
-        elif parameter.name in left:
-            value = left.pop(parameter.name)
-            arguments[parameter.name] = signatures.typed(parameter, value)
-        elif (
-            parameter.default is inspect.Parameter.empty
-            and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
-        ):
-            lacking.append(parameter.name)
-    if lacking:
-        quoted = [repr(parameter) for parameter in lacking]
-        said = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-        options = ", ".join(f"{parameter}=..." for parameter in lacking)
-        raise ArmError(
-            f"every parameter of {name} without a default has a value",
-            f"{said} {'have' if lacking[1:] else 'has'} none",
-            f"Type {name}({options}), or put them into the search space. The data give"
-            " input_shape, num_outputs and, to a parameter written inputs:"
-            " archtrial.Inputs, all that is known of them; also {num_outputs},"
-            " {channels} or {features} in place of a value.",
-        )
-    bound = inspect.BoundArguments(_signature(name, builder), arguments)
-    return builder(*bound.args, **bound.kwargs)
-
-
 def _families_with_lengths(inputs: Inputs, num_outputs: int) -> list[str]:
     """Returns the families of the zoo that are told where sequences end."""
     given = {"inputs": inputs, "input_shape": inputs.shape, "num_outputs": num_outputs}
@@ -642,7 +577,7 @@ def _families_with_lengths(inputs: Inputs, num_outputs: int) -> list[str]:
             if inputs.kind not in family.kinds:
                 continue
             with contextlib.suppress(ArmError):  # it is not for inputs of this shape
-                if lengths.takes(_call(name, family.function, given)):
+                if lengths.takes(signatures.call(name, family.function, given)):
                     found.append(name)
     return found
 

@@ -1,4 +1,4 @@
-"""What the data say of an architecture, by the names that public code has for it.
+"""What an architecture's signature asks for, and what the data say to it.
 
 `input_shape` and `num_outputs` are passed to whoever asks for them. Public networks
 ask for `num_classes`, `in_chans` or `img_size` instead; which names mean what is
@@ -10,13 +10,25 @@ another thing in the next is a question, which the options settle with placehold
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError
 
-__all__ = ["filled", "told", "typed"]
+__all__ = [
+    "VARIADIC",
+    "call",
+    "filled",
+    "is_inputs",
+    "names_in",
+    "signature_of",
+    "told",
+    "typed",
+]
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""The kinds of `*args` and `**kwargs`."""
 
 # The number of outputs, whatever the default is.
 _OUTPUTS = (
@@ -207,3 +219,83 @@ def _question(
         f"Write {', '.join(ways)}{', ' if ways else ''}or {spec}({name}=...) with a"
         " value of your own.",
     )
+
+
+# --- signatures ---------------------------------------------------------------------
+
+
+def is_inputs(annotation: Any) -> bool:
+    """Says whether a parameter wants an `Inputs`; what it is called alone does not."""
+    # Also as `from __future__ import annotations` has it.
+    if isinstance(annotation, str):
+        return annotation.strip("'\"").rpartition(".")[2] == Inputs.__name__
+    return annotation is Inputs
+
+
+def signature_of(name: str, builder: Callable[..., Any]) -> inspect.Signature:
+    """Returns the signature of a class or function.
+
+    Raises:
+        ArmError: Python cannot read it.
+    """
+    try:
+        return inspect.signature(builder)
+    except (TypeError, ValueError):
+        raise ArmError(
+            f"{name} has a signature that Python can read",
+            way_out="Wrap it: def net(input_shape, num_outputs): return ...",
+        ) from None
+
+
+def names_in(name: str, builder: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """Returns the names in a signature, and whether it takes any other as well."""
+    parameters = signature_of(name, builder).parameters.values()
+    return (
+        frozenset(p.name for p in parameters if p.kind not in VARIADIC),
+        any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
+    )
+
+
+def call(name: str, builder: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Calls a builder with what its signature has of the values given.
+
+    Args:
+        name: What messages call it.
+        builder: A class or function.
+        given: Values by name; those that it does not have are left out.
+
+    Raises:
+        ArmError: A parameter without a default has no value.
+    """
+    arguments: dict[str, Any] = {}
+    left = dict(given)
+    lacking = []
+    for parameter in signature_of(name, builder).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            # Not asked for by name: without these two a **kwargs that passes
+            # everything on would pass on what nobody expects.
+            left.pop("input_shape", None)
+            left.pop("num_outputs", None)
+            arguments[parameter.name] = left
+        elif parameter.name in left:
+            value = left.pop(parameter.name)
+            arguments[parameter.name] = typed(parameter, value)
+        elif (
+            parameter.default is inspect.Parameter.empty
+            and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        ):
+            lacking.append(parameter.name)
+    if lacking:
+        quoted = [repr(parameter) for parameter in lacking]
+        said = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+        options = ", ".join(f"{parameter}=..." for parameter in lacking)
+        raise ArmError(
+            f"every parameter of {name} without a default has a value",
+            f"{said} {'have' if lacking[1:] else 'has'} none",
+            f"Type {name}({options}), or put them into the search space. The data give"
+            " input_shape, num_outputs and, to a parameter written inputs:"
+            " archtrial.Inputs, all that is known of them; also {num_outputs},"
+            " {channels} or {features} in place of a value.",
+        )
+    bound = inspect.BoundArguments(signature_of(name, builder), arguments)
+    return builder(*bound.args, **bound.kwargs)
