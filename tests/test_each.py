@@ -201,6 +201,7 @@ def test_a_page_shows_gains_in_margins(three):
         (["--baseline", "{base}", "--margin-of", "wmt"], "PROBLEM=MARGIN", "wmt=.2"),
         (["--baseline", "{base}", "--ceiling"], "--ceiling is of one", "--where base="),
         (["--baseline", "{base}", "--margin", "2"], "base=digits", ""),
+        (["--baseline", "{bse}"], "may have {base} in its name", "Write {base}"),
         (["--each", "validation"], "up to 200 problems|baseline", ""),
     ],
 )
@@ -251,6 +252,16 @@ def test_a_note_is_said_with_the_verdict(three, tmp_path, each):
     assert done.returncode == 0, done.stderr
     assert said in " ".join((done.stdout + done.stderr).split())
     assert said in page.read_text()
+
+
+def test_rows_without_a_problem_are_said(three):
+    lines = three.read_text().splitlines()
+    lines[3] = lines[3].replace("digits", "", 1)
+    lines[4] = lines[4].replace("digits", "nan", 1)
+    three.write_text("\n".join(lines))
+    found, problems = judge_each([three], "base", baseline="{base}", margin=0.01)
+    assert [p.value for p in problems] == ["digits", "speech", "wmt"]
+    assert "Left out: 2 rows without a value of base." in found.article.notes
 
 
 def test_a_problem_without_a_verdict_is_named(tmp_path):

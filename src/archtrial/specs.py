@@ -140,6 +140,8 @@ def _parse_options(text: str, opening: int) -> dict[str, Any]:
         if option in options:
             raise _unreadable(text, named.start(1), f"{option!r} is given once")
         options[option], at = _parse_value(text, named.end())
+        if options[option] == "...":  # as messages write what is to be filled in
+            raise _unreadable(text, named.end(), f"{option} has a value")
         at = _skip_blanks(text, at)
         following = text[at : at + 1]
         if following == ")":

@@ -821,8 +821,9 @@ def test_two_names_are_not_given_to_the_same_runs(tmp_path):
 def test_the_values_of_a_column_stand_in_the_order_of_the_rows(tmp_path):
     text = "arm,base,kind,val_score\nA,wmt,x,.1\nA,,x,.1\nB,digits,y,.2\nB,wmt,y,.3\n"
     table = open_source(str(write(tmp_path, text)))
-    assert gathering.values_of([table], "base", []) == ["wmt", "digits"]
-    assert gathering.values_of([table, table], "base", ["kind=y"]) == ["digits", "wmt"]
+    assert gathering.values_of([table], "base", []) == (["wmt", "digits"], 1)
+    found = gathering.values_of([table, table], "base", ["kind=y"])
+    assert found == (["digits", "wmt"], 0)
     with pytest.raises(RecordsError, match="has none with kind=z"):
         gathering.values_of([table], "base", ["kind=z"])
     with pytest.raises(RecordsError, match="it has no 'bose'"):

@@ -94,7 +94,12 @@ def judge_each(
 
     named = "{" + column + "}"
     tables = [open_source(split_source(str(source))[1]) for source in sources]
-    values = values_of(tables, column, where)
+    values, without = values_of(tables, column, where)
+    said = dict(reading or {})
+    if without:
+        rows = f"{numbers.count(without, 'row')} without a value of {column}"
+        said["notes"] = [*said.get("notes", ()), f"Left out: {rows}."]
+    _check_named(named, [baseline, *(challengers or ())])
     unknown = [value for value in margins or {} if value not in values]
     if unknown:
         raise ProtocolError(
@@ -115,7 +120,7 @@ def judge_each(
                 baseline=written[0],
                 challengers=[name for name in written[1:] if name] or None,
                 where=[*where, f"{column}={value}"],
-                **(reading or {}),
+                **said,
             )
             own = (margins or {}).get(value, margin)
             metrics.check_margin(own, imported.bounded)
@@ -128,6 +133,18 @@ def judge_each(
         problems.append(Problem(value, imported, judgement))
     document = _document(column, problems)
     return Finding(Verdict(document), _article(document, problems)), problems
+
+
+def _check_named(named: str, arms: Sequence[str | None]) -> None:
+    """Refuses what stands in curly brackets and is not the column."""
+    for arm in arms:
+        left = (arm or "").replace(named, "")
+        if "{" in left or "}" in left:
+            raise ProtocolError(
+                f"with --each {named[1:-1]} an arm may have {named} in its name",
+                repr(arm),
+                f"Write {named}, or the arm's name.",
+            )
 
 
 def _without_a_baseline(

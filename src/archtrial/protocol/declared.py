@@ -134,7 +134,8 @@ class OnData(Declaration):
                 raise ProtocolError(
                     "lengths is mask, zeros, or how many steps are used of each series",
                     repr(other),
-                    'Write lengths = "mask", or lengths = 20.',
+                    "Use --lengths mask, --lengths zeros or --lengths 20 (in a protocol,"
+                    ' lengths = "mask", "zeros" or 20).',
                 )
         match declared.get("categorical"):
             case str(name):

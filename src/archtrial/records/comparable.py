@@ -63,7 +63,8 @@ def check_same_question(gathered: Sequence[Gathered], metric: str | None) -> Non
             raise RecordsError(
                 rule,
                 f"{column} is {', '.join(itertools.islice(found, 8))}",
-                f"Judge one at a time: --where {column}={value}.",
+                f"Judge one: --where {column}={value}; or each by itself: --each"
+                f" {column}.",
             )
     seen = {
         naming.measure(each.columns.roles["validation"]).name: each for each in gathered

@@ -263,8 +263,10 @@ def condition_list(where: Sequence[str]) -> list[tuple[str, str]]:
     return conditions
 
 
-def values_of(tables: Sequence[Table], column: str, where: Sequence[str]) -> list[str]:
-    """Returns the values of a column, in the order of the rows.
+def values_of(
+    tables: Sequence[Table], column: str, where: Sequence[str]
+) -> tuple[list[str], int]:
+    """Returns the values of a column, in the order of the rows; and rows without one.
 
     Args:
         tables: The sources.
@@ -277,6 +279,7 @@ def values_of(tables: Sequence[Table], column: str, where: Sequence[str]) -> lis
     """
     conditions = condition_list(where)
     seen: dict[str, None] = {}
+    without = 0
     for table in tables:
         found = naming.known(column, table.columns, "--each", table.place)
         filters = [
@@ -284,8 +287,10 @@ def values_of(tables: Sequence[Table], column: str, where: Sequence[str]) -> lis
             for name, value in conditions
         ]
         for batch in table.batches(list(dict.fromkeys([found, *dict(filters)]))):
-            cells = scores.texts(_chosen(batch, filters)[found].dropna())
-            seen.update(dict.fromkeys(text for text in cells if text.strip()))
+            cells = scores.texts(_chosen(batch, filters)[found])
+            told = [text for text in cells if text.strip().lower() not in _NO_PROBLEM]
+            seen.update(dict.fromkeys(told))
+            without += len(cells) - len(told)
             if len(seen) > _MOST_PROBLEMS:
                 raise RecordsError(
                     f"--each names a column of up to {_MOST_PROBLEMS} problems",
@@ -298,10 +303,11 @@ def values_of(tables: Sequence[Table], column: str, where: Sequence[str]) -> lis
         raise RecordsError(
             "--each names a column with values", f"{column} has none in any row"
         )
-    return list(seen)
+    return list(seen), without
 
 
 _MOST_PROBLEMS = 200
+_NO_PROBLEM = {"", "nan", "none", "null", "na", "n/a", "<na>"}
 
 
 def _chosen(batch: pd.DataFrame, filters: Sequence[tuple[str, str]]) -> pd.DataFrame:

@@ -110,9 +110,10 @@ def _only_rounding(problem: Problem, jobs: Sequence[Job]) -> bool:
     In a small layer a single ReLU, or a maximum of two values that are nearly the same,
     falls out otherwise by rounding, and changes a gradient by more than `_ROUNDING`. In
     double precision, where that is a thousand million times as rare, a wrong mask, rate
-    or weight is still wrong. What is far apart is no rounding, whatever double says.
+    or weight is still wrong. Losses and outputs that are far apart are no rounding,
+    whatever double precision says.
     """
-    if _disagreement(problem, jobs, _FAR) is not None:
+    if _disagreement(problem, jobs, _FAR, gradients=False) is not None:
         return False
     try:
         double = torch.float64
@@ -141,6 +142,8 @@ def _disagreement(
     jobs: Sequence[Job],
     share: float,
     precision: torch.dtype = torch.float32,
+    *,
+    gradients: bool = True,
 ) -> str | None:
     """Says what is another thing in a fleet, by more than a share of its norm."""
     # What happens to batches before a step, and to weights after it, stacks anyhow.
@@ -187,6 +190,7 @@ def _disagreement(
                         stack.named(momentum),
                         strict=True,
                     )
+                    if gradients
                 ]
                 pairs += [
                     (f"the buffer {name}", buffers[name][index], buffer, _NOTHING)

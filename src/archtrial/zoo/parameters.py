@@ -289,9 +289,11 @@ def call(name: str, builder: Callable[..., Any], given: Mapping[str, Any]) -> An
         quoted = [repr(parameter) for parameter in lacking]
         said = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
         options = ", ".join(f"{parameter}=..." for parameter in lacking)
+        annotate = "Write inputs: archtrial.Inputs in its signature. "
         raise ArmError(
             f"every parameter of {name} without a default has a value",
             f"{said} {'have' if lacking[1:] else 'has'} none",
+            f"{annotate if 'inputs' in lacking else ''}"
             f"Type {name}({options}), or put them into the search space. The data give"
             " input_shape, num_outputs and, to a parameter written inputs:"
             " archtrial.Inputs, all that is known of them; also {num_outputs},"

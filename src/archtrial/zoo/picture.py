@@ -52,7 +52,7 @@ def draw(width: int = WIDE) -> Figure:
     at = {name: (years.index(line.year), row) for row, (name, line) in enumerate(rows)}
     body = _ROW * len(rows)
     with matplotlib.rc_context(STYLE):
-        title = "The families of the zoo, by year, and from whom each took what"
+        title = "The families of the zoo by year: a line leads to who took from whom"
         figure, top = blank(title, width, body + _YEARS + 12)
         axes = axes_at(figure, _LEFT, top + _YEARS, width - _LEFT - _RIGHT, body)
         axes.set_xlim(-0.5, len(years) - 0.5)

@@ -251,7 +251,7 @@ def imported(module: str) -> Any:
         raise ArmError(
             f"an arm {package}:NAME needs {package}",
             f"{type(error).__name__}: {error}",
-            f"Install it: pip install 'archtrial[{package}]'",
+            f"Install it: pip install {package}",
         ) from error
     except Exception as error:  # two packages that were built for different torches
         raise _not_importable(package, error) from error
@@ -261,7 +261,7 @@ def imported(module: str) -> Any:
             f"an arm {package}:NAME needs the package {package}, which has {needed}",
             f"{module} is {getattr(found, '__file__', None) or 'something else'}",
             "If it is a file of your own, write its path: path/to/file.py:Name. Else:"
-            f" pip install 'archtrial[{package}]'",
+            f" pip install {package}",
         )
     return found
 
@@ -271,7 +271,7 @@ def _not_importable(package: str, error: Exception) -> ArmError:
         f"{package} can be imported",
         f"{type(error).__name__}: {error}",
         f"Install it again beside torch {torch.__version__}: pip install --upgrade"
-        f" 'archtrial[{package}]'",
+        f" {package}",
     )
 
 
