@@ -183,7 +183,8 @@ def test_a_network_that_is_not_told_is_refused(architecture):
         build(architecture)
     said = str(caught.value)
     assert "series have 1 to 9 steps" in said
-    assert "--lengths 1 uses" in said
+    # One step is too short for a convolution of three.
+    assert ("--lengths 1 uses" in said) == (architecture != "cnn")
     assert "--lengths zeros" in said
     listed = re.search(r"Take (.*), which are\.", said)[1].split(", ")
     assert {"gru", "tcn", "inception_time", "transformer"} <= set(listed)
