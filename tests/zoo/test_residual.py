@@ -293,7 +293,11 @@ def test_stochastic_depth_rises_to_the_last_block():
     for name in ("resnet", "se_resnet", "wide_resnet", "efficientnet"):
         module = build(f"{name}(depth=2, stochastic_depth=.5)")
         rates = [m.p for m in module.modules() if isinstance(m, StochasticDepth)]
-        assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+        rising = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+        if name == "efficientnet":
+            # The first block of a stage changes the shape: there is no connection.
+            rising[2] = rising[4] = 0.0
+        assert rates == pytest.approx(rising)
 
 
 @pytest.mark.parametrize(
