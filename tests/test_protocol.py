@@ -795,3 +795,18 @@ def test_looks_that_fall_are_told_as_that():
     """And not by the number of configurations that follows from the last of them."""
     with pytest.raises(ProtocolError, match="each larger than the one before"):
         Protocol(data="digits", baseline="linear", challengers=["mlp"], looks=(16, 8))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("mask", "mask"), ("zeros", "zeros"), ("7", 7), (7, 7), (None, None)],
+)
+def test_lengths_are_words_or_steps(written, read):
+    assert OnData(data="digits", lengths=written).lengths == read
+
+
+@pytest.mark.parametrize("written", ["0", 0, -3, 2.5, "foo", "-3", True, ""])
+def test_other_lengths_are_refused_with_what_can_be_typed(written):
+    with pytest.raises(ProtocolError, match="lengths is mask, zeros, or how") as caught:
+        OnData(data="digits", lengths=written)
+    assert "--lengths mask, --lengths zeros or --lengths 20" in str(caught.value)
