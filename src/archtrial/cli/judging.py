@@ -321,11 +321,11 @@ def _judge_each(
             f"{next(iter(alone))} is of one comparison",
             f"Judge one problem alone: --where {each}=VALUE in place of --each.",
         )
-    from archtrial.judge.each import judge_each, notes_of
+    from archtrial.judge.each import judge_each
     from archtrial.records.columns import Wanted
     from archtrial.report import article
 
-    found, problems = judge_each(
+    found, _ = judge_each(
         source,
         each,
         columns=Wanted(**columns),
@@ -338,12 +338,12 @@ def _judge_each(
     if as_json:
         output.show_json(found.verdict.to_json())
         return
-    shared, own = notes_of(problems)
-    for note in shared:
+    document = found.verdict.document
+    for note in document["notes"]:
         output.say(f"note: {note}")
-    for problem, notes in zip(problems, own, strict=True):
-        for note in notes:
-            output.say(f"note: {each}={problem.value}: {note}")
+    for problem in document["problems"]:
+        for note in problem["notes"]:
+            output.say(f"note: {each}={problem['value']}: {note}")
     console = output.console()
     article.show(found.article, console)
     if report is not None:

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archtrial import metrics
 from archtrial.errors import ProtocolError, UserError
 from archtrial.judge.document import Judgement
 from archtrial.judge.experiment import Finding, Verdict
-from archtrial.judge.table import judge_imported
+from archtrial.judge.table import judge_imported, without_baseline
 from archtrial.report import article, frame
 from archtrial.report.rows import draw_in_margins
 from archtrial.statistics import holm
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from archtrial.records.columns import Wanted
     from archtrial.records.importers import Imported
 
-__all__ = ["Problem", "judge_each", "notes_of"]
+__all__ = ["Problem", "judge_each"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +121,14 @@ def judge_each(
                 where=[*where, f"{column}={value}"],
                 **said,
             )
+            if baseline is None and value in imported.arms:
+                raise without_baseline(
+                    imported,
+                    f"Name one for all: --baseline '{named}', which is {value} here.",
+                )
             own = (margins or {}).get(value, margin)
-            metrics.check_margin(own, imported.bounded)
             judgement = judge_imported(imported, margin=own, **declared)
         except UserError as error:
-            if written[0] is None and len(error.way_out) > 0:
-                raise _without_a_baseline(column, value, named, error) from error
             rule = f"{column}={value}: {error.rule}"
             raise type(error)(rule, error.received, error.way_out) from error
         problems.append(Problem(value, imported, judgement))
@@ -147,20 +148,10 @@ def _check_named(named: str, arms: Sequence[str | None]) -> None:
             )
 
 
-def _without_a_baseline(
-    column: str, value: str, named: str, error: UserError
-) -> UserError:
-    arms = error.received.partition(" has the arms ")[2].split(", ")
-    way_out = error.way_out
-    if value in arms:
-        way_out = f"Name one for all: --baseline '{named}', which is {value} here."
-    return type(error)(f"{column}={value}: {error.rule}", error.received, way_out)
-
-
 # ------------------------------------------------------------------- what was found
 
 
-def notes_of(problems: Sequence[Problem]) -> tuple[list[str], list[list[str]]]:
+def _notes(problems: Sequence[Problem]) -> tuple[list[str], list[list[str]]]:
     """Returns what is to be said of all problems, and of each one besides."""
     each = [list(problem.imported.understood.notes) for problem in problems]
     shared = [note for note in each[0] if all(note in own for own in each)]
@@ -179,7 +170,7 @@ def _document(column: str, problems: Sequence[Problem]) -> dict[str, Any]:
     ]
     placed = iter(overall)
     words = list(dict.fromkeys(c["verdict"] for c in found))
-    shared, notes = notes_of(problems)
+    shared, notes = _notes(problems)
     return {
         "schema": 1,
         "each": column,
@@ -293,8 +284,8 @@ def _article(
         sections=[
             article.Section("", figures=[plate] if gains else [], tables=[exhibit]),
             *(
-                _section(document["each"], problem, own)
-                for problem, own in zip(problems, notes_of(problems)[1], strict=True)
+                _section(document["each"], problem, entry["notes"])
+                for problem, entry in zip(problems, document["problems"], strict=True)
             ),
         ],
         notes=document["notes"],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 from archtrial.judge.document import Judgement, assess
 from archtrial.judge.study import known_arm
 
-__all__ = ["judge_imported", "judge_sources"]
+__all__ = ["judge_imported", "judge_sources", "without_baseline"]
 
 
 def judge_sources(
@@ -110,11 +110,7 @@ def judge_imported(
         ProtocolError: An effort, a margin or a published score that is impossible.
     """
     if imported.baseline is None:
-        raise RecordsError(
-            "a comparison needs a baseline",
-            f"{imported.name} has the arms {', '.join(imported.arms)}",
-            f"Name one: --baseline {imported.arms[0]}.",
-        )
+        raise without_baseline(imported, f"Name one: --baseline {imported.arms[0]}.")
     if imported.repeats and effort not in (None, 1):
         raise ProtocolError(
             "of whole repeats of a tuner the effort is one of them",
@@ -155,6 +151,15 @@ def judge_imported(
                 " is.",
             )
     return found
+
+
+def without_baseline(imported: "Imported", way_out: str) -> RecordsError:
+    """Returns what is wrong with runs of which no arm is the baseline."""
+    return RecordsError(
+        "a comparison needs a baseline",
+        f"{imported.name} has the arms {', '.join(imported.arms)}",
+        way_out,
+    )
 
 
 def _resolved(imported: "Imported", runs: Sequence[Run]) -> dict[str, Any]:

@@ -307,7 +307,7 @@ def values_of(
 
 
 _MOST_PROBLEMS = 200
-_NO_PROBLEM = {"", "nan", "none", "null", "na", "n/a", "<na>"}
+_NO_PROBLEM = {*scores.MISSING, "<na>"}
 
 
 def _chosen(batch: pd.DataFrame, filters: Sequence[tuple[str, str]]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from archtrial.records.endings import says_failed
 from archtrial.records.measures import Measure
 
 __all__ = [
+    "MISSING",
     "as_numbers",
     "at_best_step",
     "clean",
@@ -30,13 +31,10 @@ __all__ = [
 ]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+MISSING = ("", "nan", "none", "null", "na", "n/a")
+"""Words of a cell in which nothing stands, in lower case."""
 _NO_VALUE = (
-    "",
-    "nan",
-    "none",
-    "null",
-    "na",
-    "n/a",
+    *MISSING,
     "inf",
     "-inf",
     "infinity",
