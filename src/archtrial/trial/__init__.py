@@ -161,7 +161,13 @@ class Zoo:
         check_estimators(declared, architectures)
         called, split, metric = load(declared, architectures)
         metrics.check_margin(declared.margin, metric.bounded)
-        spaces, left_out = put_together(declared, architectures, split)
+        spaces, left_out = put_together(
+            arms,
+            declared.space,
+            architectures,
+            split,
+            declared="space" in declared.model_fields_set,
+        )
         matched = None
         if declared.matched_baseline:
             draws = matched_over or declared.configurations
