@@ -23,7 +23,7 @@ from archtrial import metrics
 from archtrial.errors import RecordsError
 from archtrial.freezing import expect
 from archtrial.judge.study import environment_of
-from archtrial.records.store import Store
+from archtrial.records.store import OPENED, Store
 from archtrial.records.table import Run
 from archtrial.report import article
 from archtrial.report.drawing import WIDE, chosen_figure
@@ -116,6 +116,8 @@ class Records:
     """All of them, with test scores and each test example's share."""
     environment: Mapping[str, str]
     """Where and with what it ran: for the page, never for the verdict."""
+    constant: float | None = None
+    """The constant predictor's test score."""
 
     @property
     def metric(self) -> metrics.Metric:
@@ -297,4 +299,8 @@ def finished(folder: str | Path, experiment: str, command: str) -> Records:
                 f"Go on with it: {command} {folder}",
             )
         runs, events = store.runs(), store.events()
-    return Records(frozen[0], frozen[1], runs, environment_of(runs, events))
+    told = (json.loads(detail) for _, name, detail in events if name == OPENED)
+    environment = environment_of(runs, events)
+    return Records(
+        frozen[0], frozen[1], runs, environment, next(told, {}).get("constant")
+    )

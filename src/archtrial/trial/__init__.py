@@ -23,7 +23,7 @@ from archtrial.training.objective import UsersLoss
 from archtrial.training.run import Problem
 from archtrial.trial import arming, describing, notes
 from archtrial.trial.arming import by_kind, check_estimators, put_together, widened
-from archtrial.trial.describing import describe_data, resolve
+from archtrial.trial.describing import describe_data, network, resolve
 from archtrial.trial.rehearsing import (
     check_device,
     pose,
@@ -45,6 +45,7 @@ __all__ = [
     "check_device",
     "describe_data",
     "load",
+    "network",
     "pose",
     "prepare",
     "rehearsed",
@@ -298,33 +299,8 @@ class Zoo:
                 "configuration": dict(configuration),
                 "fit_again": architecture.written(configuration),
             }
-        spec = architecture.lasting_spec
-        kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
-        inputs = data.inputs_of(self.split)
-        if architecture.asks_for_inputs or inputs.unequal:
-            kept["inputs"] = inputs.to_dict()
-        preparation = self.split.preparation
-        if preparation is not None:
-            kept["preparation"] = preparation.to_dict()
-            kept["examples"] = preparation.examples
-        if self.split.task == "regression":
-            # As they are standardised for training.
-            targets = self.split.y_train.astype(np.float64)
-            kept["center"] = float(targets.mean())
-            kept["scale"] = float(targets.std()) or 1.0
-        return {
-            "architecture": spec,
-            "classes": list(self.split.classes) if self.split.classes else None,
-            "initial_seed": self.trainer.initial_seed(
-                chosen.arm, chosen.pair, chosen.seed
-            ),
-            **kept,
-            "input_shape": list(self.split.input_shape),
-            "num_outputs": self.split.num_outputs,
-            "options": dict(arm.options),
-            "space": describe_space(architecture.space),
-            "configuration": dict(configuration),
-        }
+        seed = self.trainer.initial_seed(chosen.arm, chosen.pair, chosen.seed)
+        return describing.network(architecture, self.split, configuration, seed)
 
 
 class OwnTrainer:

@@ -1,0 +1,224 @@
+"""What an experiment with teachers and students declares before its first run."""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import pydantic
+
+from archtrial import space as spaces
+from archtrial.errors import ProtocolError
+from archtrial.protocol import Arm, Count, OnData, Positive, read
+
+__all__ = ["LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
+
+LABELS = "labels"
+"""A teacher that is no network: it says each training example's label, and no more."""
+
+LAYOUT = re.compile("(mlp)([1-5])|(conv)([1-4])")
+"""Fully connected with so many hidden layers, or so many convolutions and one of them."""
+
+OF_TEACHER = ("temperature", "label_weight")
+"""What can be searched of how a student learns from its teacher."""
+
+_SPACE = {"learning_rate": spaces.Real(3e-4, 1e-1, log=True)}
+_LABELS_SPACE = {
+    "weight_decay": spaces.Real(1e-5, 1e-1, log=True),
+    "dropout": spaces.Real(0.0, 0.5),
+}
+
+
+class Protocol(OnData):
+    """Do networks need to be deep and convolutional?
+
+    Only `data` has no default. Urban et al. 2017, arXiv 1603.05691, section 2.
+
+    Raises:
+        ProtocolError: A key is unknown, a value impossible, or two contradict.
+    """
+
+    teacher: tuple[Arm, ...] = (Arm.model_validate("cnn(norm=batch)"),)
+    """A deep network whose configurations are searched for teachers: a zoo name or
+    net.py:Net, with (options). "labels": no network, but the training labels
+    themselves, which must bring no gain."""
+    teacher_configurations: Annotated[int, pydantic.Field(ge=0)] = 16
+    """Configurations searched of each teacher; 0: it answers as it is built, without
+    training, as a network of your own does that loads its weights."""
+    ensemble: Count = 4
+    """The best teachers by validation, whose logits are averaged."""
+    layouts: Annotated[
+        tuple[str, ...], pydantic.Field(examples=["mlp1, mlp2, conv1 to conv4"])
+    ] = ("mlp1", "mlp2", "conv1", "conv3")
+    """A student's layers: fully connected hidden ones, or convolutions and a hidden one."""
+    budgets: Annotated[
+        tuple[Count, ...], pydantic.Field(examples=["10000,100000"])
+    ] = (3_000, 30_000)
+    """Parameters that each layout has, to within one unit of its last hidden layer."""
+    students: tuple[Arm, ...] = ()
+    """Another student: a zoo name or net.py:Net, with (options), as large as it is."""
+    imitate: Literal["logits", "probabilities"] = "logits"
+    """What students learn of their teacher: its logits, by squared error, or its softened
+    probabilities, by cross-entropy."""
+    temperature: Positive = 1.0
+    """By which logits are divided before they become softened probabilities."""
+    label_weight: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    """The labels' share in the loss of a student that has a teacher."""
+    passes: Count | None = None
+    """How often the transfer set has each training example, each time augmented anew; by
+    default as often as a training meets it, and once without augmentation."""
+    unlabelled: str | None = None
+    """An .npz (x) or .npy file of more inputs for teachers to answer, as they stand in
+    the data."""
+    space: dict[str, Any] = dict(_SPACE)  # noqa: RUF012 - pydantic copies it
+    """What is searched of the training of every network."""
+    labels_space: dict[str, Any] = dict(_LABELS_SPACE)  # noqa: RUF012 - as above
+    """What is searched beside where labels are learned: by teachers, and by students
+    without one, whom nothing else keeps from learning examples by heart."""
+    teacher_space: dict[str, Any] = {}  # noqa: RUF012 - as above
+    """What is searched beside where a teacher is learned from: temperature and
+    label_weight, too."""
+    effort: Count = 4
+    """Trials that an experimenter spends before picking the best (k)."""
+    configurations: Count = 16
+    """Configurations searched of each student with, and without, its teacher (n), at
+    least 4 k."""
+    confirm_seeds: Count = 3
+    """Fresh seeds of the best configurations (r)."""
+    default_steps: ClassVar[int] = 1500
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, declared: Any) -> Any:
+        declared = dict(declared)
+        for name in ("teacher", "students", "layouts"):
+            value = declared.get(name)
+            if isinstance(value, (str, Mapping, Arm)) or callable(value):
+                declared[name] = (value,)
+        for name in ("teacher", "students", "layouts", "budgets"):
+            if isinstance(declared.get(name), list):
+                declared[name] = tuple(declared[name])
+        for name in ("space", "labels_space", "teacher_space"):
+            if isinstance(declared.get(name), Mapping):
+                declared[name] = {
+                    dimension: spaces.parse(dimension, value)
+                    for dimension, value in declared[name].items()
+                }
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_carried_out(self) -> Self:
+        for layout in self.layouts:
+            if LAYOUT.fullmatch(layout) is None:
+                raise ProtocolError(
+                    "a layout is mlp1 to mlp5 (hidden layers) or conv1 to conv4"
+                    " (convolutions)",
+                    repr(layout),
+                    "Write --layout mlp2 --layout conv3 (in a protocol, layouts ="
+                    ' ["mlp2", "conv3"]); another network is a --student.',
+                )
+        if not (self.layouts and self.budgets) and not self.students:
+            raise ProtocolError("there is at least one student", "none", "Name one.")
+        for name in ("layouts", "budgets"):
+            given = getattr(self, name)
+            if len(set(given)) < len(given):
+                raise ProtocolError(f"{name} are all different", f"{list(given)}")
+        names = [arm.name for arm in (*self.teacher, *self.students)]
+        names += [f"{layout}-{b}" for layout in self.layouts for b in self.budgets]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ProtocolError(
+                "every teacher and student has a name of its own",
+                f"{twice[0]!r} twice",
+                f"Name them apart, as in another={twice[0]}.",
+            )
+        self._check_teaching()
+        if self.effort * 4 > self.configurations:
+            raise ProtocolError(
+                "effort is at most a quarter of the configurations (k <= n / 4);"
+                " beyond that no interval holds",
+                f"effort = {self.effort}, configurations = {self.configurations}",
+                f"Declare configurations = {4 * self.effort}.",
+            )
+        return self
+
+    def _check_teaching(self) -> None:
+        """Checks what is declared of teachers and of how they are learned from."""
+        candidates = len(self.teacher) * max(1, self.teacher_configurations)
+        if not self.teacher or (self.of_labels and len(self.teacher) > 1):
+            raise ProtocolError(
+                "teachers are networks, or the labels alone",
+                ", ".join(arm.name for arm in self.teacher) or "none",
+                "Name one or more networks: --teacher cnn.",
+            )
+        if not self.of_labels and self.ensemble > candidates:
+            raise ProtocolError(
+                "an ensemble has at most as many members as there are candidates",
+                f"ensemble = {self.ensemble}, and {candidates} candidates",
+                f"Declare ensemble = {candidates}, or more teacher_configurations.",
+            )
+        searched = {**self.space, **self.labels_space, **self.teacher_space}
+        for name in OF_TEACHER:
+            if name in self.space or name in self.labels_space:
+                raise ProtocolError(
+                    f"{name} is of a student that has a teacher",
+                    f"{name} in {'space' if name in self.space else 'labels_space'}",
+                    "Write it under [teacher_space].",
+                )
+            if name in searched and name in self.model_fields_set:
+                raise ProtocolError(
+                    "what is searched is not fixed", f"{name} is both", "Leave one out."
+                )
+        told = self.temperature != 1 or "temperature" in searched
+        if told and self.imitate == "logits":
+            raise ProtocolError(
+                "a temperature softens probabilities",
+                'a temperature beside imitate = "logits"',
+                'Write --imitate probabilities (in a protocol, imitate = "probabilities").',
+            )
+        if self.recipe.loss is not None or self.recipe.class_weights != "none":
+            name = "loss" if self.recipe.loss is not None else "class_weights"
+            raise ProtocolError(
+                "students learn by cross-entropy of labels, or from their teacher",
+                f"recipe.{name} = {getattr(self.recipe, name)!r}",
+                f"Leave {name} out of the recipe.",
+            )
+        if not all(0 <= low and high < 1 for low, high in self._weights()):
+            raise ProtocolError(
+                "label_weight is from 0 to below 1", "teacher_space.label_weight"
+            )
+
+    def _weights(self) -> list[tuple[float, float]]:
+        found = self.teacher_space.get("label_weight")
+        if found is None:
+            return []
+        if isinstance(found, spaces.Choice):
+            numbers = [o for o in found.options if isinstance(o, (int, float))]
+            return [(min(numbers, default=-1), max(numbers, default=1))]
+        return [(found.low, found.high)]
+
+    @property
+    def of_labels(self) -> bool:
+        """Whether the labels are the teacher."""
+        return any(arm.architecture == LABELS for arm in self.teacher)
+
+    def times(self, rows: int) -> int:
+        """Returns how often the transfer set has each of so many training examples."""
+        if self.passes is not None or not self.recipe.augmentation:
+            return self.passes or 1
+        met = self.length(rows) * min(self.batch_size, rows)
+        return max(1, math.ceil(met / rows))
+
+
+def load(path: str | Path, **changes: Any) -> Protocol:
+    """Reads an experiment's protocol from a TOML file; paths start at its folder.
+
+    Args:
+        path: The file.
+        **changes: Fields that take the place of the file's.
+
+    Raises:
+        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
+    """
+    return Protocol(**{**read(Path(path)), **changes})
