@@ -299,8 +299,6 @@ def finished(folder: str | Path, experiment: str, command: str) -> Records:
                 f"Go on with it: {command} {folder}",
             )
         runs, events = store.runs(), store.events()
-    told = (json.loads(detail) for _, name, detail in events if name == OPENED)
+    opened = next(json.loads(detail) for _, name, detail in events if name == OPENED)
     environment = environment_of(runs, events)
-    return Records(
-        frozen[0], frozen[1], runs, environment, next(told, {}).get("constant")
-    )
+    return Records(frozen[0], frozen[1], runs, environment, opened.get("constant"))

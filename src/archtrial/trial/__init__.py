@@ -14,7 +14,7 @@ import numpy as np
 
 from archtrial import data, metrics, trainers
 from archtrial.errors import DataError, ProtocolError
-from archtrial.protocol import Arm, OnData, Recipe, describe_space
+from archtrial.protocol import Arm, OnData, Recipe
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.records.table import Run
@@ -48,9 +48,11 @@ __all__ = [
     "network",
     "pose",
     "prepare",
+    "put_together",
     "rehearsed",
     "resolve",
     "score",
+    "try_network",
 ]
 
 

@@ -219,7 +219,9 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
                 )  # fmt: skip
             ends.append((x[-1], students[-1]["with"]["estimate"], names[layout], color))
             points = [
-                p for p in document["published"] if p["layout"] == layout and p["taught"]
+                p
+                for p in document["published"]
+                if p["layout"] == layout and p["taught"]
             ]
             axes.plot(
                 [p["parameters"] for p in points], [p["score"] for p in points],

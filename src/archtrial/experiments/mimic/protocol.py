@@ -52,9 +52,10 @@ class Protocol(OnData):
         tuple[str, ...], pydantic.Field(examples=["mlp1, mlp2, conv1 to conv4"])
     ] = ("mlp1", "mlp2", "conv1", "conv3")
     """A student's layers: fully connected hidden ones, or convolutions and a hidden one."""
-    budgets: Annotated[
-        tuple[Count, ...], pydantic.Field(examples=["10000,100000"])
-    ] = (3_000, 30_000)
+    budgets: Annotated[tuple[Count, ...], pydantic.Field(examples=["10000,100000"])] = (
+        3_000,
+        30_000,
+    )
     """Parameters that each layout has, to within one unit of its last hidden layer."""
     students: tuple[Arm, ...] = ()
     """Another student: a zoo name or net.py:Net, with (options), as large as it is."""
@@ -184,7 +185,7 @@ class Protocol(OnData):
                 f"recipe.{name} = {getattr(self.recipe, name)!r}",
                 f"Leave {name} out of the recipe.",
             )
-        if not all(0 <= low and high < 1 for low, high in self._weights()):
+        if not all(low >= 0 and high < 1 for low, high in self._weights()):
             raise ProtocolError(
                 "label_weight is from 0 to below 1", "teacher_space.label_weight"
             )

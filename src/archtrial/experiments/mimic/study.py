@@ -41,6 +41,7 @@ from archtrial.space import Space
 from archtrial.statistics.planning import WINNER_SEEDS
 from archtrial.training import cost
 from archtrial.training.latency import latency
+from archtrial.workflow import searching
 from archtrial.zoo import arms, outside
 
 __all__ = ["Study"]
@@ -111,7 +112,10 @@ class Study(workflow.Study[Protocol, Finding]):
             "passes": declared.times(len(self.split.y_train)),
             "unlabelled": None
             if more is None
-            else {"rows": len(more), "sha256": hashlib.sha256(more.tobytes()).hexdigest()},
+            else {
+                "rows": len(more),
+                "sha256": hashlib.sha256(more.tobytes()).hexdigest(),
+            },
             "notes": [*self.split.notes, *notes, *said],
         }
         self.hash = protocol.digest(self.resolved)
@@ -197,7 +201,7 @@ class Study(workflow.Study[Protocol, Finding]):
             self.trainer.transfer.make(labels_as_logits(self.split.num_outputs))
         else:
             work.carry_out("teachers: search", self._candidates())
-            members = self._members(self.runs(work.store))
+            members: Any = self._members(self.runs(work.store))
             work.carry_out(
                 "teachers: answers",
                 [trainers.Item(ENSEMBLE, 0, 0, "confirm", {"members": members})],
@@ -205,12 +209,12 @@ class Study(workflow.Study[Protocol, Finding]):
             self.trainer.transfer.check()
         work.carry_out(
             "students: search",
-            workflow.searching.searched(self.design, self.searchers, 0, declared.configurations),
+            searching.searched(self.design, self.searchers, 0, declared.configurations),
         )
-        runs = searches.of(self.runs(work.store), self.searchers)
+        runs = searches.of(self.runs(work.store), *self.searchers)
         work.carry_out(
             "students: fresh seeds",
-            workflow.searching.confirmed(
+            searching.confirmed(
                 self.design,
                 self.searchers,
                 runs,
@@ -253,7 +257,9 @@ class Study(workflow.Study[Protocol, Finding]):
                 "Lower the learning rates of [space], or take another teacher, and"
                 f" remove {self.folder}.",
             )
-        known.sort(key=lambda run: (-rank(run, self.sign), names.index(run.arm), run.pair))
+        known.sort(
+            key=lambda run: (-rank(run, self.sign), names.index(run.arm), run.pair)
+        )
         return [
             {"arm": run.arm, "pair": run.pair, "configuration": dict(run.configuration)}
             for run in known[: self.protocol.ensemble]
@@ -275,7 +281,7 @@ class Study(workflow.Study[Protocol, Finding]):
 
     def finish(self, store: Store) -> None:
         """Keeps taught students and their teachers, and measures how fast they are."""
-        runs = searches.of(self.runs(store), self.searchers)
+        runs = searches.of(self.runs(store), *self.searchers)
         networks: dict[str, Callable[[], torch.nn.Module]] = {}
         if not self.protocol.of_labels:
             members = self._members(self.runs(store))
@@ -323,9 +329,7 @@ class Study(workflow.Study[Protocol, Finding]):
             if place not in known:
                 place.unlink()
 
-    def _measure(
-        self, networks: Mapping[str, Callable[[], torch.nn.Module]]
-    ) -> None:
+    def _measure(self, networks: Mapping[str, Callable[[], torch.nn.Module]]) -> None:
         """Writes how long networks take to answer here, once."""
         place = self.folder / LATENCY
         if place.exists():

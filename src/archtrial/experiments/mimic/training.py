@@ -114,7 +114,8 @@ class Trainer:
     def _teach(self, item: Item) -> Finished:
         """Lets the ensemble answer the transfer set, then what it is measured on."""
         began = time.perf_counter()
-        ensemble = self.ensemble(item.configuration["members"])
+        members: Any = item.configuration["members"]
+        ensemble = self.ensemble(members)
         self.transfer.make(lambda inputs, _: ensemble.answers(inputs))
         problem = self.loops.problem
         seen, sealed = (
@@ -197,9 +198,7 @@ def place_of(folder: Path, item: Item | Run) -> Path:
 
 def bare(item: Item) -> Item:
     """Returns an item without what only says how it learns from its teacher."""
-    configuration = {
-        k: v for k, v in item.configuration.items() if k not in OF_TEACHER
-    }
+    configuration = {k: v for k, v in item.configuration.items() if k not in OF_TEACHER}
     return dataclasses.replace(item, configuration=configuration)
 
 

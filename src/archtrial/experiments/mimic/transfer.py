@@ -9,9 +9,8 @@ import dataclasses
 import functools
 import hashlib
 import io
-import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +84,8 @@ class TransferSet:
     def logits(self) -> np.ndarray:
         """(N, classes) float32, what the teacher says."""
         files = (self._file("logits", i) for i in range(len(self._blocks)))
-        return np.concatenate([np.load(file) for file in files])
+        whole: np.ndarray = np.concatenate([np.load(file) for file in files])
+        return whole
 
     def make(self, answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
         """Writes what is not there yet; of blocks that are, nothing is computed again.

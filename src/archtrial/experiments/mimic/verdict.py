@@ -23,7 +23,11 @@ __all__ = ["LATENCY", "judge", "named", "searchers_of"]
 LATENCY = "latency.json"
 """The file of a study that says how long its networks take on the machine it ran on."""
 
-_OTHERS = {"architecture": "needed", "equivalent": "not needed", "baseline": "not needed"}
+_OTHERS = {
+    "architecture": "needed",
+    "equivalent": "not needed",
+    "baseline": "not needed",
+}
 
 
 def searchers_of(resolved: Mapping[str, Any]) -> list[Searcher]:
@@ -66,7 +70,7 @@ class _Table:
         self._sign = 1 if self._metric.higher_is_better else -1
         searchers = searchers_of(self._resolved)
         self._runs: dict[str, list[Run]] = {s.name: [] for s in searchers}
-        for run in searches.of(searches.condensed(records.runs), searchers):
+        for run in searches.of(searches.condensed(records.runs), *searchers):
             self._runs[run.arm].append(run)
         self._students = {s["name"]: s for s in self._resolved["students"]}
         declared: float | None = self._resolved["margin"]
@@ -86,7 +90,10 @@ class _Table:
         }
         entries = [
             {
-                **{k: s[k] for k in ("name", "layout", "convolutions", "hidden", "budget")},
+                **{
+                    k: s[k]
+                    for k in ("name", "layout", "convolutions", "hidden", "budget")
+                },
                 "parameters": self._winner(s["name"], True).parameters,
                 "without": gains[s["name"]].pop("first"),
                 "with": gains[s["name"]].pop("second"),

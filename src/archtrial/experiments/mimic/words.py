@@ -96,9 +96,7 @@ def _gap(gap: Found, students: Mapping[str, Found], metric: Metric) -> str:
     )
 
 
-def _close(
-    gaps: Sequence[Found], students: Mapping[str, Found], metric: Metric
-) -> str:
+def _close(gaps: Sequence[Found], students: Mapping[str, Found], metric: Metric) -> str:
     reached = [gap for gap in gaps if gap["verdict"] in ("equivalent", "baseline")]
     return _gap(reached[0], students, metric)
 
@@ -167,5 +165,5 @@ def _warnings(document: Found, metric: Metric) -> Iterator[str]:
             if gap["reason"]:
                 what = f"the gap of {name} at {budget(gap['budget'])}"
                 reasons.setdefault(gap["reason"], []).append(what)
-    for reason, what in reasons.items():
-        yield f"Not told: {joined(what)}, since {reason}."
+    for reason, untold in reasons.items():
+        yield f"Not told: {joined(untold)}, since {reason}."
