@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from archtrial.experiments.mimic.words import budget, layers
+from archtrial.experiments.mimic.words import layers
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
 from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
 from archtrial.report.drawing import LIGHT, STYLE, WIDE, canvas, label_ends, room_for
@@ -57,8 +57,7 @@ def finding(
             label=f"gain in test {numbers.label(metric)}",
         )  # fmt: skip
     gaps = {
-        f"{layers(_layout(document, gap['to']))} over"
-        f" {layers(_layout(document, gap['from']))}, {budget(gap['budget'])}": gap
+        f"{gap['to']} over {gap['from']}": gap
         for name in ("convolution", "depth")
         for gap in document[name]["gaps"]
         if gap["estimate"] is not None
@@ -118,10 +117,6 @@ def finding(
         ),
         glossary=_GLOSSARY,
     )  # fmt: skip
-
-
-def _layout(document: Mapping[str, Any], name: str) -> str:
-    return str(next(s["layout"] for s in document["students"] if s["name"] == name))
 
 
 def _students(document: Mapping[str, Any], metric: Metric) -> Exhibit:
@@ -191,7 +186,7 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
     for student in document["students"]:
         if student["budget"] is not None and student["with"]["estimate"] is not None:
             lines.setdefault(student["layout"], []).append(student)
-    names = {layout: layers(layout, briefly=True) for layout in lines}
+    names = {layout: layers(layout) for layout in lines}
     roles = [role for role in LIGHT if role.startswith("challenger")]
     with matplotlib.rc_context(STYLE):
         figure, axes = canvas(
@@ -231,9 +226,10 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
         if teacher is not None:
             score = teacher["score"]["estimate"]
             axes.axhline(score, color=LIGHT["muted"], lw=1.2, zorder=2)
-            ends.append((axes.get_xlim()[1], score, "teacher", LIGHT["muted"]))
         score_axis(axes, metric, "test")
         _sizes(axes, sorted({s["budget"] for own in lines.values() for s in own}))
+        if teacher is not None:
+            ends.append((axes.get_xlim()[1], score, "teacher", LIGHT["muted"]))
         label_ends(axes, ends)
     return figure
 

@@ -39,7 +39,7 @@ class Protocol(OnData):
         ProtocolError: A key is unknown, a value impossible, or two contradict.
     """
 
-    teacher: tuple[Arm, ...] = (Arm.model_validate("cnn(norm=batch)"),)
+    teacher: tuple[Arm, ...] = (Arm.model_validate("vgg"),)
     """A deep network whose configurations are searched for teachers: a zoo name or
     net.py:Net, with (options). "labels": no network, but the training labels
     themselves, which must bring no gain."""

@@ -44,7 +44,7 @@ def students_of(declared: Protocol) -> Sequence[Student]:
                 name=f"{layout}-{budget}",
                 architecture="shallow",
                 options={**options, "parameters": budget},
-                space=space_of(convolutions, hidden),
+                space=dict(space_of(convolutions, hidden)),
             )
             found.append(Student(arm, layout, convolutions, hidden, budget))
     return [*found, *map(Student, declared.students)]

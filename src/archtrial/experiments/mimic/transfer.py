@@ -191,7 +191,7 @@ def more_inputs(path: str, split: data.Split) -> np.ndarray:
             ways,
         )
     try:
-        prepared = split.preparation(x).numpy().astype(np.float32)
+        prepared: np.ndarray = split.preparation(x).numpy().astype(np.float32)
     except DataError as error:
         raise DataError(
             f"{path} holds inputs as they stand in the data: {error.rule}",

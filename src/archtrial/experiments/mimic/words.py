@@ -13,12 +13,10 @@ _CLEAR = ("architecture", "tuning")
 Found = Mapping[str, Any]
 
 
-def layers(layout: str, *, briefly: bool = False) -> str:
+def layers(layout: str) -> str:
     """Returns what a layout has: "2 convolutions", "1 hidden layer"."""
-    kind, count = layout[:-1], int(layout[-1])
-    if kind == "conv":
-        return numbers.count(count, "convolution")
-    return numbers.count(count, "hidden layer") + ("" if briefly else " alone")
+    kind = "convolution" if layout[:-1] == "conv" else "hidden layer"
+    return numbers.count(int(layout[-1]), kind)
 
 
 def budget(parameters: float) -> str:
@@ -89,10 +87,10 @@ def _depth(document: Found, metric: Metric) -> Iterator[str]:
 
 
 def _gap(gap: Found, students: Mapping[str, Found], metric: Metric) -> str:
-    first, second = (layers(students[gap[end]]["layout"]) for end in ("from", "to"))
+    first, second = (students[gap[end]]["layout"] for end in ("from", "to"))
     return (
-        f"at {budget(gap['budget'])} {second} gain {numbers.gained(gap, metric)}"
-        f" over {first}"
+        f"at {budget(gap['budget'])} {second} differs from {first} by"
+        f" {numbers.gained(gap, metric)}"
     )
 
 
