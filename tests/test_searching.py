@@ -173,6 +173,17 @@ def test_fewer_winners_no_weights_and_smaller_efforts():
     more = {i.pair for i in planned(effort=8, efforts=[1])}
     assert more == set(range(N))  # where one trial is drawn, all weigh
     assert len({i.pair for i in planned(effort=8)}) < N
+    # The best of each search get all seeds, as many as are asked for.
+    runs = trained(searching.searched(design(), ALL, 0, N))
+    view = searches.of(runs, *ALL)
+    for top in (1, 3):
+        best = {
+            int(index)
+            for s in ALL
+            for index in np.argsort(-searches.search_scores(view, s.name, 1))[:top]
+        }
+        found = planned(runs=runs, top=top)
+        assert {i.pair for i in found if i.stage == "confirm" and i.seed == R} == best
     # What gets all seeds gets them still.
     fully = {(i.arm, i.pair, i.seed) for i in planned(effort=8)}
     assert fully <= {(i.arm, i.pair, i.seed) for i in planned(effort=8, efforts=[1])}
@@ -286,6 +297,7 @@ def test_efforts_of_equal_cost_follow_from_what_runs_cost():
 def test_a_search_that_failed_as_a_whole_ends_the_study(tmp_path):
     runs = trained(searching.searched(design(), ALL, 0, 4))
     view = searches.of(runs, *ALL)
+    view[0] = dataclasses.replace(view[0], error="one of several")
     searching.check_not_all_failed(ALL, view, tmp_path)
     failed = [
         dataclasses.replace(run, error=f"no memory at {run.pair}")
