@@ -177,7 +177,7 @@ def restored(
     num_outputs: int,
     configuration: Mapping[str, Value],
     initial_seed: int,
-    weights: bytes,
+    weights: bytes | None,
     examples: torch.Tensor,
     *,
     name: str | None = None,
@@ -194,7 +194,7 @@ def restored(
         configuration: The run's; hyperparameters of training are passed over.
         initial_seed: Of its initial weights (`trainers.Loops.initial_seed`).
         weights: What the run left (`trainers.Finished.weights`), in the safetensors
-            format.
+            format; None: it stays as it is built.
         examples: (N, ...) inputs as training prepares them; lazy layers take their
             shapes from the first two.
         name: What it is called in messages; by default the architecture's spec.
@@ -206,12 +206,13 @@ def restored(
     Raises:
         ArmError: It cannot be built, or does not fit the weights.
     """
-    # What it was pretrained on is in its weights by now.
-    options, values = (
-        without_weights(architecture.spec, some)
-        for some in (architecture.options, configuration)
-    )
-    bare = dataclasses.replace(architecture, options=options)
+    bare, values = architecture, configuration
+    if weights is not None:  # what it was pretrained on is in them by now
+        options, values = (
+            without_weights(architecture.spec, some)
+            for some in (architecture.options, configuration)
+        )
+        bare = dataclasses.replace(architecture, options=options)
     with own_noise(initial_seed, "cpu"):
         module = prepared(bare.build(inputs, num_outputs, values), num_outputs).eval()
         if any(
@@ -219,6 +220,8 @@ def restored(
         ):
             with torch.no_grad():
                 module(examples[:2])
+    if weights is None:
+        return module
     try:
         module.load_state_dict(safetensors.torch.load(weights))
     except (RuntimeError, safetensors.SafetensorError) as error:
