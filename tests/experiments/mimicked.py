@@ -1,11 +1,15 @@
 """What several tests of teachers and students need: small data, and a small study."""
 
 import collections
+import functools
 
 import numpy as np
+import pytest
 
 from archtrial.experiments import mimic
+from archtrial.experiments.mimic import study as mimic_study
 from archtrial.experiments.mimic.study import Study
+from archtrial.training.latency import latency
 
 SMALL = {
     "teacher": "mlp(width=8)",
@@ -40,6 +44,14 @@ def declared(data, **changes):
 def begun(folder, data, **changes):
     """Returns a study that has not been carried out."""
     return Study(declared(data, **changes), folder)
+
+
+def carried_out(study, **how):
+    """Carries a study out without measuring for seconds how fast networks are."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick = functools.partial(latency, seconds=0.001, most=3)
+        patch.setattr(mimic_study, "latency", quick)
+        return study.run(**how)
 
 
 def counted(runs):
