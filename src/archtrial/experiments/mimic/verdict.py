@@ -57,7 +57,7 @@ def judge(folder: str | Path) -> Finding:
         told = json.loads(Path(folder, LATENCY).read_text("utf-8"))
     except (OSError, ValueError):
         told = None  # it is of the machine, and no part of what was found
-    return page.finding(document, records, told)
+    return page.finding(document, records, told or None)
 
 
 class _Table:
