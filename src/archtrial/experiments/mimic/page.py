@@ -90,7 +90,7 @@ def finding(
             Section("Who is the teacher?", tables=_teacher(document, metric)),
             Section(
                 "How large and how fast are they?",
-                tables=[] if latency is None else [_latency(document, latency)],
+                tables=[_latency(document, latency)] if latency else [],
                 note="On the machine that the study ended on: the median of many answers.",
             ),
         ],

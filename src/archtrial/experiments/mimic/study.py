@@ -297,7 +297,11 @@ class Study(workflow.Study[Protocol, Finding]):
     def weights_file(self, done: trainers.Finished) -> Path:
         """Returns where the weights of a teacher, or of a taught student, are kept."""
         if done.run.arm in self.trainer.students:
-            return tuned.weights_file(self.folder, done.run)
+            # Beside those of the same seed without a teacher, which nobody keeps.
+            taught = done.run.coordinates["teacher"]
+            name = done.run.arm if taught else named(done.run.arm, False)
+            named_so = dataclasses.replace(done.run, arm=name)
+            return tuned.weights_file(self.folder, named_so)
         return place_of(self.folder, done.run)
 
     def finish(self, store: Store) -> None:
@@ -335,9 +339,10 @@ class Study(workflow.Study[Protocol, Finding]):
             )
             tuned.keep(self.folder, chosen, described)
             kept = self.folder / "tuned" / f"{name_of(searcher.arm)}.safetensors"
-            networks[searcher.arm] = functools.partial(
-                self.trainer.restored, item, kept
-            )
+            if kept.exists():  # one that diverged leaves none
+                networks[searcher.arm] = functools.partial(
+                    self.trainer.restored, item, kept
+                )
         tuned.tidy(self.folder)
         self._measure(networks)
 
