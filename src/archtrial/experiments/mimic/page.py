@@ -68,7 +68,7 @@ def finding(
             margin, label=f"gap in test {numbers.label(metric)}",
         )  # fmt: skip
     captions = {
-        "budgets": f"Best of {document['effort']} trials, {level}. Solid: with a teacher;"
+        "budgets": f"The {_effort(document)}, {level}. Solid: with a teacher;"
         " dashed: the same students tuned to the labels."
         + (" Squares: Urban et al. 2017, table 2." if document["published"] else ""),
         "gains": f"{level} that hold together for all students; grey: within the margin.",
@@ -90,7 +90,7 @@ def finding(
             Section("Who is the teacher?", tables=_teacher(document, metric)),
             Section(
                 "How large and how fast are they?",
-                tables=[] if latency is None else [_latency(document, latency)],
+                tables=[_latency(document, latency)] if latency else [],
                 note="On the machine that the study ended on: the median of many answers.",
             ),
         ],
@@ -119,6 +119,15 @@ def finding(
     )  # fmt: skip
 
 
+def _effort(document: Mapping[str, Any]) -> str:
+    if document["tuner"] == "sobol":
+        return f"best of {document['effort']} trials"
+    return (
+        f"best of {document['configurations']} trials of Bayesian optimisation,"
+        f" {document['searches']} searches"
+    )
+
+
 def _students(document: Mapping[str, Any], metric: Metric) -> Exhibit:
     students = document["students"]
     columns = {
@@ -133,7 +142,7 @@ def _students(document: Mapping[str, Any], metric: Metric) -> Exhibit:
             numbers.gained(s["to_teacher"], metric) for s in students
         ]
     return Exhibit(
-        f"Test {numbers.label(metric)} of the best of {document['effort']} trials",
+        f"Test {numbers.label(metric)} of the {_effort(document)}",
         Table.of(columns),
         f"Intervals at {numbers.level(document['alpha'])}, of gains and of differences to"
         " the teacher for all students at once. Parameters are those of the student's"

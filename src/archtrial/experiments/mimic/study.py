@@ -17,10 +17,19 @@ from typing import Any
 
 import torch
 
-from archtrial import data, protocol, searches, trainers, trial, tuned, workflow
+from archtrial import (
+    data,
+    probes,
+    protocol,
+    searches,
+    trainers,
+    trial,
+    tuned,
+    workflow,
+)
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, StudyError
-from archtrial.experiments.mimic import transfer
+from archtrial.experiments.mimic import bayesian, transfer
 from archtrial.experiments.mimic.protocol import OF_TEACHER, Protocol
 from archtrial.experiments.mimic.students import students_of
 from archtrial.experiments.mimic.training import (
@@ -63,6 +72,9 @@ class Study(workflow.Study[Protocol, Finding]):
 
     def __init__(self, declared: Protocol, folder: str | Path | None = None) -> None:
         self.protocol = declared
+        self.bayesian = declared.tuner == "gp"
+        if self.bayesian:
+            probes.check("Bayesian optimisation is Optuna's", "leave tuner out")
         trial.check_device(declared.device)
         name, self.split, self.metric = trial.load(declared)
         if self.split.task != "classification":
@@ -99,6 +111,8 @@ class Study(workflow.Study[Protocol, Finding]):
         self.resolved = {
             **trial.resolve(declared, name, self.split, self.metric),
             **declared.own(),
+            # Of the other tuner.
+            **dict.fromkeys(["effort" if self.bayesian else "searches"]),
             "experiment": "mimic",
             "teacher": [
                 {
@@ -207,14 +221,21 @@ class Study(workflow.Study[Protocol, Finding]):
                 [trainers.Item(ENSEMBLE, 0, 0, "confirm", {"members": members})],
             )
             self.trainer.transfer.check()
-        work.carry_out(
-            "students: search",
-            searching.searched(self.design, self.searchers, 0, declared.configurations),
-        )
+        if self.bayesian:
+            bayesian.search(work, self.searchers, self.design)
+        else:
+            work.carry_out(
+                "students: search",
+                searching.searched(
+                    self.design, self.searchers, 0, declared.configurations
+                ),
+            )
         runs = searches.of(self.runs(work.store), *self.searchers)
         work.carry_out(
             "students: fresh seeds",
-            searching.confirmed(
+            bayesian.confirmed(self.searchers, runs, declared, self.sign)
+            if self.bayesian
+            else searching.confirmed(
                 self.design,
                 self.searchers,
                 runs,
@@ -276,7 +297,11 @@ class Study(workflow.Study[Protocol, Finding]):
     def weights_file(self, done: trainers.Finished) -> Path:
         """Returns where the weights of a teacher, or of a taught student, are kept."""
         if done.run.arm in self.trainer.students:
-            return tuned.weights_file(self.folder, done.run)
+            # Beside those of the same seed without a teacher, which nobody keeps.
+            taught = done.run.coordinates["teacher"]
+            name = done.run.arm if taught else named(done.run.arm, False)
+            named_so = dataclasses.replace(done.run, arm=name)
+            return tuned.weights_file(self.folder, named_so)
         return place_of(self.folder, done.run)
 
     def finish(self, store: Store) -> None:
@@ -303,6 +328,7 @@ class Study(workflow.Study[Protocol, Finding]):
                     chosen.seed,
                     "confirm",
                     chosen.configuration,
+                    tuner=chosen.tuner,
                 )
             )
             described = trial.network(
@@ -313,9 +339,10 @@ class Study(workflow.Study[Protocol, Finding]):
             )
             tuned.keep(self.folder, chosen, described)
             kept = self.folder / "tuned" / f"{name_of(searcher.arm)}.safetensors"
-            networks[searcher.arm] = functools.partial(
-                self.trainer.restored, item, kept
-            )
+            if kept.exists():  # one that diverged leaves none
+                networks[searcher.arm] = functools.partial(
+                    self.trainer.restored, item, kept
+                )
         tuned.tidy(self.folder)
         self._measure(networks)
 
@@ -349,7 +376,11 @@ class Study(workflow.Study[Protocol, Finding]):
     def forecast(self) -> dict[str, dict[str, float]]:
         """Returns by network its parameters, its trainings at most, and their FLOPs."""
         declared, loops = self.protocol, self.trainer.loops
-        most = declared.configurations * (1 + declared.confirm_seeds) + WINNER_SEEDS
+        if self.bayesian:
+            one = declared.configurations + declared.confirm_seeds
+            each = declared.searches * one
+        else:
+            each = declared.configurations * (1 + declared.confirm_seeds) + WINNER_SEEDS
         batch = torch.from_numpy(self.split.x_train[: declared.batch_size])
         found = {}
         for name in loops.architectures:
@@ -360,7 +391,7 @@ class Study(workflow.Study[Protocol, Finding]):
                 trainers.Item(name, -1, 0, "search", drawn)
             ).train()
             flops = cost.training(module, batch, loops.problem_of(name).steps)
-            trainings = 2 * most if student else declared.teacher_configurations
+            trainings = 2 * each if student else declared.teacher_configurations
             found[name] = {
                 "parameters": cost.parameters(module),
                 "trainings": trainings,
