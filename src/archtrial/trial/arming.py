@@ -130,7 +130,7 @@ def put_together(
         arm has no use for.
 
     Raises:
-        ArmError: No arm has any use for a shared dimension.
+        ArmError: No arm has any use for a shared dimension that was declared.
     """
     joined: dict[str, Space] = {}
     unused: dict[str, list[str]] = {}
@@ -155,7 +155,7 @@ def put_together(
             if name not in arm.options
         }
     for name, without in unused.items():
-        if len(without) == len(arms):
+        if declared and len(without) == len(arms):
             raise ArmError(
                 "a dimension of the shared search space is one that some arm takes",
                 f"{name!r} is neither a hyperparameter of training"

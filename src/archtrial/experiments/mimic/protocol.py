@@ -10,13 +10,17 @@ import pydantic
 
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
+from archtrial.files import name_of
 from archtrial.protocol import Arm, Count, OnData, Positive, read
 from archtrial.statistics.simultaneous import FLIPS, seeds_needed
 
-__all__ = ["LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
+__all__ = ["ENSEMBLE", "LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
 
 LABELS = "labels"
 """A teacher that is no network: it says each training example's label, and no more."""
+
+ENSEMBLE = "teacher"
+"""What the records call the average of the best teachers."""
 
 LAYOUT = re.compile("(mlp)([1-5])|(conv)([1-4])")
 """Fully connected with so many hidden layers, or so many convolutions and one of them."""
@@ -102,9 +106,9 @@ class Protocol(OnData):
     @classmethod
     def _read(cls, declared: Any) -> Any:
         declared = dict(declared)
-        for name in ("teacher", "students", "layouts"):
+        for name in ("teacher", "students", "layouts", "budgets"):
             value = declared.get(name)
-            if isinstance(value, (str, Mapping, Arm)) or callable(value):
+            if isinstance(value, (str, int, Mapping, Arm)) or callable(value):
                 declared[name] = (value,)
         for name in ("teacher", "students", "layouts", "budgets"):
             if isinstance(declared.get(name), list):
@@ -129,28 +133,31 @@ class Protocol(OnData):
                     ' ["mlp2", "conv3"]); another network is a --student.',
                 )
         if not (self.layouts and self.budgets) and not self.students:
-            raise ProtocolError("there is at least one student", "none", "Name one.")
+            raise ProtocolError(
+                "there is at least one student",
+                f"layouts = {list(self.layouts)}, budgets = {list(self.budgets)}",
+                "Write --layout mlp1 --layout conv1, or --student lenet (in a protocol,"
+                ' layouts = ["mlp1", "conv1"], students = ["lenet"]).',
+            )
         for name in ("layouts", "budgets"):
             given = getattr(self, name)
             if len(set(given)) < len(given):
-                raise ProtocolError(f"{name} are all different", f"{list(given)}")
-        names = [arm.name for arm in (*self.teacher, *self.students)]
-        names += [f"{layout}-{b}" for layout in self.layouts for b in self.budgets]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ProtocolError(
-                "every teacher and student has a name of its own",
-                f"{twice[0]!r} twice",
-                f"Name them apart, as in another={twice[0]}.",
-            )
+                raise ProtocolError(
+                    f"{name} are all different",
+                    f"{name} = {list(given)}",
+                    f"Leave one out: {name} = {list(dict.fromkeys(given))}.",
+                )
+        self._check_names()
         self._check_teaching()
+        self._check_searched()
         self._check_tuner()
         if self.tuner == "sobol" and self.effort * 4 > self.configurations:
             raise ProtocolError(
                 "effort is at most a quarter of the configurations (k <= n / 4);"
                 " beyond that no interval holds",
                 f"effort = {self.effort}, configurations = {self.configurations}",
-                f"Declare configurations = {4 * self.effort}.",
+                f"Write --configurations {4 * self.effort} (in a protocol,"
+                f" configurations = {4 * self.effort}).",
             )
         return self
 
@@ -191,6 +198,34 @@ class Protocol(OnData):
                 "Write --configurations 16 (in a protocol, configurations = 16).",
             )
 
+    def _check_names(self) -> None:
+        """Makes sure that names, and the files called after them, are all different."""
+        own = [("--teacher", arm) for arm in self.teacher]
+        own += [("--student", arm) for arm in self.students]
+        layouts = [f"{layout}-{b}" for layout in self.layouts for b in self.budgets]
+        # What the records, and tables, call the teachers' average.
+        files = {name_of(name).lower(): name for name in (ENSEMBLE, *layouts)}
+        for option, arm in own:
+            file = name_of(arm.name).lower()
+            if file in files:
+                spec = str(arm.describe()["architecture"])
+                other = f"another_{spec}" if spec.isidentifier() else "another"
+                raise ProtocolError(
+                    "every teacher and student has a name of its own, whatever the case"
+                    ' of its letters, and none is called "teacher"',
+                    f"{arm.name!r} beside {files[file]!r}",
+                    f"Name it apart: {option} {other}={spec}.",
+                )
+            files[file] = arm.name
+        for _, arm in own:
+            if arm.recipe != "plain":
+                raise ProtocolError(
+                    "teachers and students have one recipe, so that they differ in"
+                    " nothing else",
+                    f"recipe of {arm.name}",
+                    "Declare it beside them, under [recipe] of the protocol.",
+                )
+
     def _check_teaching(self) -> None:
         """Checks what is declared of teachers and of how they are learned from."""
         candidates = len(self.teacher) * max(1, self.teacher_configurations)
@@ -198,32 +233,26 @@ class Protocol(OnData):
             raise ProtocolError(
                 "teachers are networks, or the labels alone",
                 ", ".join(arm.name for arm in self.teacher) or "none",
-                "Name one or more networks: --teacher cnn.",
+                "Name one or more networks, --teacher cnn, or --teacher labels alone.",
+            )
+        if self.of_labels and (self.teacher[0].options or self.teacher[0].space):
+            raise ProtocolError(
+                "labels as a teacher have no options and nothing to search",
+                self.teacher[0].name,
+                "Write --teacher labels.",
+            )
+        if self.of_labels and self.unlabelled is not None:
+            raise ProtocolError(
+                "labels as a teacher say nothing of inputs that have none",
+                f"unlabelled = {self.unlabelled!r}",
+                "Leave --unlabelled out, or take a network: --teacher cnn.",
             )
         if not self.of_labels and self.ensemble > candidates:
             raise ProtocolError(
                 "an ensemble has at most as many members as there are candidates",
-                f"ensemble = {self.ensemble}, and {candidates} candidates",
-                f"Declare ensemble = {candidates}, or more teacher_configurations.",
-            )
-        searched = {**self.space, **self.labels_space, **self.teacher_space}
-        for name in OF_TEACHER:
-            if name in self.space or name in self.labels_space:
-                raise ProtocolError(
-                    f"{name} is of a student that has a teacher",
-                    f"{name} in {'space' if name in self.space else 'labels_space'}",
-                    "Write it under [teacher_space].",
-                )
-            if name in searched and name in self.model_fields_set:
-                raise ProtocolError(
-                    "what is searched is not fixed", f"{name} is both", "Leave one out."
-                )
-        told = self.temperature != 1 or "temperature" in searched
-        if told and self.imitate == "logits":
-            raise ProtocolError(
-                "a temperature softens probabilities",
-                'a temperature beside imitate = "logits"',
-                'Write --imitate probabilities (in a protocol, imitate = "probabilities").',
+                f"ensemble = {self.ensemble}, and {candidates}"
+                f" {'candidate' if candidates == 1 else 'candidates'}",
+                f"Write --ensemble {candidates} (in a protocol, ensemble = {candidates}).",
             )
         if self.recipe.loss is not None or self.recipe.class_weights != "none":
             name = "loss" if self.recipe.loss is not None else "class_weights"
@@ -232,19 +261,48 @@ class Protocol(OnData):
                 f"recipe.{name} = {getattr(self.recipe, name)!r}",
                 f"Leave {name} out of the recipe.",
             )
-        if not all(low >= 0 and high < 1 for low, high in self._weights()):
-            raise ProtocolError(
-                "label_weight is from 0 to below 1", "teacher_space.label_weight"
-            )
 
-    def _weights(self) -> list[tuple[float, float]]:
-        found = self.teacher_space.get("label_weight")
-        if found is None:
-            return []
-        if isinstance(found, spaces.Choice):
-            numbers = [o for o in found.options if isinstance(o, (int, float))]
-            return [(min(numbers, default=-1), max(numbers, default=1))]
-        return [(found.low, found.high)]
+    def _check_searched(self) -> None:
+        """Checks temperatures and weights of the labels, fixed or searched."""
+        own = {f"space of {a.name}": a.space for a in (*self.teacher, *self.students)}
+        for where, space in {
+            "[space]": self.space, "[labels_space]": self.labels_space, **own,
+        }.items():  # fmt: skip
+            for name in OF_TEACHER:
+                if name in space:
+                    raise ProtocolError(
+                        f"{name} is of every student that has a teacher",
+                        f"{name} in the {where}",
+                        "Write it under [teacher_space].",
+                    )
+        for name in OF_TEACHER:
+            if name in self.teacher_space and name in self.model_fields_set:
+                raise ProtocolError(
+                    "what is searched is not fixed",
+                    f"{name} = {getattr(self, name)}, and in [teacher_space]",
+                    f"Leave {name} out, or leave it out of [teacher_space].",
+                )
+        told = self.temperature != 1 or "temperature" in self.teacher_space
+        if told and self.imitate == "logits":
+            raise ProtocolError(
+                "a temperature softens probabilities",
+                'a temperature beside imitate = "logits"',
+                'Write --imitate probabilities (in a protocol, imitate = "probabilities").',
+            )
+        for name, says, example in (
+            ("temperature", "above 0", "[1.0, 4.0]"),
+            ("label_weight", "from 0 to below 1", "[0.0, 0.5]"),
+        ):
+            for value in _ends(self.teacher_space.get(name)):
+                number = isinstance(value, (int, float)) and type(value) is not bool
+                if not number or not (
+                    value > 0 if name == "temperature" else 0 <= value < 1
+                ):
+                    raise ProtocolError(
+                        f"every {name} is a number {says}",
+                        f"{name} = {value!r} in [teacher_space]",
+                        f"Write for example {name} = {example}.",
+                    )
 
     @property
     def of_labels(self) -> bool:
@@ -257,6 +315,17 @@ class Protocol(OnData):
             return self.passes or 1
         met = self.length(rows) * min(self.batch_size, rows)
         return max(1, math.ceil(met / rows))
+
+
+def _ends(dimension: spaces.Dimension | None) -> tuple[Any, ...]:
+    """Returns the values of a dimension that say whether all are possible."""
+    match dimension:
+        case None:
+            return ()
+        case spaces.Choice(options):
+            return tuple(options)
+        case _:
+            return dimension.low, dimension.high
 
 
 def load(path: str | Path, **changes: Any) -> Protocol:

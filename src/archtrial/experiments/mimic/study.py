@@ -30,10 +30,9 @@ from archtrial import (
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.experiments.mimic import bayesian, transfer
-from archtrial.experiments.mimic.protocol import OF_TEACHER, Protocol
-from archtrial.experiments.mimic.students import students_of
+from archtrial.experiments.mimic.protocol import ENSEMBLE, OF_TEACHER, Protocol
+from archtrial.experiments.mimic.students import check_layouts, students_of
 from archtrial.experiments.mimic.training import (
-    ENSEMBLE,
     Trainer,
     bare,
     labels_as_logits,
@@ -81,8 +80,10 @@ class Study(workflow.Study[Protocol, Finding]):
             raise ProtocolError(
                 "a teacher's logits are of classes",
                 f"{name} is {self.split.task}",
-                "Compare architectures on it: archtrial run.",
+                "Compare architectures on it: archtrial run. Or, if its numbers are"
+                " classes: --task classification --metric accuracy.",
             )
+        check_layouts(declared, data.inputs_of(self.split), self.split.num_outputs)
         self.sign = 1 if self.metric.higher_is_better else -1
         self.teachers = () if declared.of_labels else declared.teacher
         students = students_of(declared)
@@ -165,15 +166,21 @@ class Study(workflow.Study[Protocol, Finding]):
         self, some: Sequence[Arm], found: Mapping[str, arms.Architecture], beside: str
     ) -> tuple[dict[str, Space], Sequence[str]]:
         """Returns what arms search, that of their teacher last."""
-        declared = self.protocol
-        further = getattr(declared, beside)
-        shared = {**declared.space, **further}
-        of_teacher = {name: shared.pop(name) for name in OF_TEACHER if name in shared}
-        given = {"space", beside} & declared.model_fields_set
-        joined, notes = trial.put_together(
-            some, shared, found, self.split, declared=bool(given)
-        )
-        return {name: {**own, **of_teacher} for name, own in joined.items()}, notes
+        further = dict(getattr(self.protocol, beside))
+        of_teacher = {name: further.pop(name) for name in OF_TEACHER if name in further}
+        # Apart: a default that nobody takes is no mistake of who declared the other.
+        (joined, notes), (more, said) = (
+            trial.put_together(
+                some, space, found, self.split,
+                declared=name in self.protocol.model_fields_set,
+            )
+            for name, space in (("space", self.protocol.space), (beside, further))
+        )  # fmt: skip
+        return {
+            name: {**own, **{k: more[name][k] for k in further if k in more[name]}}
+            | of_teacher
+            for name, own in joined.items()
+        }, [*notes, *said]
 
     def _rehearsed(
         self,
@@ -220,7 +227,9 @@ class Study(workflow.Study[Protocol, Finding]):
                 "teachers: answers",
                 [trainers.Item(ENSEMBLE, 0, 0, "confirm", {"members": members})],
             )
-            self.trainer.transfer.check()
+            # What was removed since, as a damaged block, is answered again.
+            ensemble = functools.cache(lambda: self.trainer.ensemble(members))
+            self.trainer.transfer.make(lambda inputs, _: ensemble().answers(inputs))
         if self.bayesian:
             bayesian.search(work, self.searchers, self.design)
         else:
@@ -231,6 +240,7 @@ class Study(workflow.Study[Protocol, Finding]):
                 ),
             )
         runs = searches.of(self.runs(work.store), *self.searchers)
+        searching.check_not_all_failed(self.searchers, runs, self.folder)
         work.carry_out(
             "students: fresh seeds",
             bayesian.confirmed(self.searchers, runs, declared, self.sign)
@@ -273,8 +283,9 @@ class Study(workflow.Study[Protocol, Finding]):
             tried = [run for run in runs if run.arm in names]
             failed = next((run.error for run in tried if run.error), "they diverged")
             raise StudyError(
-                f"{self.protocol.ensemble} teachers come to their end",
-                f"{len(known)} of {len(tried)} did; of the others, {failed}",
+                "an ensemble is of teachers that come to their end",
+                f"ensemble = {self.protocol.ensemble}, and {len(known)} of {len(tried)}"
+                f" did; of the others, {failed}",
                 "Lower the learning rates of [space], or take another teacher, and"
                 f" remove {self.folder}.",
             )

@@ -10,17 +10,15 @@ import numpy as np
 import torch
 
 from archtrial import tuned
-from archtrial.experiments.mimic.protocol import OF_TEACHER, Protocol
+from archtrial.errors import StudyError
+from archtrial.experiments.mimic.protocol import ENSEMBLE, OF_TEACHER, Protocol
 from archtrial.experiments.mimic.transfer import TransferSet
 from archtrial.files import name_of
 from archtrial.records.table import Run, key
 from archtrial.trainers import Finished, Item, Loops
 from archtrial.training.objective import SoftTargets
 
-__all__ = ["ENSEMBLE", "Ensemble", "Trainer", "bare", "labels_as_logits", "place_of"]
-
-ENSEMBLE = "teacher"
-"""What the records call the average of the best teachers."""
+__all__ = ["Ensemble", "Trainer", "bare", "labels_as_logits", "place_of"]
 
 # How far a label stands above the other classes where labels are the teacher: their
 # softmax is within a thousandth of the label itself.
@@ -149,13 +147,22 @@ class Trainer:
         """
         if place is None and item.pair >= 0:
             place = place_of(self.folder, item)
+        try:
+            weights = None if place is None else place.read_bytes()
+        except OSError as error:
+            raise StudyError(
+                "the weights of a training stay where they were written",
+                f"{place}: {error.strerror}",
+                "Put the file back, or begin in another folder (--study): what has been"
+                " trained is not trained again in this one.",
+            ) from error
         return tuned.restored(
             self.loops.architectures[item.arm],
             self.loops.inputs,
             self.loops.problem.num_outputs,
             item.configuration,
             self.loops.initial_seed(item.arm, *item.names),
-            None if place is None else place.read_bytes(),
+            weights,
             torch.from_numpy(self.loops.problem.x_train[:2]),
         )
 

@@ -9,7 +9,10 @@ import dataclasses
 import functools
 import hashlib
 import io
+import math
 import shlex
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import numpy as np
 import torch
 
 from archtrial import data, randomness
-from archtrial.data.stored import Examples, Piece, Prepared, Stored
+from archtrial.data.stored import Examples, Piece, Prepared, Stored, blocks
 from archtrial.errors import DataError, StudyError
 from archtrial.files import write
 from archtrial.training.augmentation import Augmentation
@@ -66,11 +69,12 @@ class TransferSet:
 
     @functools.cached_property
     def inputs(self) -> Examples:
-        """(N, *input_shape) float32, in memory where there is room for them."""
+        """(N, *input_shape), of the data's dtype, in memory where there is room for them."""
         pieces = [_piece(self._file("inputs", i)) for i in range(len(self._blocks))]
         stored = Stored(tuple(pieces), tuple(self.problem.x_train.shape[1:]))
-        whole = Prepared(stored, np.arange(len(self)), None)
-        return whole[:] if 4 * _size(whole) <= self.memory * _GIB else whole
+        whole = Prepared(stored, np.arange(len(self)), None, stored.dtype)
+        taken = stored.dtype.itemsize * math.prod(whole.shape)
+        return whole[:] if taken <= self.memory * _GIB else whole
 
     @functools.cached_property
     def labelled(self) -> Examples:
@@ -104,7 +108,8 @@ class TransferSet:
             if not logits.exists():
                 start = number * self._once + rows.start
                 labels = self.labels[start : start + len(rows)]
-                self._write(logits, answer(np.load(inputs), labels))
+                said = answer(np.load(inputs), labels)
+                self._write(logits, said.astype(np.float32, copy=False))
 
     def check(self) -> None:
         """Makes sure that the blocks that are there are what was written.
@@ -115,7 +120,7 @@ class TransferSet:
         for place in sorted(self.folder.glob("*.npy")):
             told = self._told(place)
             content = place.read_bytes()
-            if not told.exists() or told.read_text("utf-8") != _digest(content):
+            if not told.exists() or told.read_bytes() != _digest(content).encode():
                 raise StudyError(
                     "the transfer set is what was written: each file has its checksum"
                     " beside it",
@@ -127,7 +132,7 @@ class TransferSet:
     def _write(self, place: Path, values: np.ndarray) -> None:
         """Writes an array, its checksum first: a file that is there has one."""
         buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(values, np.float32))
+        np.save(buffer, np.ascontiguousarray(values))
         content = buffer.getvalue()
         write(self._told(place), _digest(content), within=self.folder.parent)
         write(place, content, within=self.folder.parent)
@@ -165,49 +170,71 @@ def more_inputs(path: str, split: data.Split) -> np.ndarray:
     """Reads inputs without labels and prepares them as the training rows were.
 
     Returns:
-        (u, *input_shape) float32.
+        (u, *input_shape), of the training rows' dtype.
 
     Raises:
-        DataError: They cannot be read, have another shape, or are test inputs.
+        DataError: They cannot be read, have another shape, or are inputs that choose or
+            test.
     """
     ways = "Give an .npz file with an array x, or an .npy file: numpy.savez(path, x=x)."
-    try:
-        read = np.load(path, allow_pickle=False)
-        x = read if isinstance(read, np.ndarray) else read["x"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(
-            "more inputs are an array that can be read", f"{path}: {error}", ways
-        ) from error
+    x = _read(path, ways)
     if split.preparation is None or split.kind == "table" or split.lengths is not None:
         raise DataError(
             "more inputs are images, series of one length or arrays",
             f"the data are {split.kind if split.lengths is None else 'of unequal length'}",
             "Leave --unlabelled out.",
         )
-    if x.dtype.kind not in "fiub" or not len(x) or not np.isfinite(x).all():
+    if x.dtype.kind not in "fiub" or not x.size or not np.isfinite(x).all():
         raise DataError(
             "more inputs are finite numbers, one example or more",
             f"{path} holds {x.shape} of type {x.dtype}",
             ways,
         )
+    dtype = split.x_train.dtype
     try:
-        prepared: np.ndarray = split.preparation(x).numpy().astype(np.float32)
+        prepared: np.ndarray = split.preparation(x).numpy().astype(dtype)
     except DataError as error:
         raise DataError(
             f"{path} holds inputs as they stand in the data: {error.rule}",
             error.received,
             error.way_out,
         ) from error
-    test = {row.tobytes() for row in split.x_test[:]}
-    copies = np.flatnonzero([row.tobytes() in test for row in prepared])
-    if len(copies):
-        raise DataError(
-            "a student never sees the test set",
-            f"{len(copies):,} of the {len(prepared):,} inputs of {path} are test"
-            f" examples, the first at row {copies[0]}",
-            "Leave them out of the file.",
-        )
+    for name, rule, seen in (
+        ("test", "a student never sees the test set", split.x_test),
+        ("validation", "a student is chosen on what it never sees", split.x_validation),
+    ):
+        known = {row.tobytes() for block in blocks(seen) for row in block}
+        copies = np.flatnonzero([row.tobytes() in known for row in prepared])
+        if len(copies):
+            raise DataError(
+                rule,
+                f"{len(copies):,} of the {len(prepared):,} inputs of {path} are {name}"
+                f" examples, the first at row {copies[0]}",
+                "Leave them out of the file.",
+            )
     return prepared
+
+
+def _read(path: str, ways: str) -> np.ndarray:
+    """Returns the array of a file, whatever is in it."""
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            if not packed:
+                return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+            with np.load(file, allow_pickle=False) as archive:
+                if "x" not in archive:
+                    held = ", ".join(archive) or "no array"
+                    raise DataError(
+                        "more inputs are called x", f"{path} holds {held}", ways
+                    )
+                return np.asarray(archive["x"])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            "more inputs are an array that can be read", f"{path}: {said}", ways
+        ) from error
 
 
 def _piece(path: Path) -> Piece:
@@ -217,10 +244,6 @@ def _piece(path: Path) -> Piece:
         assert version == (1, 0), version
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         return Piece.of(path, file.tell(), dtype, shape)
-
-
-def _size(examples: Examples) -> int:
-    return int(np.prod(examples.shape))
 
 
 def _digest(content: bytes) -> str:
