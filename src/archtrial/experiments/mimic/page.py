@@ -204,6 +204,7 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
             right=room_for([*names.values(), "teacher"]), bottom=46,
         )  # fmt: skip
         axes.set_xscale("log")
+        _sizes(axes, sorted({s["budget"] for own in lines.values() for s in own}))
         ends = []
         for place, (layout, students) in enumerate(lines.items()):
             color = LIGHT[roles[place % len(roles)]]
@@ -236,7 +237,6 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
             score = teacher["score"]["estimate"]
             axes.axhline(score, color=LIGHT["muted"], lw=1.2, zorder=2)
         score_axis(axes, metric, "test")
-        _sizes(axes, sorted({s["budget"] for own in lines.values() for s in own}))
         if teacher is not None:
             ends.append((axes.get_xlim()[1], score, "teacher", LIGHT["muted"]))
         label_ends(axes, ends)
