@@ -1,6 +1,7 @@
 """Who trains: teachers and students on labels, students on what their teacher says."""
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -182,7 +183,8 @@ class Ensemble(torch.nn.Module):
     def answers(self, inputs: Any) -> np.ndarray:
         """Returns (N, classes) float32 for N prepared inputs, some at a time."""
         self.eval()
-        device = next(self.parameters()).device
+        held = itertools.chain(self.parameters(), self.buffers())
+        device = next((tensor.device for tensor in held), "cpu")
         said = []
         for start in range(0, len(inputs), _AT_ONCE):
             x = torch.from_numpy(inputs[start : start + _AT_ONCE]).to(device)

@@ -22,7 +22,7 @@ import torch
 from archtrial import data, randomness
 from archtrial.data.stored import Examples, Piece, Prepared, Stored, blocks
 from archtrial.errors import DataError, StudyError
-from archtrial.files import write
+from archtrial.files import check, write
 from archtrial.training.augmentation import Augmentation
 from archtrial.training.problem import Problem
 
@@ -115,9 +115,10 @@ class TransferSet:
         """Makes sure that the blocks that are there are what was written.
 
         Raises:
-            StudyError: One is not.
+            StudyError: One is not, or is a link.
         """
         for place in sorted(self.folder.glob("*.npy")):
+            check(place, within=self.folder.parent)
             told = self._told(place)
             content = place.read_bytes()
             if not told.exists() or told.read_bytes() != _digest(content).encode():
