@@ -69,7 +69,7 @@ def finding(
         )  # fmt: skip
     captions = {
         "budgets": f"The {_effort(document)}, {level}. Solid: with a teacher;"
-        " dashed: the same students tuned to the labels."
+        " dashed: the same students tuned to the labels. Triangles have no convolution."
         + (" Squares: Urban et al. 2017, table 2." if document["published"] else ""),
         "gains": f"{level} that hold together for all students; grey: within the margin.",
         "gaps": f"{level} that hold together for all sizes, of convolution and of depth;"
@@ -206,8 +206,10 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
         axes.set_xscale("log")
         _sizes(axes, sorted({s["budget"] for own in lines.values() for s in own}))
         ends = []
-        for place, (layout, students) in enumerate(lines.items()):
-            color = LIGHT[roles[place % len(roles)]]
+        for layout, students in lines.items():
+            # Layouts of a kind have a marker, and each a colour, always the same.
+            color = LIGHT[roles[int(layout[-1]) - 1]]
+            marker = "o" if layout.startswith("conv") else "^"
             students = sorted(students, key=lambda s: int(s["budget"]))
             x = [s["budget"] for s in students]
             for form, style in (("without", (0, (4, 2))), ("with", "-")):
@@ -218,7 +220,7 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
                 ]
                 taught = form == "with"
                 axes.errorbar(
-                    x, y, off, color=color, ls=style, marker="o", ms=5 if taught else 4,
+                    x, y, off, color=color, ls=style, marker=marker, ms=5 if taught else 4,
                     lw=2 if taught else 1.3, elinewidth=1.2, zorder=4 if taught else 3,
                     alpha=1 if taught else 0.7,
                 )  # fmt: skip
@@ -246,6 +248,13 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
 def _sizes(axes: Any, budgets: Sequence[int]) -> None:
     low, high = min(budgets), max(budgets)
     axes.set_xlim(low / 1.25, high * 1.25)
-    axes.set_xticks(budgets, [numbers.value(b) for b in budgets], minor=False)
+    axes.set_xticks(budgets, list(map(_short, budgets)), minor=False)
     axes.minorticks_off()
     axes.set_xlabel("parameters")
+
+
+def _short(parameters: int) -> str:
+    """Returns "3k", "31.6M"."""
+    if parameters >= 1e6:
+        return f"{parameters / 1e6:.3g}M"
+    return f"{parameters / 1e3:.3g}k" if parameters >= 1e3 else str(parameters)
