@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from archtrial import load_tuned, probes
+from archtrial import load_tuned, probes, searches
 from archtrial.errors import ProtocolError
 from archtrial.experiments import mimic
 from archtrial.experiments.mimic import repeated
@@ -407,6 +407,16 @@ def test_a_repeat_is_the_mean_of_its_fresh_seeds():
     assert first.validation == pytest.approx(0.15)
     assert first.per_example == pytest.approx([0.0, 0.6])
     assert (first.diverged, second.diverged) == (True, False)
+
+
+def test_many_test_examples_are_judged_as_few_are(mimic_study, monkeypatch):
+    # Here of a Sobol sequence, whose runs are condensed.
+    few = mimic_study.judge().verdict.document
+    monkeypatch.setattr(searches, "MANY_EXAMPLES", 10)
+    many = mimic_study.judge().verdict.document
+    for one, other in zip(few["students"], many["students"], strict=True):
+        assert other["to_teacher"] == one["to_teacher"]
+        assert other["gain"]["high"] == pytest.approx(one["gain"]["high"])
 
 
 # What is told and kept.

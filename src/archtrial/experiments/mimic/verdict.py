@@ -72,19 +72,20 @@ class _Table:
         self._metric = records.metric
         self._sign = 1 if self._metric.higher_is_better else -1
         searchers = searchers_of(self._resolved)
-        self._runs: dict[str, list[Run]] = {s.name: [] for s in searchers}
-        for run in searches.of(searches.condensed(records.runs), *searchers):
-            self._runs[run.arm].append(run)
+        self._runs, self._in_full = (
+            {s.name: [run for run in known if run.arm == s.name] for s in searchers}
+            for known in (
+                searches.of(searches.condensed(records.runs), *searchers),
+                # The teacher, whom students are compared with, has all its examples.
+                searches.of(records.runs, *searchers),
+            )
+        )
         # Of whole searches, by name.
         self._repeats: dict[str, list[Run]] = {}
         if self._resolved["tuner"] == "gp":
-            whole = searches.of(records.runs, *searchers)
             self._repeats = {
-                s.name: repeated.averaged(
-                    [run for run in whole if run.arm == s.name],
-                    self._resolved["configurations"],
-                )
-                for s in searchers
+                name: repeated.averaged(own, self._resolved["configurations"])
+                for name, own in self._in_full.items()
             }
         self._students = {s["name"]: s for s in self._resolved["students"]}
         declared: float | None = self._resolved["margin"]
@@ -267,7 +268,7 @@ class _Table:
             groups.append(
                 [
                     run
-                    for run in self._runs[named(student, True)]
+                    for run in self._in_full[named(student, True)]
                     if run.pair == pair and run.stage in ("confirm", "winner")
                 ]
             )
