@@ -1,0 +1,321 @@
+"""Teachers, what they say, students with and without them: real networks, small."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import archtrial
+from archtrial.errors import RecordsError, StudyError
+from archtrial.experiments.mimic import training
+from archtrial.records.store import Store
+from archtrial.trainers import Item
+
+from . import mimicked
+
+STUDENTS = ("mlp1-200", "conv1-200")
+
+
+def runs_of(study):
+    with Store(study.folder, read_only=True) as store:
+        return store.runs()
+
+
+def bytes_of(folder):
+    return (folder / "verdict.json").read_bytes()
+
+
+def members_of(study):
+    (teacher,) = [run for run in runs_of(study) if run.arm == "teacher"]
+    return teacher.configuration["members"]
+
+
+def test_every_stage_has_its_rows(mimic_study):
+    counted = mimicked.counted(runs_of(mimic_study))
+    assert counted["search", "mlp(width=8)", None] == 3
+    assert counted["confirm", "teacher", None] == 1
+    for student, taught in itertools.product(STUDENTS, (False, True)):
+        assert counted["search", student, taught] == 4
+        assert counted["confirm", student, taught] >= 1
+        assert counted["winner", student, taught] == 10
+    # With and without a teacher the same effort is spent.
+    for student in STUDENTS:
+        first, second = (
+            [(r.pair, r.seed) for r in runs_of(mimic_study)
+             if r.arm == student and r.stage == "search"
+             and r.coordinates["teacher"] is taught]
+            for taught in (False, True)
+        )  # fmt: skip
+        assert first == second
+
+
+def test_with_and_without_a_teacher_the_same_is_drawn(mimic_study):
+    drawn = {}
+    for run in runs_of(mimic_study):
+        if run.arm == "conv1-200" and run.stage == "search":
+            drawn[run.pair, run.coordinates["teacher"]] = run.configuration
+    for pair in range(4):
+        with_labels, taught = drawn[pair, False], drawn[pair, True]
+        assert set(with_labels) - set(taught) == {"weight_decay", "dropout"}
+        assert {name: with_labels[name] for name in taught} == taught
+
+
+def test_the_verdict_and_the_page_are_there(mimic_study):
+    document = json.loads(bytes_of(mimic_study.folder))
+    assert document == mimic_study.verdict.to_dict()
+    assert [student["name"] for student in document["students"]] == [*STUDENTS]
+    text = bytes_of(mimic_study.folder).decode()
+    for left_out in (str(mimic_study.folder), "seconds", "began", "threads"):
+        assert left_out not in text
+    assert (mimic_study.folder / "report.html").read_text().startswith("<!doctype")
+    assert not list(mimic_study.folder.glob("**/*.unfinished"))
+    assert not list(mimic_study.folder.glob("**/.seeds"))
+
+
+def test_test_inputs_are_nowhere_in_the_transfer_set(mimic_study):
+    seen = {row.tobytes() for row in mimic_study.trainer.transfer.inputs}
+    for held in (mimic_study.split.x_test, mimic_study.split.x_validation):
+        assert not seen & {row.tobytes() for row in held}
+    assert len(seen) == len(mimic_study.split.x_train)
+
+
+def test_what_is_chosen_depends_on_validation_alone(mimic_study, mimic_data, tmp_path):
+    study = mimicked.begun(tmp_path, mimic_data)
+    turned = 1 - study.split._sealed()
+    object.__setattr__(study.split, "_Split__labels", turned)
+    seen = []
+
+    def watch(standing):
+        if standing.stage not in ("test", "judge"):
+            seen.extend(run.test for run in runs_of(study))
+
+    mimicked.carried_out(study, watch=watch)
+    assert seen
+    assert set(seen) == {None}
+    with Store(study.folder, read_only=True) as store:
+        assert store.openings == 1
+
+    def told(of):
+        return [
+            (r.stage, r.key, r.configuration, r.validation) for r in runs_of(of)
+        ]  # fmt: skip
+
+    assert told(study) == told(mimic_study)
+    assert [r.test for r in runs_of(study)] != [r.test for r in runs_of(mimic_study)]
+    for other in (study, mimic_study):
+        assert sorted(p.name for p in (other.folder / "teachers").iterdir()) == sorted(
+            training.place_of(other.folder, Item(**m, seed=0, stage="search")).name
+            for m in members_of(mimic_study)
+        )
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_interrupted_in_every_stage_it_ends_with_the_same_bytes(
+    mimic_study, mimic_data, tmp_path, monkeypatch
+):
+    stopped, answered = set(), []
+    whole = training.Ensemble.answers
+
+    def answers(self, inputs):
+        answered.append(len(inputs))
+        if "answer" not in stopped and len(answered) == 3:
+            stopped.add("answer")
+            raise StoppedError
+        return whole(self, inputs)
+
+    def watch(standing):
+        if standing.done and standing.stage not in {"judge", *stopped}:
+            stopped.add(standing.stage)
+            raise StoppedError
+
+    monkeypatch.setattr(training.Ensemble, "answers", answers)
+    monkeypatch.setattr("archtrial.experiments.mimic.transfer._BLOCK", 30 * 12)
+    for _ in range(6):
+        study = mimicked.begun(tmp_path, mimic_data)
+        with pytest.raises(StoppedError):
+            mimicked.carried_out(study, watch=watch)
+        with pytest.raises(RecordsError, match="archtrial mimic --study"):
+            _ = study.verdict
+    mimicked.carried_out(mimicked.begun(tmp_path, mimic_data), watch=watch)
+    assert {"answer", "teachers: search", "students: search", "test"} < stopped
+    # 30 + 30 before the third block was interrupted; then that, validation and test.
+    assert answered == [30, 30, 12, 12, 24, 24]
+    assert bytes_of(tmp_path) == bytes_of(mimic_study.folder)
+    # Nothing is left to do, and nothing is done.
+    monkeypatch.setattr(training.Trainer, "__call__", None)
+    mimicked.carried_out(mimicked.begun(tmp_path, mimic_data))
+    assert bytes_of(tmp_path) == bytes_of(mimic_study.folder)
+
+
+def test_a_block_that_was_removed_later_is_answered_again(
+    mimic_study, mimic_data, tmp_path
+):
+    study = mimicked.begun(tmp_path, mimic_data)
+
+    def stop(standing):
+        if standing.stage == "students: search":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        mimicked.carried_out(study, watch=stop)
+    for name in ("inputs-00000.npy", "logits-00000.npy"):
+        (tmp_path / "transfer" / name).unlink()
+    mimicked.carried_out(mimicked.begun(tmp_path, mimic_data))
+    assert bytes_of(tmp_path) == bytes_of(mimic_study.folder)
+    for place in (tmp_path / "transfer").iterdir():
+        before = mimic_study.folder / "transfer" / place.name
+        assert place.read_bytes() == before.read_bytes()
+
+
+def test_workers_and_where_inputs_lie_change_nothing(mimic_study, mimic_data, tmp_path):
+    """Two processes, which read the transfer set from its files."""
+    study = mimicked.begun(tmp_path, mimic_data, memory=0.0)
+    assert study.hash == mimic_study.hash
+    mimicked.carried_out(study, workers=2)
+    assert bytes_of(tmp_path) == bytes_of(mimic_study.folder)
+
+
+# ---------------------------------------------------------------------- teachers
+
+
+def test_the_teacher_is_the_mean_logits_of_the_best_by_validation(mimic_study):
+    runs = [r for r in runs_of(mimic_study) if r.arm == "mlp(width=8)"]
+    best = sorted(runs, key=lambda r: (-r.validation, r.pair))[:2]
+    members = members_of(mimic_study)
+    assert [member["pair"] for member in members] == [run.pair for run in best]
+    assert [member["configuration"] for member in members] == [
+        run.configuration for run in best
+    ]
+    trainer = mimic_study.trainer
+    x = torch.from_numpy(mimic_study.split.x_train)
+    alone = [
+        trainer.restored(Item(**m, seed=0, stage="search"))(x).detach().numpy()
+        for m in members
+    ]
+    assert not np.allclose(*alone)
+    np.testing.assert_allclose(
+        trainer.transfer.logits, (alone[0] + alone[1]) / 2, rtol=1e-5, atol=1e-6
+    )
+    # The score is that of the same average.
+    (teacher,) = [run for run in runs_of(mimic_study) if run.arm == "teacher"]
+    ensemble = trainer.ensemble(members)
+    split = mimic_study.split
+    right = ensemble.answers(split.x_test).argmax(1) == split._sealed()
+    assert teacher.test == pytest.approx(right.mean())
+    chosen = ensemble.answers(split.x_validation).argmax(1) == split.y_validation
+    assert teacher.validation == pytest.approx(chosen.mean())
+    assert teacher.parameters == sum(run.parameters for run in best)
+    kept = sorted((mimic_study.folder / "teachers").iterdir())
+    assert len(kept) == 2
+
+
+def test_teachers_that_diverged_are_no_members(mimic_study, tmp_path):
+    runs = runs_of(mimic_study)
+    members = mimic_study._members(runs)
+    without = [
+        dataclasses.replace(run, diverged=True)
+        if run.arm == "mlp(width=8)" and run.pair == members[0]["pair"]
+        else run
+        for run in runs
+    ]
+    left = [m["pair"] for m in mimic_study._members(without)]
+    assert members[0]["pair"] not in left
+    assert left[0] == members[1]["pair"]
+    few = [
+        dataclasses.replace(run, diverged=run.pair > 0)
+        if run.arm == "mlp(width=8)"
+        else run
+        for run in runs
+    ]
+    with pytest.raises(StudyError) as caught:
+        mimic_study._members(few)
+    assert "ensemble = 2, and 1 of 3 did" in str(caught.value)
+    assert "Lower the learning rates" in caught.value.way_out
+
+
+def test_a_member_whose_weights_are_gone_is_told(mimic_study, tmp_path):
+    elsewhere = dataclasses.replace(mimic_study.trainer, folder=tmp_path)
+    with pytest.raises(StudyError, match="stay where they were written") as caught:
+        elsewhere.ensemble(members_of(mimic_study))
+    assert str(tmp_path) in caught.value.received
+
+
+LOADED = """
+import pathlib
+
+import torch
+from torch import nn
+
+
+class Loaded(nn.Sequential):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__(nn.Flatten(), nn.Linear(12, num_outputs), nn.Dropout(0.5))
+        weights = pathlib.Path(__file__).with_name("weights.pt")
+        self[1].load_state_dict(torch.load(weights))
+        self.register_buffer("seen", torch.zeros(()))
+
+
+class Four(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(12, 4))
+
+
+class Rule(nn.Module):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__()
+
+    def forward(self, x):
+        gap = x[:, 0, :6].sum(1) - x[:, 0, 6:].sum(1)
+        return torch.stack([-gap, gap], 1)
+"""
+
+
+@pytest.fixture
+def net(tmp_path):
+    """A file of networks, of which one loads weights that answer perfectly."""
+    layer = torch.nn.Linear(12, 2)
+    with torch.no_grad():
+        layer.bias.zero_()
+        layer.weight[1] = torch.tensor([1.0] * 6 + [-1.0] * 6)
+        layer.weight[0] = -layer.weight[1]
+    torch.save(layer.state_dict(), tmp_path / "weights.pt")
+    (tmp_path / "net.py").write_text(LOADED)
+    return tmp_path / "net.py"
+
+
+@pytest.mark.parametrize("name", ["Loaded"])
+def test_a_teacher_of_ones_own_answers_as_it_is_built(net, mimic_data, tmp_path, name):
+    study = mimicked.begun(
+        tmp_path / "study", mimic_data, teacher=f"{net}:{name}",
+        teacher_configurations=0, ensemble=1, layouts="mlp1", labels_space={},
+        recipe={"initial_scale": 3.0},
+    )  # fmt: skip
+    document = mimicked.carried_out(study).to_dict()
+    x = study.split.x_train[:, 0]
+    gap = x[:, :6].sum(1) - x[:, 6:].sum(1)
+    np.testing.assert_allclose(
+        study.trainer.transfer.logits, np.stack([-gap, gap], 1), rtol=1e-4, atol=1e-4
+    )
+    # Inputs are scaled by the training rows, so that it may miss a case at the border.
+    assert document["teacher"]["score"]["estimate"] > 0.9
+    assert document["teacher"]["candidates"] == 0
+
+
+@pytest.mark.parametrize("configurations", [0, 2])
+def test_a_teacher_of_other_classes_is_refused_before_anything_is_trained(
+    net, mimic_data, tmp_path, configurations
+):
+    with pytest.raises(archtrial.UserError) as caught:
+        mimicked.begun(
+            tmp_path / "study", mimic_data, teacher=f"{net}:Four", ensemble=1,
+            teacher_configurations=configurations,
+        )  # fmt: skip
+    assert "(batch, 2) outputs" in str(caught.value)
+    assert "have 2 outputs" in caught.value.way_out
+    assert not (tmp_path / "study").exists()
