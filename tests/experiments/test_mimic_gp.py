@@ -14,9 +14,8 @@ import torch
 from archtrial import load_tuned, probes, searches
 from archtrial.errors import ProtocolError
 from archtrial.experiments import mimic
-from archtrial.experiments.mimic import repeated
 from archtrial.experiments.mimic.study import Study
-from archtrial.judge import experiment
+from archtrial.judge import experiment, repeated
 from archtrial.records.store import Store
 from archtrial.records.table import Run
 from archtrial.space import Real

@@ -29,7 +29,7 @@ from archtrial import (
 )
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, StudyError
-from archtrial.experiments.mimic import bayesian, transfer
+from archtrial.experiments.mimic import transfer
 from archtrial.experiments.mimic.protocol import ENSEMBLE, OF_TEACHER, Protocol
 from archtrial.experiments.mimic.students import check_layouts, students_of
 from archtrial.experiments.mimic.training import (
@@ -49,7 +49,7 @@ from archtrial.space import Space
 from archtrial.statistics.planning import WINNER_SEEDS
 from archtrial.training import cost
 from archtrial.training.latency import latency
-from archtrial.workflow import searching
+from archtrial.workflow import bayesian, searching
 from archtrial.zoo import arms, outside
 
 __all__ = ["Study"]
@@ -101,7 +101,7 @@ class Study(workflow.Study[Protocol, Finding]):
         loops, said = self._rehearsed(found, of_labels, own)
         more = None
         if declared.unlabelled is not None:
-            more = transfer.more_inputs(declared.unlabelled, self.split)
+            more = data.unlabelled(declared.unlabelled, self.split)
         told = [student.to_dict() for student in students]
         for each in told:
             each["source"] = found[each["name"]].source
@@ -243,7 +243,13 @@ class Study(workflow.Study[Protocol, Finding]):
         searching.check_not_all_failed(self.searchers, runs, self.folder)
         work.carry_out(
             "students: fresh seeds",
-            bayesian.confirmed(self.searchers, runs, declared, self.sign)
+            bayesian.confirmed(
+                self.searchers,
+                runs,
+                declared,
+                self.sign,
+                lambda searcher: bool(searcher.further["teacher"]),
+            )
             if self.bayesian
             else searching.confirmed(
                 self.design,

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from archtrial import searches
-from archtrial.experiments.mimic import page, repeated, words
-from archtrial.judge import experiment
-from archtrial.judge.comparing import compare_arms
+from archtrial.experiments.mimic import page, words
+from archtrial.judge import experiment, repeated
 from archtrial.judge.experiment import Finding, Records
+from archtrial.judge.pairs import between
 from archtrial.records.table import Run
 from archtrial.searches import Searcher
 from archtrial.statistics.intervals import mean
@@ -189,51 +189,15 @@ class _Table:
 
     def _family(self, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
         """Compares pairs of searches at a level that holds for all together."""
-        if not self._repeats:
-            return [self._between(*pair, len(pairs)) for pair in pairs]
         names = [(named(*first), named(*second)) for first, second in pairs]
-        return repeated.compared(names, self._repeats, self._records, self._margin)
-
-    def _between(
-        self, first: tuple[str, bool], second: tuple[str, bool], family: int
-    ) -> dict[str, Any]:
-        """Compares two searches at a level that a family of comparisons shares."""
-        names = named(*first), named(*second)
-        arms = [
-            {
-                "name": name,
-                "space": self._students[student]["spaces"][
-                    "teacher" if taught else "labels"
-                ],
-            }
-            for name, (student, taught) in zip(names, (first, second), strict=True)
-        ]
-        asked = ("data", "metric", "seed", "effort", "configurations", "recipe")
-        compared = compare_arms(
-            [run for name in names for run in self._runs[name]],
-            {
-                **{name: self._resolved[name] for name in asked},
-                "baseline": arms[0],
-                "challengers": arms[1:],
-                "margin": self._margin,
-                "alpha": self._resolved["alpha"] / family,
-                "max_multiple": 4.0,
-                "estimand": "configuration",
-                "sampling": "sobol",
-            },
-            constant=self._records.constant,
-        )
-        (found,) = compared.comparisons
-        told = found.to_dict()
-        p = told["p_value"]
-        return {
-            **told["effect"],
-            "p_value_adjusted": None if p is None else min(1.0, family * p),
-            "verdict": found.verdict,
-            "reason": found.reason,
-            "first": told["baseline_score"],
-            "second": told["challenger_score"],
+        if self._repeats:
+            return repeated.compared(names, self._repeats, self._records, self._margin)
+        spaces = {
+            named(name, taught): student["spaces"]["teacher" if taught else "labels"]
+            for name, student in self._students.items()
+            for taught in (False, True)
         }
+        return between(names, self._runs, spaces, self._records, self._margin)
 
     def _teacher(self) -> dict[str, Any] | None:
         """Returns what the teacher is and scores; None where the labels are it."""

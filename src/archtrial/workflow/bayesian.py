@@ -2,26 +2,40 @@
 
 A search is one unit, however many trials it has: each follows from those before it. Trial
 t of search i of n trials has the pair i n + t. The seeds of a trial, and those of its
-tuner, do not say whether there is a teacher: searches of one student with and without it
-are paired.
+tuner, do not say which form of an arm it is of (`searches.Searcher.further`): searches of
+one arm in two forms are paired.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
-from archtrial import probes, randomness, searches, workflow
-from archtrial.experiments.mimic.protocol import Protocol
+from archtrial import probes, randomness, searches
 from archtrial.records.table import Run, best_of, key
 from archtrial.searches import Searcher
 from archtrial.space import Design
 from archtrial.trainers import Item
+from archtrial.workflow.work import Work
 
-__all__ = ["confirmed", "search"]
+__all__ = ["Repeated", "confirmed", "search"]
 
 _TUNER = "GP"
 
 
-def search(work: workflow.Work, searchers: Sequence[Searcher], design: Design) -> None:
+class Repeated(Protocol):
+    """What a declaration says of whole searches."""
+
+    configurations: int
+    """Trials of each."""
+    searches: int
+    """Whole searches of each arm in each form."""
+    confirm_seeds: int
+    """Fresh seeds of the best trial of each."""
+    seed: int
+    threads: int
+
+
+def search(work: Work, searchers: Sequence[Searcher], design: Design) -> None:
     """Carries out or goes on with all searches, side by side, a trial of each at a time.
 
     Args:
@@ -29,7 +43,7 @@ def search(work: workflow.Work, searchers: Sequence[Searcher], design: Design) -
         searchers: Each is carried out as often as its protocol says.
         design: Has the space of each by its name.
     """
-    declared: Protocol = work.study.protocol
+    declared: Repeated = work.study.protocol
     n = declared.configurations
     named = [
         (searcher, Item(searcher.arm, i * n + t, 0, "search", {}, tuner=_TUNER,
@@ -57,7 +71,7 @@ def _proposed(
     searcher: Searcher,
     design: Design,
     runs: Sequence[Run],
-    declared: Protocol,
+    declared: Repeated,
     sign: int,
 ) -> Item:
     """Asks an item's tuner, who knows the trials of the same search before it."""
@@ -81,7 +95,11 @@ def _proposed(
 
 
 def confirmed(
-    searchers: Iterable[Searcher], runs: Sequence[Run], declared: Protocol, sign: int
+    searchers: Iterable[Searcher],
+    runs: Sequence[Run],
+    declared: Repeated,
+    sign: int,
+    keep: Callable[[Searcher], bool],
 ) -> Iterator[Item]:
     """Plans the fresh seeds of the best trial of each search by validation.
 
@@ -90,6 +108,7 @@ def confirmed(
         runs: Told apart by `searches.of`.
         declared: How many searches, trials and fresh seeds there are.
         sign: 1 where a higher score is better, else -1.
+        keep: Whose best search leaves its weights.
     """
     n = declared.configurations
     for searcher in searchers:
@@ -100,6 +119,6 @@ def confirmed(
             for seed in range(1, declared.confirm_seeds + 1):
                 yield Item(
                     searcher.arm, best.pair, seed, "confirm", best.configuration,
-                    bool(searcher.further["teacher"]) and best.pair == kept,
+                    keep(searcher) and best.pair == kept,
                     tuner=_TUNER, further=searcher.further,
                 )  # fmt: skip
