@@ -13,6 +13,7 @@ from archtrial.errors import RecordsError, StudyError
 from archtrial.experiments.mimic import training
 from archtrial.records.store import Store
 from archtrial.trainers import Item
+from archtrial.training.objective import SoftTargets
 
 from . import mimicked
 
@@ -261,6 +262,12 @@ class Loaded(nn.Sequential):
         self.register_buffer("seen", torch.zeros(()))
 
 
+class Frozen(Loaded):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__(input_shape, num_outputs)
+        self.requires_grad_(False)
+
+
 class Four(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Linear(12, 4))
@@ -289,13 +296,15 @@ def net(tmp_path):
     return tmp_path / "net.py"
 
 
-@pytest.mark.parametrize("name", ["Loaded"])
+@pytest.mark.parametrize("name", ["Loaded", "Rule", "Frozen"])
 def test_a_teacher_of_ones_own_answers_as_it_is_built(net, mimic_data, tmp_path, name):
     study = mimicked.begun(
         tmp_path / "study", mimic_data, teacher=f"{net}:{name}",
         teacher_configurations=0, ensemble=1, layouts="mlp1", labels_space={},
         recipe={"initial_scale": 3.0},
     )  # fmt: skip
+    assert study.forecast()[name]["flops"] == 0
+    assert not any(name in note for note in study.notes)
     document = mimicked.carried_out(study).to_dict()
     x = study.split.x_train[:, 0]
     gap = x[:, :6].sum(1) - x[:, 6:].sum(1)
@@ -319,3 +328,192 @@ def test_a_teacher_of_other_classes_is_refused_before_anything_is_trained(
     assert "(batch, 2) outputs" in str(caught.value)
     assert "have 2 outputs" in caught.value.way_out
     assert not (tmp_path / "study").exists()
+
+
+# ---------------------------------------------------------------------- students
+
+
+@pytest.fixture(scope="module")
+def told(mimic_data, tmp_path_factory):
+    """A study whose students search what they learn of their teacher."""
+    folder = tmp_path_factory.mktemp("told")
+    np.savez(folder / "more.npz", x=mimicked.series(30, seed=1)[0])
+    study = mimicked.begun(
+        folder / "study", mimic_data, layouts="mlp1", imitate="probabilities",
+        unlabelled=str(folder / "more.npz"),
+        teacher_space={"temperature": [1.0, 4.0], "label_weight": [0.0, 0.5]},
+    )  # fmt: skip
+    mimicked.carried_out(study)
+    return study
+
+
+def searched(study, taught):
+    """Returns the items of the one student's search."""
+    return [
+        Item(run.arm, run.pair, 0, "search", run.configuration,
+             further={"teacher": taught})
+        for run in runs_of(study)
+        if run.stage == "search" and run.coordinates.get("teacher") is taught
+    ]  # fmt: skip
+
+
+def by_pair(study, taught):
+    return {
+        run.pair: run.validation
+        for run in runs_of(study)
+        if run.stage == "search" and run.coordinates.get("teacher") is taught
+    }
+
+
+def test_students_minimise_what_their_own_configuration_says(told):
+    loops, transfer = told.trainer.loops, told.trainer.transfer
+    seen = set()
+    for item in searched(told, taught=True):
+        learns = {k: item.configuration[k] for k in ("temperature", "label_weight")}
+        seen.add(tuple(learns.values()))
+        alone = dataclasses.replace(
+            loops,
+            problem=dataclasses.replace(
+                loops.problem, x_train=transfer.inputs,
+                objective=SoftTargets(
+                    transfer.logits, "cross_entropy", labels=transfer.labels, **learns
+                ),
+            ),
+        )  # fmt: skip
+        plain = {k: v for k, v in item.configuration.items() if k not in learns}
+        (done,) = alone([dataclasses.replace(item, configuration=plain)])
+        assert done.run.validation == by_pair(told, taught=True)[item.pair]
+    assert len(seen) > 1
+    for item in searched(told, taught=False):
+        assert not {"temperature", "label_weight"} & set(item.configuration)
+        alone = dataclasses.replace(
+            loops,
+            problem=dataclasses.replace(loops.problem, x_train=transfer.labelled),
+        )
+        (done,) = alone([item])
+        assert done.run.validation == by_pair(told, taught=False)[item.pair]
+
+
+def test_in_whatever_company_a_student_learns_the_same(told):
+    trainer = told.trainer
+    items = searched(told, taught=True)
+    tasks = trainer.divide(items)
+    assert sorted(i.pair for task in tasks for i in task) == [0, 1, 2, 3]
+    for task in tasks:
+        assert len({trainer._told(item) for item in task}) == 1
+    alone = [trainer((item,))[0] for item in items]
+    together = {done.run.pair: done for task in tasks for done in trainer(task)}
+    for done in alone:
+        np.testing.assert_array_equal(done.sealed, together[done.run.pair].sealed)
+        assert done.run.configuration == together[done.run.pair].run.configuration
+
+
+def test_logits_are_learned_by_squared_error(mimic_study):
+    objective = mimic_study.trainer._objective(Item("mlp1-200", 0, 0, "search", {}))
+    assert (objective.kind, objective.label_weight) == ("squared_error", 0)
+    assert objective.logits is mimic_study.trainer.transfer.logits
+
+
+@pytest.mark.parametrize("arm", STUDENTS)
+def test_the_distilled_student_takes_raw_inputs(mimic_study, mimic_data, arm):
+    model = archtrial.load_tuned(mimic_study.folder, arm)
+    x, y = mimicked.series(120)
+    prepared = mimic_study.split.preparation(x).numpy()
+    test = {row.tobytes() for row in mimic_study.split.x_test}
+    among = np.array([row.tobytes() in test for row in prepared])
+    taught = [
+        run
+        for run in runs_of(mimic_study)
+        if run.arm == arm and run.coordinates["teacher"] and run.stage == "confirm"
+    ]
+    kept = json.loads((mimic_study.folder / "tuned" / f"{arm}.json").read_text())
+    (run,) = [
+        run
+        for run in taught
+        if run.seed == kept["seed"]
+        and run.configuration.items() >= kept["configuration"].items()
+    ]
+    assert (model.predict(x[among]) == y[among]).mean() == pytest.approx(run.test)
+    measured = json.loads((mimic_study.folder / "latency.json").read_text())
+    assert [*measured] == ["teacher", *STUDENTS]
+    assert sum(p.numel() for p in model.parameters()) == run.parameters
+
+
+def test_a_student_that_always_diverges_ends_in_words(mimic_data, tmp_path):
+    study = mimicked.begun(
+        tmp_path, mimic_data, layouts="mlp1", steps=5, recipe={"optimizer": "sgd"},
+        teacher_space={"learning_rate": {"low": 1e20, "high": 1e30, "log": True}},
+    )  # fmt: skip
+    document = mimicked.carried_out(study).to_dict()
+    assert "diverged" in " ".join(document["warnings"])
+    assert study.report(tmp_path / "page.html").read_text().startswith("<!doctype")
+
+
+def test_networks_without_dropout_are_compared_without_being_asked(
+    net, mimic_data, tmp_path
+):
+    """Nobody declared that dropout is searched."""
+    net.write_text(
+        LOADED
+        + """
+
+class Plain(nn.Sequential):
+    def __init__(self, input_shape, num_outputs, width=3):
+        super().__init__(nn.Flatten(), nn.Linear(12, width), nn.Linear(width, num_outputs))
+"""
+    )
+    study = mimicked.begun(
+        tmp_path / "study", mimic_data, teacher=f"deep={net}:Plain(width=9)", layouts=(),
+        students=f"{net}:Plain",
+    )  # fmt: skip
+    (student,) = study.resolved["students"]
+    assert [*student["spaces"]["labels"]] == ["learning_rate", "weight_decay"]
+    assert any("does not take dropout" in note for note in study.notes)
+    with pytest.raises(archtrial.UserError, match="'dropout' is neither"):
+        mimicked.begun(
+            tmp_path / "other", mimic_data, teacher=f"deep={net}:Plain", layouts=(),
+            students=f"{net}:Plain", labels_space={"dropout": [0.0, 0.1]},
+        )  # fmt: skip
+
+
+# ------------------------------------------------- what a teacher can, and cannot, bring
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_labels_as_a_teacher_bring_nothing(mimic_data, tmp_path, seed):
+    study = mimicked.begun(
+        tmp_path, mimic_data, teacher="labels", imitate="probabilities", seed=seed,
+        layouts="mlp1", labels_space={}, steps=60, configurations=8, effort=2,
+        confirm_seeds=2, margin=0.05,
+    )  # fmt: skip
+    document = mimicked.carried_out(study).to_dict()
+    (student,) = document["students"]
+    assert document["teacher"] is None
+    assert student["gain"]["low"] < 0.01
+    assert student["gain"]["high"] > -0.01
+    assert student["gain"]["verdict"] not in ("architecture", "tuning")
+    # Same seeds, same batches, nearly the same targets.
+    runs = {taught: by_pair(study, taught) for taught in (False, True)}
+    assert all(abs(runs[True][p] - runs[False][p]) < 0.1 for p in range(8))
+
+
+def test_a_good_teacher_helps_where_labels_are_scarce(net, tmp_path):
+    """20 labels and 400 inputs without one, of a rule that its teacher knows."""
+    x, y = mimicked.series(400)
+    part = np.repeat([0, 1, 2], [20, 80, 300])
+    np.savez(
+        tmp_path / "few.npz", x_train=x[part == 0], y_train=y[part == 0],
+        x_validation=x[part == 1], y_validation=y[part == 1],
+        x_test=x[part == 2], y_test=y[part == 2],
+    )  # fmt: skip
+    np.savez(tmp_path / "more.npz", x=mimicked.series(400, seed=1)[0])
+    study = mimicked.begun(
+        tmp_path / "study", tmp_path / "few.npz", teacher=f"{net}:Loaded",
+        teacher_configurations=0, ensemble=1, layouts="mlp1", steps=100,
+        unlabelled=str(tmp_path / "more.npz"), configurations=8, effort=2,
+        confirm_seeds=2, batch_size=20,
+    )  # fmt: skip
+    document = mimicked.carried_out(study).to_dict()
+    (student,) = document["students"]
+    assert student["gain"]["low"] > 0.02
+    assert student["gain"]["verdict"] in ("architecture", "tuning")

@@ -96,7 +96,9 @@ class Study(workflow.Study[Protocol, Finding]):
             )
             for arm in (*self.teachers, *own)
         }
-        of_labels, notes = self._joined((*self.teachers, *own), found, "labels_space")
+        on_labels = (*(self.teachers if declared.teacher_configurations else ()), *own)
+        of_labels, notes = self._joined(on_labels, found, "labels_space")
+        of_labels |= {arm.name: {} for arm in self.teachers if arm not in on_labels}
         of_teacher, _ = self._joined(own, found, "teacher_space")
         loops, said = self._rehearsed(found, of_labels, own)
         more = None
@@ -149,6 +151,9 @@ class Study(workflow.Study[Protocol, Finding]):
             declared=declared,
             folder=self.folder,
         )
+        if not declared.teacher_configurations:
+            for arm in self.teachers:
+                self.trainer.check_as_built(arm.name)
         self.searchers = searchers_of(self.resolved)
         of = {True: of_teacher, False: of_labels}
         self.design = spaces.Design(
@@ -202,16 +207,18 @@ class Study(workflow.Study[Protocol, Finding]):
             recipes={name: seen if name in own else declared.recipe for name in found},
         )
         stacks, notes = {}, []
-        for arm in (*self.teachers, *students):
+        trained = self.teachers if declared.teacher_configurations else ()
+        for arm in (*trained, *students):
             obstacle, said = trial.try_network(
                 arm, loops, searched[arm.name], self.split
             )
             stacks[arm.name] = obstacle is None
             notes += [note for note in said if note not in notes]
+        for arm in (*self.teachers, *students):
             notes += outside.on_weights(
                 arm.name, found[arm.name].spec, found[arm.name].source
             )
-        return dataclasses.replace(loops, stacks=stacks), notes
+        return dataclasses.replace(loops, stacks={**loops.stacks, **stacks}), notes
 
     # The stages.
 
@@ -407,11 +414,12 @@ class Study(workflow.Study[Protocol, Finding]):
             module = self.trainer.restored(
                 trainers.Item(name, -1, 0, "search", drawn)
             ).train()
-            flops = cost.training(module, batch, loops.problem_of(name).steps)
             trainings = 2 * each if student else declared.teacher_configurations
             found[name] = {
                 "parameters": cost.parameters(module),
                 "trainings": trainings,
-                "flops": flops * trainings,
+                "flops": trainings
+                and trainings
+                * cost.training(module, batch, loops.problem_of(name).steps),
             }
         return found

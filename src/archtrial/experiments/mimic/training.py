@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from archtrial import tuned
-from archtrial.errors import StudyError
+from archtrial.errors import ArmError, FormError, StudyError, UserError
 from archtrial.experiments.mimic.protocol import ENSEMBLE, OF_TEACHER, Protocol
 from archtrial.experiments.mimic.transfer import TransferSet
 from archtrial.files import name_of
@@ -138,6 +138,30 @@ class Trainer:
         items = [Item(**member, seed=0, stage="search") for member in members]
         ensemble = Ensemble(list(map(self.restored, items)))
         return ensemble.to(self.loops.problem.device)
+
+    def check_as_built(self, arm: str) -> None:
+        """Makes sure that a teacher that is not trained answers for classes.
+
+        Raises:
+            ArmError: It cannot be built, or answers something else.
+        """
+        spec = self.loops.architectures[arm].spec
+        x = torch.from_numpy(self.loops.problem.x_train[:2])
+        try:
+            with torch.no_grad():
+                self.restored(Item(arm, -1, 0, "search", {}))(x)
+        except FormError as error:
+            raise ArmError(
+                f"{spec}: {error.rule}", error.received, error.way_out
+            ) from error
+        except UserError:
+            raise
+        except Exception as error:  # a user's module may raise anything
+            raise ArmError(
+                f"{spec} answers for a batch of shape {tuple(x.shape)} as it is built",
+                f"{type(error).__name__}: {error}",
+                "Correct it, or let it be trained: --teacher-configurations 16.",
+            ) from error
 
     def restored(self, item: Item, place: Path | None = None) -> torch.nn.Module:
         """Returns the module of a training with its weights, in evaluation mode.
