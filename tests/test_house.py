@@ -19,7 +19,7 @@ ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
     "statistics", "words", "report", "searches", "calibration", "findings", "judge",
     "data", "zoo", "equivalents", "training", "execution",
-    "trainers", "workflow", "trial", "tuned", "probes", "study", "pilot", "console", "experiments", "cli",
+    "trainers", "probes", "workflow", "trial", "tuned", "study", "pilot", "console", "experiments", "cli",
     "testing",
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "judge"

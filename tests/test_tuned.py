@@ -144,6 +144,8 @@ def test_a_run_is_restored_from_the_weights_that_it_left(
     )  # fmt: skip
     assert torch.equal(torch.get_rng_state(), before)
     assert not module.training
+    lazy = torch.nn.modules.lazy.LazyModuleMixin
+    assert not any(isinstance(part, lazy) for part in module.modules())
     with torch.no_grad():
         predicted = module(torch.from_numpy(split.x_test)).argmax(1).numpy()
     np.testing.assert_array_equal(predicted, done.sealed)

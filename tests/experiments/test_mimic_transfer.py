@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from archtrial.data import unlabelled
 from archtrial.data.stored import Prepared
 from archtrial.errors import DataError, StudyError
 from archtrial.experiments.mimic import transfer
@@ -210,7 +211,7 @@ def test_labels_as_a_teacher_are_as_sure_as_a_network_may_be():
 
 def test_more_inputs_are_prepared_as_the_training_rows_were(study, tmp_path):
     np.save(tmp_path / "more.npy", mimicked.series(9, seed=2)[0])
-    read = transfer.more_inputs(str(tmp_path / "more.npy"), study.split)
+    read = unlabelled(str(tmp_path / "more.npy"), study.split)
     prepared = study.split.preparation(mimicked.series(9, seed=2)[0]).numpy()
     np.testing.assert_array_equal(read, prepared, strict=True)
     assert not np.allclose(read, mimicked.series(9, seed=2)[0])
@@ -238,7 +239,7 @@ def written(folder, values):
 def test_more_inputs_that_cannot_be_used(study, tmp_path, values, says):
     place = written(tmp_path, values)
     with pytest.raises(DataError) as caught:
-        transfer.more_inputs(str(place), study.split)
+        unlabelled(str(place), study.split)
     for part in (*says, "more.npz"):
         assert part in str(caught.value)
     assert caught.value.way_out
@@ -252,7 +253,7 @@ def test_more_inputs_that_are_no_arrays(study, tmp_path, content):
     place.write_bytes(content)
     for path in (place, tmp_path, tmp_path / "nowhere.npz"):
         with pytest.raises(DataError, match="an array that can be read") as caught:
-            transfer.more_inputs(str(path), study.split)
+            unlabelled(str(path), study.split)
         assert "numpy.savez(path, x=x)" in caught.value.way_out
         assert "pickle" not in str(caught.value)
 
@@ -265,9 +266,9 @@ def test_no_student_sees_what_tests_or_chooses(study, tmp_path, name):
     assert sum(among) == 24
     more = np.concatenate([mimicked.series(5, seed=3)[0], x[among][:2]])
     with pytest.raises(DataError) as caught:
-        transfer.more_inputs(str(written(tmp_path, {"x": more})), study.split)
+        unlabelled(str(written(tmp_path, {"x": more})), study.split)
     assert f"2 of the 7 inputs of {tmp_path / 'more.npz'} are {name} examples" in str(
         caught.value
     )
     assert "the first at row 5" in caught.value.received
-    transfer.more_inputs(str(written(tmp_path, {"x": more[:5]})), study.split)
+    unlabelled(str(written(tmp_path, {"x": more[:5]})), study.split)

@@ -42,6 +42,7 @@ __all__ = [
     "differences",
     "entries",
     "finished",
+    "paired",
     "runs_of",
 ]
 
@@ -236,16 +237,36 @@ def differences(groups: Sequence[Sequence[Run]], records: Records) -> Simultaneo
         groups: Each as many runs on fresh seeds, in the order of the seeds.
         records: Of the experiment.
     """
-    scores = np.array([[run.test for run in runs] for runs in groups], dtype=np.float64)
+    return paired([(groups[0], runs) for runs in groups[1:]], records)
+
+
+def paired(
+    pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]], records: Records
+) -> Simultaneous:
+    """Estimates by how much the second of two groups differs from the first, for all.
+
+    It is as in `differences`, where each has a group of its own to be compared with.
+
+    Args:
+        pairs: All groups have as many runs.
+        records: Of the experiment.
+    """
+    scores = np.array(
+        [[[run.test for run in runs] for runs in pair] for pair in pairs],
+        dtype=np.float64,
+    )
     shares = np.array(
         [
-            np.array([run.per_example for run in runs], dtype=np.float64).mean(axis=0)
-            for runs in groups
+            [
+                np.array([run.per_example for run in runs], dtype=np.float64).mean(0)
+                for runs in pair
+            ]
+            for pair in pairs
         ]
     )
-    apart = shares[1:] - shares[0]
+    apart = shares[:, 1] - shares[:, 0]
     return simultaneous(
-        (scores[1:] - scores[0]).T,
+        (scores[:, 1] - scores[:, 0]).T,
         alpha=records.resolved["alpha"],
         seed=records.resolved["seed"],
         test_variance=np.var(apart, axis=1, ddof=1) / apart.shape[1],

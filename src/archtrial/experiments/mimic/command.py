@@ -23,8 +23,8 @@ __all__ = ["mimic"]
     "archtrial.experiments.mimic.protocol:Protocol",
     *("teacher", "students", "layouts", "budgets", *DATA, "steps", "epochs"),
     *("teacher_configurations", "ensemble", "imitate", "temperature", "label_weight"),
-    *("passes", "unlabelled", "effort", "configurations", "confirm_seeds", "metric"),
-    *("margin", "seed", "device"),
+    *("passes", "unlabelled", "tuner", "effort", "searches", "configurations"),
+    *("confirm_seeds", "metric", "margin", "seed", "device"),
 )
 def mimic(
     declared: dict[str, Any],

@@ -68,8 +68,8 @@ def finding(
             margin, label=f"gap in test {numbers.label(metric)}",
         )  # fmt: skip
     captions = {
-        "budgets": f"Best of {document['effort']} trials, {level}. Solid: with a teacher;"
-        " dashed: the same students tuned to the labels."
+        "budgets": f"The {_effort(document)}, {level}. Solid: with a teacher;"
+        " dashed: the same students tuned to the labels. Triangles have no convolution."
         + (" Squares: Urban et al. 2017, table 2." if document["published"] else ""),
         "gains": f"{level} that hold together for all students; grey: within the margin.",
         "gaps": f"{level} that hold together for all sizes, of convolution and of depth;"
@@ -90,7 +90,7 @@ def finding(
             Section("Who is the teacher?", tables=_teacher(document, metric)),
             Section(
                 "How large and how fast are they?",
-                tables=[] if latency is None else [_latency(document, latency)],
+                tables=[_latency(document, latency)] if latency else [],
                 note="On the machine that the study ended on: the median of many answers.",
             ),
         ],
@@ -119,6 +119,15 @@ def finding(
     )  # fmt: skip
 
 
+def _effort(document: Mapping[str, Any]) -> str:
+    if document["tuner"] == "sobol":
+        return f"best of {document['effort']} trials"
+    return (
+        f"best of {document['configurations']} trials of Bayesian optimisation,"
+        f" {document['searches']} searches"
+    )
+
+
 def _students(document: Mapping[str, Any], metric: Metric) -> Exhibit:
     students = document["students"]
     columns = {
@@ -133,7 +142,7 @@ def _students(document: Mapping[str, Any], metric: Metric) -> Exhibit:
             numbers.gained(s["to_teacher"], metric) for s in students
         ]
     return Exhibit(
-        f"Test {numbers.label(metric)} of the best of {document['effort']} trials",
+        f"Test {numbers.label(metric)} of the {_effort(document)}",
         Table.of(columns),
         f"Intervals at {numbers.level(document['alpha'])}, of gains and of differences to"
         " the teacher for all students at once. Parameters are those of the student's"
@@ -195,9 +204,12 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
             right=room_for([*names.values(), "teacher"]), bottom=46,
         )  # fmt: skip
         axes.set_xscale("log")
+        _sizes(axes, sorted({s["budget"] for own in lines.values() for s in own}))
         ends = []
-        for place, (layout, students) in enumerate(lines.items()):
-            color = LIGHT[roles[place % len(roles)]]
+        for layout, students in lines.items():
+            # Layouts of a kind have a marker, and each a colour, always the same.
+            color = LIGHT[roles[int(layout[-1]) - 1]]
+            marker = "o" if layout.startswith("conv") else "^"
             students = sorted(students, key=lambda s: int(s["budget"]))
             x = [s["budget"] for s in students]
             for form, style in (("without", (0, (4, 2))), ("with", "-")):
@@ -208,7 +220,7 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
                 ]
                 taught = form == "with"
                 axes.errorbar(
-                    x, y, off, color=color, ls=style, marker="o", ms=5 if taught else 4,
+                    x, y, off, color=color, ls=style, marker=marker, ms=5 if taught else 4,
                     lw=2 if taught else 1.3, elinewidth=1.2, zorder=4 if taught else 3,
                     alpha=1 if taught else 0.7,
                 )  # fmt: skip
@@ -227,7 +239,6 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
             score = teacher["score"]["estimate"]
             axes.axhline(score, color=LIGHT["muted"], lw=1.2, zorder=2)
         score_axis(axes, metric, "test")
-        _sizes(axes, sorted({s["budget"] for own in lines.values() for s in own}))
         if teacher is not None:
             ends.append((axes.get_xlim()[1], score, "teacher", LIGHT["muted"]))
         label_ends(axes, ends)
@@ -237,6 +248,13 @@ def _budgets(document: Mapping[str, Any], metric: Metric, width: int) -> Figure:
 def _sizes(axes: Any, budgets: Sequence[int]) -> None:
     low, high = min(budgets), max(budgets)
     axes.set_xlim(low / 1.25, high * 1.25)
-    axes.set_xticks(budgets, [numbers.value(b) for b in budgets], minor=False)
+    axes.set_xticks(budgets, list(map(_short, budgets)), minor=False)
     axes.minorticks_off()
     axes.set_xlabel("parameters")
+
+
+def _short(parameters: int) -> str:
+    """Returns "3k", "31.6M"."""
+    if parameters >= 1e6:
+        return f"{parameters / 1e6:.3g}M"
+    return f"{parameters / 1e3:.3g}k" if parameters >= 1e3 else str(parameters)

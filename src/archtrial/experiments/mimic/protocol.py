@@ -12,6 +12,7 @@ from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
 from archtrial.protocol import Arm, Count, OnData, Positive, read
+from archtrial.statistics.simultaneous import FLIPS, seeds_needed
 
 __all__ = ["ENSEMBLE", "LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
 
@@ -84,11 +85,19 @@ class Protocol(OnData):
     teacher_space: dict[str, Any] = {}  # noqa: RUF012 - as above
     """What is searched beside where a teacher is learned from: temperature and
     label_weight, too."""
+    tuner: Literal["sobol", "gp"] = "sobol"
+    """How each student is searched: by the points of a Sobol sequence, or by Bayesian
+    optimisation, in whole searches that are repeated. "gp" is Optuna's Gaussian process;
+    the first half of a search's trials, ten at most, are drawn at random. Teachers are
+    searched by a Sobol sequence in any case: they only have to be good."""
     effort: Count = 4
     """Trials that an experimenter spends before picking the best (k)."""
+    searches: Count = 6
+    """Whole searches of each student with, and without, its teacher, where the tuner is
+    gp."""
     configurations: Count = 16
     """Configurations searched of each student with, and without, its teacher (n), at
-    least 4 k."""
+    least 4 k; by gp as many trials of each search."""
     confirm_seeds: Count = 3
     """Fresh seeds of the best configurations (r)."""
     default_steps: ClassVar[int] = 1500
@@ -141,7 +150,8 @@ class Protocol(OnData):
         self._check_names()
         self._check_teaching()
         self._check_searched()
-        if self.effort * 4 > self.configurations:
+        self._check_tuner()
+        if self.tuner == "sobol" and self.effort * 4 > self.configurations:
             raise ProtocolError(
                 "effort is at most a quarter of the configurations (k <= n / 4);"
                 " beyond that no interval holds",
@@ -150,6 +160,43 @@ class Protocol(OnData):
                 f" configurations = {4 * self.effort}).",
             )
         return self
+
+    def _check_tuner(self) -> None:
+        """Checks what is declared of whole searches, or of one Sobol sequence."""
+        if (not self.of_labels or self.tuner == "gp") and self.alpha < 1 / (1 + FLIPS):
+            raise ProtocolError(
+                f"alpha is at least {1 / (1 + FLIPS):g}: flipped signs tell no less",
+                f"alpha = {self.alpha:g}",
+                f"Declare alpha = {1 / (1 + FLIPS):g}, or more.",
+            )
+        if self.tuner == "sobol":
+            if "searches" in self.model_fields_set:
+                raise ProtocolError(
+                    "whole searches are repeated where their trials depend on each other",
+                    f'searches = {self.searches} beside tuner = "sobol"',
+                    'Write --tuner gp (in a protocol, tuner = "gp"), or leave searches out.',
+                )
+            return
+        if "effort" in self.model_fields_set:
+            raise ProtocolError(
+                "effort is of searches by Sobol points; one by Bayesian optimisation has"
+                " all its trials",
+                f'effort = {self.effort} beside tuner = "gp"',
+                "Leave effort out: --configurations says how many trials each search has.",
+            )
+        needed = seeds_needed(self.alpha)
+        if self.searches < needed:
+            raise ProtocolError(
+                f"a claim at alpha = {self.alpha:g} takes {needed} whole searches at least",
+                f"searches = {self.searches}",
+                f"Write --searches {needed} (in a protocol, searches = {needed}).",
+            )
+        if self.configurations < 2:
+            raise ProtocolError(
+                "Bayesian optimisation learns from trials: it has 2 at least",
+                f"configurations = {self.configurations}",
+                "Write --configurations 16 (in a protocol, configurations = 16).",
+            )
 
     def _check_names(self) -> None:
         """Makes sure that names, and the files called after them, are all different."""

@@ -17,7 +17,16 @@ from typing import Any
 
 import torch
 
-from archtrial import data, protocol, searches, trainers, trial, tuned, workflow
+from archtrial import (
+    data,
+    probes,
+    protocol,
+    searches,
+    trainers,
+    trial,
+    tuned,
+    workflow,
+)
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.experiments.mimic import transfer
@@ -40,7 +49,7 @@ from archtrial.space import Space
 from archtrial.statistics.planning import WINNER_SEEDS
 from archtrial.training import cost
 from archtrial.training.latency import latency
-from archtrial.workflow import searching
+from archtrial.workflow import bayesian, searching
 from archtrial.zoo import arms, outside
 
 __all__ = ["Study"]
@@ -62,6 +71,9 @@ class Study(workflow.Study[Protocol, Finding]):
 
     def __init__(self, declared: Protocol, folder: str | Path | None = None) -> None:
         self.protocol = declared
+        self.bayesian = declared.tuner == "gp"
+        if self.bayesian:
+            probes.check("Bayesian optimisation is Optuna's", "leave tuner out")
         trial.check_device(declared.device)
         name, self.split, self.metric = trial.load(declared)
         if self.split.task != "classification":
@@ -91,7 +103,7 @@ class Study(workflow.Study[Protocol, Finding]):
         loops, said = self._rehearsed(found, of_labels, own)
         more = None
         if declared.unlabelled is not None:
-            more = transfer.more_inputs(declared.unlabelled, self.split)
+            more = data.unlabelled(declared.unlabelled, self.split)
         told = [student.to_dict() for student in students]
         for each in told:
             each["source"] = found[each["name"]].source
@@ -102,6 +114,8 @@ class Study(workflow.Study[Protocol, Finding]):
         self.resolved = {
             **trial.resolve(declared, name, self.split, self.metric),
             **declared.own(),
+            # Of the other tuner.
+            **dict.fromkeys(["effort" if self.bayesian else "searches"]),
             "experiment": "mimic",
             "teacher": [
                 {
@@ -223,15 +237,28 @@ class Study(workflow.Study[Protocol, Finding]):
             # What was removed since, as a damaged block, is answered again.
             ensemble = functools.cache(lambda: self.trainer.ensemble(members))
             self.trainer.transfer.make(lambda inputs, _: ensemble().answers(inputs))
-        work.carry_out(
-            "students: search",
-            searching.searched(self.design, self.searchers, 0, declared.configurations),
-        )
+        if self.bayesian:
+            bayesian.search(work, self.searchers, self.design)
+        else:
+            work.carry_out(
+                "students: search",
+                searching.searched(
+                    self.design, self.searchers, 0, declared.configurations
+                ),
+            )
         runs = searches.of(self.runs(work.store), *self.searchers)
         searching.check_not_all_failed(self.searchers, runs, self.folder)
         work.carry_out(
             "students: fresh seeds",
-            searching.confirmed(
+            bayesian.confirmed(
+                self.searchers,
+                runs,
+                declared,
+                self.sign,
+                lambda searcher: bool(searcher.further["teacher"]),
+            )
+            if self.bayesian
+            else searching.confirmed(
                 self.design,
                 self.searchers,
                 runs,
@@ -294,7 +321,11 @@ class Study(workflow.Study[Protocol, Finding]):
     def weights_file(self, done: trainers.Finished) -> Path:
         """Returns where the weights of a teacher, or of a taught student, are kept."""
         if done.run.arm in self.trainer.students:
-            return tuned.weights_file(self.folder, done.run)
+            # Beside those of the same seed without a teacher, which nobody keeps.
+            taught = done.run.coordinates["teacher"]
+            name = done.run.arm if taught else named(done.run.arm, False)
+            named_so = dataclasses.replace(done.run, arm=name)
+            return tuned.weights_file(self.folder, named_so)
         return place_of(self.folder, done.run)
 
     def finish(self, store: Store) -> None:
@@ -321,6 +352,7 @@ class Study(workflow.Study[Protocol, Finding]):
                     chosen.seed,
                     "confirm",
                     chosen.configuration,
+                    tuner=chosen.tuner,
                 )
             )
             described = trial.network(
@@ -331,8 +363,7 @@ class Study(workflow.Study[Protocol, Finding]):
             )
             tuned.keep(self.folder, chosen, described)
             kept = self.folder / "tuned" / f"{name_of(searcher.arm)}.safetensors"
-            # Where all diverged there are none.
-            if kept.exists():
+            if kept.exists():  # one that diverged leaves none
                 networks[searcher.arm] = functools.partial(
                     self.trainer.restored, item, kept
                 )
@@ -369,7 +400,11 @@ class Study(workflow.Study[Protocol, Finding]):
     def forecast(self) -> dict[str, dict[str, float]]:
         """Returns by network its parameters, its trainings at most, and their FLOPs."""
         declared, loops = self.protocol, self.trainer.loops
-        most = declared.configurations * (1 + declared.confirm_seeds) + WINNER_SEEDS
+        if self.bayesian:
+            one = declared.configurations + declared.confirm_seeds
+            each = declared.searches * one
+        else:
+            each = declared.configurations * (1 + declared.confirm_seeds) + WINNER_SEEDS
         batch = torch.from_numpy(self.split.x_train[: declared.batch_size])
         found = {}
         for name in loops.architectures:
@@ -379,7 +414,7 @@ class Study(workflow.Study[Protocol, Finding]):
             module = self.trainer.restored(
                 trainers.Item(name, -1, 0, "search", drawn)
             ).train()
-            trainings = 2 * most if student else declared.teacher_configurations
+            trainings = 2 * each if student else declared.teacher_configurations
             found[name] = {
                 "parameters": cost.parameters(module),
                 "trainings": trainings,

@@ -5,15 +5,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from archtrial import searches
 from archtrial.experiments.mimic import page, words
-from archtrial.judge import experiment
-from archtrial.judge.comparing import compare_arms
+from archtrial.judge import experiment, repeated
 from archtrial.judge.experiment import Finding, Records
+from archtrial.judge.pairs import between
 from archtrial.records.table import Run
 from archtrial.searches import Searcher
 from archtrial.statistics.intervals import mean
@@ -22,6 +22,9 @@ __all__ = ["LATENCY", "judge", "named", "searchers_of"]
 
 LATENCY = "latency.json"
 """The file of a study that says how long its networks take on the machine it ran on."""
+
+Pair: TypeAlias = tuple[tuple[str, bool], tuple[str, bool]]
+"""Two searches: of which student, and whether with its teacher."""
 
 _OTHERS = {
     "architecture": "needed",
@@ -69,9 +72,21 @@ class _Table:
         self._metric = records.metric
         self._sign = 1 if self._metric.higher_is_better else -1
         searchers = searchers_of(self._resolved)
-        self._runs: dict[str, list[Run]] = {s.name: [] for s in searchers}
-        for run in searches.of(searches.condensed(records.runs), *searchers):
-            self._runs[run.arm].append(run)
+        self._runs, self._in_full = (
+            {s.name: [run for run in known if run.arm == s.name] for s in searchers}
+            for known in (
+                searches.of(searches.condensed(records.runs), *searchers),
+                # The teacher, whom students are compared with, has all its examples.
+                searches.of(records.runs, *searchers),
+            )
+        )
+        # Of whole searches, by name.
+        self._repeats: dict[str, list[Run]] = {}
+        if self._resolved["tuner"] == "gp":
+            self._repeats = {
+                name: repeated.averaged(own, self._resolved["configurations"])
+                for name, own in self._in_full.items()
+            }
         self._students = {s["name"]: s for s in self._resolved["students"]}
         declared: float | None = self._resolved["margin"]
         every = [run for own in self._runs.values() for run in own]
@@ -84,10 +99,8 @@ class _Table:
     def document(self) -> dict[str, Any]:
         """Returns all that was found, as JSON."""
         students = self._resolved["students"]
-        gains = {
-            name: self._between((name, False), (name, True), len(students))
-            for name in self._students
-        }
+        pairs = [((name, False), (name, True)) for name in self._students]
+        gains = dict(zip(self._students, self._family(pairs), strict=True))
         entries = [
             {
                 **{
@@ -109,9 +122,10 @@ class _Table:
             **self._records.document(),
             "margin": self._margin,
             "margin_assumed": self._resolved["margin"] is None,
-            "effort": self._resolved["effort"],
-            "configurations": self._resolved["configurations"],
-            "imitate": self._resolved["imitate"],
+            **{
+                name: self._resolved[name]
+                for name in ("tuner", "searches", "effort", "configurations", "imitate")
+            },
             "teacher": teacher,
             "students": entries,
             "convolution": self._gaps(self._of_convolution),
@@ -133,9 +147,10 @@ class _Table:
             if student["budget"] is not None:
                 budgets.setdefault(student["budget"], []).append(name)
         pairs = {b: pair for b, own in budgets.items() if (pair := pair_of(own))}
+        family = [((a, True), (b, True)) for _, (a, b) in sorted(pairs.items())]
         found = []
-        for budget, (first, second) in sorted(pairs.items()):
-            gap = self._between((first, True), (second, True), len(pairs))
+        for budget, gap in zip(sorted(pairs), self._family(family), strict=True):
+            first, second = pairs[budget]
             del gap["first"], gap["second"]
             found.append({"budget": budget, "from": first, "to": second, **gap})
         return found
@@ -147,7 +162,7 @@ class _Table:
         if not without or not with_some:
             return None
         # By validation: the test set has no part in any choice.
-        best = max(without, key=lambda n: self._sign * self._winner(n, True).validation)
+        best = max(without, key=lambda n: self._sign * self._validation(n))
         return best, with_some[0]
 
     def _of_depth(self, names: Sequence[str]) -> tuple[str, str] | None:
@@ -165,46 +180,24 @@ class _Table:
         pair = searches.tuned_pair(self._runs[name], name, self._sign)
         return searches.trials(self._runs[name], name)[pair]
 
-    def _between(
-        self, first: tuple[str, bool], second: tuple[str, bool], family: int
-    ) -> dict[str, Any]:
-        """Compares two searches at a level that a family of comparisons shares."""
-        names = named(*first), named(*second)
-        arms = [
-            {
-                "name": name,
-                "space": self._students[student]["spaces"][
-                    "teacher" if taught else "labels"
-                ],
-            }
-            for name, (student, taught) in zip(names, (first, second), strict=True)
-        ]
-        asked = ("data", "metric", "seed", "effort", "configurations", "recipe")
-        compared = compare_arms(
-            [run for name in names for run in self._runs[name]],
-            {
-                **{name: self._resolved[name] for name in asked},
-                "baseline": arms[0],
-                "challengers": arms[1:],
-                "margin": self._margin,
-                "alpha": self._resolved["alpha"] / family,
-                "max_multiple": 4.0,
-                "estimand": "configuration",
-                "sampling": "sobol",
-            },
-            constant=self._records.constant,
-        )
-        (found,) = compared.comparisons
-        told = found.to_dict()
-        p = told["p_value"]
-        return {
-            **told["effect"],
-            "p_value_adjusted": None if p is None else min(1.0, family * p),
-            "verdict": found.verdict,
-            "reason": found.reason,
-            "first": told["baseline_score"],
-            "second": told["challenger_score"],
+    def _validation(self, student: str) -> float:
+        """Returns what a taught student reaches; of whole searches their mean."""
+        repeats = self._repeats.get(named(student, True))
+        if repeats is None:
+            return self._winner(student, True).validation
+        return float(np.mean([run.validation for run in repeats]))
+
+    def _family(self, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+        """Compares pairs of searches at a level that holds for all together."""
+        names = [(named(*first), named(*second)) for first, second in pairs]
+        if self._repeats:
+            return repeated.compared(names, self._repeats, self._records, self._margin)
+        spaces = {
+            named(name, taught): student["spaces"]["teacher" if taught else "labels"]
+            for name, student in self._students.items()
+            for taught in (False, True)
         }
+        return between(names, self._runs, spaces, self._records, self._margin)
 
     def _teacher(self) -> dict[str, Any] | None:
         """Returns what the teacher is and scores; None where the labels are it."""
@@ -230,13 +223,16 @@ class _Table:
     def _behind(self) -> list[dict[str, float]]:
         """Returns by how much each taught student differs from its teacher."""
         (teacher,) = (run for run in self._records.runs if run.arm == "teacher")
-        groups = []
+        groups: list[list[Run]] = []
         for student in self._students:
+            if self._repeats:
+                groups.append(self._repeats[named(student, True)])
+                continue
             pair = self._winner(student, True).pair
             groups.append(
                 [
                     run
-                    for run in self._runs[named(student, True)]
+                    for run in self._in_full[named(student, True)]
                     if run.pair == pair and run.stage in ("confirm", "winner")
                 ]
             )

@@ -31,7 +31,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -40,7 +40,16 @@ from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError
 from archtrial.space import Choice, Real, Space
 from archtrial.zoo.layers import Spatial
-from archtrial.zoo.registry import ANY, Count, Multiplier, Ratio, Shape, Share, register
+from archtrial.zoo.registry import (
+    ANY,
+    Count,
+    Multiplier,
+    Ratio,
+    Shape,
+    Share,
+    get,
+    register,
+)
 
 __all__ = ["Widths", "least", "shallow", "space_of", "widths"]
 
@@ -138,14 +147,16 @@ def least(
         bottleneck: Whether there is one.
 
     Raises:
-        ArmError: Convolutions cannot read such inputs.
+        ArmError: A value is none of the option's, or convolutions cannot read such
+            inputs.
 
     Example:
         >>> least((3, 32, 32), 10), least((3, 32, 32), 10, convolutions=2)
         (3093, 187)
     """
+    get("shallow").check_options({"convolutions": convolutions, "hidden": hidden})
     known = inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
-    _check_inputs(known, num_outputs, convolutions, hidden, bottleneck, None)
+    _check_inputs(known, num_outputs, convolutions, hidden, bottleneck)
     return _least(known.shape, num_outputs, convolutions, hidden, bottleneck)
 
 
@@ -191,24 +202,37 @@ def widths(
         ratio_5: Of the fifth one.
 
     Raises:
-        ArmError: Convolutions cannot read such inputs, a ratio is of a layer that is not
-            there, or the budget is too small for the layout.
+        ArmError: A value is none of the option's, convolutions cannot read such inputs, a
+            ratio is of a layer that is not there, or the budget is too small for the
+            layout.
 
     Example:
         >>> widths((40,), 10, convolutions=1, parameters=3_000)
         Widths(filters=(4,), bottleneck=None, units=(47,), parameters=2995, unit_cost=63)
     """
-    known = inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
-    ratios = (ratio_2, ratio_3, ratio_4, ratio_5)
-    _check_ratios(convolutions, hidden, channels, growth, ratios)
-    _check_inputs(
-        known, num_outputs, convolutions, hidden, bottleneck is not None, parameters,
-        *(["channels"] if channels is not None else []),
-        *(["growth"] if growth is not None else []),
-    )  # fmt: skip
-    smallest = _least(
-        known.shape, num_outputs, convolutions, hidden, bottleneck is not None
+    ratios = {
+        "channels": channels,
+        "growth": growth,
+        "ratio_2": ratio_2,
+        "ratio_3": ratio_3,
+        "ratio_4": ratio_4,
+        "ratio_5": ratio_5,
+    }
+    get("shallow").check_options(
+        {
+            "convolutions": convolutions,
+            "hidden": hidden,
+            "parameters": parameters,
+            "bottleneck": bottleneck,
+            **ratios,
+        }
     )
+    known = inputs if isinstance(inputs, Inputs) else Inputs.of_shape(inputs)
+    _check_ratios(known, convolutions, hidden, **ratios)
+    given = [name for name, ratio in ratios.items() if ratio is not None]
+    layout_of = (known, num_outputs, convolutions, hidden, bottleneck is not None)
+    _check_inputs(*layout_of, parameters, given)
+    smallest = _least(known.shape, *layout_of[1:])
     if parameters < smallest:
         raise ArmError(
             f"shallow has {smallest} parameters at least, {_named(convolutions, hidden)}"
@@ -217,18 +241,13 @@ def widths(
             f"Write parameters={smallest}, or more.",
         )
     layout = _Layout.of(known.shape, num_outputs, convolutions)
-    relative: list[Fraction] = []
-    for place in range(convolutions):
-        if place == 0:
-            relative.append(Fraction(_CHANNELS if channels is None else channels))
-        else:
-            relative.append(
-                relative[-1] * Fraction(_GROWTH if growth is None else growth)
-            )
+    first = Fraction(_CHANNELS if channels is None else channels)
+    more = Fraction(_GROWTH if growth is None else growth)
+    relative = [first * more**place for place in range(convolutions)]
     if bottleneck is not None:
         relative.append(Fraction(bottleneck))
-    relative.append(Fraction(1))
-    relative += [Fraction(1 if r is None else r) for r in ratios[: hidden - 1]]
+    of_hidden = (1, ratio_2, ratio_3, ratio_4, ratio_5)[:hidden]
+    relative += [Fraction(1 if ratio is None else ratio) for ratio in of_hidden]
 
     def parted(every: Sequence[int]) -> tuple[list[int], int | None, list[int]]:
         filters, rest = list(every[:convolutions]), list(every[convolutions:])
@@ -261,7 +280,7 @@ def _largest(
     def at(scale: Fraction) -> list[int]:
         return [max(1, math.floor(ratio * scale + half)) for ratio in relative]
 
-    low, high = Fraction(0), Fraction(1)
+    low, high = Fraction(0), 1 / max(relative)
     while fits(at(high)):
         low, high = high, 2 * high
     while True:
@@ -436,31 +455,49 @@ def _named(convolutions: int, hidden: int) -> str:
     return f"with convolutions = {convolutions} and hidden = {hidden}"
 
 
-def _check_ratios(
-    convolutions: int,
-    hidden: int,
-    channels: float | None,
-    growth: float | None,
-    ratios: Sequence[float | None],
-) -> None:
-    """Raises an ArmError where a ratio is of a layer that is not there."""
-    for name, value, needed in (
-        ("channels", channels, 1),
-        ("growth", growth, 2),
+def _reads(known: Inputs, convolutions: int) -> bool:
+    """Says whether a layout has neighbours to read, and sides to pool."""
+    if convolutions == 0:
+        return True
+    sides = known.shape[1:] if len(known.shape) > 1 else known.shape
+    if known.kind == "table" or len(sides) not in (1, 2):
+        return False
+    return min(sides) >= math.prod(_POOLS[convolutions])
+
+
+# The fewest convolutions of the layouts that have each of these ratios.
+_OF_CONVOLUTIONS = {"channels": 1, "growth": 2}
+
+
+def _check_ratios(known: Inputs, convolutions: int, hidden: int, **ratios: Any) -> None:
+    """Raises an ArmError where a ratio is of a layer that is not there.
+
+    Args:
+        known: What is known of the inputs.
+        convolutions: Of the layout.
+        hidden: Of the layout.
+        **ratios: By name; None: not given.
+    """
+    for option, have, needed in (
+        ("convolutions", convolutions, _OF_CONVOLUTIONS),
+        ("hidden", hidden, {f"ratio_{place}": place for place in range(2, 6)}),
     ):
-        if value is not None and convolutions < needed:
-            raise ArmError(
-                f"{name} of shallow is of layouts of {needed} or more convolutions",
-                f"{name} = {value} with convolutions = {convolutions}",
-                f"Leave {name} out, or write convolutions={needed}.",
-            )
-    for place, value in enumerate(ratios, 2):
-        if value is not None and hidden < place:
-            raise ArmError(
-                f"ratio_{place} of shallow is of hidden layer {place}",
-                f"ratio_{place} = {value} with hidden = {hidden}",
-                f"Leave ratio_{place} out, or write hidden={place}.",
-            )
+        out = [
+            n for n, least_ in needed.items() if ratios[n] is not None and have < least_
+        ]
+        if not out:
+            continue
+        enough = max(needed[name] for name in out)
+        way = f"Leave {' and '.join(out)} out"
+        if option == "hidden" or _reads(known, enough):
+            way += f", or write {option}={enough}"
+        raise ArmError(
+            f"{' and '.join(out)} of shallow {'is' if len(out) == 1 else 'are'} of"
+            f" layouts with {option} = {enough} or more",
+            f"{', '.join(f'{name} = {ratios[name]}' for name in out)} with {option} ="
+            f" {have}",
+            f"{way}.",
+        )
 
 
 def _check_inputs(
@@ -469,8 +506,8 @@ def _check_inputs(
     convolutions: int,
     hidden: int,
     bottleneck: bool,
-    parameters: int | None,
-    *given: str,
+    parameters: int | None = None,
+    given: Sequence[str] = (),
 ) -> None:
     """Raises an ArmError where convolutions cannot read inputs.
 
@@ -481,32 +518,22 @@ def _check_inputs(
         hidden: Of the layout.
         bottleneck: Whether it has one.
         parameters: The budget; None: there is none.
-        *given: Names of the ratios of convolutions that are given.
+        given: Names of the ratios that are given.
     """
-    if convolutions == 0:
+    if _reads(known, convolutions):
         return
     shape = known.shape
-    sides = shape[1:] if len(shape) > 1 else shape
-    spatial = known.kind != "table" and len(sides) in (1, 2)
-    needed = math.prod(_POOLS[convolutions])
-    if spatial and min(sides) >= needed:
-        return
     # The deepest layout that reads them, and what else must be written with it.
-    fewer = max(
-        layers
-        for layers, pools in _POOLS.items()
-        if layers == 0
-        or (layers < convolutions and spatial and min(sides) >= math.prod(pools))
-    )
+    fewer = max(n for n in range(convolutions) if _reads(known, n))
     way = f"Write convolutions={fewer}"
     budget = _least(shape, num_outputs, fewer, hidden, bottleneck)
     if parameters is not None and parameters < budget:
         way += f" and parameters={budget}"
-    out = [name for name in given if fewer < {"channels": 1, "growth": 2}[name]]
+    out = [name for name, n in _OF_CONVOLUTIONS.items() if name in given and fewer < n]
     if out:
         way += f", and leave {' and '.join(out)} out"
     way += "." if fewer else ": hidden layers alone read any shape."
-    if not spatial:
+    if known.kind == "table" or len(shape) not in (1, 2, 3):
         raise ArmError(
             "convolutions of shallow read neighbours, in sequences (L,) or (C, L) or in"
             " images (C, H, W)",
@@ -516,8 +543,8 @@ def _check_inputs(
             way,
         )
     raise ArmError(
-        f"shallow with convolutions = {convolutions} needs at least {needed} positions"
-        " along each side",
+        f"shallow with convolutions = {convolutions} needs at least"
+        f" {math.prod(_POOLS[convolutions])} positions along each side",
         f"one example has the shape {shape}",
         way,
     )
