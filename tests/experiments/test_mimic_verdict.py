@@ -101,7 +101,7 @@ def judged(mimic_study, monkeypatch):
 
 
 PLAIN = {
-    "mlp1-1000": (0.60, 0.62), "mlp2-1000": (0.60, 0.60),
+    "mlp1-1000": (0.60, 0.65), "mlp2-1000": (0.60, 0.60),
     "conv1-1000": (0.70, 0.75), "conv3-1000": (0.75, 0.85),
 }  # fmt: skip
 
@@ -121,8 +121,8 @@ def test_convolution_and_depth_that_are_needed(judged):
     (depth,) = gaps(document, "depth")
     assert depth == (1000, "conv1-1000", "conv3-1000")
     gap = gaps(document, "convolution")[convolution]
-    assert gap["low"] < 0.13 < gap["high"]
-    assert gap["estimate"] == pytest.approx(0.13, abs=0.01)
+    assert gap["low"] < 0.10 < gap["high"]
+    assert gap["estimate"] == pytest.approx(0.10, abs=0.01)
     gains = {s["name"]: s["gain"] for s in document["students"]}
     for name, (without, taught) in PLAIN.items():
         assert gains[name]["estimate"] == pytest.approx(taught - without, abs=0.01)
@@ -176,18 +176,22 @@ def test_nobody_asked_without_convolutional_layouts(judged):
 
 @pytest.mark.parametrize(
     ("taught", "verdict"),
-    [(0.7, "the teacher helps"), (0.6, "the teacher brings nothing"), (0.5, None)],
+    [
+        (0.7, "the teacher helps"),
+        (0.6, "the teacher brings nothing"),
+        (0.5, "the teacher brings nothing"),
+    ],
 )
 def test_ones_own_students_are_judged_by_what_they_gain(judged, taught, verdict):
     found = judged({"lenet": (0.6, taught)})
     document = found.verdict.to_dict()
-    assert document["verdict"] == verdict or "the teacher brings nothing"
+    assert document["verdict"] == verdict
     (entry,) = document["students"]
     assert (entry["layout"], entry["budget"]) == (None, None)
     assert entry["gain"]["estimate"] == pytest.approx(taught - 0.6, abs=0.01)
     assert entry["to_teacher"]["estimate"] == pytest.approx(taught - 0.95, abs=0.01)
     assert "budgets" not in found.figures
-    assert "is 2" in document["sentence"] or "behind" in document["sentence"]
+    assert "behind its teacher" in document["sentence"]
 
 
 def test_a_teacher_worse_than_its_student_is_told(judged):
