@@ -179,6 +179,8 @@ def test_data_that_no_teacher_answers_for(archtrial, tmp_path):
     )
     refused(archtrial, "mimic", "nowhere.npz", says=("nowhere.npz",))
     refused(archtrial, "mimic", "nowhere.toml", says=("no such protocol file",))
+    (tmp_path / "trial.toml").write_text('data = "digits"\nbaseline = "mlp"\n')
+    refused(archtrial, "mimic", "trial.toml", says=("archtrial run trial.toml",))
 
 
 def test_a_transfer_set_that_was_cut_off_is_one_message(

@@ -338,4 +338,11 @@ def load(path: str | Path, **changes: Any) -> Protocol:
     Raises:
         ProtocolError: The file is not there, is no TOML, or cannot be carried out.
     """
-    return Protocol(**{**read(Path(path)), **changes})
+    declared = read(Path(path))
+    if {"baseline", "challenger", "challengers"} & declared.keys():
+        raise ProtocolError(
+            "the file declares a teacher and its students",
+            f"{path} compares a baseline with challengers",
+            f"Run it: archtrial run {path}",
+        )
+    return Protocol(**{**declared, **changes})
