@@ -14,6 +14,7 @@ import torch
 from archtrial import load_tuned, probes, searches
 from archtrial.errors import ProtocolError
 from archtrial.experiments import mimic
+from archtrial.experiments.mimic import words
 from archtrial.experiments.mimic.study import Study
 from archtrial.judge import experiment, repeated
 from archtrial.records.store import Store
@@ -416,6 +417,20 @@ def test_many_test_examples_are_judged_as_few_are(mimic_study, monkeypatch):
     for one, other in zip(few["students"], many["students"], strict=True):
         assert other["to_teacher"] == one["to_teacher"]
         assert other["gain"]["high"] == pytest.approx(one["gain"]["high"])
+
+
+def test_where_nothing_can_be_told_there_is_a_sentence():
+    gain = {"verdict": "not_assessable", "estimate": None, "reason": "all diverged"}
+    nothing = {"answer": None, "gaps": []}
+    told = words.told(
+        {
+            "students": [{"name": "a", "gain": gain}],
+            "convolution": nothing, "depth": nothing, "teacher": None,
+        },
+        records_of("accuracy").metric,
+    )  # fmt: skip
+    assert told["sentence"] == "Nothing can be told of any student."
+    assert told["warnings"] == ["Not told: the gain of a, since all diverged."]
 
 
 # What is told and kept.

@@ -38,7 +38,7 @@ def told(document: Found, metric: Metric) -> dict[str, Any]:
     ]
     return {
         "verdict": ", ".join(asked) or _of_gains(document["students"]),
-        "sentence": " ".join(sentences),
+        "sentence": " ".join(sentences) or "Nothing can be told of any student.",
         "warnings": list(_warnings(document, metric)),
     }
 
