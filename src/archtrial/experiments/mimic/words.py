@@ -118,9 +118,10 @@ def _teaching(document: Found, metric: Metric) -> Iterator[str]:
     if len(known) == 1:
         yield f"With {of} it gains {numbers.gained(known[0], metric)}."
         return
-    how = f"{len(helped)} of {len(students)} students gain"
+    some = f"{len(helped)} of {len(students)}" if helped else f"none of {len(students)}"
+    how = f"a gain is shown for {some} students"
     if harmed:
-        how += f" and {len(harmed)} lose"
+        how += f" and a loss for {len(harmed)}"
     yield f"With {of}, tuned as well as without, {how}: the differences are {between}."
 
 
