@@ -42,6 +42,7 @@ __all__ = [
     "differences",
     "entries",
     "finished",
+    "gained",
     "paired",
     "runs_of",
 ]
@@ -295,6 +296,19 @@ def entries(found: Simultaneous) -> list[dict[str, float]]:
         }
         for index in range(len(found.estimate))
     ]
+
+
+def gained(found: Mapping[str, Any], sign: int) -> dict[str, Any]:
+    """Returns a difference turned so that more is better.
+
+    Args:
+        found: "estimate", "low" and "high", in the metric's own units; else as it is.
+        sign: 1 where a higher score is better, else -1.
+    """
+    if sign > 0:
+        return dict(found)
+    ends = {"estimate": "estimate", "low": "high", "high": "low"}
+    return {**found, **{end: -found[other] for end, other in ends.items()}}
 
 
 def finished(folder: str | Path, experiment: str, command: str) -> Records:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from archtrial.judge.experiment import Records, entries, paired
+from archtrial.judge.experiment import Records, entries, gained, paired
 from archtrial.records.table import Run
 from archtrial.statistics.intervals import mean
+from archtrial.statistics.soundness import Tuned, clear_of, copies_move
 
 __all__ = ["averaged", "compared"]
 
@@ -63,26 +64,64 @@ def compared(
     found = paired([(repeats[a], repeats[b]) for a, b in pairs], records)
     told = []
     for j, names in enumerate(pairs):
-        entry: dict[str, float | None] = {**entries(found)[j]}
+        entry: dict[str, Any] = gained(entries(found)[j], sign)
         first, second = (
             dataclasses.asdict(
                 mean(np.array([run.test for run in repeats[name]], dtype=float), alpha)
             )
             for name in names
         )
-        failed = [name for name in names if all(r.diverged for r in repeats[name])]
-        if failed:
+        reason = _untold(names, repeats, records, margin, entry["estimate"])
+        if reason:
             verdict = "not_assessable"
             entry = dict.fromkeys(entry)
-        elif -margin < found.low[j] and found.high[j] < margin:
+        elif -margin < entry["low"] and entry["high"] < margin:
             verdict = "equivalent"
-        elif found.direction[j] and abs(found.estimate[j]) >= margin:
-            verdict = "architecture" if sign * found.direction[j] > 0 else "baseline"
+        elif found.direction[j] and abs(entry["estimate"]) >= margin:
+            verdict = "architecture" if entry["estimate"] > 0 else "baseline"
         else:
             verdict = "inconclusive"
-        reason = f"every run of {failed[0]} on fresh seeds diverged" if failed else ""
         told.append(
-            {**entry, "verdict": verdict, "reason": reason,
+            {**entry, "verdict": verdict, "reason": reason or None, "learning": [],
              "first": first, "second": second}
         )  # fmt: skip
     return told
+
+
+def _untold(
+    names: tuple[str, str],
+    repeats: Mapping[str, Sequence[Run]],
+    records: Records,
+    margin: float,
+    estimate: float,
+) -> str:
+    """Says why nothing can be told of two searches; "" where something can."""
+    sign = 1 if records.metric.higher_is_better else -1
+    tuned = {
+        name: Tuned(
+            sign * np.array([run.test for run in repeats[name]], dtype=float),
+            sign
+            * np.array([run.per_example for run in repeats[name]], dtype=float).mean(0),
+        )
+        for name in names
+    }
+    for name in names:
+        if all(run.diverged for run in repeats[name]):
+            return f"every run of {name} on fresh seeds diverged"
+        level = records.constant
+        if level is not None and not clear_of(
+            sign * level, tuned[name], margin=margin, alpha=records.resolved["alpha"]
+        ):
+            return (
+                f"{name} had learned nothing: it scores as the constant predictor does"
+            )
+    copies = records.resolved["data"].get("copies")
+    if copies:
+        first, second = (tuned[name].examples for name in names)
+        gains = None if first is None or second is None else second - first
+        count = copies["exact"] + copies["near"]
+        fraction = bool(records.metric.bounded)
+        moves = copies_move(count, copies["of"], gains, fraction=fraction)
+        if moves > abs(abs(estimate) - margin):
+            return f"{count} of {copies['of']} test examples were trained on"
+    return ""

@@ -24,11 +24,11 @@ _GLOSSARY = {
     "teacher": "The average, before the softmax, of the logits of the best networks of"
     " the teachers' search by validation.",
     "student": "A network that is tuned twice with equal effort: to what its teacher says"
-    " of the transfer set, and to the labels of the same examples.",
+    " of the transfer set, and to the labels of those examples that have one.",
     "transfer set": "What students see: training examples, augmented once, and inputs"
     " without labels where there are any.",
-    "gap": "By how much one student is better than another of equal size, both with their"
-    " teacher.",
+    "gap": "By how much one student is better than another of equal size, each with its"
+    " teacher or without, as validation says.",
 }
 
 
@@ -72,8 +72,9 @@ def finding(
         " dashed: the same students tuned to the labels. Triangles have no convolution."
         + (" Squares: Urban et al. 2017, table 2." if document["published"] else ""),
         "gains": f"{level} that hold together for all students; grey: within the margin.",
-        "gaps": f"{level} that hold together for all sizes, of convolution and of depth;"
-        " grey: within the margin.",
+        "gaps": f"{level} that hold together for all gaps of convolution, and for all of"
+        " depth; each student with its teacher or without, as validation says. Grey:"
+        " within the margin.",
     }
     plates = {name: Plate(draw, captions[name]) for name, draw in figures.items()}
     first = next(iter({**gaps, **known}), None)
@@ -145,8 +146,8 @@ def _students(document: Mapping[str, Any], metric: Metric) -> Exhibit:
         f"Test {numbers.label(metric)} of the {_effort(document)}",
         Table.of(columns),
         f"Intervals at {numbers.level(document['alpha'])}, of gains and of differences to"
-        " the teacher for all students at once. Parameters are those of the student's"
-        " tuned configuration with its teacher.",
+        " the teacher for all students at once, each by itself. What differs from the"
+        " teacher, and has the parameters, is the best of all trials with it.",
     )
 
 

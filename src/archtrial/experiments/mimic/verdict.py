@@ -2,35 +2,33 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from archtrial import searches
 from archtrial.experiments.mimic import page, words
+from archtrial.experiments.mimic.protocol import ENSEMBLE
 from archtrial.judge import experiment, repeated
-from archtrial.judge.experiment import Finding, Records
+from archtrial.judge.experiment import Finding, Records, gained
 from archtrial.judge.pairs import between
 from archtrial.records.table import Run
 from archtrial.searches import Searcher
 from archtrial.statistics.intervals import mean
+from archtrial.statistics.tuning import Ranking
 
 __all__ = ["LATENCY", "judge", "named", "searchers_of"]
 
 LATENCY = "latency.json"
 """The file of a study that says how long its networks take on the machine it ran on."""
 
-Pair: TypeAlias = tuple[tuple[str, bool], tuple[str, bool]]
-"""Two searches: of which student, and whether with its teacher."""
-
-_OTHERS = {
-    "architecture": "needed",
-    "equivalent": "not needed",
-    "baseline": "not needed",
-}
+_DESCRIBED = ("name", "layout", "convolutions", "hidden", "budget")
+# Verdicts on a gap: the student without reaches the one with it.
+_REACHED = {"equivalent", "baseline"}
 
 
 def searchers_of(resolved: Mapping[str, Any]) -> list[Searcher]:
@@ -99,17 +97,15 @@ class _Table:
     def document(self) -> dict[str, Any]:
         """Returns all that was found, as JSON."""
         students = self._resolved["students"]
-        pairs = [((name, False), (name, True)) for name in self._students]
+        pairs = [(named(name, False), named(name, True)) for name in self._students]
         gains = dict(zip(self._students, self._family(pairs), strict=True))
         entries = [
             {
-                **{
-                    k: s[k]
-                    for k in ("name", "layout", "convolutions", "hidden", "budget")
-                },
+                **{k: s[k] for k in _DESCRIBED},
                 "parameters": self._winner(s["name"], True).parameters,
                 "without": gains[s["name"]].pop("first"),
                 "with": gains[s["name"]].pop("second"),
+                "compared": "with" if self._taught(s["name"]) else "without",
                 "gain": gains[s["name"]],
             }
             for s in students
@@ -117,7 +113,7 @@ class _Table:
         teacher = self._teacher()
         if teacher is not None:
             for entry, behind in zip(entries, self._behind(), strict=True):
-                entry["to_teacher"] = behind
+                entry |= behind
         document = {
             **self._records.document(),
             "margin": self._margin,
@@ -128,51 +124,89 @@ class _Table:
             },
             "teacher": teacher,
             "students": entries,
-            "convolution": self._gaps(self._of_convolution),
-            "depth": self._gaps(self._of_depth),
+            "convolution": self._question(self._of_convolution, _convolution_needed),
+            "depth": self._question(self._of_depth, _depth_needed),
             "published": _published(self._resolved["data"]),
-        }
-        document |= {
-            name: {"answer": _answer(document[name]), "gaps": document[name]}
-            for name in ("convolution", "depth")
         }
         return {**document, **words.told(document, self._metric)}
 
-    def _gaps(
-        self, pair_of: Callable[[Sequence[str]], tuple[str, str] | None]
-    ) -> list[dict[str, Any]]:
-        """Returns the gap between two taught students at each budget where there are."""
+    def _question(
+        self,
+        pairs_of: Callable[[Sequence[str]], Sequence[tuple[str, str]]],
+        needed: Callable[[Set[str]], str],
+    ) -> dict[str, Any]:
+        """Returns whether something is needed at equal size, from all gaps together.
+
+        Students are compared with their teacher or without, as validation says.
+
+        Args:
+            pairs_of: Which of a budget's students are compared.
+            needed: The answer at one budget, from the verdicts on its gaps.
+        """
         budgets: dict[int, list[str]] = {}
         for name, student in self._students.items():
             if student["budget"] is not None:
                 budgets.setdefault(student["budget"], []).append(name)
-        pairs = {b: pair for b, own in budgets.items() if (pair := pair_of(own))}
-        family = [((a, True), (b, True)) for _, (a, b) in sorted(pairs.items())]
-        found = []
-        for budget, gap in zip(sorted(pairs), self._family(family), strict=True):
-            first, second = pairs[budget]
+        asked = [(b, p) for b in sorted(budgets) for p in pairs_of(budgets[b])]
+        family = [tuple(named(n, self._taught(n)) for n in pair) for _, pair in asked]
+        gaps = []
+        for (budget, (first, second)), gap in zip(
+            asked, self._family(family), strict=True
+        ):
             del gap["first"], gap["second"]
-            found.append({"budget": budget, "from": first, "to": second, **gap})
-        return found
+            gaps.append({"budget": budget, "from": first, "to": second, **gap})
+        answers = {
+            b: needed({gap["verdict"] for gap in gaps if gap["budget"] == b})
+            for b, _ in asked
+        }
+        found = set(answers.values())
+        answer = None
+        if len(found) == 1:
+            (answer,) = found
+        elif found:
+            clear = {"needed", "not needed"} <= found
+            answer = "depends on the size" if clear else "undecided"
+        by_size = [{"budget": b, "answer": said} for b, said in answers.items()]
+        return {"answer": answer, "budgets": by_size, "gaps": gaps}
 
-    def _of_convolution(self, names: Sequence[str]) -> tuple[str, str] | None:
-        """Returns the best student without convolution, and the one with the fewest."""
+    def _of_convolution(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Returns every student without convolution, beside the best that has some.
+
+        The best by validation: the test set has no part in any choice.
+        """
         without = [n for n in names if self._students[n]["convolutions"] == 0]
         with_some = self._convolutional(names)
-        if not without or not with_some:
-            return None
-        # By validation: the test set has no part in any choice.
-        best = max(without, key=lambda n: self._sign * self._validation(n))
-        return best, with_some[0]
+        if not with_some:
+            return []
+        best = max(with_some, key=lambda n: self._reached(named(n, self._taught(n))))
+        return [(name, best) for name in without]
 
-    def _of_depth(self, names: Sequence[str]) -> tuple[str, str] | None:
-        """Returns the students with the fewest convolutions and with the most."""
+    def _of_depth(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Returns the student with the fewest convolutions, beside each with more."""
         found = self._convolutional(names)
-        return (found[0], found[-1]) if found[1:] else None
+        return [(found[0], more) for more in found[1:]]
 
     def _convolutional(self, names: Sequence[str]) -> list[str]:
         some = [n for n in names if self._students[n]["convolutions"]]
         return sorted(some, key=lambda n: int(self._students[n]["convolutions"]))
+
+    def _taught(self, student: str) -> bool:
+        """Says whether a student is better with its teacher, by validation."""
+        without, taught = (self._reached(named(student, t)) for t in (False, True))
+        return taught >= without
+
+    def _reached(self, name: str) -> float:
+        """Returns what a search reaches on validation, higher is better.
+
+        It is the expected best of k trials; of whole searches their mean.
+        """
+        if name in self._repeats:
+            scores = [run.validation for run in self._repeats[name]]
+            return self._sign * float(np.mean(scores))
+        found = searches.search_scores(self._runs[name], name, self._sign)
+        ranking = Ranking(found, stratified=True)
+        weights = ranking.weights([self._resolved["effort"]])[:, 0]
+        return math.fsum(weights * found)
 
     def _winner(self, student: str, taught: bool) -> Run:
         """Returns the best run of a search by validation."""
@@ -180,16 +214,9 @@ class _Table:
         pair = searches.tuned_pair(self._runs[name], name, self._sign)
         return searches.trials(self._runs[name], name)[pair]
 
-    def _validation(self, student: str) -> float:
-        """Returns what a taught student reaches; of whole searches their mean."""
-        repeats = self._repeats.get(named(student, True))
-        if repeats is None:
-            return self._winner(student, True).validation
-        return float(np.mean([run.validation for run in repeats]))
-
-    def _family(self, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    def _family(self, pairs: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
         """Compares pairs of searches at a level that holds for all together."""
-        names = [(named(*first), named(*second)) for first, second in pairs]
+        names = [(first, second) for first, second in pairs]
         if self._repeats:
             return repeated.compared(names, self._repeats, self._records, self._margin)
         spaces = {
@@ -201,7 +228,7 @@ class _Table:
 
     def _teacher(self) -> dict[str, Any] | None:
         """Returns what the teacher is and scores; None where the labels are it."""
-        own = [run for run in self._records.runs if run.arm == "teacher"]
+        own = [run for run in self._records.runs if run.arm == ENSEMBLE]
         if not own:
             return None
         (run,) = own
@@ -220,38 +247,54 @@ class _Table:
             "candidates": sum(r.arm in names for r in self._records.runs),
         }
 
-    def _behind(self) -> list[dict[str, float]]:
-        """Returns by how much each taught student differs from its teacher."""
-        (teacher,) = (run for run in self._records.runs if run.arm == "teacher")
+    def _behind(self) -> list[dict[str, Any]]:
+        """Returns of each taught student what its tuned configuration scores.
+
+        That is the best of all its trials by validation, on fresh seeds; and by how much
+        it is better than its teacher.
+        """
+        (teacher,) = (run for run in self._records.runs if run.arm == ENSEMBLE)
         groups: list[list[Run]] = []
         for student in self._students:
             if self._repeats:
                 groups.append(self._repeats[named(student, True)])
                 continue
-            pair = self._winner(student, True).pair
+            winner = self._winner(student, True).pair
             groups.append(
                 [
                     run
                     for run in self._in_full[named(student, True)]
-                    if run.pair == pair and run.stage in ("confirm", "winner")
+                    if run.pair == winner and run.stage in ("confirm", "winner")
                 ]
             )
         same = [[teacher] * len(groups[0]), *groups]
-        return experiment.entries(experiment.differences(same, self._records))
+        found = experiment.differences(same, self._records)
+        return [
+            {
+                "tuned": {
+                    "validation": self._winner(student, True).validation,
+                    "score": self._records.score(runs),
+                },
+                "to_teacher": gained(entry, self._sign),
+            }
+            for student, runs, entry in zip(
+                self._students, groups, experiment.entries(found), strict=True
+            )
+        ]
 
 
-def _answer(gaps: Sequence[Mapping[str, Any]]) -> str | None:
-    """Returns whether something is needed at equal parameters; None if nobody asked.
-
-    It is where the gap is claimed at every budget; it is not where a student without it
-    is as good at one of them.
-    """
-    if not gaps:
-        return None
-    found = [_OTHERS.get(gap["verdict"], "undecided") for gap in gaps]
-    if "not needed" in found:
+def _convolution_needed(verdicts: Set[str]) -> str:
+    """Returns the answer at one size: needed where nobody does without it."""
+    if verdicts & _REACHED:
         return "not needed"
-    return "needed" if set(found) == {"needed"} else "undecided"
+    return "needed" if verdicts <= {"architecture"} else "undecided"
+
+
+def _depth_needed(verdicts: Set[str]) -> str:
+    """Returns the answer at one size: needed where any more of it is better."""
+    if "architecture" in verdicts:
+        return "needed"
+    return "not needed" if verdicts <= _REACHED else "undecided"
 
 
 def _published(described: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from archtrial.words.phrases import joined
 
 __all__ = ["budget", "layers", "told"]
 
-_CLEAR = ("architecture", "tuning")
 Found = Mapping[str, Any]
 
 
@@ -45,109 +44,128 @@ def told(document: Found, metric: Metric) -> dict[str, Any]:
 
 def _of_gains(students: Sequence[Found]) -> str:
     found = {student["gain"]["verdict"] for student in students}
-    if found <= set(_CLEAR):
+    if found <= {"architecture"}:
         return "the teacher helps"
-    if found <= {"equivalent", "baseline"}:
-        return "the teacher brings nothing"
-    return "undecided"
-
-
-def _names(document: Found) -> dict[str, Found]:
-    return {student["name"]: student for student in document["students"]}
+    if found <= {"baseline"}:
+        return "the teacher harms"
+    return "the teacher brings nothing" if found <= {"equivalent"} else "undecided"
 
 
 def _convolution(document: Found, metric: Metric) -> Iterator[str]:
-    found, students = document["convolution"], _names(document)
-    gaps = found["gaps"]
-    if found["answer"] == "needed":
-        least = min(gaps, key=lambda gap: float(gap["low"]))
-        within = (least["low"], least["high"])
-        sizes = joined([f"{gap['budget']:,}" for gap in gaps])
-        yield (
-            f"Convolution is needed: at {sizes} parameters, no student without it comes"
-            f" within {numbers.amount(least['low'], metric, within)} of the one with"
-            f" {layers(students[least['to']]['layout'])}, of the same size."
-        )
-    elif found["answer"] == "not needed":
-        yield f"Convolution is not needed: {_close(gaps, students, metric)}."
-    elif found["answer"] == "undecided":
-        yield f"Whether convolution is needed stays open: {_open(gaps, students, metric)}."
-
-
-def _depth(document: Found, metric: Metric) -> Iterator[str]:
-    found, students = document["depth"], _names(document)
-    gaps = found["gaps"]
-    if found["answer"] == "needed":
-        said = [_gap(gap, students, metric) for gap in gaps]
-        yield f"Depth is needed: {joined(said)}."
-    elif found["answer"] == "not needed":
-        yield f"Depth is not needed: {_close(gaps, students, metric)}."
-    elif found["answer"] == "undecided":
-        yield f"Whether depth is needed stays open: {_open(gaps, students, metric)}."
-
-
-def _gap(gap: Found, students: Mapping[str, Found], metric: Metric) -> str:
-    first, second = (students[gap[end]]["layout"] for end in ("from", "to"))
-    return (
-        f"at {budget(gap['budget'])} {second} differs from {first} by"
-        f" {numbers.gained(gap, metric)}"
+    found = document["convolution"]
+    gaps = [gap for gap in found["gaps"] if gap["estimate"] is not None]
+    if found["answer"] != "needed":
+        yield from _answered("convolution", found, metric)
+        return
+    sizes = joined([f"{size['budget']:,}" for size in found["budgets"]])
+    least = min(gaps, key=lambda gap: float(gap["low"]))
+    within = (least["low"], least["high"])
+    best = joined(list(dict.fromkeys(gap["to"].partition("-")[0] for gap in gaps)))
+    yield (
+        f"Convolution is needed: at {sizes} parameters, no student without it comes"
+        f" within {numbers.amount(least['low'], metric, within)} of {best}, of the same"
+        " size."
     )
 
 
-def _close(gaps: Sequence[Found], students: Mapping[str, Found], metric: Metric) -> str:
-    reached = [gap for gap in gaps if gap["verdict"] in ("equivalent", "baseline")]
-    return _gap(reached[0], students, metric)
+def _depth(document: Found, metric: Metric) -> Iterator[str]:
+    yield from _answered("depth", document["depth"], metric)
 
 
-def _open(gaps: Sequence[Found], students: Mapping[str, Found], metric: Metric) -> str:
-    left = [gap for gap in gaps if gap["verdict"] not in _CLEAR] or gaps
-    known = [_gap(gap, students, metric) for gap in left if gap["estimate"] is not None]
-    return joined(known) or "the gap cannot be told"
+def _answered(what: str, found: Found, metric: Metric) -> Iterator[str]:
+    """Yields an answer with the gaps that it rests on, at each size."""
+    leads = {
+        "needed": f"{what.capitalize()} is needed",
+        "not needed": f"{what.capitalize()} is not needed",
+        "depends on the size": f"Whether {what} is needed depends on the size",
+        "undecided": f"Whether {what} is needed stays open",
+    }
+    if found["answer"] is None:
+        return
+    said = []
+    for size in found["budgets"]:
+        own = [g for g in found["gaps"] if g["budget"] == size["budget"]]
+        decisive = [g for g in own if g["verdict"] in _DECIDES[what, size["answer"]]]
+        told = [_gap(g, metric) for g in decisive or own if g["estimate"] is not None]
+        if told:
+            said.append(f"at {budget(size['budget'])} {joined(told)}")
+    yield f"{leads[found['answer']]}: {joined(said) or 'no gap can be told'}."
+
+
+# The verdicts on gaps that an answer at one size rests on; else all of them.
+_DECIDES = {
+    ("convolution", "needed"): ("architecture",),
+    ("convolution", "not needed"): ("equivalent", "baseline"),
+    ("convolution", "undecided"): ("inconclusive", "tuning"),
+    ("depth", "needed"): ("architecture",),
+    ("depth", "not needed"): ("equivalent", "baseline"),
+    ("depth", "undecided"): ("inconclusive", "tuning"),
+}
+
+
+def _gap(gap: Found, metric: Metric) -> str:
+    first, second = (gap[end].partition("-")[0] for end in ("from", "to"))
+    said = f"{second} differs from {first} by {numbers.gained(gap, metric)}"
+    if gap["verdict"] == "tuning":
+        return f"{said}, which up to 4 times the trials would close"
+    if gap["verdict"] == "inconclusive" and gap["p_value_adjusted"] is not None:
+        return f"{said}, p = {numbers.p_bare(gap['p_value_adjusted'])}"
+    return said
+
+
+_COUNTED = {
+    "architecture": "gain",
+    "tuning": "gain what more trials would make up for",
+    "equivalent": "are the same within the margin",
+    "baseline": "lose",
+    "inconclusive": "stay open",
+}
 
 
 def _teaching(document: Found, metric: Metric) -> Iterator[str]:
     students = document["students"]
-    helped = [s for s in students if s["gain"]["verdict"] in _CLEAR]
-    harmed = [s for s in students if s["gain"]["verdict"] == "baseline"]
-    known = [s["gain"] for s in students if s["gain"]["estimate"] is not None]
+    known = [s for s in students if s["gain"]["estimate"] is not None]
     if not known:
         return
-    low, high = (pick(g["estimate"] for g in known) for pick in (min, max))
-    between = numbers.differences(low, high, metric) if len(known) > 1 else ""
     of = "the labels as their teacher" if document["teacher"] is None else "a teacher"
-    if len(known) == 1:
-        yield f"With {of} it gains {numbers.gained(known[0], metric)}."
+    if len(students) == 1:
+        (only,) = known
+        gain = numbers.gained(only["gain"], metric)
+        yield f"With {of} {only['name']} differs by {gain} from what it is without."
         return
-    some = f"{len(helped)} of {len(students)}" if helped else f"none of {len(students)}"
-    how = f"a gain is shown for {some} students"
-    if harmed:
-        how += f" and a loss for {len(harmed)}"
-    yield f"With {of}, tuned as well as without, {how}: the differences are {between}."
+    found = [s["gain"]["verdict"] for s in known]
+    counts = [
+        f"{'all' if found.count(verdict) == len(students) else found.count(verdict)} {said}"
+        for verdict, said in _COUNTED.items()
+        if verdict in found
+    ]
+    low, high = (pick(s["gain"]["estimate"] for s in known) for pick in (min, max))
+    yield (
+        f"With {of}, tuned as well as without, of {len(students)} students"
+        f" {joined(counts)} (differences of {numbers.differences(low, high, metric)})."
+    )
 
 
 def _to_teacher(document: Found, metric: Metric) -> Iterator[str]:
     if document["teacher"] is None:
         return
     sign = 1 if metric.higher_is_better else -1
-    best = max(document["students"], key=lambda s: sign * s["to_teacher"]["estimate"])
-    behind = best["to_teacher"]
-    where = "ahead of" if sign * behind["estimate"] > 0 else "behind"
-    within = (behind["low"], behind["high"])
+    # By validation: nothing is picked by what it scores on the test set.
+    best = max(
+        document["students"], key=lambda s: float(sign * s["tuned"]["validation"])
+    )
     yield (
-        f"The best student, {best['name']}, is"
-        f" {numbers.amount(behind['estimate'], metric, within)} {where} its teacher, at"
+        f"The best student by validation, {best['name']} tuned by all its trials, scores"
+        f" {numbers.estimate(best['tuned']['score'], metric)} and differs from its"
+        f" teacher by {numbers.gained(best['to_teacher'], metric)}; the teacher scores"
         f" {numbers.estimated(document['teacher']['score'], metric)}."
     )
 
 
 def _warnings(document: Found, metric: Metric) -> Iterator[str]:
-    sign = 1 if metric.higher_is_better else -1
+    students = document["students"]
     if document["teacher"] is not None:
-        better = [
-            s["name"]
-            for s in document["students"]
-            if min(sign * s["to_teacher"][end] for end in ("low", "high")) > 0
-        ]
+        better = [s["name"] for s in students if s["to_teacher"]["low"] > 0]
         if better:
             yield (
                 f"{joined(better)} {'are' if better[1:] else 'is'} better than the"
@@ -155,14 +173,28 @@ def _warnings(document: Found, metric: Metric) -> Iterator[str]:
                 " students say less of what they could learn. Search it further"
                 " (--teacher-configurations), or take another --teacher."
             )
+    harmed = [s["name"] for s in students if s["gain"]["verdict"] == "baseline"]
+    if harmed:
+        yield (
+            f"The teacher harms {joined(harmed)}: where validation says so, students are"
+            " compared as they are without it."
+        )
+    told = [(f"the gain of {s['name']}", s["gain"]) for s in students]
+    told += [
+        (f"the gap between {gap['from']} and {gap['to']}", gap)
+        for name in ("convolution", "depth")
+        for gap in document[name]["gaps"]
+    ]
     reasons: dict[str, list[str]] = {}
-    for student in document["students"]:
-        if reason := student["gain"]["reason"]:
-            reasons.setdefault(reason, []).append(f"the gain of {student['name']}")
-    for name in ("convolution", "depth"):
-        for gap in document[name]["gaps"]:
-            if gap["reason"]:
-                what = f"the gap of {name} at {budget(gap['budget'])}"
-                reasons.setdefault(gap["reason"], []).append(what)
-    for reason, untold in reasons.items():
-        yield f"Not told: {joined(untold)}, since {reason}."
+    learning: dict[str, None] = {}
+    for what, found in told:
+        if found["reason"]:
+            reasons.setdefault(found["reason"], []).append(what)
+        learning |= dict.fromkeys(found["learning"])
+    for reason, what_of in reasons.items():
+        yield f"Not told: {joined(what_of)}, since {reason}."
+    if learning:
+        yield (
+            f"Still learning when training ended: {joined(list(learning))}. Longer training"
+            " (--steps) may change what is said of them."
+        )
