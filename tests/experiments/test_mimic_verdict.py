@@ -115,14 +115,14 @@ def gaps(document, name):
 def test_convolution_and_depth_that_are_needed(judged):
     document = judged(PLAIN).verdict.to_dict()
     assert document["verdict"] == "convolution needed, depth needed"
-    # The best without convolution, by validation, against the fewest convolutions.
-    (convolution,) = gaps(document, "convolution")
-    assert convolution == (1000, "mlp1-1000", "conv1-1000")
+    # Everybody without convolution against the best that has some.
+    found = gaps(document, "convolution")
+    assert [*found] == [(1000, f"mlp{i}-1000", "conv3-1000") for i in (1, 2)]
     (depth,) = gaps(document, "depth")
     assert depth == (1000, "conv1-1000", "conv3-1000")
-    gap = gaps(document, "convolution")[convolution]
-    assert gap["low"] < 0.10 < gap["high"]
-    assert gap["estimate"] == pytest.approx(0.10, abs=0.01)
+    for gap, truth in zip(found.values(), (0.20, 0.25), strict=True):
+        assert gap["low"] < truth < gap["high"]
+        assert gap["estimate"] == pytest.approx(truth, abs=0.01)
     gains = {s["name"]: s["gain"] for s in document["students"]}
     for name, (without, taught) in PLAIN.items():
         assert gains[name]["estimate"] == pytest.approx(taught - without, abs=0.01)
@@ -132,7 +132,7 @@ def test_convolution_and_depth_that_are_needed(judged):
         "Convolution is needed: at 1,000 parameters, no student without it"
         in (document["sentence"])
     )
-    assert "3 of 4 students gain" in document["sentence"]
+    assert "of 4 students 3 gain and 1 are the same" in document["sentence"]
     assert document["teacher"]["score"]["estimate"] == pytest.approx(0.95, abs=1e-3)
 
 
@@ -146,15 +146,60 @@ def test_what_a_student_without_it_reaches_is_not_needed(judged):
     assert "Depth is not needed" in document["sentence"]
 
 
-def test_it_is_not_needed_where_one_size_does_without(judged):
+def test_sizes_that_disagree_are_all_told(judged):
     truth = {
         "mlp1-1000": (0.5, 0.60), "conv1-1000": (0.7, 0.80),
         "mlp1-9000": (0.5, 0.90), "conv1-9000": (0.7, 0.80),
     }  # fmt: skip
     document = judged(truth).verdict.to_dict()
+    assert document["verdict"] == "convolution depends on the size"
+    assert document["convolution"]["budgets"] == [
+        {"budget": 1000, "answer": "needed"},
+        {"budget": 9000, "answer": "not needed"},
+    ]
+    for said in ("at 1,000 parameters", "at 9,000 parameters"):
+        assert said in document["sentence"]
+
+
+def test_one_convolution_that_brings_nothing_answers_for_no_other(judged):
+    truth = {
+        "mlp1-1000": (0.6, 0.70), "conv1-1000": (0.6, 0.70), "conv3-1000": (0.8, 0.92),
+    }  # fmt: skip
+    document = judged(truth).verdict.to_dict()
+    assert document["verdict"] == "convolution needed, depth needed"
+
+
+def test_depth_is_of_every_depth(judged, monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "conv2", (2, 1))
+    truth = {
+        "conv1-1000": (0.7, 0.80), "conv2-1000": (0.7, 0.92), "conv3-1000": (0.7, 0.80),
+    }  # fmt: skip
+    document = judged(truth).verdict.to_dict()
+    assert document["verdict"] == "depth needed"
+    assert [*gaps(document, "depth")] == [
+        (1000, "conv1-1000", "conv2-1000"), (1000, "conv1-1000", "conv3-1000"),
+    ]  # fmt: skip
+
+
+def test_a_student_that_its_teacher_harms_is_compared_without(judged):
+    truth = {"mlp1-1000": (0.85, 0.60), "conv1-1000": (0.85, 0.75)}
+    document = judged(truth).verdict.to_dict()
     assert document["verdict"] == "convolution not needed"
-    assert [gap["budget"] for gap in document["convolution"]["gaps"]] == [1000, 9000]
-    assert "9,000 parameters" in document["sentence"]
+    assert {s["compared"] for s in document["students"]} == {"without"}
+    (said,) = [w for w in document["warnings"] if "harms" in w]
+    assert "mlp1-1000 and conv1-1000" in said
+
+
+def test_the_luck_of_one_run_chooses_nobody(judged):
+    """Which form counts follows from the best of k, and not from a single run."""
+    judged(PLAIN)
+    found = judging._Table(experiment.finished("", "", ""))
+    name = judging.named("conv1-1000", True)
+    before = found._reached(name)
+    runs = found._runs[name]
+    best = max(range(16), key=lambda i: runs[i].validation)
+    runs[best] = dataclasses.replace(runs[best], validation=0.99)
+    assert before < found._reached(name) < 0.9
 
 
 def test_what_lies_within_noise_stays_open(judged):
@@ -170,8 +215,9 @@ def test_nobody_asked_without_convolutional_layouts(judged):
     document = judged({"mlp1-1000": (0.6, 0.7), "mlp2-1000": (0.6, 0.7)}).verdict
     assert document.verdict == "the teacher helps"
     for name in ("convolution", "depth"):
-        assert document.to_dict()[name] == {"answer": None, "gaps": []}
-    assert "2 of 2 students gain" in str(document)
+        asked = document.to_dict()[name]
+        assert asked == {"answer": None, "budgets": [], "gaps": []}
+    assert "of 2 students all gain" in str(document)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +225,7 @@ def test_nobody_asked_without_convolutional_layouts(judged):
     [
         (0.7, "the teacher helps"),
         (0.6, "the teacher brings nothing"),
-        (0.5, "the teacher brings nothing"),
+        (0.5, "the teacher harms"),
     ],
 )
 def test_ones_own_students_are_judged_by_what_they_gain(judged, taught, verdict):
@@ -191,7 +237,7 @@ def test_ones_own_students_are_judged_by_what_they_gain(judged, taught, verdict)
     assert entry["gain"]["estimate"] == pytest.approx(taught - 0.6, abs=0.01)
     assert entry["to_teacher"]["estimate"] == pytest.approx(taught - 0.95, abs=0.01)
     assert "budgets" not in found.figures
-    assert "behind its teacher" in document["sentence"]
+    assert "differs from its teacher by \u2212" in document["sentence"]
 
 
 def test_a_teacher_worse_than_its_student_is_told(judged):
@@ -202,7 +248,7 @@ def test_a_teacher_worse_than_its_student_is_told(judged):
     assert said.startswith("conv1-1000 and conv3-1000 are better than the teacher")
     assert "mlp" not in said
     assert "--teacher-configurations" in said
-    assert "ahead of its teacher" in document["sentence"]
+    assert "differs from its teacher by +" in document["sentence"]
     for entry in document["students"]:
         expected = PLAIN[entry["name"]][1] - 0.72
         assert entry["to_teacher"]["estimate"] == pytest.approx(expected, abs=0.01)
@@ -223,17 +269,19 @@ def test_a_loss_is_better_where_it_is_less(judged):
         truth, teacher=0.1, metric="log_loss", margin=0.05
     ).verdict.to_dict()
     assert document["verdict"] == "convolution needed"
-    ((found, gap),) = gaps(document, "convolution").items()
-    assert found == (1000, "mlp2-1000", "conv1-1000")
     # A gain is better, whichever way the metric goes.
-    assert gap["verdict"] == "architecture"
+    for gap in document["convolution"]["gaps"]:
+        assert gap["verdict"] == "architecture"
+        assert gap["estimate"] > 0
     for entry in document["students"]:
         assert entry["gain"]["verdict"] == "architecture"
         assert entry["with"]["estimate"] < entry["without"]["estimate"]
     worse = judged(truth, teacher=0.5, metric="log_loss", margin=0.05).verdict.to_dict()
     (said,) = [w for w in worse["warnings"] if "better than the teacher" in w]
     assert said.startswith("conv1-1000 is better than the teacher")
-    assert "conv1-1000, is" in worse["sentence"]
+    (best,) = [s for s in worse["students"] if s["name"] == "conv1-1000"]
+    assert best["to_teacher"]["estimate"] == pytest.approx(0.2, abs=0.02)
+    assert "by validation, conv1-1000" in worse["sentence"]
 
 
 def test_intervals_and_chances_are_of_the_whole_family(judged):
