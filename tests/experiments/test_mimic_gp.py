@@ -34,7 +34,7 @@ SMALL = mimic.Protocol(
     tuner="gp",
     configurations=TRIALS,
     confirm_seeds=SEEDS,
-    steps=8,
+    steps=240,  # so that it learns something
     margin=0.02,
 )
 NAME = "mlp1-1000"
@@ -312,9 +312,11 @@ def repeats(name, scores, *, diverged=False):
     ]  # fmt: skip
 
 
-def records_of(metric):
-    resolved = {"metric": metric, "task": "classification", "alpha": 0.05, "seed": 0}
-    return experiment.Records("", resolved, [], {})
+def records_of(metric, constant=None, **changes):
+    resolved = {
+        "metric": metric, "task": "classification", "alpha": 0.05, "seed": 0, "data": {}
+    }  # fmt: skip
+    return experiment.Records("", {**resolved, **changes}, [], {}, constant)
 
 
 STEP = 0.001 * np.array([1, -1, 2, -2, 0, 1])
@@ -340,10 +342,42 @@ def test_the_verdict_of_a_pair(metric, gain, verdict):
     }
     (found,) = repeated.compared([("without", "with")], known, records_of(metric), 0.02)
     assert found["verdict"] == verdict
-    assert found["estimate"] == pytest.approx(gain + STEP.mean())
+    # More is better, whichever way the metric goes.
+    sign = -1 if metric == "log_loss" else 1
+    assert found["estimate"] == pytest.approx(sign * (gain + STEP.mean()))
     assert found["first"]["estimate"] == pytest.approx(0.5)
     assert found["low"] < found["estimate"] < found["high"]
-    assert found["reason"] == ""
+    assert found["reason"] is None
+
+
+def test_what_learned_nothing_is_not_judged():
+    known = {
+        "a": repeats("a", 0.1 + STEP),
+        "b": repeats("b", 0.1 - STEP),
+        "c": repeats("c", 0.9 + STEP),
+    }
+    pairs = [("a", "b"), ("c", "c")]
+    records = records_of("accuracy", constant=0.1)
+    lost, told = repeated.compared(pairs, known, records, 0.02)
+    assert lost["verdict"] == "not_assessable"
+    assert lost["reason"].startswith("a had learned nothing")
+    assert told["verdict"] == "equivalent"
+
+
+def test_test_examples_that_were_trained_on_may_decide():
+    known = {"a": repeats("a", 0.5 + STEP), "b": repeats("b", 0.56 - STEP)}
+    copies = {"copies": {"exact": 30, "near": 0, "of": 50}}
+    (found,) = repeated.compared(
+        [("a", "b")], known, records_of("accuracy", data=copies), 0.049
+    )
+    assert found["verdict"] == "architecture"  # they are alike on all examples
+    for place, run in enumerate(known["b"]):
+        right = np.arange(50) < 25 + 5
+        known["b"][place] = dataclasses.replace(run, per_example=right.astype(float))
+    (found,) = repeated.compared(
+        [("a", "b")], known, records_of("accuracy", data=copies), 0.049
+    )
+    assert found["reason"] == "30 of 50 test examples were trained on"
 
 
 def test_one_repeat_too_many_the_other_way_is_no_claim():
@@ -420,8 +454,11 @@ def test_many_test_examples_are_judged_as_few_are(mimic_study, monkeypatch):
 
 
 def test_where_nothing_can_be_told_there_is_a_sentence():
-    gain = {"verdict": "not_assessable", "estimate": None, "reason": "all diverged"}
-    nothing = {"answer": None, "gaps": []}
+    gain = {
+        "verdict": "not_assessable", "estimate": None, "reason": "all diverged",
+        "learning": [],
+    }  # fmt: skip
+    nothing = {"answer": None, "budgets": [], "gaps": []}
     told = words.told(
         {
             "students": [{"name": "a", "gain": gain}],
