@@ -132,7 +132,7 @@ def test_convolution_and_depth_that_are_needed(judged):
         "Convolution is needed: at 1,000 parameters, no student without it"
         in (document["sentence"])
     )
-    assert "of 4 students 3 gain and 1 are the same" in document["sentence"]
+    assert "of 4 students 3 gain and 1 is the same" in document["sentence"]
     assert document["teacher"]["score"]["estimate"] == pytest.approx(0.95, abs=1e-3)
 
 

@@ -113,12 +113,16 @@ def _gap(gap: Found, metric: Metric) -> str:
     return said
 
 
+# Of one student, and of several.
 _COUNTED = {
-    "architecture": "gain",
-    "tuning": "gain what more trials would make up for",
-    "equivalent": "are the same within the margin",
-    "baseline": "lose",
-    "inconclusive": "stay open",
+    "architecture": ("gains", "gain"),
+    "tuning": (
+        "gains what more trials would bring",
+        "gain what more trials would bring",
+    ),
+    "equivalent": ("is the same within the margin", "are the same within the margin"),
+    "baseline": ("loses", "lose"),
+    "inconclusive": ("stays open", "stay open"),
 }
 
 
@@ -134,11 +138,12 @@ def _teaching(document: Found, metric: Metric) -> Iterator[str]:
         yield f"With {of} {only['name']} differs by {gain} from what it is without."
         return
     found = [s["gain"]["verdict"] for s in known]
-    counts = [
-        f"{'all' if found.count(verdict) == len(students) else found.count(verdict)} {said}"
-        for verdict, said in _COUNTED.items()
-        if verdict in found
-    ]
+    counts = []
+    for verdict, said in _COUNTED.items():
+        count = found.count(verdict)
+        if count:
+            every = "all" if count == len(students) else count
+            counts.append(f"{every} {said[count > 1]}")
     low, high = (pick(s["gain"]["estimate"] for s in known) for pick in (min, max))
     yield (
         f"With {of}, tuned as well as without, of {len(students)} students"
