@@ -1,5 +1,6 @@
 """Teachers, what they say, students with and without them: real networks, small."""
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -16,6 +17,7 @@ from archtrial.errors import RecordsError, StudyError
 from archtrial.experiments.mimic import training
 from archtrial.records.store import Store
 from archtrial.trainers import Item
+from archtrial.training.latency import Latency
 from archtrial.training.objective import SoftTargets
 
 from . import mimicked
@@ -559,6 +561,23 @@ def test_logits_are_learned_by_squared_error(mimic_study):
     objective = mimic_study.trainer._objective(Item("mlp1-200", 0, 0, "search", {}))
     assert (objective.kind, objective.label_weight) == ("squared_error", 0)
     assert objective.logits is mimic_study.trainer.transfer.logits
+
+
+def test_all_networks_are_measured_on_the_protocol_s_device(
+    mimic_study, tmp_path, monkeypatch
+):
+    asked = []
+
+    def latency(module, examples, *, threads):
+        places = {tensor.device.type for tensor in (*module.parameters(), examples)}
+        asked.append(places)
+        return Latency(len(examples), 1.0, 1.0, 1.0, 1, threads, "meta")
+
+    monkeypatch.setattr("archtrial.experiments.mimic.study.latency", latency)
+    study = copy.copy(mimic_study)
+    study.folder, study.protocol = tmp_path, study.protocol.replace(device="meta")
+    study._measure({"student": lambda: torch.nn.Linear(12, 2)})
+    assert asked == [{"meta"}] * 2
 
 
 @pytest.mark.parametrize("arm", STUDENTS)

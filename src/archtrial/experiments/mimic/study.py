@@ -358,7 +358,7 @@ class Study(workflow.Study[Protocol, Finding]):
         """Returns what tells a teacher from others, where it is the one that answered."""
         (answered,) = [run for run in runs if run.arm == ENSEMBLE]
         digest = ensemble.digest()
-        if answered.configuration["weights"] != digest:
+        if answered.configuration.get("weights") != digest:
             raise StudyError(
                 "a study has one teacher, whose weights stay as they were",
                 "the teacher has other weights than when it answered, from"
