@@ -23,6 +23,7 @@ SMALL = {
     "confirm_seeds": 1,
     "margin": 0.02,
 }
+OF_LABELS = {"teacher": "labels", "teacher_configurations": ..., "ensemble": ...}
 
 
 def series(rows, seed=0):
@@ -38,7 +39,9 @@ def saved(folder, rows=120, seed=0, name="series.npz"):
 
 
 def declared(data, **changes):
-    return mimic.Protocol(data=data, **{**SMALL, **changes})
+    """Returns a small study's protocol; a change to ... leaves a field out."""
+    told = {k: v for k, v in {**SMALL, **changes}.items() if v is not ...}
+    return mimic.Protocol(data=data, **told)
 
 
 def begun(folder, data, **changes):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archtrial.errors import printable
+from archtrial.records.store import Store
 
 from . import mimicked
 
@@ -46,6 +47,25 @@ def test_a_dry_run_says_its_size_and_cost_and_leaves_nothing(
     assert status == 0
     assert found["protocol"] == mimic_study.resolved
     assert found["forecast"] == mimic_study.forecast()
+
+
+def test_labels_as_they_are_typed_bring_no_gain(archtrial, mimic_data, tmp_path):
+    small = TINY[TINY.index("--budgets") :]
+    command = ["mimic", mimic_data, "--teacher", "labels", "--layout", "mlp1", *small]
+    folder = tmp_path / "null"
+    status, out, err = archtrial(*command, "--study", folder, "--workers", 1, "--json")
+    assert status == 0, err
+    assert "differ from those without one" not in err
+    (student,) = json.loads(out)["students"]
+    assert student["gain"]["verdict"] not in ("architecture", "tuning")
+    with Store(folder, read_only=True) as store:
+        drawn = {
+            taught: {r.pair: r.configuration for r in store.runs()
+                     if r.stage == "search" and r.coordinates["teacher"] is taught}
+            for taught in (False, True)
+        }  # fmt: skip
+    assert drawn[False] == drawn[True]
+    assert {"learning_rate", "weight_decay", "dropout"} < set(drawn[True][0])
 
 
 def test_from_its_folder_alone_a_study_goes_on(archtrial, finished, mimic_study):

@@ -9,6 +9,7 @@ from archtrial.data.inputs import Inputs
 from archtrial.errors import ProtocolError
 from archtrial.experiments import mimic
 from archtrial.experiments.mimic.students import check_layouts, students_of
+from archtrial.experiments.mimic.verdict import named
 from archtrial.space import Choice, Real
 from archtrial.zoo.architectures.shallow import shallow
 
@@ -157,14 +158,62 @@ REFUSED = [
         {"unlabelled": None},
     ),
     (
-        {"teacher_configurations": 3},
+        {"teacher_configurations": 3, "ensemble": 4},
         ("ensemble = 4, and 3 candidates", "--ensemble 3"),
         {"ensemble": 3},
     ),
     (
-        {"teacher_configurations": 0},
+        {"teacher_configurations": 0, "ensemble": 2},
         ("and 1 candidate\n", "ensemble = 1"),
         {"ensemble": 1},
+    ),
+    (
+        {"teacher": ["mlp", "cnn"], "teacher_configurations": 0, "ensemble": 1},
+        ("ensemble = 1, and 2 teachers", "--ensemble 2"),
+        {"ensemble": 2},
+    ),
+    (
+        {"teacher": "labels", "ensemble": 4},
+        ("ensemble = 4", "Leave --ensemble out"),
+        {"ensemble": ...},
+    ),
+    (
+        {"teacher": "labels", "teacher_configurations": 2, "ensemble": 1},
+        ("Leave --ensemble and --teacher-configurations out",),
+        {"ensemble": ..., "teacher_configurations": ...},
+    ),
+    (
+        {"students": "lenet", "layouts": [], "budgets": [300]},
+        ("budgets = [300] beside layouts = []", "Leave budgets out"),
+        {"budgets": ...},
+    ),
+    (
+        {"students": "lenet", "layouts": ["mlp1"], "budgets": []},
+        ("layouts = ['mlp1'] beside budgets = []", "Leave layouts out"),
+        {"layouts": ...},
+    ),
+    *(
+        (
+            {name: {"label_smoothing": [0.0, 0.1]}},
+            (f"label_smoothing in the [{name}]", "under [labels_space]"),
+            {name: {}, "labels_space": {"label_smoothing": [0.0, 0.1]}},
+        )
+        for name in ("space", "teacher_space")
+    ),
+    (
+        {"students": {"architecture": "mlp", "space": {"label_smoothing": [0.0, 0.1]}}},
+        ("label_smoothing in the space of mlp",),
+        {"students": "mlp", "labels_space": {"label_smoothing": [0.0, 0.1]}},
+    ),
+    (
+        {"students": "mlp1-3000 without a teacher=mlp"},
+        ("'mlp1-3000 without a teacher'", "--student another_mlp=mlp."),
+        {"students": "another_mlp=mlp"},
+    ),
+    (
+        {"students": "cnn With Its Teacher=net.py:Net"},
+        ("'cnn With Its Teacher'", "--student another=net.py:Net."),
+        {"students": "another=net.py:Net"},
     ),
     ({"effort": 5}, ("effort = 5", "--configurations 20"), {"configurations": 20}),
     (
@@ -223,6 +272,33 @@ def test_what_cannot_be_carried_out_is_refused_with_a_way_that_works(
     assert caught.value.way_out or "Input should be" in caught.value.rule
     works = {k: v for k, v in {**changes, **mended}.items() if v is not ...}
     mimic.Protocol(data="digits", **works)
+
+
+def test_what_was_not_declared_follows_from_the_candidates():
+    for changes, members in (
+        ({}, 4),
+        ({"teacher_configurations": 2}, 2),
+        ({"teacher": ["mlp", "cnn"], "teacher_configurations": 1}, 2),
+        ({"teacher": [f"a{i}=mlp" for i in range(6)], "teacher_configurations": 0}, 6),
+    ):
+        protocol = mimic.Protocol(data="digits", **changes)
+        assert protocol.ensemble == protocol.own()["ensemble"] == members
+        assert "ensemble" not in protocol.describe()
+        assert protocol.replace(teacher_configurations=9, teacher="mlp").ensemble == 4
+    # Labels: as students without a teacher learn and search.
+    labels = mimic.Protocol(data="digits", teacher="labels")
+    assert labels.own()["imitate"] == "probabilities"
+    assert labels.own()["teacher_space"] == labels.own()["labels_space"]
+    assert labels.replace(teacher="mlp").imitate == "logits"
+    assert not labels.replace(teacher="mlp").teacher_space
+    declared = labels.replace(imitate="logits", teacher_space={})
+    assert (declared.imitate, declared.teacher_space) == ("logits", {})
+
+
+def test_a_student_s_searches_are_called_what_no_student_is():
+    for taught in (False, True):
+        with pytest.raises(ProtocolError, match="the records add"):
+            mimic.Protocol(data="digits", students=f"{named('mlp1', taught)}=mlp")
 
 
 def typed(message):

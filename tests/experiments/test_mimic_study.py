@@ -1,11 +1,15 @@
 """Teachers, what they say, students with and without them: real networks, small."""
 
+import copy
 import dataclasses
 import itertools
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import archtrial
@@ -13,6 +17,7 @@ from archtrial.errors import RecordsError, StudyError
 from archtrial.experiments.mimic import training
 from archtrial.records.store import Store
 from archtrial.trainers import Item
+from archtrial.training.latency import Latency
 from archtrial.training.objective import SoftTargets
 
 from . import mimicked
@@ -330,6 +335,150 @@ def test_a_teacher_of_other_classes_is_refused_before_anything_is_trained(
     assert not (tmp_path / "study").exists()
 
 
+def typed(error):
+    """Types what a message says to, in parentheses."""
+    command = error.way_out.partition("(")[2].partition(")")[0]
+    assert command.startswith("rm -r ")
+    subprocess.run(command, shell=True, check=True)
+
+
+def contents(place):
+    if place.suffix != ".safetensors":
+        return place.read_bytes()
+    # What stands beside the weights is in no order.
+    weights = safetensors.torch.load_file(place)
+    return {name: tensor.tolist() for name, tensor in weights.items()}
+
+
+def test_what_another_study_left_in_the_folder_is_not_used(
+    mimic_study, mimic_data, tmp_path
+):
+    """Its rows for learning may be rows of the test set here."""
+    folder, changes = tmp_path / "study", {"seed": 1, "teacher": "mlp(width=5)"}
+    shutil.copytree(mimic_study.folder, folder)
+    (folder / "study.sqlite").unlink()
+    with pytest.raises(StudyError, match="written for another study") as caught:
+        mimicked.carried_out(mimicked.begun(folder, mimic_data, **changes))
+    assert str(folder / "transfer") in caught.value.way_out
+    assert not runs_of(mimicked.begun(folder, mimic_data, **changes))
+    typed(caught.value)
+    study = mimicked.begun(folder, mimic_data, **changes)
+    mimicked.carried_out(study)
+    apart = mimicked.begun(tmp_path / "apart", mimic_data, **changes)
+    mimicked.carried_out(apart)
+    assert bytes_of(folder) == bytes_of(apart.folder)
+    for name in ("teachers", "transfer", "tuned"):
+        there, here = (
+            {p.name: contents(p) for p in (s.folder / name).iterdir()}
+            for s in (study, apart)
+        )
+        assert there == here
+    measured, before = (
+        (s.folder / "latency.json").read_text() for s in (study, mimic_study)
+    )
+    assert measured != before
+
+
+def test_a_teacher_whose_weights_changed_is_another_one(
+    net, mimic_data, tmp_path, monkeypatch
+):
+    weights, folder = net.with_name("weights.pt"), tmp_path / "study"
+    before = weights.read_bytes()
+    monkeypatch.setattr("archtrial.experiments.mimic.transfer._BLOCK", 30 * 12)
+
+    def begun():
+        return mimicked.begun(
+            folder, mimic_data, teacher=f"{net}:Loaded", teacher_configurations=0,
+            ensemble=1, layouts="mlp1",
+        )  # fmt: skip
+
+    def stopping(stage):
+        def stop(standing):
+            if standing.stage == stage and standing.done:
+                raise StoppedError
+
+        return stop
+
+    whole = training.Ensemble.answers
+
+    def answers(self, inputs):
+        if (folder / "transfer" / "logits-00001.npy").exists():
+            raise StoppedError
+        return whole(self, inputs)
+
+    # Between two blocks of answers.
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Ensemble, "answers", answers)
+        with pytest.raises(StoppedError):
+            mimicked.carried_out(begun())
+    torch.save({k: v + 1 for k, v in torch.load(weights).items()}, weights)
+    with pytest.raises(StudyError, match="written for another teacher") as caught:
+        mimicked.carried_out(begun())
+    typed(caught.value)
+    with pytest.raises(StoppedError):
+        mimicked.carried_out(begun(), watch=stopping("students: search"))
+    # After all of them: some students have learned from it.
+    changed = weights.read_bytes()
+    weights.write_bytes(before)
+    with pytest.raises(StudyError, match="weights stay as they were") as caught:
+        mimicked.carried_out(begun())
+    assert "Put its weights back" in caught.value.way_out
+    weights.write_bytes(changed)
+    mimicked.carried_out(begun())
+
+
+@pytest.mark.parametrize("where", ["train", "validation"])
+def test_a_teacher_that_answers_no_number_is_told_by_name(
+    net, mimic_data, tmp_path, where
+):
+    """Only for some examples, so that two of them do not give it away."""
+    study = mimicked.begun(tmp_path / "first", mimic_data)
+    rows = getattr(study.split, f"x_{where}")
+    assert rows[5:, 0, 0].max() > rows[:5, 0, 0].max()
+    highest = float(rows[:, 0, 0].max())
+    assert (study.split.x_train[:2, 0, 0] < highest).all()
+    net.write_text(
+        LOADED
+        + f"""
+
+class Odd(Rule):
+    def forward(self, x):
+        said = super().forward(x)
+        odd = (x[:, :1, 0] - {highest}).abs() < 1e-6
+        return torch.where(odd, torch.full_like(said, float("nan")), said)
+"""
+    )
+    study = mimicked.begun(
+        tmp_path / "study", mimic_data, teacher=[f"{net}:Rule", f"{net}:Odd"],
+        teacher_configurations=0, ensemble=2, layouts="mlp1",
+    )  # fmt: skip
+    with pytest.raises(StudyError) as caught:
+        mimicked.carried_out(study)
+    assert "Odd" in caught.value.received
+    assert "Rule" not in caught.value.received
+    assert "NaN for 1 of " in caught.value.received
+    assert not [run for run in runs_of(study) if run.arm == "teacher"]
+    if where == "train":
+        assert not list(study.folder.glob("transfer/logits*"))
+    net.write_text(LOADED)
+    typed(caught.value)
+    assert not study.folder.exists()
+
+
+def test_a_teacher_of_no_numbers_at_all_is_refused_before_anything(
+    net, mimic_data, tmp_path
+):
+    net.write_text(LOADED.replace("[-gap, gap]", "[-gap / 0, gap]"))
+    with pytest.raises(
+        archtrial.UserError, match="answers with finite numbers"
+    ) as caught:
+        mimicked.begun(
+            tmp_path / "study", mimic_data, teacher=f"{net}:Rule",
+            teacher_configurations=0, ensemble=1, layouts="mlp1",
+        )  # fmt: skip
+    assert "infinity for 2 of 2 examples" in caught.value.received
+
+
 # ---------------------------------------------------------------------- students
 
 
@@ -414,6 +563,23 @@ def test_logits_are_learned_by_squared_error(mimic_study):
     assert objective.logits is mimic_study.trainer.transfer.logits
 
 
+def test_all_networks_are_measured_on_the_protocol_s_device(
+    mimic_study, tmp_path, monkeypatch
+):
+    asked = []
+
+    def latency(module, examples, *, threads):
+        places = {tensor.device.type for tensor in (*module.parameters(), examples)}
+        asked.append(places)
+        return Latency(len(examples), 1.0, 1.0, 1.0, 1, threads, "meta")
+
+    monkeypatch.setattr("archtrial.experiments.mimic.study.latency", latency)
+    study = copy.copy(mimic_study)
+    study.folder, study.protocol = tmp_path, study.protocol.replace(device="meta")
+    study._measure({"student": lambda: torch.nn.Linear(12, 2)})
+    assert asked == [{"meta"}] * 2
+
+
 @pytest.mark.parametrize("arm", STUDENTS)
 def test_the_distilled_student_takes_raw_inputs(mimic_study, mimic_data, arm):
     model = archtrial.load_tuned(mimic_study.folder, arm)
@@ -463,7 +629,7 @@ class Plain(nn.Sequential):
 """
     )
     study = mimicked.begun(
-        tmp_path / "study", mimic_data, teacher=f"deep={net}:Plain(width=9)", layouts=(),
+        tmp_path / "study", mimic_data, teacher=f"deep={net}:Plain(width=9)", layouts=(), budgets=(),
         students=f"{net}:Plain",
     )  # fmt: skip
     (student,) = study.resolved["students"]
@@ -471,7 +637,7 @@ class Plain(nn.Sequential):
     assert any("does not take dropout" in note for note in study.notes)
     with pytest.raises(archtrial.UserError, match="'dropout' is neither"):
         mimicked.begun(
-            tmp_path / "other", mimic_data, teacher=f"deep={net}:Plain", layouts=(),
+            tmp_path / "other", mimic_data, teacher=f"deep={net}:Plain", layouts=(), budgets=(),
             students=f"{net}:Plain", labels_space={"dropout": [0.0, 0.1]},
         )  # fmt: skip
 
@@ -482,7 +648,7 @@ class Plain(nn.Sequential):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_as_a_teacher_bring_nothing(mimic_data, tmp_path, seed):
     study = mimicked.begun(
-        tmp_path, mimic_data, teacher="labels", imitate="probabilities", seed=seed,
+        tmp_path, mimic_data, **mimicked.OF_LABELS, imitate="probabilities", seed=seed,
         layouts="mlp1", labels_space={}, steps=60, configurations=8, effort=2,
         confirm_seeds=2, margin=0.05,
     )  # fmt: skip
@@ -495,6 +661,54 @@ def test_labels_as_a_teacher_bring_nothing(mimic_data, tmp_path, seed):
     # Same seeds, same batches, nearly the same targets.
     runs = {taught: by_pair(study, taught) for taught in (False, True)}
     assert all(abs(runs[True][p] - runs[False][p]) < 0.1 for p in range(8))
+
+
+def test_what_makes_labels_another_teacher_is_noted(mimic_data, tmp_path):
+    def notes(**changes):
+        study = mimicked.begun(
+            tmp_path, mimic_data, layouts="mlp1", **mimicked.OF_LABELS, **changes
+        )
+        (student,) = study.resolved["students"]
+        alike = student["spaces"]["labels"] == student["spaces"]["teacher"]
+        found = [n for n in study.notes if "differ from those without one" in n]
+        assert len(found) <= 1
+        return alike, " ".join(found)
+
+    assert notes() == (True, "")
+    assert notes(labels_space={}) == (True, "")
+    for changes, alike, says in (
+        ({"imitate": "logits"}, True, "squared error"),
+        ({"temperature": 2.0}, True, "a temperature"),
+        ({"teacher_space": {}}, False, "(dropout, weight_decay)"),
+        ({"teacher_space": {"momentum": [0.5, 0.9]}}, False, "momentum"),
+        ({"labels_space": {"label_smoothing": [0, 0.1]}}, False, "label_smoothing"),
+        ({"recipe": {"label_smoothing": 0.1}}, True, "label smoothing"),
+    ):
+        found = notes(**changes)
+        assert found[0] is alike
+        assert says in found[1]
+
+
+def test_a_large_transfer_set_is_noted_and_has_room_before_anything_is_trained(
+    mimic_data, tmp_path, monkeypatch
+):
+    assert not any("GiB" in n for n in mimicked.begun(tmp_path, mimic_data).notes)
+    # 72 rows of 12 values and 2 logits.
+    study = mimicked.begun(tmp_path / "s", mimic_data, passes=10**6)
+    assert (
+        "the transfer set takes 3.8 GiB of the disk: 72,000,000 examples"
+        in " ".join(study.notes)
+    )
+
+    @dataclasses.dataclass
+    class Free:
+        free: int = 10**9
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Free())
+    with pytest.raises(StudyError, match="the disk has room") as caught:
+        study.run()
+    assert "0.9 GiB free" in caught.value.received
+    assert not study.folder.exists()
 
 
 def test_a_good_teacher_helps_where_labels_are_scarce(net, tmp_path):

@@ -55,7 +55,7 @@ def files(made):
 
 
 def test_each_pass_has_every_row_augmented_anew(whole, study):
-    whole.make(Teacher())
+    whole.make(Teacher(), "sums")
     assert len(whole) == len(whole.inputs) == len(whole.labels) == 3 * (72 + 30)
     split = study.split
     for start in (0, 102, 204):
@@ -75,15 +75,15 @@ def test_each_pass_has_every_row_augmented_anew(whole, study):
 def test_it_is_the_same_whenever_it_is_made(whole, tmp_path):
     again = dataclasses.replace(whole, folder=tmp_path / "again")
     for made in (whole, again):
-        made.make(Teacher())
+        made.make(Teacher(), "sums")
     assert files(whole) == files(again)
     other = dataclasses.replace(whole, folder=tmp_path / "other", seed=1)
-    other.make(Teacher())
+    other.make(Teacher(), "sums")
     assert files(other)["inputs-00000.npy"] != files(whole)["inputs-00000.npy"]
 
 
 def test_whoever_learns_labels_sees_the_same_inputs_without_unlabelled_ones(whole):
-    whole.make(Teacher())
+    whole.make(Teacher(), "sums")
     known = whole.labels >= 0
     assert known.sum() == len(whole.labelled) == 3 * 72
     np.testing.assert_array_equal(whole.labelled, whole.inputs[known], strict=True)
@@ -101,12 +101,12 @@ def test_without_augmentation_it_is_the_training_rows(whole, study, tmp_path):
             )
         ),
     )  # fmt: skip
-    plain.make(Teacher())
+    plain.make(Teacher(), "sums")
     np.testing.assert_array_equal(plain.inputs, study.split.x_train, strict=True)
 
 
 def test_too_large_for_memory_it_is_read_from_its_files(whole, tmp_path):
-    whole.make(Teacher())
+    whole.make(Teacher(), "sums")
     assert isinstance(whole.inputs, np.ndarray)
     within = 4 * 306 * 12 / 2**30
     for memory, kind in ((within, np.ndarray), (0.99 * within, Prepared)):
@@ -132,24 +132,24 @@ def test_whole_numbers_stay_such(whole):
         made = dataclasses.replace(
             whole, problem=problem, unlabelled=None, memory=memory
         )
-        made.make(Teacher())
+        made.make(Teacher(), "sums")
         np.testing.assert_array_equal(made.inputs[:72], names, strict=True)
 
 
 def test_what_was_answered_is_not_asked_again(whole, tmp_path):
     interrupted = Teacher(most=130)
     with pytest.raises(KeyboardInterrupt):
-        whole.make(interrupted)
+        whole.make(interrupted, "sums")
     # Blocks of 40, 40 and 22: what is there is whole.
     assert interrupted.asked == 102
     assert len(list(whole.folder.glob("logits-*.npy"))) == 3
     goes_on = Teacher()
-    whole.make(goes_on)
+    whole.make(goes_on, "sums")
     assert interrupted.asked + goes_on.asked == 306
     nothing = Teacher(most=0)
-    whole.make(nothing)
+    whole.make(nothing, "sums")
     apart = dataclasses.replace(whole, folder=tmp_path / "apart")
-    apart.make(Teacher())
+    apart.make(Teacher(), "sums")
     assert files(whole) == files(apart)
     assert not list(whole.folder.glob("*.unfinished"))
 
@@ -157,7 +157,7 @@ def test_what_was_answered_is_not_asked_again(whole, tmp_path):
 @pytest.mark.parametrize("name", ["inputs-00001.npy", "logits-00002.npy"])
 @pytest.mark.parametrize("harm", ["cut", "changed", "no checksum", "other checksum"])
 def test_a_damaged_block_is_told_and_removing_it_is_the_way_out(whole, name, harm):
-    whole.make(Teacher())
+    whole.make(Teacher(), "sums")
     before, place = files(whole), whole.folder / name
     content, told = place.read_bytes(), place.with_suffix(".sha256")
     match harm:
@@ -172,15 +172,76 @@ def test_a_damaged_block_is_told_and_removing_it_is_the_way_out(whole, name, har
     fresh = dataclasses.replace(whole)
     teacher = Teacher()
     with pytest.raises(StudyError) as caught:
-        fresh.make(teacher)
+        fresh.make(teacher, "sums")
     assert str(place) in caught.value.received
     assert teacher.asked == 0
     command = caught.value.way_out.partition("(")[2].partition(")")[0]
     assert command == f"rm {shlex.quote(str(place))}"
     subprocess.run(command, shell=True, check=True)
-    fresh.make(teacher)
+    fresh.make(teacher, "sums")
     assert teacher.asked == (0 if name.startswith("inputs") else 22)
     assert files(fresh) == before
+
+
+@pytest.mark.parametrize("kept", ["all", "inputs alone"])
+@pytest.mark.parametrize("other", ["study", "teacher"])
+def test_blocks_of_another_study_or_teacher_are_told_and_not_used(whole, other, kept):
+    whole.make(Teacher(), "sums")
+    if kept == "inputs alone":
+        for place in whole.folder.glob("logits-*"):
+            place.unlink()
+    before = files(whole)
+    fresh = dataclasses.replace(
+        whole, study="other" if other == "study" else whole.study
+    )
+    name = "means" if other == "teacher" else "sums"
+    asked = Teacher()
+    if (other, kept) == ("teacher", "inputs alone"):
+        fresh.make(asked, name)  # inputs are the study's, whoever answers
+        assert asked.asked == 306
+        return
+    with pytest.raises(StudyError, match=f"written for another {other}") as caught:
+        fresh.make(asked, name)
+    if other == "study":
+        with pytest.raises(StudyError, match="written for another study"):
+            fresh.check()
+    else:
+        fresh.check()
+    assert (asked.asked, files(fresh)) == (0, before)
+    command = caught.value.way_out.partition("(")[2].partition(")")[0]
+    assert command == f"rm -r {shlex.quote(str(whole.folder))}"
+    subprocess.run(command, shell=True, check=True)
+    fresh.make(asked, name)
+    assert asked.asked == 306
+
+
+def test_a_block_under_another_ones_name_is_not_used(whole):
+    whole.make(Teacher(), "sums")
+    for ending in ("npy", "sha256"):
+        first, second = (whole.folder / f"logits-0000{i}.{ending}" for i in (0, 1))
+        second.write_bytes(first.read_bytes())
+    with pytest.raises(StudyError, match=r"logits-00001\.npy was written for another"):
+        whole.make(Teacher(), "sums")
+
+
+def test_the_disk_has_room_for_it(whole, monkeypatch):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: Free(whole.size))
+    assert whole.size == 306 * (12 + 2) * 4
+    whole.check_room()
+    whole.make(Teacher(), "sums")
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: Free(0))
+    whole.check_room()  # it is there
+    (whole.folder / "inputs-00000.npy").unlink()
+    (whole.folder / "inputs-00001.npy").unlink()
+    with pytest.raises(StudyError, match="the disk has room") as caught:
+        whole.check_room()
+    assert "306 examples, 3 of each" in caught.value.received
+    assert "--passes 1" in caught.value.way_out
+
+
+@dataclasses.dataclass
+class Free:
+    free: int
 
 
 def test_nothing_is_written_through_a_link(whole, tmp_path):
@@ -188,12 +249,12 @@ def test_nothing_is_written_through_a_link(whole, tmp_path):
     elsewhere.mkdir()
     whole.folder.symlink_to(elsewhere)
     with pytest.raises(StudyError):
-        whole.make(Teacher())
+        whole.make(Teacher(), "sums")
     whole.folder.unlink()
     whole.folder.mkdir()
     (whole.folder / "inputs-00000.npy").symlink_to(elsewhere / "there.npy")
     with pytest.raises(StudyError):
-        whole.make(Teacher())
+        whole.make(Teacher(), "sums")
     assert not list(elsewhere.iterdir())
 
 
@@ -231,6 +292,10 @@ def written(folder, values):
         ({"x": np.zeros((2, 12))}, ("1x12", "(2, 12)")),
         ({"x": np.float32(3)}, ("several examples",)),
         ({"x": np.full((2, 1, 12), np.nan)}, ("finite numbers",)),
+        (
+            {"x": np.full((2, 1, 12), 1e39) * [[[0.0]], [[1.0]]]},
+            ("as networks read them (float32)", "1 of the 2", "row 1", "1e+39"),
+        ),
         ({"x": np.full((2, 1, 12), 1j)}, ("finite numbers", "complex")),
         ({"x": np.array([{}])}, ("can be read", "Object arrays")),
         ({"x": np.array(["a", "b"])}, ("finite numbers", "<U1")),

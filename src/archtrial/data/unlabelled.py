@@ -45,6 +45,14 @@ def unlabelled(path: str, split: Split) -> np.ndarray:
             error.received,
             error.way_out,
         ) from error
+    if prepared.dtype.kind == "f" and not np.isfinite(prepared).all():
+        rows = np.flatnonzero(~np.isfinite(prepared.reshape(len(prepared), -1)).all(1))
+        raise DataError(
+            f"more inputs are finite numbers as networks read them ({dtype})",
+            f"{len(rows):,} of the {len(prepared):,} inputs of {path} are not, the first"
+            f" at row {rows[0]}, whose largest value is {np.abs(x[rows[0]]).max():g}",
+            "Leave them out of the file.",
+        )
     for name, rule, seen in (
         ("test", "a student never sees the test set", split.x_test),
         ("validation", "a student is chosen on what it never sees", split.x_validation),

@@ -25,6 +25,11 @@ ENSEMBLE = "teacher"
 LAYOUT = re.compile("(mlp)([1-5])|(conv)([1-4])")
 """Fully connected with so many hidden layers, or so many convolutions and one of them."""
 
+# What the records call a student's two searches (`verdict.named`), and files are.
+_ENDINGS = (" without a teacher", " with its teacher")
+# What changes labels, and nothing that a teacher says.
+_OF_LABELS = ("label_smoothing",)
+
 OF_TEACHER = ("temperature", "label_weight")
 """What can be searched of how a student learns from its teacher."""
 
@@ -52,7 +57,8 @@ class Protocol(OnData):
     """Configurations searched of each teacher; 0: it answers as it is built, without
     training, as a network of your own does that loads its weights."""
     ensemble: Count = 4
-    """The best teachers by validation, whose logits are averaged."""
+    """The best teachers by validation, whose logits are averaged; by default no more
+    than there are candidates, and all of those that answer as they are built."""
     layouts: Annotated[
         tuple[str, ...], pydantic.Field(examples=["mlp1, mlp2, conv1 to conv4"])
     ] = ("mlp1", "mlp2", "conv1", "conv3")
@@ -66,7 +72,8 @@ class Protocol(OnData):
     """Another student: a zoo name or net.py:Net, with (options), as large as it is."""
     imitate: Literal["logits", "probabilities"] = "logits"
     """What students learn of their teacher: its logits, by squared error, or its softened
-    probabilities, by cross-entropy."""
+    probabilities, by cross-entropy; where the labels are the teacher, by default the
+    latter, as students without a teacher do."""
     temperature: Positive = 1.0
     """By which logits are divided before they become softened probabilities."""
     label_weight: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
@@ -84,7 +91,8 @@ class Protocol(OnData):
     without one, whom nothing else keeps from learning examples by heart."""
     teacher_space: dict[str, Any] = {}  # noqa: RUF012 - as above
     """What is searched beside where a teacher is learned from: temperature and
-    label_weight, too."""
+    label_weight, too. By default nothing, but where the labels are the teacher, what
+    is searched where labels are learned."""
     tuner: Literal["sobol", "gp"] = "sobol"
     """How each student is searched: by the points of a Sobol sequence, or by Bayesian
     optimisation, in whole searches that are repeated. "gp" is Optuna's Gaussian process;
@@ -123,6 +131,7 @@ class Protocol(OnData):
 
     @pydantic.model_validator(mode="after")
     def _can_be_carried_out(self) -> Self:
+        self._resolve()
         for layout in self.layouts:
             if LAYOUT.fullmatch(layout) is None:
                 raise ProtocolError(
@@ -139,6 +148,14 @@ class Protocol(OnData):
                 "Write --layout mlp1 --layout conv1, or --student lenet (in a protocol,"
                 ' layouts = ["mlp1", "conv1"], students = ["lenet"]).',
             )
+        for name, other in (("budgets", "layouts"), ("layouts", "budgets")):
+            given = name in self.model_fields_set and getattr(self, name)
+            if given and not getattr(self, other):
+                raise ProtocolError(
+                    "each layout has each budget",
+                    f"{name} = {list(given)} beside {other} = []",
+                    f"Leave {name} out, or leave {other} = [] out.",
+                )
         for name in ("layouts", "budgets"):
             given = getattr(self, name)
             if len(set(given)) < len(given):
@@ -160,6 +177,26 @@ class Protocol(OnData):
                 f" configurations = {4 * self.effort}).",
             )
         return self
+
+    def _resolve(self) -> None:
+        """Sets what follows from other fields where it was not declared itself."""
+        # Not by assignment, after which it would count as declared.
+        resolved: dict[str, Any] = {}
+        if not self.of_labels:
+            candidates = len(self.teacher) * self.teacher_configurations
+            least = min(self.ensemble, candidates)
+            resolved["ensemble"] = least or max(1, len(self.teacher))
+        else:
+            # They bring no gain where nothing but the name differs.
+            resolved["imitate"] = "probabilities"
+            resolved["teacher_space"] = {
+                name: dimension
+                for name, dimension in self.labels_space.items()
+                if name not in _OF_LABELS
+            }
+        for name, value in resolved.items():
+            if name not in self.model_fields_set:
+                self.__dict__[name] = value
 
     def _check_tuner(self) -> None:
         """Checks what is declared of whole searches, or of one Sobol sequence."""
@@ -217,6 +254,16 @@ class Protocol(OnData):
                     f"Name it apart: {option} {other}={spec}.",
                 )
             files[file] = arm.name
+            for ending in _ENDINGS:
+                if arm.name.lower().endswith(ending):
+                    spec = str(arm.describe()["architecture"])
+                    other = f"another_{spec}" if spec.isidentifier() else "another"
+                    raise ProtocolError(
+                        "a name says who is taught; the records add whether it is:"
+                        f' "{ending.strip()}"',
+                        repr(arm.name),
+                        f"Name it otherwise: {option} {other}={spec}.",
+                    )
         for _, arm in own:
             if arm.recipe != "plain":
                 raise ProtocolError(
@@ -229,6 +276,7 @@ class Protocol(OnData):
     def _check_teaching(self) -> None:
         """Checks what is declared of teachers and of how they are learned from."""
         candidates = len(self.teacher) * max(1, self.teacher_configurations)
+        idle = {"teacher_configurations", "ensemble"} & self.model_fields_set
         if not self.teacher or (self.of_labels and len(self.teacher) > 1):
             raise ProtocolError(
                 "teachers are networks, or the labels alone",
@@ -240,6 +288,13 @@ class Protocol(OnData):
                 "labels as a teacher have no options and nothing to search",
                 self.teacher[0].name,
                 "Write --teacher labels.",
+            )
+        if self.of_labels and idle:
+            options = " and ".join(f"--{n.replace('_', '-')}" for n in sorted(idle))
+            raise ProtocolError(
+                "labels as a teacher are not trained, and there is one of them",
+                ", ".join(f"{name} = {getattr(self, name)}" for name in sorted(idle)),
+                f"Leave {options} out, or take a network: --teacher cnn.",
             )
         if self.of_labels and self.unlabelled is not None:
             raise ProtocolError(
@@ -253,6 +308,15 @@ class Protocol(OnData):
                 f"ensemble = {self.ensemble}, and {candidates}"
                 f" {'candidate' if candidates == 1 else 'candidates'}",
                 f"Write --ensemble {candidates} (in a protocol, ensemble = {candidates}).",
+            )
+        as_built = not self.of_labels and not self.teacher_configurations
+        if as_built and self.ensemble != candidates:
+            raise ProtocolError(
+                "teachers that answer as they are built are all of the ensemble: none"
+                " is better by validation, which nobody has looked at",
+                f"ensemble = {self.ensemble}, and {candidates} teachers",
+                f"Leave ensemble out, or write --ensemble {candidates} (in a protocol,"
+                f" ensemble = {candidates}).",
             )
         if self.recipe.loss is not None or self.recipe.class_weights != "none":
             name = "loss" if self.recipe.loss is not None else "class_weights"
@@ -274,6 +338,17 @@ class Protocol(OnData):
                         f"{name} is of every student that has a teacher",
                         f"{name} in the {where}",
                         "Write it under [teacher_space].",
+                    )
+        students = {f"space of {a.name}": a.space for a in self.students}
+        for where, space in {
+            "[space]": self.space, "[teacher_space]": self.teacher_space, **students,
+        }.items():  # fmt: skip
+            for name in _OF_LABELS:
+                if name in space:
+                    raise ProtocolError(
+                        f"{name} is of labels: it changes nothing that a teacher says",
+                        f"{name} in the {where}",
+                        "Write it under [labels_space].",
                     )
         for name in OF_TEACHER:
             if name in self.teacher_space and name in self.model_fields_set:

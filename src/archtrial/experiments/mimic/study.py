@@ -30,9 +30,10 @@ from archtrial import (
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.experiments.mimic import transfer
-from archtrial.experiments.mimic.protocol import ENSEMBLE, OF_TEACHER, Protocol
+from archtrial.experiments.mimic.protocol import ENSEMBLE, LABELS, OF_TEACHER, Protocol
 from archtrial.experiments.mimic.students import check_layouts, students_of
 from archtrial.experiments.mimic.training import (
+    Ensemble,
     Trainer,
     bare,
     labels_as_logits,
@@ -147,10 +148,12 @@ class Study(workflow.Study[Protocol, Finding]):
                 self.resolved["passes"],
                 declared.seed,
                 declared.memory,
+                self.hash,
             ),
             declared=declared,
             folder=self.folder,
         )
+        self.resolved["notes"] += self._noticed()
         if not declared.teacher_configurations:
             for arm in self.teachers:
                 self.trainer.check_as_built(arm.name)
@@ -166,6 +169,38 @@ class Study(workflow.Study[Protocol, Finding]):
             declared.seed,
             "sobol",
         )
+
+    def _noticed(self) -> list[str]:
+        """Returns how large the transfer set is, and what makes labels another teacher."""
+        declared, notes = self.protocol, []
+        size = self.trainer.transfer.size / 2**30
+        if size > 1:
+            notes.append(
+                f"the transfer set takes {size:,.1f} GiB of the disk:"
+                f" {len(self.trainer.transfer):,} examples, {self.resolved['passes']:,}"
+                " of each"
+            )
+        if not declared.of_labels:
+            return notes
+        differs = []
+        if declared.imitate == "logits":
+            differs.append("the loss (squared error, not cross-entropy)")
+        if declared.imitate == "probabilities" and (
+            declared.temperature != 1 or OF_TEACHER[0] in declared.teacher_space
+        ):
+            differs.append("a temperature")
+        apart = set(declared.labels_space.items()) ^ set(declared.teacher_space.items())
+        names = sorted({name for name, _ in apart} - set(OF_TEACHER))
+        if names:
+            differs.append(f"what is searched ({', '.join(names)})")
+        if declared.recipe.label_smoothing:
+            differs.append("label smoothing, without a teacher alone")
+        if differs:
+            notes.append(
+                "with the labels as their teacher, students differ from those without"
+                f" one in more than that: {'; '.join(differs)}"
+            )
+        return notes
 
     def _joined(
         self, some: Sequence[Arm], found: Mapping[str, arms.Architecture], beside: str
@@ -225,8 +260,14 @@ class Study(workflow.Study[Protocol, Finding]):
     def stages(self, work: workflow.Work) -> None:
         """Teachers, what they say, students with and without them, the test set."""
         declared = self.protocol
+        if not self.runs(work.store):
+            # Another study's, which was here before and is measured once.
+            (self.folder / LATENCY).unlink(missing_ok=True)
+        # Before anybody trains for what would be refused.
+        self.trainer.transfer.check()
         if declared.of_labels:
-            self.trainer.transfer.make(labels_as_logits(self.split.num_outputs))
+            answer = labels_as_logits(self.split.num_outputs)
+            self.trainer.transfer.make(answer, LABELS)
         else:
             work.carry_out("teachers: search", self._candidates())
             members: Any = self._members(self.runs(work.store))
@@ -235,8 +276,11 @@ class Study(workflow.Study[Protocol, Finding]):
                 [trainers.Item(ENSEMBLE, 0, 0, "confirm", {"members": members})],
             )
             # What was removed since, as a damaged block, is answered again.
-            ensemble = functools.cache(lambda: self.trainer.ensemble(members))
-            self.trainer.transfer.make(lambda inputs, _: ensemble().answers(inputs))
+            ensemble = self.trainer.ensemble(members)
+            teacher = self._same_teacher(ensemble, self.runs(work.store))
+            self.trainer.transfer.make(
+                lambda inputs, _: ensemble.answers(inputs), teacher
+            )
         if self.bayesian:
             bayesian.search(work, self.searchers, self.design)
         else:
@@ -288,7 +332,7 @@ class Study(workflow.Study[Protocol, Finding]):
         if not self.protocol.teacher_configurations:
             return [
                 {"arm": arm.name, "pair": -1, "configuration": {}}
-                for arm in self.teachers[: self.protocol.ensemble]
+                for arm in self.teachers
             ]
         names = [arm.name for arm in self.teachers]
         known = [run for run in runs if run.arm in names and not run.diverged]
@@ -310,6 +354,19 @@ class Study(workflow.Study[Protocol, Finding]):
             for run in known[: self.protocol.ensemble]
         ]
 
+    def _same_teacher(self, ensemble: Ensemble, runs: Sequence[Run]) -> str:
+        """Returns what tells a teacher from others, where it is the one that answered."""
+        (answered,) = [run for run in runs if run.arm == ENSEMBLE]
+        digest = ensemble.digest()
+        if answered.configuration.get("weights") != digest:
+            raise StudyError(
+                "a study has one teacher, whose weights stay as they were",
+                "the teacher has other weights than when it answered, from"
+                f" {', '.join(arm.name for arm in self.teachers)}",
+                "Put its weights back, or begin in another folder (--study).",
+            )
+        return digest
+
     def judge(self) -> Finding:
         """Reads the verdict, with all its evidence, off the folder's records."""
         return judge(self.folder)
@@ -327,6 +384,10 @@ class Study(workflow.Study[Protocol, Finding]):
             named_so = dataclasses.replace(done.run, arm=name)
             return tuned.weights_file(self.folder, named_so)
         return place_of(self.folder, done.run)
+
+    def check(self, workers: int) -> None:
+        """Makes sure that there is room for the transfer set, however many train."""
+        self.trainer.transfer.check_room()
 
     def finish(self, store: Store) -> None:
         """Keeps taught students and their teachers, and measures how fast they are."""
@@ -363,6 +424,8 @@ class Study(workflow.Study[Protocol, Finding]):
             )
             tuned.keep(self.folder, chosen, described)
             kept = self.folder / "tuned" / f"{name_of(searcher.arm)}.safetensors"
+            if chosen.diverged:
+                kept.unlink(missing_ok=True)  # another study's, which was here before
             if kept.exists():  # one that diverged leaves none
                 networks[searcher.arm] = functools.partial(
                     self.trainer.restored, item, kept
@@ -389,7 +452,9 @@ class Study(workflow.Study[Protocol, Finding]):
         measured = {
             name: {
                 str(batch): latency(
-                    build(), x[:batch], threads=self.protocol.threads
+                    build().to(self.protocol.device),
+                    x[:batch].to(self.protocol.device),
+                    threads=self.protocol.threads,
                 ).to_dict()
                 for batch in (1, len(x))
             }

@@ -1,7 +1,9 @@
 """Who trains: teachers and students on labels, students on what their teacher says."""
 
 import dataclasses
+import hashlib
 import itertools
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -115,14 +117,17 @@ class Trainer:
         began = time.perf_counter()
         members: Any = item.configuration["members"]
         ensemble = self.ensemble(members)
-        self.transfer.make(lambda inputs, _: ensemble.answers(inputs))
+        teacher = ensemble.digest()
+        self.transfer.make(lambda inputs, _: ensemble.answers(inputs), teacher)
         problem = self.loops.problem
         seen, sealed = (
             problem.metric.reduce(_probabilities(ensemble.answers(x)))
             for x in (problem.x_validation, problem.x_test)
         )
+        # Whoever goes on finds out whether its teacher is the one that answered.
+        told = {**item.configuration, "weights": teacher}
         run = Run(
-            **item.row,
+            **{**item.row, "configuration": told},
             validation=problem.metric.score(seen, problem.y_validation),
             parameters=sum(p.numel() for p in ensemble.parameters()),
             seconds=time.perf_counter() - began,
@@ -136,7 +141,9 @@ class Trainer:
             members: Their "arm", "pair" and "configuration"; a pair of -1: as built.
         """
         items = [Item(**member, seed=0, stage="search") for member in members]
-        ensemble = Ensemble(list(map(self.restored, items)))
+        ensemble = Ensemble(
+            {key(i.arm, i.pair, i.seed): self.restored(i) for i in items}, self.folder
+        )
         return ensemble.to(self.loops.problem.device)
 
     def check_as_built(self, arm: str) -> None:
@@ -149,7 +156,7 @@ class Trainer:
         x = torch.from_numpy(self.loops.problem.x_train[:2])
         try:
             with torch.no_grad():
-                self.restored(Item(arm, -1, 0, "search", {}))(x)
+                said = self.restored(Item(arm, -1, 0, "search", {}))(x)
         except FormError as error:
             raise ArmError(
                 f"{spec}: {error.rule}", error.received, error.way_out
@@ -162,6 +169,12 @@ class Trainer:
                 f"{type(error).__name__}: {error}",
                 "Correct it, or let it be trained: --teacher-configurations 16.",
             ) from error
+        if not torch.isfinite(said).all():
+            raise ArmError(
+                f"{spec} answers with finite numbers as it is built",
+                f"{_infinite(said.float().numpy())} at the first training rows",
+                "Correct it, or let it be trained: --teacher-configurations 16.",
+            )
 
     def restored(self, item: Item, place: Path | None = None) -> torch.nn.Module:
         """Returns the module of a training with its weights, in evaluation mode.
@@ -193,11 +206,18 @@ class Trainer:
 
 
 class Ensemble(torch.nn.Module):
-    """The mean of what several networks answer, before the softmax."""
+    """The mean of what several networks answer, before the softmax.
 
-    def __init__(self, members: Sequence[torch.nn.Module]) -> None:
+    Args:
+        members: The networks, by what they are called.
+        folder: Of the study that asks them.
+    """
+
+    def __init__(self, members: Mapping[str, torch.nn.Module], folder: Path) -> None:
         super().__init__()
-        self.members = torch.nn.ModuleList(members)
+        self.members = torch.nn.ModuleList(members.values())
+        self._names = tuple(members)
+        self._folder = folder
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns logits, (N, classes)."""
@@ -205,15 +225,46 @@ class Ensemble(torch.nn.Module):
 
     @torch.no_grad()
     def answers(self, inputs: Any) -> np.ndarray:
-        """Returns (N, classes) float32 for N prepared inputs, some at a time."""
+        """Returns (N, classes) float32 for N prepared inputs, some at a time.
+
+        Raises:
+            StudyError: One of them is NaN or infinity.
+        """
         self.eval()
         held = itertools.chain(self.parameters(), self.buffers())
         device = next((tensor.device for tensor in held), "cpu")
         said = []
         for start in range(0, len(inputs), _AT_ONCE):
             x = torch.from_numpy(inputs[start : start + _AT_ONCE]).to(device)
-            said.append(self(x).float().cpu().numpy())
+            answered = self(x).float()
+            if not torch.isfinite(answered).all():
+                raise self._not_finite(x)
+            said.append(answered.cpu().numpy())
         return np.concatenate(said)
+
+    def digest(self) -> str:
+        """Returns a SHA-256, in hexadecimal, of all weights and buffers."""
+        found = hashlib.sha256()
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            whole = tensor.detach().cpu().contiguous().reshape(-1)
+            found.update(whole.view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
+
+    def _not_finite(self, x: torch.Tensor) -> StudyError:
+        """Returns what says whose answers to inputs are no numbers to learn."""
+        said = {
+            name: member(x).float().cpu().numpy()
+            for name, member in zip(self._names, self.members, strict=True)
+        }
+        guilty = [n for n, own in said.items() if not np.isfinite(own).all()]
+        told = [f"{name} answers {_infinite(said[name])}" for name in guilty]
+        return StudyError(
+            "students learn finite numbers of their teacher",
+            "; ".join(told) or f"the mean of {', '.join(said)} is infinite",
+            "Correct it, or take another --teacher, and remove the study"
+            f" (rm -r {shlex.quote(str(self._folder))}).",
+        )
 
 
 def labels_as_logits(classes: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -233,6 +284,14 @@ def bare(item: Item) -> Item:
     """Returns an item without what only says how it learns from its teacher."""
     configuration = {k: v for k, v in item.configuration.items() if k not in OF_TEACHER}
     return dataclasses.replace(item, configuration=configuration)
+
+
+def _infinite(answers: np.ndarray) -> str:
+    """Returns what answers hold that is no finite number."""
+    wrong = answers[~np.isfinite(answers)]
+    rows = int((~np.isfinite(answers)).any(axis=1).sum())
+    kinds = sorted({"NaN" if np.isnan(value) else "infinity" for value in wrong})
+    return f"{' and '.join(kinds)} for {rows:,} of {len(answers):,} examples"
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ import dataclasses
 import functools
 import hashlib
 import io
+import itertools
 import math
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +44,7 @@ class TransferSet:
         passes: How often each example is there, each time augmented anew.
         seed: The study's.
         memory: GiB that inputs may take in memory; larger ones are read from files.
+        study: What tells the study from every other one, its hash.
     """
 
     folder: Path
@@ -50,6 +53,7 @@ class TransferSet:
     passes: int
     seed: int
     memory: float
+    study: str
 
     def __len__(self) -> int:
         return self.passes * self._once
@@ -89,37 +93,74 @@ class TransferSet:
         whole: np.ndarray = np.concatenate([np.load(file) for file in files])
         return whole
 
-    def make(self, answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes of all inputs and logits."""
+        x = self.problem.x_train
+        one = x.dtype.itemsize * math.prod(x.shape[1:]) + 4 * self.problem.num_outputs
+        return len(self) * one
+
+    def check_room(self) -> None:
+        """Makes sure that the disk has room for what is not there yet.
+
+        Raises:
+            StudyError: It has not.
+        """
+        there = sum(p.stat().st_size for p in self.folder.glob("*.npy") if p.is_file())
+        above = next(p for p in self.folder.absolute().parents if p.is_dir())
+        free = shutil.disk_usage(above).free
+        if self.size - there > free:
+            raise StudyError(
+                "the disk has room for the transfer set, which is made once and kept",
+                f"{self.size / _GIB:,.1f} GiB ({len(self):,} examples,"
+                f" {self.passes:,} of each), {free / _GIB:,.1f} GiB free at {above}",
+                "Make room, or name a folder elsewhere (--study)"
+                + (", or write --passes 1." if self.passes > 1 else "."),
+            )
+
+    def make(
+        self, answer: Callable[[np.ndarray, np.ndarray], np.ndarray], teacher: str
+    ) -> None:
         """Writes what is not there yet; of blocks that are, nothing is computed again.
 
         Args:
             answer: From inputs (m, ...) and labels (m,) to logits (m, classes).
+            teacher: What tells who answers from every other teacher.
 
         Raises:
-            StudyError: A block is not what was written.
+            StudyError: A block is not what was written, or of another study or teacher.
         """
-        self.check()
+        self.check(teacher)
         for index, (number, rows) in enumerate(self._blocks):
             inputs, logits = (self._file(n, index) for n in ("inputs", "logits"))
             if not inputs.exists():
-                self._write(inputs, self._augmented(number, rows))
+                self._write(inputs, self._augmented(number, rows), self.study)
             if not logits.exists():
                 start = number * self._once + rows.start
                 labels = self.labels[start : start + len(rows)]
-                said = answer(np.load(inputs), labels)
-                self._write(logits, said.astype(np.float32, copy=False))
+                said = answer(np.load(inputs), labels).astype(np.float32, copy=False)
+                self._write(logits, said, self.study, teacher)
 
-    def check(self) -> None:
-        """Makes sure that the blocks that are there are what was written.
+    def check(self, teacher: str | None = None) -> None:
+        """Makes sure that the blocks that are there were written for this study.
+
+        Args:
+            teacher: As for `make`; None where it is not known yet.
 
         Raises:
-            StudyError: One is not, or is a link.
+            StudyError: One was not, or is not what was written, or is a link.
         """
-        for place in sorted(self.folder.glob("*.npy")):
+        for name, index in itertools.product(
+            ("inputs", "logits"), range(len(self._blocks))
+        ):
+            place = self._file(name, index)
             check(place, within=self.folder.parent)
-            told = self._told(place)
+            if not place.exists():
+                continue
             content = place.read_bytes()
-            if not told.exists() or told.read_bytes() != _digest(content).encode():
+            told = self._told(place)
+            lines = told.read_bytes().splitlines() if told.exists() else []
+            if lines[:1] != [_digest(content).encode()]:
                 raise StudyError(
                     "the transfer set is what was written: each file has its checksum"
                     " beside it",
@@ -127,13 +168,27 @@ class TransferSet:
                     f"Remove it (rm {shlex.quote(str(place))}) and give the same command"
                     " again: what was in it is computed again, and nothing else.",
                 )
+            # A block under another one's name is another one, too.
+            of = f"{place.stem} of {self.study}".encode()
+            answered = name == "logits" and teacher is not None
+            other = answered and lines[2:] != [str(teacher).encode()]
+            if lines[1:2] != [of] or other:
+                whose = "teacher" if lines[1:2] == [of] else "study"
+                raise StudyError(
+                    "students learn from the transfer set of their own study and"
+                    " teacher",
+                    f"{place} was written for another {whose}",
+                    f"Remove all of it (rm -r {shlex.quote(str(self.folder))}) and give"
+                    " the same command again: it is made anew.",
+                )
 
-    def _write(self, place: Path, values: np.ndarray) -> None:
-        """Writes an array, its checksum first: a file that is there has one."""
+    def _write(self, place: Path, values: np.ndarray, *of: str) -> None:
+        """Writes an array, first its checksum and whose it is: a file there has both."""
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(values))
         content = buffer.getvalue()
-        write(self._told(place), _digest(content), within=self.folder.parent)
+        told = "\n".join([_digest(content), f"{place.stem} of {of[0]}", *of[1:]])
+        write(self._told(place), told, within=self.folder.parent)
         write(place, content, within=self.folder.parent)
 
     def _told(self, place: Path) -> Path:
