@@ -18,8 +18,8 @@ ROOT = Path(archtrial.__file__).parent
 ROOMS = [
     "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
     "statistics", "words", "report", "searches", "calibration", "findings", "judge",
-    "data", "zoo", "equivalents", "training", "execution", "workflow",
-    "trainers", "trial", "tuned", "probes", "study", "pilot", "console", "experiments", "cli",
+    "data", "zoo", "equivalents", "training", "execution",
+    "trainers", "probes", "workflow", "trial", "tuned", "study", "pilot", "console", "experiments", "cli",
     "testing",
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "judge"

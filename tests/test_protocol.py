@@ -1,5 +1,6 @@
 import json
 import tomllib
+from typing import Any
 
 import pytest
 
@@ -719,6 +720,25 @@ def test_what_a_kind_of_protocol_has_of_its_own():
     assert list(Short(data="digits").own()) == ["epochs", "architecture", "sizes"]
     assert Shorter(data="digits", seed=3).own() == {**own, "sizes": [1], "more": False}
     assert json.dumps(Short(data="digits", architecture=print).own())
+
+
+class Several(OnData):
+    students: tuple[Arm, ...] = (Arm.model_validate("mlp"), Arm.model_validate("cnn"))
+    space: dict[str, Any] = {"width": Choice((1, 2)), "rate": Real(0.1, 1.0, log=True)}  # noqa: RUF012
+    plain: dict[str, Any] = {"a": 1}  # noqa: RUF012
+
+
+def test_arms_and_spaces_of_its_own_are_told_as_they_are_declared():
+    told = Several(data="digits").own()
+    assert told["students"] == [a.describe() for a in Several(data="d").students]
+    assert told["space"] == {
+        "rate": {"low": 0.1, "high": 1.0, "log": True},
+        "width": [1, 2],
+    }
+    assert told["plain"] == {"a": 1}
+    several = Several(data="digits", students=(Arm.model_validate("b=mlp"),))
+    assert several.arms_by_field() == {"students": [Arm.model_validate("b=mlp")]}
+    assert Several(data="digits").arms_by_field() == {}
 
 
 def test_a_protocol_of_no_kind_has_nothing_of_its_own():

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 import archtrial
-from archtrial import data, tuned
+from archtrial import data, trainers, tuned
 from archtrial.errors import ArmError, DataError, RecordsError, StudyError
 from archtrial.records.store import frozen
 from archtrial.records.table import Run
@@ -91,6 +91,83 @@ def test_what_trains_is_loaded(tmp_path, returned):
     assert model.module.weight.is_complex()
     logits = model(data.load("digits").inputs[:3])
     assert (logits.shape, logits.dtype) == ((3, 10), torch.float32)
+
+
+class Lazy(torch.nn.Module):
+    """Has layers without a shape, an average over batches and a constant of its own."""
+
+    def __init__(self, num_outputs, width=4):
+        super().__init__()
+        self.index = torch.randperm(64)[:32]  # neither a parameter nor a buffer
+        self.layers = torch.nn.Sequential(
+            torch.nn.LazyLinear(width), torch.nn.LazyBatchNorm1d(), torch.nn.ReLU(),
+            torch.nn.Dropout(0.5), torch.nn.LazyLinear(num_outputs),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.layers(x.flatten(1)[:, self.index])
+
+
+def trained_alone(folder, architecture, **configuration):
+    """Trains one run by itself; returns what made it and what it left."""
+    protocol = archtrial.Protocol(
+        data="digits", baseline=architecture, challengers=["mlp"], **TINY
+    )
+    made = archtrial.Study(protocol, folder).trial
+    arm = protocol.baseline.name
+    item = trainers.Item(
+        arm, 3, 2, "confirm", {"learning_rate": 0.01, "dropout": 0.1, **configuration},
+        keep_weights=True,
+    )  # fmt: skip
+    (done,) = made.trainer([item])
+    seed = made.trainer.initial_seed(arm, *item.names)
+    split = made.split
+    return made.architectures[arm], data.inputs_of(split), item, seed, done, split
+
+
+@pytest.mark.parametrize(
+    ("architecture", "configuration"),
+    [("cnn(depth=2)", {"width": 3}), (Lazy, {"width": 6})],
+)
+def test_a_run_is_restored_from_the_weights_that_it_left(
+    tmp_path, architecture, configuration
+):
+    """With all that its code drew, whatever torch's own generator is at."""
+    found, inputs, item, seed, done, split = trained_alone(
+        tmp_path, architecture, **configuration
+    )
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    module = tuned.restored(
+        found, inputs, split.num_outputs, item.configuration, seed, done.weights,
+        torch.from_numpy(split.x_train[:7]),
+    )  # fmt: skip
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not module.training
+    lazy = torch.nn.modules.lazy.LazyModuleMixin
+    assert not any(isinstance(part, lazy) for part in module.modules())
+    with torch.no_grad():
+        predicted = module(torch.from_numpy(split.x_test)).argmax(1).numpy()
+    np.testing.assert_array_equal(predicted, done.sealed)
+    assert len(set(predicted.tolist())) > 3  # it has learnt something to be the same in
+
+
+def test_weights_of_another_configuration_are_refused(tmp_path):
+    found, inputs, item, seed, done, split = trained_alone(tmp_path, "mlp(depth=1)")
+    other = {**item.configuration, "width": 7}
+    examples = torch.from_numpy(split.x_train[:2])
+    for values, weights in ((other, done.weights), (item.configuration, b"no tensors")):
+        with pytest.raises(
+            ArmError, match=r"the weights of 'mlp' fit its architecture"
+        ):
+            tuned.restored(
+                found, inputs, split.num_outputs, values, seed, weights, examples
+            )
+    with pytest.raises(ArmError, match="the weights of 'a member' fit"):
+        tuned.restored(
+            found, inputs, split.num_outputs, other, seed, done.weights, examples,
+            name="a member",
+        )  # fmt: skip
 
 
 def test_it_takes_raw_inputs_and_names_classes(finished):

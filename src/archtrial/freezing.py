@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from archtrial import protocol
 from archtrial.errors import RecordsError, StudyError
@@ -30,6 +30,7 @@ __all__ = [
     "begun",
     "begun_with_other_defaults",
     "check_size",
+    "declared_in",
     "expect",
     "extended",
     "folder_of",
@@ -39,6 +40,8 @@ __all__ = [
     "standing",
     "to_go_on_from",
 ]
+
+Declared = TypeVar("Declared", bound=protocol.OnData)
 
 
 def as_begun(declared: protocol.Protocol, held: Mapping[str, Any]) -> protocol.Protocol:
@@ -457,6 +460,27 @@ def expect(
         f"{folder} holds one of archtrial {found or 'run'}",
         "archtrial report writes the page of either.",
     )
+
+
+def declared_in(
+    folder: str | Path, experiment: str, declaration: type[Declared]
+) -> Declared | None:
+    """Returns what was declared in an experiment's folder; None where nothing began.
+
+    Raises:
+        RecordsError: The folder holds another kind of study.
+        StudyError: An architecture was given in Python.
+    """
+    found = frozen(folder)
+    if found is None:
+        return None
+    expect(found[1], experiment, folder)
+    if found[2] is None:
+        raise StudyError(
+            "an experiment whose architecture was given in Python goes on from Python",
+            str(folder),
+        )
+    return declaration(**found[2])
 
 
 _ALONE = "trained one by one"

@@ -20,20 +20,31 @@ from archtrial.space import Choice, Dimension, Integer, Space, Value
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["TUNERS", "check", "propose"]
+__all__ = ["RANDOM", "TUNERS", "check", "propose"]
 
 TUNERS = ("TPE", "GP")
 """Tree-structured Parzen estimators (Bergstra et al. 2011) and Gaussian processes, as
 Optuna has them."""
 
+RANDOM = 10
+"""So many of a tuner's first trials are drawn at random."""
 
-def check() -> None:
-    """Raises a ProtocolError where Optuna is not installed."""
+
+def check(
+    rule: str = "probes are trials of Optuna's tuners",
+    otherwise: str = "declare probes = 0",
+) -> None:
+    """Raises a ProtocolError where Optuna is not installed.
+
+    Args:
+        rule: What Optuna is needed for.
+        otherwise: How to do without.
+    """
     if importlib.util.find_spec("optuna") is None:
         raise ProtocolError(
-            "probes are trials of Optuna's tuners",
+            rule,
             "Optuna is not installed",
-            "pip install 'archtrial[optuna]', or declare probes = 0.",
+            f"pip install 'archtrial[optuna]', or {otherwise}.",
         )
 
 
@@ -44,6 +55,7 @@ def propose(
     seed: int,
     *,
     threads: int = 1,
+    random: int = RANDOM,
 ) -> dict[str, Value]:
     """Returns the configuration that a tuner would try next.
 
@@ -54,6 +66,7 @@ def propose(
             higher is better.
         seed: Of the tuner's own random numbers, below 2^32.
         threads: Torch's, for the Gaussian process.
+        random: With fewer configurations tried so far it is a random draw.
     """
     if not space:
         return {}
@@ -63,7 +76,8 @@ def propose(
     samplers = {"TPE": optuna.samplers.TPESampler, "GP": optuna.samplers.GPSampler}
     with _quiet(), few_threads(threads):
         study = optuna.create_study(
-            direction="maximize", sampler=samplers[tuner](seed=seed)
+            direction="maximize",
+            sampler=samplers[tuner](seed=seed, n_startup_trials=random),
         )
         study.add_trials(
             [

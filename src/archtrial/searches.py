@@ -5,6 +5,7 @@ the lowest score that is known.
 """
 
 import dataclasses
+import json
 import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,16 +25,19 @@ from archtrial.statistics.soundness import Tuned, equal_over_seeds
 
 __all__ = [
     "Runs",
+    "Searcher",
     "check_sizes",
     "dead",
     "default_margin",
     "edges_reached",
     "learned",
     "lowest",
+    "of",
     "over_seeds",
     "search",
     "search_scores",
     "seen_scores",
+    "stages",
     "tested",
     "trial_costs",
     "trials",
@@ -69,6 +73,63 @@ def _once(
         runs.known[question] = answer()
     found: _T = runs.known[question]
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Searcher:
+    """One search of a study: an arm, and what tells it from other searches of that arm.
+
+    Those of one arm share its seeds, and so are paired: {"teacher": true} and
+    {"teacher": false}. A trial's arm is a search by itself.
+    """
+
+    name: str
+    """By which it is known wherever an arm's name is asked for; no other has it."""
+    arm: str
+    """Of its runs."""
+    further: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """All further coordinates of its runs, as JSON."""
+
+
+def of(runs: Iterable[Run], *searchers: Searcher) -> Runs:
+    """Returns the runs of some searches as if each were an arm of a trial.
+
+    What selects by an arm's name, such as `search`, then takes the search's. A run
+    without a score counts as the lowest of all that are there: whoever plans and
+    whoever judges asks for the same searches.
+
+    Args:
+        runs: Of the whole study.
+        searchers: Some of its searches, each with a name and coordinates of its own.
+
+    Returns:
+        The runs of those searches alone, in their order, with the search's name for
+        their arm and no further coordinates.
+
+    Raises:
+        ValueError: Two searches have the same name or the same runs.
+    """
+    names = {_form(s.arm, s.further): s.name for s in searchers}
+    if not len(names) == len(set(names.values())) == len(searchers):
+        raise ValueError(
+            f"searches differ in name and in arm or coordinates: {[*searchers]}"
+        )
+    named = ((run, names.get(_form(run.arm, run.coordinates))) for run in runs)
+    return Runs(
+        dataclasses.replace(run, arm=name, coordinates={})
+        for run, name in named
+        if name is not None
+    )
+
+
+def _form(arm: str, further: Mapping[str, Any]) -> str:
+    # As JSON, where true is not 1 and a list is what a tuple has become.
+    return json.dumps([arm, further], sort_keys=True)
+
+
+def stages(rung: int) -> tuple[str, str]:
+    """Returns the stages of a search and of its fresh seeds at a rung."""
+    return ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
 
 
 def trials(
@@ -198,7 +259,7 @@ def _at_rung(
     rung: int,
     stratified: bool,
 ) -> statistics.Search:
-    first, second = ("search", "confirm") if rung == 1 else ("ladder", "ladder confirm")
+    first, second = stages(rung)
     searched = trials(runs, arm, first, rung)
     scores = search_scores(runs, arm, sign, first, rung)
     picked = tuned_pair(runs, arm, sign, first, rung)
@@ -395,10 +456,10 @@ def tuned(
 
     Where there are none, the run of the search itself. None without test scores.
     """
-    searched = trials(runs, arm, "search" if rung == 1 else "ladder", rung)
+    first, _ = stages(rung)
+    searched = trials(runs, arm, first, rung)
     if not searched or not tested(runs):
         return None
-    first = "search" if rung == 1 else "ladder"
     picked = tuned_pair(runs, arm, sign, first, rung)
     own = [
         run

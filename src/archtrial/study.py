@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,11 @@ from archtrial import (
     workflow,
 )
 from archtrial import space as spaces
-from archtrial.errors import StudyError
 from archtrial.progress import Standing
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store, frozen
 from archtrial.records.table import Run, best_of, key
-from archtrial.statistics.gain import equal_compute
-from archtrial.statistics.planning import WINNER_SEEDS
+from archtrial.workflow import searching
 
 __all__ = ["Standing", "Study"]
 
@@ -224,14 +222,24 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
         """Carries out the search up to a look, and its fresh seeds."""
         work.carry_out("search", self._plan_search(arms, look))
         runs = _until(look, work.store)
-        self._stop_if_an_arm_failed(runs)
-        work.carry_out("confirm", self._plan_confirm(arms, runs, look))
+        searching.check_not_all_failed(_searchers(self.trial.arms), runs, self.folder)
+        declared = [arm for arm in self.protocol.arms if arm in arms]
+        efforts = searching.efforts_of_equal_cost(
+            _searchers(declared), runs, self.protocol.effort
+        )
+        planned = self._plan_confirm(arms, runs, efforts=efforts, look=look)
+        work.carry_out("confirm", planned)
 
     def _climb(self, work: workflow.Work) -> None:
         """Carries out the longer rungs of the ladder."""
         work.carry_out("ladder", self._plan_ladder())
         runs = work.store.runs(per_example=False)
-        work.carry_out("ladder confirm", self._plan_ladder_confirm(runs))
+        planned = [
+            item
+            for rung in self.protocol.ladder[1:]
+            for item in self._plan_confirm(self.trial.arms, runs, rung=rung)
+        ]
+        work.carry_out("ladder confirm", planned)
 
     def _going_on(self, arms: Sequence[Arm], look: int, store: Store) -> list[Arm]:
         """Returns the arms that get more runs after a look; the baseline with any."""
@@ -256,118 +264,50 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
         first = self.sizes[look - 2] if look > 1 else 0
         planned = []
         for arm in arms:
-            for index in range(first, self.sizes[look - 1]):
-                drawn = self.design.configuration(arm.name, index)
-                planned.append(
-                    trainers.Item(arm.name, index, 0, "search", drawn, look=look)
-                )
+            planned += searching.searched(
+                self.design, _searchers([arm]), first, self.sizes[look - 1], look=look
+            )
             if self.trial.has_defaults and look == 1:
                 for seed in range(1, self.protocol.confirm_seeds + 1):
                     planned.append(trainers.Item(arm.name, -1, seed, "default", {}))
         return planned
 
     def _plan_confirm(
-        self, arms: Sequence[Arm], runs: Sequence[Run], look: int
+        self,
+        arms: Sequence[Arm],
+        runs: Sequence[Run],
+        *,
+        efforts: Iterable[int] = (),
+        rung: int = 1,
+        look: int = 1,
     ) -> list[trainers.Item]:
-        """Plans fresh seeds: r for the top configurations, 1 for the rest that weigh.
-
-        Those that an earlier look has planned are left out. A winner is a new one or
-        the winner of the look before: its weights are kept when it wins.
-        """
-        before = {run.key for run in runs if run.look < look}
-        scores = [
-            searches.search_scores(runs, arm.name, self.trial.sign) for arm in arms
-        ]
-        top, rest = (
-            set(chosen.tolist())
-            for chosen in statistics.confirm_indices(
-                scores,
-                self.protocol.effort,
-                self.protocol.top,
-                stratified=self.design.stratified,
-            )
+        """Plans the fresh seeds of arms up to a look, or at a longer rung."""
+        return searching.confirmed(
+            self.design,
+            _searchers(arms),
+            runs,
+            effort=self.protocol.effort,
+            seeds=self.protocol.confirm_seeds,
+            sign=self.sign,
+            top=self.protocol.top,
+            efforts=efforts,
+            rung=rung,
+            look=look,
         )
-        for effort in self._efforts_at_equal_compute(arms, runs, look):
-            for chosen in statistics.confirm_indices(
-                scores, effort, stratified=self.design.stratified
-            ):
-                rest |= set(chosen.tolist()) - top
-        r = self.protocol.confirm_seeds
-        planned = []
-        for arm in arms:
-            winner = searches.tuned_pair(runs, arm.name, self.trial.sign)
-            seeds = {
-                **dict.fromkeys(sorted(rest), 1),
-                **dict.fromkeys(sorted(top), r),
-            }
-            seeds[winner] = r
-            for index in sorted(seeds):
-                drawn = self.design.configuration(arm.name, index)
-                for seed in range(1, seeds[index] + 1):
-                    planned.append(
-                        trainers.Item(
-                            arm.name, index, seed, "confirm", drawn, index == winner,
-                            look=look,
-                        )
-                    )  # fmt: skip
-            drawn = self.design.configuration(arm.name, winner)
-            for seed in range(r + 1, r + 1 + WINNER_SEEDS):
-                planned.append(
-                    trainers.Item(arm.name, winner, seed, "winner", drawn, look=look)
-                )
-        return [item for item in planned if key(**item.coordinates) not in before]
 
     def _plan_ladder(self) -> list[trainers.Item]:
         """Plans the first m configurations of every arm again, at each longer rung.
 
         Each is a full schedule, with seeds of its own.
         """
-        declared = self.protocol
+        arms = _searchers(self.trial.arms)
         return [
-            trainers.Item(
-                arm.name,
-                index,
-                0,
-                "ladder",
-                self.design.configuration(arm.name, index),
-                rung=rung,
+            item
+            for rung in self.protocol.ladder[1:]
+            for item in searching.searched(
+                self.design, arms, 0, self.protocol.retuned, rung=rung
             )
-            for rung in declared.ladder[1:]
-            for arm in self.trial.arms
-            for index in range(declared.retuned)
         ]
-
-    def _plan_ladder_confirm(self, runs: Sequence[Run]) -> list[trainers.Item]:
-        """Plans fresh seeds at each longer rung, by the rule of the search itself."""
-        declared = self.protocol
-        planned = []
-        for rung in declared.ladder[1:]:
-            top, rest = statistics.confirm_indices(
-                [
-                    searches.search_scores(
-                        runs, arm.name, self.trial.sign, "ladder", rung
-                    )
-                    for arm in self.trial.arms
-                ],
-                declared.effort,
-                declared.top,
-                stratified=self.design.stratified,
-            )
-            seeds = {
-                **dict.fromkeys(rest.tolist(), 1),
-                **dict.fromkeys(top.tolist(), declared.confirm_seeds),
-            }
-            for arm in self.trial.arms:
-                for index in sorted(seeds):
-                    drawn = self.design.configuration(arm.name, index)
-                    for seed in range(1, seeds[index] + 1):
-                        planned.append(
-                            trainers.Item(
-                                arm.name, index, seed, "ladder confirm", drawn,
-                                rung=rung,
-                            )
-                        )  # fmt: skip
-        return planned
 
     def _probe(self, work: workflow.Work) -> None:
         """Lets adaptive tuners search the baseline further, each on its own.
@@ -434,36 +374,6 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
         )
         return dataclasses.replace(item, configuration=configuration)
 
-    def _efforts_at_equal_compute(
-        self, arms: Sequence[Arm], runs: Sequence[Run], look: int
-    ) -> set[int]:
-        """Returns the smaller efforts at which arms of unequal cost are compared.
-
-        There configurations of lower ranks carry weight, and need a fresh seed.
-        """
-        declared = self.protocol
-        baseline, *challengers = (
-            searches.trial_costs(runs, arm.name).mean()
-            for arm in declared.arms
-            if arm in arms
-        )
-        pairs = [
-            equal_compute(declared.effort, self.sizes[look - 1], baseline, challenger)
-            for challenger in challengers
-        ]
-        return {min(affordable[0]) for affordable in pairs if affordable}
-
-    def _stop_if_an_arm_failed(self, runs: Sequence[Run]) -> None:
-        for arm in self.trial.arms:
-            searched = [r for r in runs if r.arm == arm.name and r.stage == "search"]
-            if all(run.error is not None for run in searched):
-                raise StudyError(
-                    f"at least one run of {arm.name} comes to its end",
-                    f"all {len(searched)} failed, the first with {searched[0].error}",
-                    f"Correct it and remove {self.folder}: runs that failed are recorded"
-                    " and not tried again.",
-                )
-
     def _keep_tuned(self, runs: Sequence[Run]) -> None:
         for arm in self.trial.arms:
             winner = searches.tuned_pair(runs, arm.name, self.trial.sign)
@@ -477,6 +387,11 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
             described = self.trial.tuned(arm, drawn, chosen)
             tuned.keep(self.folder, chosen, described)
         tuned.tidy(self.folder)
+
+
+def _searchers(arms: Iterable[Arm]) -> list[searches.Searcher]:
+    """Returns each arm as the one search of it."""
+    return [searches.Searcher(arm.name, arm.name) for arm in arms]
 
 
 def _until(look: int, store: Store) -> list[Run]:

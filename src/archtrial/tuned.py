@@ -1,7 +1,6 @@
 """What a study keeps of each arm: its tuned configuration and its best weights."""
 
 import dataclasses
-import functools
 import json
 import math
 import os
@@ -23,13 +22,16 @@ from archtrial.errors import ArmError, RecordsError, StudyError
 from archtrial.files import check, name_of, write
 from archtrial.records.store import frozen
 from archtrial.records.table import Run, rank
+from archtrial.space import Value
 from archtrial.training.module import prepared
 from archtrial.training.noise import own_noise
 from archtrial.zoo import arms
 from archtrial.zoo import trust as trusted
+from archtrial.zoo.arms import Architecture
 from archtrial.zoo.outside import without_weights
+from archtrial.zoo.registry import Shape
 
-__all__ = ["Model", "best", "keep", "load_tuned", "tidy", "weights_file"]
+__all__ = ["Model", "best", "keep", "load_tuned", "restored", "tidy", "weights_file"]
 
 
 def _place(folder: Path, arm: str) -> Path:
@@ -169,6 +171,67 @@ def _as_given(classes: Sequence[str]) -> np.ndarray:
     return np.array(classes)
 
 
+def restored(
+    architecture: Architecture,
+    inputs: Inputs | Shape,
+    num_outputs: int,
+    configuration: Mapping[str, Value],
+    initial_seed: int,
+    weights: bytes | None,
+    examples: torch.Tensor,
+    *,
+    name: str | None = None,
+) -> torch.nn.Module:
+    """Builds the module of a run again, and gives it the weights that the run kept.
+
+    What its code draws while it is built, and keeps neither as a parameter nor as a
+    buffer, comes from the run's own seed, as it did when it was trained.
+
+    Args:
+        architecture: The run's arm.
+        inputs: What is known of the inputs, or one example's shape alone.
+        num_outputs: Classes, or 1 for regression.
+        configuration: The run's; hyperparameters of training are passed over.
+        initial_seed: Of its initial weights (`trainers.Loops.initial_seed`).
+        weights: What the run left (`trainers.Finished.weights`), in the safetensors
+            format; None: it stays as it is built.
+        examples: (N, ...) inputs as training prepares them; lazy layers take their
+            shapes from the first two.
+        name: What it is called in messages; by default the architecture's spec.
+
+    Returns:
+        The module in evaluation mode, on the CPU: from (N, ...) inputs to (N,
+        num_outputs) float32, as in training.
+
+    Raises:
+        ArmError: It cannot be built, or does not fit the weights.
+    """
+    bare, values = architecture, configuration
+    if weights is not None:  # what it was pretrained on is in them by now
+        options, values = (
+            without_weights(architecture.spec, some)
+            for some in (architecture.options, configuration)
+        )
+        bare = dataclasses.replace(architecture, options=options)
+    with own_noise(initial_seed, "cpu"):
+        module = prepared(bare.build(inputs, num_outputs, values), num_outputs).eval()
+        if any(
+            isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()
+        ):
+            with torch.no_grad():
+                module(examples[:2])
+    if weights is None:
+        return module
+    try:
+        module.load_state_dict(safetensors.torch.load(weights))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ArmError(
+            f"the weights of {name or architecture.spec!r} fit its architecture",
+            str(error),
+        ) from None
+    return module
+
+
 def load_tuned(
     study: str | Path,
     arm: str,
@@ -231,31 +294,19 @@ def load_tuned(
                 "Look at it; then pass trust=True, or the class itself as architecture.",
             )
     spec = kept.architecture if architecture is None else architecture
-    options, space, configuration = (
-        without_weights(spec, values)
-        for values in (kept.options, kept.space, kept.configuration)
+    options, space = (without_weights(spec, v) for v in (kept.options, kept.space))
+    inputs = kept.inputs()
+    module = restored(
+        arms.find(spec, options, space),
+        kept.known,
+        kept.num_outputs,
+        kept.configuration,
+        kept.initial_seed or 0,
+        weights,
+        torch.zeros(2, *kept.input_shape) if inputs is None else inputs,
+        name=arm,
     )
-    found = arms.find(spec, options, space)
-    build = functools.partial(found.build, kept.known, kept.num_outputs, configuration)
-    with own_noise(kept.initial_seed or 0, "cpu"):
-        module = prepared(build(), kept.num_outputs)
-        inputs = kept.inputs()
-        if any(
-            isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()
-        ):
-            with torch.no_grad():
-                module.eval()(
-                    torch.zeros(2, *kept.input_shape) if inputs is None else inputs[:2]
-                )
-    try:
-        module.load_state_dict(safetensors.torch.load(weights))
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        raise ArmError(
-            f"the weights of {arm!r} fit its architecture", str(error)
-        ) from None
-    model = Model(
-        module.eval(), kept.preparation, kept.classes, kept.center, kept.scale
-    )
+    model = Model(module, kept.preparation, kept.classes, kept.center, kept.scale)
     if kept.preparation is None:
         # Of a release that kept less.
         resolved = (frozen(folder) or (None, {}))[1]

@@ -7,6 +7,7 @@ import torch
 from archtrial.experiments import relax
 from archtrial.experiments.relax.study import Study
 
+from . import mimicked
 from .relaxed import runs_of
 
 SMALL = relax.Protocol(
@@ -88,4 +89,19 @@ def amount_study(amounts, tmp_path_factory):
     )  # fmt: skip
     study = Study(protocol, tmp_path_factory.mktemp("amounts"))
     study.run()
+    return study
+
+
+@pytest.fixture(scope="session")
+def mimic_data(tmp_path_factory):
+    """120 series of two classes."""
+    return mimicked.saved(tmp_path_factory.mktemp("series"))
+
+
+@pytest.fixture(scope="session")
+def mimic_study(mimic_data, tmp_path_factory):
+    """Two students of an ensemble, carried out once; nothing may be written there."""
+    study = mimicked.begun(tmp_path_factory.mktemp("mimic") / "study", mimic_data)
+    mimicked.carried_out(study)
+    study.report(study.folder / "report.html")
     return study

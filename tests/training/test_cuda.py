@@ -19,6 +19,7 @@ from archtrial.protocol import Recipe, load
 from archtrial.study import Study
 from archtrial.training import choice, fleet, module, redirected, run, stacked, stacking
 from archtrial.training.device import exact
+from archtrial.training.latency import latency
 from archtrial.training.loop import Loop
 from archtrial.training.source import Source
 from archtrial.tuned import load_tuned
@@ -445,3 +446,14 @@ def test_nor_is_a_gpu_there_that_was_not_counted(monkeypatch):
         ProtocolError, match=r"'cuda:2', but there are 2: cuda:0 to cuda:1"
     ):
         trial.check_device("cuda:2")
+
+
+def test_an_answer_is_waited_for(device):
+    """What a GPU has only been told to do has taken no time yet."""
+    module = nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(4))).to(device)
+    one = latency(module, torch.zeros(1, 1024), seconds=0.1)
+    many = latency(module, torch.zeros(8192, 1024), seconds=0.1)
+    # A thousand times the work is at least a little more of it.
+    assert many.median > one.median
+    assert (device == "cpu") == (one.device == "cpu")
+    assert next(module.parameters()).device.type == device

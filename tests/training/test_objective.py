@@ -94,6 +94,39 @@ def test_the_squared_error_of_logits_is_half_their_distance():
     )
 
 
+@pytest.mark.parametrize("kind", ["cross_entropy", "squared_error"])
+def test_labels_have_their_weight_beside_a_teacher_where_there_are_any(kind):
+    outputs, teacher = drawn(2, 5, 3), drawn(1, 5, 3, seed=2)[0]
+    labels = np.array([0, 2, -1, 1, -1])
+    alone = objective.SoftTargets(teacher.numpy(), kind)
+    mixed = objective.SoftTargets(
+        teacher.numpy(), kind, labels=labels, label_weight=0.25
+    )
+    targets = mixed.targets().expand(2, 5, 4)
+    apart = alone.losses(outputs, teacher.expand(2, 5, 3), NONE)
+    known = labels >= 0
+    there = torch.from_numpy(labels[known])
+    cross = functional.cross_entropy(
+        outputs[:, known].permute(0, 2, 1), there.expand(2, 3), reduction="none"
+    )
+    found = mixed.losses(outputs, targets, NONE)
+    torch.testing.assert_close(found[:, ~known], apart[:, ~known])
+    torch.testing.assert_close(found[:, known], 0.75 * apart[:, known] + 0.25 * cross)
+    some = mixed.at(np.array([1, 3]))
+    torch.testing.assert_close(
+        some.losses(outputs[:, [1, 3]], some.targets().expand(2, 2, 4), NONE),
+        found[:, [1, 3]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "weight"), [(None, 0.5), (np.zeros(8, int), 0.5), (np.zeros(9), 1.0)]
+)
+def test_labels_without_a_weight_or_of_another_number_are_refused(labels, weight):
+    with pytest.raises(ValueError, match="labels have a weight"):
+        objective.SoftTargets(np.zeros((9, 3)), labels=labels, label_weight=weight)
+
+
 @pytest.mark.parametrize(("shape", "temperature"), [((9,), 1.0), ((9, 3), 0.0)])
 def test_soft_targets_of_another_form_are_refused(shape, temperature):
     with pytest.raises(ValueError, match="soft targets are"):
@@ -138,6 +171,9 @@ OBJECTIVES = {
     "balanced": objective.Labels.balanced(problem().y_train, CLASSES),
     "soft": objective.SoftTargets(TEACHER, temperature=2.0),
     "logits": objective.SoftTargets(TEACHER, "squared_error"),
+    "mixed": objective.SoftTargets(
+        TEACHER, labels=np.arange(len(TEACHER)) % CLASSES - 1, label_weight=0.3
+    ),
     "a user's": own(focal),
 }
 

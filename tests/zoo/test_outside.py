@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 
 import archtrial as package
+from archtrial import tuned
 from archtrial.data import Inputs
 from archtrial.errors import ArmError, StudyError
 from archtrial.protocol import Recipe
@@ -286,14 +287,28 @@ def test_looking_ahead_draws_nothing():
 def test_pretrained_weights_are_found_where_torch_hub_keeps_them(standins):
     for spec in ("timm:resnet18", "torchvision:resnet18"):
         network, _ = published(standins, spec)
-        tuned, scratch = made(f"{spec}(pretrained=true)"), made(spec)
-        for name, tensor in tuned.state_dict().items():
+        fine, scratch = made(f"{spec}(pretrained=true)"), made(spec)
+        for name, tensor in fine.state_dict().items():
             # The head alone is random: that of an arm that starts from scratch.
             other = scratch if name.startswith("fc.") else network
             assert torch.equal(tensor, other.state_dict()[name]), name
-        assert outside.loaded(tuned) == {
+        assert outside.loaded(fine) == {
             name for name, _ in network.named_parameters() if name[:3] != "fc."
         }
+
+
+def test_a_run_is_restored_without_what_it_started_from(standins):
+    """Years later, on a machine that has never downloaded it."""
+    _, place = published(standins)
+    found = arms.find("timm:resnet18", {"pretrained": True}, {})
+    trained = found.build(Inputs.of_shape(RGB), 6, {}).eval()
+    left = safetensors.torch.save(trained.state_dict())
+    place.unlink()
+    with pytest.raises(ArmError, match="nothing is downloaded"):
+        found.build(Inputs.of_shape(RGB), 6, {})
+    x = torch.randn(2, *RGB)
+    module = tuned.restored(found, Inputs.of_shape(RGB), 6, {}, 0, left, x)
+    assert torch.equal(module(x), trained(x))
 
 
 def test_pretrained_weights_are_found_where_hugging_face_keeps_them(standins):

@@ -62,10 +62,12 @@ TWEAKS = {
     "attention_dropout": (0.25,),
     "bidirectional": (False,),
     "block": ("bottleneck",),
-    "bottleneck": (False,),
+    "bottleneck": (False, 0.2),
     "causal": (False,),
+    "channels": (0.3,),
     "compression": (0.25,),
     "convolution": ("full",),
+    "convolutions": (2,),
     "depth": (4, 3),
     "depth_multiplier": (1.5,),
     "dilation": (1,),
@@ -73,9 +75,11 @@ TWEAKS = {
     "expansion": (2, 3),
     "gated": (True, False),
     "grid": (4, 3),
+    "growth": (1.5,),
     "head": ("flatten", "average"),
     "heads": (3,),
-    "hidden": ((24,),),
+    "hidden": ((24,), 3),
+    "input_scale": (1.25,),
     "kernel": (5, 3),
     "kernels": ((7, 3),),
     "late": (False, True),
@@ -86,11 +90,13 @@ TWEAKS = {
     "norm_first": (False, True),
     "overlap": (False,),
     "parallel": (False,),
+    "parameters": (5_000,),
     "patch": (3,),
     "pointwise": (False, 0.25),
     "pooling": ("max", "stride", "average"),
     "positions": ("sinusoidal",),
     "preactivation": (True,),
+    **{f"ratio_{place}": (2.0,) for place in (2, 3, 4, 5)},
     "reduction": (2,),
     "residual": (True, False),
     "residual_dropout": (0.25,),
@@ -106,7 +112,15 @@ TWEAKS = {
     "width_multiplier": (2.0,),
 }
 # What an option needs beside it.
-BESIDE = {"grid": {"layer": "kan"}}
+BESIDE = {
+    "grid": {"layer": "kan"},
+    "channels": {"convolutions": 1},
+    "growth": {"convolutions": 2},
+    # At its own budget a layer has three units for 3 x 32 x 32, and ratios round.
+    **{
+        f"ratio_{place}": {"hidden": 5, "parameters": 100_000} for place in (2, 3, 4, 5)
+    },
+}
 
 
 def tweak(name, option):

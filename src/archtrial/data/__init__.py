@@ -4,6 +4,7 @@ from archtrial.data.dataset import Dataset, TargetError
 from archtrial.data.inputs import Inputs, inputs_of
 from archtrial.data.sources import BUILTIN, load
 from archtrial.data.split import Split
+from archtrial.data.unlabelled import unlabelled
 
 __all__ = [
     "BUILTIN",
@@ -13,4 +14,5 @@ __all__ = [
     "TargetError",
     "inputs_of",
     "load",
+    "unlabelled",
 ]

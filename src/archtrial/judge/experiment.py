@@ -23,7 +23,7 @@ from archtrial import metrics
 from archtrial.errors import RecordsError
 from archtrial.freezing import expect
 from archtrial.judge.study import environment_of
-from archtrial.records.store import Store
+from archtrial.records.store import OPENED, Store
 from archtrial.records.table import Run
 from archtrial.report import article
 from archtrial.report.drawing import WIDE, chosen_figure
@@ -42,6 +42,8 @@ __all__ = [
     "differences",
     "entries",
     "finished",
+    "gained",
+    "paired",
     "runs_of",
 ]
 
@@ -116,6 +118,8 @@ class Records:
     """All of them, with test scores and each test example's share."""
     environment: Mapping[str, str]
     """Where and with what it ran: for the page, never for the verdict."""
+    constant: float | None = None
+    """The constant predictor's test score."""
 
     @property
     def metric(self) -> metrics.Metric:
@@ -234,16 +238,36 @@ def differences(groups: Sequence[Sequence[Run]], records: Records) -> Simultaneo
         groups: Each as many runs on fresh seeds, in the order of the seeds.
         records: Of the experiment.
     """
-    scores = np.array([[run.test for run in runs] for runs in groups], dtype=np.float64)
+    return paired([(groups[0], runs) for runs in groups[1:]], records)
+
+
+def paired(
+    pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]], records: Records
+) -> Simultaneous:
+    """Estimates by how much the second of two groups differs from the first, for all.
+
+    It is as in `differences`, where each has a group of its own to be compared with.
+
+    Args:
+        pairs: All groups have as many runs.
+        records: Of the experiment.
+    """
+    scores = np.array(
+        [[[run.test for run in runs] for runs in pair] for pair in pairs],
+        dtype=np.float64,
+    )
     shares = np.array(
         [
-            np.array([run.per_example for run in runs], dtype=np.float64).mean(axis=0)
-            for runs in groups
+            [
+                np.array([run.per_example for run in runs], dtype=np.float64).mean(0)
+                for runs in pair
+            ]
+            for pair in pairs
         ]
     )
-    apart = shares[1:] - shares[0]
+    apart = shares[:, 1] - shares[:, 0]
     return simultaneous(
-        (scores[1:] - scores[0]).T,
+        (scores[:, 1] - scores[:, 0]).T,
         alpha=records.resolved["alpha"],
         seed=records.resolved["seed"],
         test_variance=np.var(apart, axis=1, ddof=1) / apart.shape[1],
@@ -274,6 +298,19 @@ def entries(found: Simultaneous) -> list[dict[str, float]]:
     ]
 
 
+def gained(found: Mapping[str, Any], sign: int) -> dict[str, Any]:
+    """Returns a difference turned so that more is better.
+
+    Args:
+        found: "estimate", "low" and "high", in the metric's own units; else as it is.
+        sign: 1 where a higher score is better, else -1.
+    """
+    if sign > 0:
+        return dict(found)
+    ends = {"estimate": "estimate", "low": "high", "high": "low"}
+    return {**found, **{end: -found[other] for end, other in ends.items()}}
+
+
 def finished(folder: str | Path, experiment: str, command: str) -> Records:
     """Reads the folder of an experiment that has been trained.
 
@@ -297,4 +334,6 @@ def finished(folder: str | Path, experiment: str, command: str) -> Records:
                 f"Go on with it: {command} {folder}",
             )
         runs, events = store.runs(), store.events()
-    return Records(frozen[0], frozen[1], runs, environment_of(runs, events))
+    opened = next(json.loads(detail) for _, name, detail in events if name == OPENED)
+    environment = environment_of(runs, events)
+    return Records(frozen[0], frozen[1], runs, environment, opened.get("constant"))

@@ -4,7 +4,7 @@ import inspect
 import itertools
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -174,17 +174,17 @@ class OnData(Declaration):
         for name in type(self).model_fields:
             if name not in new:
                 continue
-            if isinstance(value := getattr(self, name), Arm):
-                told[name] = value.describe()
-            else:
-                told |= self.model_dump(include={name}, mode="json")
+            match getattr(self, name):
+                case Arm() as arm:
+                    told[name] = arm.describe()
+                case (Arm(), *_) as several:
+                    told[name] = [arm.describe() for arm in several]
+                case _:
+                    told |= self._dumped({name})
         return told
 
-    def describe(self) -> dict[str, Any] | None:
-        """Returns what was declared as JSON, to be declared again from it.
-
-        None where an arm was given as a class or function: JSON cannot hold one.
-        """
+    def arms_by_field(self) -> dict[str, list[Arm]]:
+        """Returns the arms of those fields that were declared."""
         arms: dict[str, list[Arm]] = {}
         for name in self.model_fields_set:
             match getattr(self, name):
@@ -192,16 +192,34 @@ class OnData(Declaration):
                     arms[name] = [arm]
                 case (Arm(), *_) as several:
                     arms[name] = list(several)
+        return arms
+
+    def describe(self) -> dict[str, Any] | None:
+        """Returns what was declared as JSON, to be declared again from it.
+
+        None where an arm was given as a class or function: JSON cannot hold one.
+        """
+        arms = self.arms_by_field()
         every = [arm for own in arms.values() for arm in own]
         if not all(isinstance(arm.architecture, str) for arm in every):
             return None
-        plain = self.model_fields_set - arms.keys()
-        described = self.model_dump(include=plain, mode="json")
+        described = self._dumped(self.model_fields_set - arms.keys())
         for name, own in arms.items():
             told = [arm.declared() for arm in own]
             single = isinstance(getattr(self, name), Arm)
             described[name] = told[0] if single else told
         return described
+
+    def _dumped(self, names: Set[str]) -> dict[str, Any]:
+        """Returns fields without arms as JSON, a space as it is declared."""
+        dumped = self.model_dump(include=set(names), mode="json")
+        for name in dumped:
+            value = getattr(self, name)
+            if isinstance(value, Mapping) and any(
+                isinstance(each, spaces.Dimension) for each in value.values()
+            ):
+                dumped[name] = describe_space(value)
+        return dumped
 
 
 class Protocol(OnData):
@@ -485,8 +503,6 @@ class Protocol(OnData):
             return None
         if self.factors:
             del described["challengers"]  # they follow
-        if "space" in described:
-            described["space"] = describe_space(self.space)
         return described
 
 
@@ -667,16 +683,15 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     if "recipe" in declared:
         declared["recipe"] = with_loss(declared["recipe"])
-    data = declared.get("data")
-    if isinstance(data, str) and (folder / data).exists():
-        declared["data"] = str(folder / data)
-    for key in ("baseline", "architecture"):
-        if key in declared:
-            declared[key] = arm(declared[key])
-    if isinstance(declared.get("challengers"), list):
-        declared["challengers"] = [arm(value) for value in declared["challengers"]]
-    elif "challengers" in declared:
-        declared["challengers"] = arm(declared["challengers"])
+    for key in ("data", "unlabelled"):
+        place = declared.get(key)
+        if isinstance(place, str) and (folder / place).exists():
+            declared[key] = str(folder / place)
+    for key in ("baseline", "architecture", "challengers", "teacher", "students"):
+        if isinstance(value := declared.get(key), list):
+            declared[key] = [arm(each) for each in value]
+        elif value is not None:
+            declared[key] = arm(value)
     return declared
 
 

@@ -150,19 +150,24 @@ class Values(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class SoftTargets(Objective):
-    """What a teacher says of each training example, instead of its label.
+    """What a teacher says of each training example, instead of its label or beside it.
 
     "cross_entropy": of softmax(outputs / T) with softmax(logits / T), times T^2 so
     that gradients keep their size whatever the temperature T (Hinton et al. 2015,
     arXiv 1503.02531, section 2). "squared_error": of the outputs and the logits
     themselves, half the sum over the classes (Ba and Caruana 2014, arXiv 1312.6184,
     equation 1; Urban et al. 2017, arXiv 1603.05691, section 2); no temperature then.
+    With a weight w on the labels, the loss is 1 - w times that and w times the labels'
+    cross-entropy; an example without a label has the teacher's part alone.
     """
 
     logits: np.ndarray
     """(N, classes) float32; may be memory-mapped."""
     kind: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     temperature: float = 1.0
+    labels: np.ndarray | None = None
+    """(N,) int64, -1 for none; needed where they have a weight."""
+    label_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or not self.temperature > 0:
@@ -170,23 +175,53 @@ class SoftTargets(Objective):
                 f"soft targets are (N, classes) at a temperature above 0:"
                 f" {self.logits.shape}, {self.temperature}"
             )
+        if not 0 <= self.label_weight < 1 or (self.label_weight and self._unlabelled):
+            raise ValueError(
+                "labels have a weight from 0 to below 1, and are known where it is"
+                f" above 0: {self.label_weight}"
+            )
+
+    @property
+    def _unlabelled(self) -> bool:
+        return self.labels is None or len(self.labels) != len(self.logits)
 
     def targets(self) -> torch.Tensor:
-        """Returns the teacher's logits, (N, classes) float32."""
-        return torch.from_numpy(np.array(self.logits, np.float32))
+        """Returns the teacher's logits, (N, classes) float32.
+
+        Where labels have a weight, (N, classes + 1): the label stands behind them.
+        """
+        told = torch.from_numpy(np.array(self.logits, np.float32))
+        if not self.label_weight:
+            return told
+        assert self.labels is not None
+        labels = torch.from_numpy(self.labels.astype(np.float32))
+        return torch.cat([told, labels.unsqueeze(1)], 1)
 
     def at(self, rows: np.ndarray) -> "SoftTargets":
         """Returns the objective of some examples."""
-        return dataclasses.replace(self, logits=self.logits[rows])
+        labels = None if self.labels is None else self.labels[rows]
+        return dataclasses.replace(self, logits=self.logits[rows], labels=labels)
 
     def losses(
         self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor
     ) -> torch.Tensor:
         """Returns each example's loss; `smoothing` has no part in it."""
+        if not self.label_weight:
+            return self._apart(outputs, targets)
+        told, labels = targets[..., :-1], targets[..., -1].long()
+        apart = self._apart(outputs, told)
+        known = labels >= 0
+        log_probabilities = outputs.log_softmax(2)
+        on_label = log_probabilities.gather(2, labels.clamp(min=0).unsqueeze(2))
+        mixed = torch.lerp(apart, -on_label.squeeze(2), self.label_weight)
+        return torch.where(known, mixed, apart)
+
+    def _apart(self, outputs: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """Returns how far outputs are from what the teacher says, (runs, batch)."""
         if self.kind == "squared_error":
-            return (outputs - targets).square().sum(2) / 2
+            return (outputs - told).square().sum(2) / 2
         log_probabilities = (outputs / self.temperature).log_softmax(2)
-        wanted = (targets / self.temperature).softmax(2)
+        wanted = (told / self.temperature).softmax(2)
         return -(wanted * log_probabilities).sum(2) * self.temperature**2
 
     def presented(self, outputs: torch.Tensor) -> np.ndarray:

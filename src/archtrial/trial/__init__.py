@@ -14,7 +14,7 @@ import numpy as np
 
 from archtrial import data, metrics, trainers
 from archtrial.errors import DataError, ProtocolError
-from archtrial.protocol import Arm, OnData, Recipe, describe_space
+from archtrial.protocol import Arm, OnData, Recipe
 from archtrial.protocol import Protocol as Declared
 from archtrial.records.store import Store
 from archtrial.records.table import Run
@@ -23,7 +23,7 @@ from archtrial.training.objective import UsersLoss
 from archtrial.training.run import Problem
 from archtrial.trial import arming, describing, notes
 from archtrial.trial.arming import by_kind, check_estimators, put_together, widened
-from archtrial.trial.describing import describe_data, resolve
+from archtrial.trial.describing import describe_data, network, resolve
 from archtrial.trial.rehearsing import (
     check_device,
     pose,
@@ -45,11 +45,14 @@ __all__ = [
     "check_device",
     "describe_data",
     "load",
+    "network",
     "pose",
     "prepare",
+    "put_together",
     "rehearsed",
     "resolve",
     "score",
+    "try_network",
 ]
 
 
@@ -161,7 +164,13 @@ class Zoo:
         check_estimators(declared, architectures)
         called, split, metric = load(declared, architectures)
         metrics.check_margin(declared.margin, metric.bounded)
-        spaces, left_out = put_together(declared, architectures, split)
+        spaces, left_out = put_together(
+            arms,
+            declared.space,
+            architectures,
+            split,
+            declared="space" in declared.model_fields_set,
+        )
         matched = None
         if declared.matched_baseline:
             draws = matched_over or declared.configurations
@@ -292,33 +301,8 @@ class Zoo:
                 "configuration": dict(configuration),
                 "fit_again": architecture.written(configuration),
             }
-        spec = architecture.lasting_spec
-        kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
-        inputs = data.inputs_of(self.split)
-        if architecture.asks_for_inputs or inputs.unequal:
-            kept["inputs"] = inputs.to_dict()
-        preparation = self.split.preparation
-        if preparation is not None:
-            kept["preparation"] = preparation.to_dict()
-            kept["examples"] = preparation.examples
-        if self.split.task == "regression":
-            # As they are standardised for training.
-            targets = self.split.y_train.astype(np.float64)
-            kept["center"] = float(targets.mean())
-            kept["scale"] = float(targets.std()) or 1.0
-        return {
-            "architecture": spec,
-            "classes": list(self.split.classes) if self.split.classes else None,
-            "initial_seed": self.trainer.initial_seed(
-                chosen.arm, chosen.pair, chosen.seed
-            ),
-            **kept,
-            "input_shape": list(self.split.input_shape),
-            "num_outputs": self.split.num_outputs,
-            "options": dict(arm.options),
-            "space": describe_space(architecture.space),
-            "configuration": dict(configuration),
-        }
+        seed = self.trainer.initial_seed(chosen.arm, chosen.pair, chosen.seed)
+        return describing.network(architecture, self.split, configuration, seed)
 
 
 class OwnTrainer:

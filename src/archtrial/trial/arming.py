@@ -1,6 +1,6 @@
 """The arms of a trial: found, of which kind, and what each of them searches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -109,30 +109,39 @@ def check_estimators(
 
 
 def put_together(
-    declared: Declared,
+    arms: Sequence[Arm],
+    everybodys: Space,
     architectures: Mapping[str, anybody.Architecture | Estimator],
     split: data.Split,
+    *,
+    declared: bool,
 ) -> tuple[dict[str, Space], list[str]]:
     """Joins the shared space with each arm's own.
+
+    Args:
+        arms: All of them.
+        everybodys: The shared space.
+        architectures: By arm.
+        split: Modules are built for its inputs.
+        declared: Whether the shared space was declared, and is no default.
 
     Returns:
         What each arm searches; and a sentence for each shared dimension that an
         arm has no use for.
 
     Raises:
-        ArmError: No arm has any use for a shared dimension.
+        ArmError: No arm has any use for a shared dimension that was declared.
     """
     joined: dict[str, Space] = {}
-    given = declared.model_fields_set
     unused: dict[str, list[str]] = {}
-    for arm in declared.arms:
+    for arm in arms:
         architecture = architectures[arm.name]
         shared = {}
-        for name, dimension in declared.space.items():
+        for name, dimension in everybodys.items():
             if _takes(architecture, name, split):
                 shared[name] = dimension
             # Nobody expects of an estimator what all networks search by default.
-            elif not isinstance(architecture, Estimator) or "space" in given:
+            elif not isinstance(architecture, Estimator) or declared:
                 unused.setdefault(name, []).append(arm.name)
         # What was declared for this arm, for all arms, or for nobody: the nearest.
         nearest = (
@@ -145,8 +154,8 @@ def put_together(
             for name, dimension in nearest.items()
             if name not in arm.options
         }
-    for name, arms in unused.items():
-        if len(arms) == len(declared.arms):
+    for name, without in unused.items():
+        if declared and len(without) == len(arms):
             raise ArmError(
                 "a dimension of the shared search space is one that some arm takes",
                 f"{name!r} is neither a hyperparameter of training"
@@ -154,8 +163,8 @@ def put_together(
                 "Correct its spelling or remove it from space.",
             )
     return joined, [
-        f"{' and '.join(arms)} does not take {name}: it is not searched there."
-        for name, arms in unused.items()
+        f"{' and '.join(without)} does not take {name}: it is not searched there."
+        for name, without in unused.items()
     ]
 
 

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from archtrial import data, metrics
 from archtrial.protocol import Arm, OnData, describe_space
 from archtrial.protocol import Protocol as Declared
-from archtrial.space import Space
+from archtrial.space import Space, Value
 from archtrial.zoo import losses
+from archtrial.zoo.arms import Architecture
 
-__all__ = ["describe_data", "described", "resolve", "settings"]
+__all__ = ["describe_data", "described", "network", "resolve", "settings"]
 
 
 def settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, Any]:
@@ -132,4 +135,47 @@ def resolve(
             for field in ("batch_size", "margin", "alpha", "seed", "threads", "device")
         },
         "notes": list(split.notes),
+    }
+
+
+def network(
+    architecture: Architecture,
+    split: data.Split,
+    configuration: Mapping[str, Value],
+    initial_seed: int,
+) -> dict[str, Any]:
+    """Returns what a study keeps of a network beside its weights, as JSON.
+
+    With it `tuned.load_tuned` builds the module, and makes its inputs of raw ones.
+
+    Args:
+        architecture: What builds it.
+        split: The data.
+        configuration: The tuned one.
+        initial_seed: Of the training whose weights are kept.
+    """
+    spec = architecture.lasting_spec
+    kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
+    inputs = data.inputs_of(split)
+    if architecture.asks_for_inputs or inputs.unequal:
+        kept["inputs"] = inputs.to_dict()
+    preparation = split.preparation
+    if preparation is not None:
+        kept["preparation"] = preparation.to_dict()
+        kept["examples"] = preparation.examples
+    if split.task == "regression":
+        # As they are standardised for training.
+        targets = split.y_train.astype(np.float64)
+        kept["center"] = float(targets.mean())
+        kept["scale"] = float(targets.std()) or 1.0
+    return {
+        "architecture": spec,
+        "classes": list(split.classes) if split.classes else None,
+        "initial_seed": initial_seed,
+        **kept,
+        "input_shape": list(split.input_shape),
+        "num_outputs": split.num_outputs,
+        "options": dict(architecture.options),
+        "space": describe_space(architecture.space),
+        "configuration": dict(configuration),
     }

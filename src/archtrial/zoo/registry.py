@@ -44,6 +44,7 @@ __all__ = [
     "Lineage",
     "Multiplier",
     "Names",
+    "Ratio",
     "Shape",
     "Share",
     "Size",
@@ -87,6 +88,7 @@ class _Range:
 Count: TypeAlias = Annotated[int, _Range(1)]
 Share: TypeAlias = Annotated[float, _Range(0, 1)]
 Multiplier: TypeAlias = Annotated[float, _Range(0.1)]
+Ratio: TypeAlias = Annotated[float, _Range(0.001)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -458,7 +460,7 @@ def _described(annotation: Any) -> str:
         return ", ".join([_described(inner[0]), *bounds])
     raise TypeError(
         f"an option's annotation is made of bool, int, float, str, None, Literal, tuple,"
-        f" a union, Count, Share and Multiplier; this is {annotation!r}"
+        f" a union, Count, Share, Multiplier and Ratio; this is {annotation!r}"
     )
 
 

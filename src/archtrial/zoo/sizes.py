@@ -24,8 +24,8 @@ from archtrial.zoo.registry import Shape
 
 __all__ = ["Matched", "Sized", "match"]
 
-SCALING = ("width", "channels", "hidden", "hidden_size", "hidden_dim", "units", "dim",
-           "d_model", "features", "filters")  # fmt: skip
+SCALING = ("width", "channels", "parameters", "hidden", "hidden_size", "hidden_dim",
+           "units", "dim", "d_model", "features", "filters")  # fmt: skip
 """The options that are taken to scale an architecture, the first that it has."""
 
 # A baseline that needs to be this much wider is not the same architecture any more,

@@ -1,13 +1,12 @@
 """archtrial relax."""
 
-import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from archtrial.console import output
-from archtrial.console.beginning import ask_for_trust, workers_for
+from archtrial.console.experiments import asked, carried_out
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -16,7 +15,6 @@ from archtrial.console.options import (
     Workers,
     declares,
 )
-from archtrial.errors import StudyError
 from archtrial.experiments import relax as room
 
 __all__ = ["relax"]
@@ -55,34 +53,10 @@ def relax(
 
     archtrial relax my.npz --architecture net.py:Net --seeds 6
     """
-    begun = None
-    if study is not None and source is None:
-        begun = room.begun(study)
-        if begun is None and not declared:
-            raise StudyError(
-                "--study alone goes on with what began in a folder",
-                f"nothing began in {study}",
-                "Name the data to begin there: archtrial relax mnist1d --study"
-                f" {shlex.quote(str(study))}",
-            )
-    if begun is not None:
-        from archtrial.records.store import frozen
-
-        if (
-            study is not None
-            and (kept := frozen(study))
-            and "architecture" not in declared
-        ):
-            arm = begun.architecture
-            sources = {arm.name: kept[1].get("architecture", {}).get("source")}
-            ask_for_trust("relax", study, sources, [arm], None, trust)
-        # What is given beside it is told as the difference that it is.
-        asked = begun.replace(**declared)
-    elif source is not None and source.endswith(".toml"):
-        asked = room.load(source, **declared)
-    else:
-        asked = room.Protocol(**{"data": source or "mnist1d", **declared})
-    experiment = room.Study(asked, study, force=allow_large)
+    protocol = asked(
+        "relax", room.Protocol, source, study, declared, trust=trust, load=room.load
+    )
+    experiment = room.Study(protocol, study, force=allow_large)
     for note in experiment.notes:
         output.say(f"note: {note}")
     if dry_run:
@@ -92,13 +66,8 @@ def relax(
         else:
             _show_forecast(forecast)
         return
-    output.say(f"study: {experiment.folder}")
-    with output.Progress() as progress:
-        experiment.run(workers=workers or workers_for(asked), watch=progress.show)
-    page = experiment.folder / "report.html"
-    experiment.report(page)
-    if as_json:
-        output.show_json(experiment.verdict.to_json())
+    page = carried_out(experiment, workers, as_json)
+    if page is None:
         return
     from archtrial.experiments.relax import page as pages
 

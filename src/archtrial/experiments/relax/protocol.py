@@ -7,10 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import pydantic
 
-from archtrial.errors import ProtocolError, StudyError
-from archtrial.freezing import expect
+from archtrial.errors import ProtocolError
+from archtrial.freezing import declared_in
 from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, read
-from archtrial.records.store import frozen
 from archtrial.statistics.simultaneous import FLIPS
 
 __all__ = ["RECIPE", "Protocol", "begun", "load"]
@@ -219,13 +218,4 @@ def begun(folder: str | Path) -> Protocol | None:
         RecordsError: The folder holds another kind of study.
         StudyError: The architecture was given in Python.
     """
-    found = frozen(folder)
-    if found is None:
-        return None
-    expect(found[1], "relax", folder)
-    if found[2] is None:
-        raise StudyError(
-            "an experiment whose architecture was given in Python goes on from Python",
-            str(folder),
-        )
-    return Protocol(**found[2])
+    return declared_in(folder, "relax", Protocol)

@@ -18,6 +18,7 @@ from archtrial.zoo.architectures.recurrent import gru, lstm, rnn
 from archtrial.zoo.architectures.residual_mlp import residual_mlp
 from archtrial.zoo.architectures.resnet import resnet
 from archtrial.zoo.architectures.se_resnet import se_resnet
+from archtrial.zoo.architectures.shallow import shallow
 from archtrial.zoo.architectures.squeezenet import squeezenet
 from archtrial.zoo.architectures.tcn import tcn
 from archtrial.zoo.architectures.transformer import transformer
@@ -47,6 +48,7 @@ __all__ = [
     "resnet",
     "rnn",
     "se_resnet",
+    "shallow",
     "squeezenet",
     "tcn",
     "transformer",

@@ -1,5 +1,6 @@
 """What a first study compares: linear, fully connected, convolutional and recurrent."""
 
+from archtrial.space import Choice, Real, Space
 from archtrial.zoo.registry import Lineage, Size, Variant, describe
 
 __all__: list[str] = []
@@ -135,4 +136,59 @@ describe(
         Size((40,), 10, 151_434),
     ),
     size=Size((40,), 10, 5_134),
+)
+
+# A budget of table 1 of the paper, whose widths it does not print.
+_BUDGET = 10_000_000
+_DROPOUT = Real(0.0, 0.5)
+_FEW: Space = {"channels": Choice((0.05, 0.1, 0.2)), "dropout": _DROPOUT}
+_SEVERAL: Space = {**_FEW, "growth": Choice((0.7, 1.0, 1.4))}
+describe(
+    "shallow",
+    Lineage(
+        2017,
+        "Urban et al. 2017, ICLR, arXiv 1603.05691",
+        "Networks of every depth with the same number of parameters.",
+        {
+            "mlp": "hidden layers",
+            "lenet": "convolution and pooling in turn",
+            "alexnet": "ReLU, max-pooling and dropout",
+            "Ba and Caruana 2014 (arXiv 1312.6184)": "the linear bottleneck",
+        },
+    ),
+    Variant(
+        "shallow_mlp_10m",
+        "Two hidden layers behind a bottleneck, of 10 million parameters.",
+        {"hidden": 2, "bottleneck": 0.1, "parameters": _BUDGET},
+        Size((3, 32, 32), 10, 9_997_714),
+    ),
+    Variant(
+        "shallow_1conv_10m",
+        "One convolution and a bottleneck, of 10 million parameters.",
+        {"convolutions": 1, "bottleneck": 0.1, "parameters": _BUDGET},
+        Size((3, 32, 32), 10, 9_999_972),
+        _FEW,
+    ),
+    Variant(
+        "shallow_2conv_10m",
+        "Two convolutions, of 10 million parameters.",
+        {"convolutions": 2, "bottleneck": None, "parameters": _BUDGET},
+        Size((3, 32, 32), 10, 9_998_874),
+        _SEVERAL,
+    ),
+    Variant(
+        "shallow_3conv_10m",
+        "Three convolutions, of 10 million parameters.",
+        {"convolutions": 3, "bottleneck": None, "parameters": _BUDGET},
+        Size((3, 32, 32), 10, 9_999_156),
+        _SEVERAL,
+    ),
+    Variant(
+        "shallow_4conv_10m",
+        "Four convolutions, of 10 million parameters.",
+        {"convolutions": 4, "bottleneck": None, "parameters": _BUDGET},
+        Size((3, 32, 32), 10, 9_998_176),
+        _SEVERAL,
+    ),
+    size=Size((40,), 10, 9_955),
 )

@@ -1,0 +1,79 @@
+"""archtrial mimic."""
+
+from typing import Annotated, Any
+
+import typer
+
+from archtrial.console import output
+from archtrial.console.experiments import asked, carried_out
+from archtrial.console.options import (
+    DATA,
+    AsJson,
+    StudyFolder,
+    Trust,
+    Workers,
+    declares,
+)
+from archtrial.experiments import mimic as room
+
+__all__ = ["mimic"]
+
+
+@declares(
+    "archtrial.experiments.mimic.protocol:Protocol",
+    *("teacher", "students", "layouts", "budgets", *DATA, "steps", "epochs"),
+    *("teacher_configurations", "ensemble", "imitate", "temperature", "label_weight"),
+    *("passes", "unlabelled", "tuner", "effort", "searches", "configurations"),
+    *("confirm_seeds", "metric", "margin", "seed", "device"),
+)
+def mimic(
+    declared: dict[str, Any],
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA|PROTOCOL",
+            help="A built-in data set or a path, or a protocol in TOML; by default"
+            " mnist1d.",
+        ),
+    ] = None,
+    study: StudyFolder = None,
+    workers: Workers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Stop after the students and their cost.")
+    ] = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Need they be deep and convolutional? Students of a teacher, and without one.
+
+    archtrial mimic mnist1d --layout mlp2 --layout conv1 --layout conv3
+
+    archtrial mimic my.npz --teacher net.py:Deep --student lenet --student net.py:Small
+    """
+    protocol = asked(
+        "mimic", room.Protocol, source, study, declared, trust=trust, load=room.load
+    )
+    experiment = room.Study(protocol, study)
+    for note in experiment.notes:
+        output.say(f"note: {note}")
+    if dry_run:
+        forecast = experiment.forecast()
+        if as_json:
+            output.print_json({"protocol": experiment.resolved, "forecast": forecast})
+            return
+        from archtrial.words import numbers
+
+        for name, cost in forecast.items():
+            output.show(
+                f"{name:20} {cost['parameters']:>11,} parameters"
+                f" {cost['trainings']:5,} trainings {numbers.flops(cost['flops']):>13}"
+            )
+        return
+    page = carried_out(experiment, workers, as_json)
+    if page is None:
+        return
+    from archtrial.report import article
+
+    console = output.console()
+    article.show(experiment.judgement.article, console)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)
