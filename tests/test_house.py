@@ -24,7 +24,10 @@ ROOMS = [
 ]  # fmt: skip
 LAST_WITHOUT_TORCH = "judge"
 # What of an experiment makes numbers, words and pages of records, as the rooms above do.
-LIGHT = {"relax": ("statistics", "words", "titles", "figures", "page", "verdict")}
+LIGHT = {
+    "mimic": ("protocol", "words", "page", "verdict"),
+    "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
+}
 HEAVY = ("torch", "optuna", "plotly")
 # Who may import Optuna, inside a function alone: it is slow, and not everybody's.
 OPTUNA = {"records/optuna_studies.py", "probes.py"}

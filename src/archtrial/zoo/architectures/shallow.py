@@ -5,8 +5,8 @@ Paper: "Do Deep Convolutional Nets Really Need to be Deep and Convolutional?" (a
 Authors: Gregor Urban, Krzysztof J. Geras, Samira Ebrahimi Kahou, Ozlem Aslan, Shengjie
     Wang, Rich Caruana, Abdelrahman Mohamed, Matthai Philipose and Matt Richardson, 2017.
 Status: the layouts, kernels of 5, poolings, ReLU, the linear bottleneck, budgets of
-    parameters and Glorot's initial weights are the paper's. It does not print the widths
-    that its searches found, so that no published count can be compared. Ours are: ratios
+    parameters and Glorot's initial weights are the paper's. The widths that its searches
+    found are not known here, so that no published count is compared. Ours are: ratios
     of widths for all layers (the paper has them for its deeper MLPs), the defaults of
     these ratios, padding that keeps the sides, no offset in the bottleneck, 1-D, tables,
     and several hidden layers behind convolutions. The paper's scale of the initial
