@@ -59,13 +59,16 @@ def best(confirmed: Sequence[Run], sign: int) -> Run:
     )
 
 
-def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> None:
+def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> Path:
     """Keeps one arm's tuned configuration and the weights of its best fresh seed.
 
     Args:
         folder: The study's.
         chosen: What `best` returned.
         described: What is needed to build the module again.
+
+    Returns:
+        The file of the weights, which is there unless the run left none.
     """
     place = _place(folder, chosen.arm)
     weights = weights_file(folder, chosen)
@@ -76,6 +79,7 @@ def keep(folder: Path, chosen: Run, described: Mapping[str, Any]) -> None:
     check(final, within=folder)
     if weights.exists():
         os.replace(weights, final)
+    return final
 
 
 def _noted(weights: Path, chosen: Run, place: Path) -> dict[str, Any]:

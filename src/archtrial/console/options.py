@@ -27,6 +27,7 @@ __all__ = [
     "Margin",
     "Price",
     "Seed",
+    "Source",
     "StudyFolder",
     "Trust",
     "Workers",
@@ -45,6 +46,13 @@ AsJson = Annotated[
 ]
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="Show where in the code an error arose.")
+]
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA|PROTOCOL",
+        help="A built-in data set or a path, or a protocol in TOML; by default mnist1d.",
+    ),
 ]
 StudyFolder = Annotated[
     Path | None,

@@ -9,6 +9,7 @@ from archtrial.console.experiments import asked, carried_out
 from archtrial.console.options import (
     DATA,
     AsJson,
+    Source,
     StudyFolder,
     Trust,
     Workers,
@@ -28,14 +29,7 @@ __all__ = ["mimic"]
 )
 def mimic(
     declared: dict[str, Any],
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA|PROTOCOL",
-            help="A built-in data set or a path, or a protocol in TOML; by default"
-            " mnist1d.",
-        ),
-    ] = None,
+    source: Source = None,
     study: StudyFolder = None,
     workers: Workers = None,
     dry_run: Annotated[

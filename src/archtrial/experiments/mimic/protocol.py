@@ -14,7 +14,7 @@ from archtrial.files import name_of
 from archtrial.protocol import Arm, Count, OnData, Positive, read
 from archtrial.statistics.simultaneous import FLIPS, seeds_needed
 
-__all__ = ["ENSEMBLE", "LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
+__all__ = ["ENDINGS", "ENSEMBLE", "LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
 
 LABELS = "labels"
 """A teacher that is no network: it says each training example's label, and no more."""
@@ -25,8 +25,9 @@ ENSEMBLE = "teacher"
 LAYOUT = re.compile("(mlp)([1-5])|(conv)([1-4])")
 """Fully connected with so many hidden layers, or so many convolutions and one of them."""
 
-# What the records call a student's two searches (`verdict.named`), and files are.
-_ENDINGS = (" without a teacher", " with its teacher")
+ENDINGS = {False: " without a teacher", True: " with its teacher"}
+"""How the names of a student's two searches end, by whether it is taught."""
+
 # What changes labels, and nothing that a teacher says.
 _OF_LABELS = ("label_smoothing",)
 
@@ -243,10 +244,10 @@ class Protocol(OnData):
         # What the records, and tables, call the teachers' average.
         files = {name_of(name).lower(): name for name in (ENSEMBLE, *layouts)}
         for option, arm in own:
+            spec = str(arm.describe()["architecture"])
+            other = f"another_{spec}" if spec.isidentifier() else "another"
             file = name_of(arm.name).lower()
             if file in files:
-                spec = str(arm.describe()["architecture"])
-                other = f"another_{spec}" if spec.isidentifier() else "another"
                 raise ProtocolError(
                     "every teacher and student has a name of its own, whatever the case"
                     ' of its letters, and none is called "teacher"',
@@ -254,10 +255,8 @@ class Protocol(OnData):
                     f"Name it apart: {option} {other}={spec}.",
                 )
             files[file] = arm.name
-            for ending in _ENDINGS:
+            for ending in ENDINGS.values():
                 if arm.name.lower().endswith(ending):
-                    spec = str(arm.describe()["architecture"])
-                    other = f"another_{spec}" if spec.isidentifier() else "another"
                     raise ProtocolError(
                         "a name says who is taught; the records add whether it is:"
                         f' "{ending.strip()}"',

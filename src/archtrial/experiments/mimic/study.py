@@ -40,7 +40,7 @@ from archtrial.experiments.mimic.training import (
     place_of,
 )
 from archtrial.experiments.mimic.verdict import LATENCY, judge, named, searchers_of
-from archtrial.files import name_of, write
+from archtrial.files import write
 from archtrial.freezing import folder_of
 from archtrial.judge.experiment import Finding
 from archtrial.protocol import Arm, describe_space
@@ -422,8 +422,7 @@ class Study(workflow.Study[Protocol, Finding]):
                 item.configuration,
                 loops.initial_seed(item.arm, *item.names),
             )
-            tuned.keep(self.folder, chosen, described)
-            kept = self.folder / "tuned" / f"{name_of(searcher.arm)}.safetensors"
+            kept = tuned.keep(self.folder, chosen, described)
             if chosen.diverged:
                 kept.unlink(missing_ok=True)  # another study's, which was here before
             if kept.exists():  # one that diverged leaves none

@@ -12,7 +12,7 @@ import numpy as np
 
 from archtrial import searches
 from archtrial.experiments.mimic import page, words
-from archtrial.experiments.mimic.protocol import ENSEMBLE
+from archtrial.experiments.mimic.protocol import ENDINGS, ENSEMBLE
 from archtrial.judge import experiment, repeated
 from archtrial.judge.experiment import Finding, Records, gained
 from archtrial.judge.pairs import between
@@ -42,7 +42,7 @@ def searchers_of(resolved: Mapping[str, Any]) -> list[Searcher]:
 
 def named(student: str, taught: bool) -> str:
     """Returns what a student's search is called."""
-    return f"{student} with its teacher" if taught else f"{student} without a teacher"
+    return student + ENDINGS[taught]
 
 
 def judge(folder: str | Path) -> Finding:

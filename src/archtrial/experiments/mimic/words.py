@@ -31,7 +31,7 @@ def told(document: Found, metric: Metric) -> dict[str, Any]:
     asked = [f"{name} {answer}" for name, answer in answers.items() if answer]
     sentences = [
         *_convolution(document, metric),
-        *_depth(document, metric),
+        *_answered("depth", document["depth"], metric),
         *_teaching(document, metric),
         *_to_teacher(document, metric),
     ]
@@ -68,10 +68,6 @@ def _convolution(document: Found, metric: Metric) -> Iterator[str]:
     )
 
 
-def _depth(document: Found, metric: Metric) -> Iterator[str]:
-    yield from _answered("depth", document["depth"], metric)
-
-
 def _answered(what: str, found: Found, metric: Metric) -> Iterator[str]:
     """Yields an answer with the gaps that it rests on, at each size."""
     leads = {
@@ -85,7 +81,7 @@ def _answered(what: str, found: Found, metric: Metric) -> Iterator[str]:
     said = []
     for size in found["budgets"]:
         own = [g for g in found["gaps"] if g["budget"] == size["budget"]]
-        decisive = [g for g in own if g["verdict"] in _DECIDES[what, size["answer"]]]
+        decisive = [g for g in own if g["verdict"] in _DECIDES[size["answer"]]]
         told = [_gap(g, metric) for g in decisive or own if g["estimate"] is not None]
         if told:
             said.append(f"at {budget(size['budget'])} {joined(told)}")
@@ -94,12 +90,9 @@ def _answered(what: str, found: Found, metric: Metric) -> Iterator[str]:
 
 # The verdicts on gaps that an answer at one size rests on; else all of them.
 _DECIDES = {
-    ("convolution", "needed"): ("architecture",),
-    ("convolution", "not needed"): ("equivalent", "baseline"),
-    ("convolution", "undecided"): ("inconclusive", "tuning"),
-    ("depth", "needed"): ("architecture",),
-    ("depth", "not needed"): ("equivalent", "baseline"),
-    ("depth", "undecided"): ("inconclusive", "tuning"),
+    "needed": ("architecture",),
+    "not needed": ("equivalent", "baseline"),
+    "undecided": ("inconclusive", "tuning"),
 }
 
 

@@ -10,6 +10,7 @@ from archtrial.console.experiments import asked, carried_out
 from archtrial.console.options import (
     DATA,
     AsJson,
+    Source,
     StudyFolder,
     Trust,
     Workers,
@@ -27,14 +28,7 @@ __all__ = ["relax"]
 )
 def relax(
     declared: dict[str, Any],
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA|PROTOCOL",
-            help="A built-in data set or a path, or a protocol in TOML; by default"
-            " mnist1d.",
-        ),
-    ] = None,
+    source: Source = None,
     study: StudyFolder = None,
     workers: Workers = None,
     allow_large: Annotated[
