@@ -30,7 +30,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import journal
 import numpy as np
@@ -256,8 +255,9 @@ def train(folder: Path, studies: int) -> None:
                 place = folder / f"{design}-{seed}"
                 # Ten more seeds of each winner tell how often seeds win. They enter no
                 # interval, and cost a fifth of the study.
-                with mock.patch("archtrial.study.WINNER_SEEDS", 0):
-                    Study(declared(design, seed), place).run()
+                study = Study(declared(design, seed), place)
+                study.winner_seeds = 0
+                study.run()
                 kept = records.add(place)
                 records.write()
                 seconds = time.perf_counter() - start

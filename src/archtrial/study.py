@@ -35,6 +35,7 @@ from archtrial.progress import Standing
 from archtrial.protocol import Arm, Protocol
 from archtrial.records.store import OPENED, Store, frozen
 from archtrial.records.table import Run, best_of, key
+from archtrial.statistics.planning import WINNER_SEEDS
 from archtrial.workflow import searching
 
 __all__ = ["Standing", "Study"]
@@ -60,6 +61,9 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
     Raises:
         UserError: Something declared cannot be used; its subclasses say what.
     """
+
+    winner_seeds = WINNER_SEEDS
+    """How many seeds tuned configurations get that tell how often seeds win."""
 
     def __init__(
         self,
@@ -291,6 +295,7 @@ class Study(workflow.Study[Protocol, judge.Judgement]):
             sign=self.sign,
             top=self.protocol.top,
             efforts=efforts,
+            winners=self.winner_seeds,
             rung=rung,
             look=look,
         )
