@@ -66,7 +66,6 @@ def _arms(peaks: Sequence[float], **given: Any) -> tuple[Landscape, ...]:
 SETTINGS = (
     *(ChoiceSetting(name, _arms(peaks)) for name, peaks in _PEAKS.items()),
     ChoiceSetting("one look", _arms(_PEAKS["ladder"]), paid=1, final_seeds=6),
-    ChoiceSetting("all looks", _arms(_PEAKS["two leaders"]), paid=4, final_seeds=24),
     ChoiceSetting(
         "few examples", _arms(_PEAKS["just beyond the margin"]),
         validation_size=300, test_size=300,

@@ -120,11 +120,17 @@ def of_searches(searches: Sequence[Search], effort: int, level: float) -> Gaps:
     """
     m = len(searches)
     estimate, low, high = (np.zeros((m, m)) for _ in range(3))
+    known: dict[tuple[int, tuple[str, ...]], Expectation] = {}
     for i in range(m):
         for j in range(i):
+            # A pair's model is of its own hyperparameters, whoever else is there.
+            pair = aligned([searches[j], searches[i]], {})
+            for arm, search in zip((j, i), pair, strict=True):
+                if (arm, search.coordinates) not in known:
+                    known[arm, search.coordinates] = _expected(search, effort)
             one, other = (
-                _expected(search, effort)
-                for search in aligned([searches[j], searches[i]], {})
+                known[arm, search.coordinates]
+                for arm, search in zip((j, i), pair, strict=True)
             )
             told = gain(other, one, alpha=level, paired=True).at(0)
             estimate[i, j], estimate[j, i] = told.estimate, -told.estimate

@@ -29,13 +29,14 @@ from archtrial import (
     workflow,
 )
 from archtrial import space as spaces
-from archtrial.experiments.choose import ladder, pace, plan, training
+from archtrial.experiments.choose import continuing, ladder, pace, plan, training
 from archtrial.experiments.choose.arms import Prepared
 from archtrial.experiments.choose.plan import Plan
 from archtrial.experiments.choose.protocol import FINAL, HALF, PLAIN, SEARCH, Protocol
 from archtrial.experiments.choose.verdict import (
     ANSWERS,
     FINAL_SEEDS,
+    NEXT,
     STOPPED,
     Looks,
     judge,
@@ -429,16 +430,23 @@ class Study(workflow.Study[Protocol, Finding]):
         return item.arm, str(item.further["part"])
 
     def finish(self, store: Store) -> None:
-        """Keeps the finalists, and measures what their answers take."""
+        """Keeps the finalists, what their answers take, and a protocol to go on with."""
         answers = {}
         runs = store.runs(per_example=False)
         for arm in self.plan.arms:
             found = self._prepared.found[arm]
-            own = [r for r in runs if r.arm == arm]
-            confirmed = [r for r in own if _is_final(r) and r.seed <= FINAL_SEEDS + 3]
+            own = [run for run in runs if run.arm == arm]
+            confirmed = [
+                run
+                for run in own
+                if run.coordinates["part"] == FINAL
+                and run.seed <= FINAL_SEEDS + self.plan.seeds[0]
+            ]
             if isinstance(found, Estimator):
+                if confirmed:
+                    self._keep_estimator(found, tuned.best(confirmed, self.sign))
                 continue
-            pair = confirmed[0].pair if confirmed else tuned_of(own, arm, self.sign)
+            pair = tuned_of(own, arm, self.sign)
             drawn = self.design.configuration(arm, pair)
             answers[arm] = self._prepared.answer(arm, drawn)
             if not confirmed:
@@ -451,14 +459,24 @@ class Study(workflow.Study[Protocol, Finding]):
         place = self.folder / ANSWERS
         if not place.exists():
             write(place, json.dumps(answers, indent=2), within=self.folder)
+        # Nothing that was given in Python can be named in a file.
+        if self.protocol.describe() is not None:
+            document = judge(self.folder).verdict.to_dict()
+            text = continuing.trial_of(self.protocol, self.resolved, document)
+            write(self.folder / NEXT, text, within=self.folder)
+
+    def _keep_estimator(self, found: Estimator, chosen: Run) -> None:
+        """Keeps what an estimator was tuned to: it is fitted again in a moment."""
+        described = {
+            "architecture": found.spec,
+            "configuration": dict(chosen.configuration),
+            "fit_again": found.written(chosen.configuration),
+        }
+        tuned.keep(self.folder, chosen, described)
 
     def weights_file(self, done: trainers.Finished) -> Path:
         """Returns where the weights of a finalist are kept until the best is known."""
         return tuned.weights_file(self.folder, done.run)
-
-
-def _is_final(run: Run) -> bool:
-    return run.coordinates["part"] == FINAL and run.stage == "confirm"
 
 
 def _by_arm(items: Sequence[Item]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from archtrial import metrics, randomness, searches
 from archtrial import space as spaces
 from archtrial.experiments.choose import page, words
 from archtrial.experiments.choose.protocol import FINAL, HALF, PLAIN, SEARCH
+from archtrial.files import name_of
 from archtrial.judge import experiment
 from archtrial.judge.experiment import Finding, Records
 from archtrial.records.store import Store
@@ -24,6 +25,7 @@ from archtrial.statistics.intervals import mean
 __all__ = [
     "ANSWERS",
     "FINAL_SEEDS",
+    "NEXT",
     "STOPPED",
     "Looks",
     "judge",
@@ -33,6 +35,9 @@ __all__ = [
 
 ANSWERS = "answers.json"
 """The file of a study that says what one answer of each network takes where it ran."""
+
+NEXT = "next.toml"
+"""The file of a study that has a protocol to go on with."""
 
 STOPPED = "stopped by the clock"
 """The event of a study whose time did not allow for what the plan had next."""
@@ -161,7 +166,32 @@ def judge(folder: str | Path) -> Finding:
         told = json.loads(Path(folder, ANSWERS).read_text("utf-8"))
     except (OSError, ValueError):
         told = {}  # it is of the machine, and no part of what was found
-    return page.finding(document, records, told, _took(folder), Path(folder))
+    return page.finding(
+        document, records, told, _took(folder), _use(folder, document["arm"])
+    )
+
+
+def _use(folder: str | Path, arm: str) -> dict[str, Any]:
+    """Returns how what was trained is used, and which protocol to go on with."""
+    use: dict[str, Any] = {}
+    kept = Path(folder, "tuned", f"{name_of(arm)}.json")
+    if kept.exists():
+        known = json.loads(kept.read_text("utf-8"))
+        if "fit_again" in known:
+            use["lines"] = [
+                f"import {known['fit_again'].rpartition('(')[0].rpartition('.')[0]}",
+                f"model = {known['fit_again']}",
+                "model.fit(x, y)",
+            ]
+        elif kept.with_suffix(".safetensors").exists():
+            use["lines"] = [
+                "import archtrial",
+                f"model = archtrial.load_tuned({str(folder)!r}, {arm!r})",
+                "model.predict(x)",
+            ]
+    if Path(folder, NEXT).exists():
+        use["next"] = str(Path(folder, NEXT))
+    return use
 
 
 def _stops(folder: str | Path) -> list[str]:

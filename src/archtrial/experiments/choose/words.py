@@ -1,13 +1,13 @@
 """What was found of a choice, and what its time pays for, in words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined
 
-__all__ = ["claim", "planned", "told"]
+__all__ = ["checks", "claim", "entry", "planned", "told"]
 
 Found = Mapping[str, Any]
 
@@ -66,13 +66,41 @@ def claim(document: Found, metric: Metric) -> str:
     )
 
 
-def _entry(document: Found, name: str) -> Found:
+def checks(document: Found, metric: Metric) -> Iterator[str]:
+    """Yields what was checked of the part that is searched on, and of the validation."""
+    order = document["order"]
+    if order is not None:
+        tau = order["tau"]
+        yield (
+            f"Do ranks stay as the rows grow? From half of the {order['rows']:,} rows to all"
+            f" of them, the tuned arms' order has Kendall's tau {_plain(tau['estimate'])}"
+            f" ({_plain(tau['low'])} to {_plain(tau['high'])} over seeds; 1 is the same"
+            " order); in"
+            f" {numbers.percent(order['first_stays'])} of such draws the first stays first."
+        )
+    error = document["validation_error"]
+    if error is not None:
+        yield (
+            f"What a tuned arm scores on {document['rows']['seen']:,} validation rows has a"
+            f" standard error of {numbers.size(error, metric)}; the margin is"
+            f" {numbers.size(document['margin'], metric)}."
+        )
+    reach = document["test_reach"]
+    if reach is not None:
+        yield (
+            f"Of a gap between finalists, {document['rows']['test']:,} test examples leave"
+            f" up to {numbers.size(reach, metric)} to either side open, whatever the time."
+        )
+
+
+def entry(document: Found, name: str) -> Found:
+    """Returns what was found of an arm."""
     found: Found = next(e for e in document["arms"] if e["name"] == name)
     return found
 
 
 def _sentences(document: Found, metric: Metric) -> Iterator[str]:
-    taken = _entry(document, document["arm"])
+    taken = entry(document, document["arm"])
     margin = numbers.size(document["margin"], metric)
     score = numbers.estimated(taken["final"], metric)
     if document["verdict"] == "not_assessable":
@@ -110,7 +138,7 @@ def _sentences(document: Found, metric: Metric) -> Iterator[str]:
 
 def _price(document: Found, metric: Metric) -> str:
     """Says what the best on average costs in place of what is recommended."""
-    taken, best = (_entry(document, document[name]) for name in ("arm", "best"))
+    taken, best = (entry(document, document[name]) for name in ("arm", "best"))
     gap = next(gap for gap in document["gaps"] if gap["to"] == best["name"])
     costs = []
     for what, key in (
@@ -153,7 +181,7 @@ def _warnings(document: Found, metric: Metric) -> Iterator[str]:
             f" {numbers.size(margin, metric)}: what is tuned by them may be tuned to luck."
         )
     plain = document["plain"]
-    taken = _entry(document, document["arm"])
+    taken = entry(document, document["arm"])
     if plain["score"] is not None and taken["final"] is not None:
         sign = 1 if document["metric"]["higher_is_better"] else -1
         ahead = sign * (plain["score"]["estimate"] - taken["final"]["estimate"])
@@ -183,8 +211,3 @@ def _warnings(document: Found, metric: Metric) -> Iterator[str]:
 
 def _plain(number: float) -> str:
     return numbers.value(round(number, 2))
-
-
-def names_of(entries: Sequence[Found]) -> list[str]:
-    """Returns the names of entries."""
-    return [each["name"] for each in entries]
