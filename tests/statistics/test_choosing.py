@@ -24,15 +24,27 @@ def gaps_of(scores, reach):
 # --- levels --------------------------------------------------------------------
 
 
-def test_looks_share_alpha_evenly():
-    assert choosing.even_levels([16, 32, 48, 64], 0.05) == pytest.approx([0.0125] * 4)
-    assert choosing.even_levels([16], 0.1) == [0.1]
+@pytest.mark.parametrize(("arms", "looks"), [(2, 1), (6, 4), (3, 2)])
+def test_one_end_of_all_intervals_has_alpha_in_all(arms, looks):
+    """The best arm's m - 1 differences at each look, and its F - 1 as a finalist."""
+    levels = choosing.levels_of_searches(
+        [16 * i for i in range(1, looks + 1)], 0.05, arms
+    )
+    assert len(levels) == looks
+    left = sum((arms - 1) * level / 2 for level in levels)
+    taken = (arms - 1) * choosing.level_of_finalists(0.05, arms) / 2
+    assert left == pytest.approx(0.01)
+    assert left + taken == pytest.approx(0.05)
+
+
+def test_a_finalist_alone_has_a_level():
+    assert choosing.level_of_finalists(0.05, 1) == pytest.approx(0.08)
 
 
 @pytest.mark.parametrize("looks", [[], [16, 16], [32, 16]])
 def test_looks_that_do_not_increase_are_refused(looks):
     with pytest.raises(ProtocolError, match="larger than the one before"):
-        choosing.even_levels(looks, 0.05)
+        choosing.levels_of_searches(looks, 0.05, 3)
 
 
 # --- searches ------------------------------------------------------------------
@@ -225,7 +237,8 @@ def test_a_wrong_arm_is_shown_as_seldom_as_promised():
     wrong = 0
     for _ in range(1000):
         scores = [rng.normal(level, 0.01, 6) for level in truth]
-        gaps = choosing.of_finalists(scores, None, 0.05 / 2)
+        level = choosing.level_of_finalists(0.05, 3)
+        gaps = choosing.of_finalists(scores, None, level)
         choice = choosing.recommend(gaps, [np.mean(s) for s in scores], margin)
         wrong += choice.shown and choice.arm != 2
     assert wrong <= 72

@@ -131,14 +131,14 @@ def _counted(
 ) -> dict[str, float]:
     m = len(setting.arms)
     searched = _Searched(setting, stream)
-    levels = choosing.even_levels(setting.looks, setting.alpha)
+    levels = choosing.levels_of_searches(setting.looks, setting.alpha, m)
     still, tuned = list(range(m)), [0] * m
     for look in range(setting.paid):
         n = setting.looks[look]
         found = [searched.search(arm, n) for arm in still]
         for arm in still:
             tuned[arm] = searched.tuned(arm, n)
-        gaps = choosing.of_searches(found, setting.effort, levels[look] / (m - 1))
+        gaps = choosing.of_searches(found, setting.effort, levels[look])
         gone = {still[i] for i in choosing.cannot_win(gaps, setting.margin)}
         still = [arm for arm in still if arm not in gone]
         if len(still) == 1:
@@ -245,7 +245,7 @@ def _finals(
     ]
     scores = [own.mean(axis=1, dtype=np.float64) for own in examples]
     shares = np.array([own.mean(axis=0, dtype=np.float64) for own in examples])
-    level = setting.alpha / max(len(still) - 1, 1)
+    level = choosing.level_of_finalists(setting.alpha, len(still))
     gaps = choosing.of_finalists(scores, shares, level)
     return choosing.recommend(
         gaps, [float(np.mean(own)) for own in scores], setting.margin

@@ -12,13 +12,16 @@ with probability 1 - alpha for both together.
 
 How often is the arm that is taken, r, worse than the best, b, by more than the margin?
 Either b left in the first part, because an interval of b less some other arm lay below 0
-although b is the best; there are m - 1 such differences at each look, each beyond the
-upper end of its interval with half of the look's level / (m - 1) at most: alpha / 2 in all
-over all looks. Or b is a finalist, and the lower end of r less b lay above -margin although
-r less b is below: one of F - 1 differences, alpha / 2 in all. Both together: alpha. What
-was picked on the way needs no further correction, since b does not depend on the records.
-(Bonferroni over the differences to the one best arm, as Hsu's comparisons with the best
-are built: Hsu 1996, Multiple Comparisons, chapter 4.)
+although b is the best: one of m - 1 differences at each look. Or b is a finalist, and the
+lower end of r less b lay above -margin although r less b is below: one of F - 1
+differences. In each only one end of an interval can be at fault, so that an interval of
+level 1 - l is with a chance of l / 2. A fifth of alpha is divided among the differences and
+looks of the first part (`levels_of_searches`), the rest among those of the second
+(`level_of_finalists`): few arms are near enough to the best to be dropped by mistake, and
+what is close is left to the finalists. Who is compared was picked by what was seen, and b
+was not: it does not depend on the records, so no further correction is due. (Bonferroni
+over the differences to the one best arm; Hsu 1996, Multiple Comparisons, chapter 4, has
+such comparisons with the best.)
 
 Whoever has left is no better than a finalist: it left as worse than another arm, and so
 has that one, if it left. So a claim over finalists is one over all arms.
@@ -44,7 +47,8 @@ __all__ = [
     "Order",
     "agreement",
     "cannot_win",
-    "even_levels",
+    "level_of_finalists",
+    "levels_of_searches",
     "of_finalists",
     "of_searches",
     "reached",
@@ -77,23 +81,28 @@ class Gaps:
         return Gaps(self.estimate[which], self.low[which], self.high[which])
 
 
-def even_levels(looks: Sequence[int], alpha: float) -> list[float]:
-    """Divides alpha among looks: each has the same part, and they sum to alpha.
+_OF_SEARCHES = 0.2
+"""The part of alpha that is for arms which leave before the finalists are compared."""
 
-    A trial gives its early looks next to nothing (`looks.spend`), for it may claim a small
-    gain at its last one. Here early looks are to tell which arms are far behind, and what
-    is close is left to the finalists.
+
+def levels_of_searches(looks: Sequence[int], alpha: float, arms: int) -> list[float]:
+    """Returns the level of the intervals at each look: 1 - what is returned.
+
+    Each look has the same part. A trial gives its early looks next to nothing
+    (`looks.spend`), for it may claim a small gain at its last one. Here early looks are to
+    tell which arms are far behind.
 
     Args:
         looks: The number of configurations at each look.
-        alpha: Of all of them.
+        alpha: Of the whole choice.
+        arms: m, at least two.
 
     Raises:
-        ProtocolError: There are none, or they do not increase.
+        ProtocolError: There are no looks, or they do not increase.
 
     Examples:
-        >>> even_levels([16, 32], 0.05)
-        [0.025, 0.025]
+        >>> [round(level, 4) for level in levels_of_searches([16, 32], 0.05, 3)]
+        [0.005, 0.005]
     """
     if not looks or any(
         b <= a for a, b in zip(looks, [*looks[1:], math.inf], strict=True)
@@ -103,7 +112,21 @@ def even_levels(looks: Sequence[int], alpha: float) -> list[float]:
             ", ".join(map(str, looks)) or "none",
             "Write them in ascending order, each once.",
         )
-    return [alpha / len(looks)] * len(looks)
+    return [2 * _OF_SEARCHES * alpha / len(looks) / (arms - 1)] * len(looks)
+
+
+def level_of_finalists(alpha: float, finalists: int) -> float:
+    """Returns the level of the intervals between finalists: 1 - what is returned.
+
+    Args:
+        alpha: Of the whole choice.
+        finalists: F, at least one.
+
+    Examples:
+        >>> round(level_of_finalists(0.05, 3), 4)
+        0.04
+    """
+    return 2 * (1 - _OF_SEARCHES) * alpha / max(finalists - 1, 1)
 
 
 def of_searches(searches: Sequence[Search], effort: int, level: float) -> Gaps:

@@ -91,7 +91,8 @@ def finding(
         "path": f"What {document['effort']} trials of each arm end with on validation rows,"
         " at each look; the simplest arm first. A cross: who cannot win any more, with the"
         " arm that it had lost to.",
-        "gaps": f"{level} intervals that hold together; grey: within the margin.",
+        "gaps": "What counts are the upper ends, which hold together for all of them: each"
+        f" interval has {numbers.level(document['level'])}. Grey: within the margin.",
     }
     plates = {name: Plate(draw, captions[name]) for name, draw in figures.items()}
     table = _arms(document, metric)
@@ -320,7 +321,7 @@ def _time(document: Found, seconds: float) -> list[Fact]:
         Fact(
             "seeds of finalists",
             str(document["seeds"]),
-            f"the clock stopped it before {joined(stops)}" if stops else "",
+            f"the time was over before {joined(stops)}" if stops else "",
         ),
     ]
 

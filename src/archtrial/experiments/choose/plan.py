@@ -19,7 +19,7 @@ __all__ = ["LOOKS", "SEEDS", "Plan", "make"]
 
 LOOKS = (1, 2, 3, 4)
 """Looks, in multiples of the first one's configurations."""
-SEEDS = (3, 6, 12, 24, 48)
+SEEDS = (3, 6, 9, 12, 16, 24, 32, 48)
 """Fresh seeds that a finalist has, after each part of their trainings."""
 
 # Lengths of the searches' trainings that are tried, the longest first, and what is still

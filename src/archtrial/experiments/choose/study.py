@@ -66,6 +66,8 @@ _ROOM = 1.25
 _CAREFUL = 1.1
 # However fast trainings are, what comes next is not taken for faster.
 _LEAST = 0.5
+# Seeds of a finalist that has no other to be compared with.
+_ALONE = 6
 # Training rows that the pace is measured on, at most.
 _PACED = 2000
 
@@ -337,6 +339,8 @@ class Study(workflow.Study[Protocol, Finding]):
                 for seed in range(done + 1, seeds + 1)
             ]  # fmt: skip
             further = self.plan.finals(_by_arm(items))
+            if len(still) == 1 and done >= _ALONE:
+                break
             if part > 1 and not self._goes_on(
                 work, f"{seeds} seeds", spent, further, 0.0
             ):

@@ -92,7 +92,9 @@ class Looks:
             if declared is None
             else declared
         )
-        self._levels = choosing.even_levels(self._plan["looks"], resolved["alpha"])
+        self._levels = choosing.levels_of_searches(
+            self._plan["looks"], resolved["alpha"], len(self._plan["arms"])
+        )
         self._found: dict[int, dict[str, dict[str, Any]]] = {}
 
     @property
@@ -141,9 +143,10 @@ class Looks:
 
     def gaps(self, arms: Sequence[str], look: int) -> choosing.Gaps:
         """Compares arms at a look, at its level."""
-        level = self._levels[look - 1] / (len(self._plan["arms"]) - 1)
         found = self.searches(arms, look)
-        return choosing.of_searches(found, self._resolved["effort"], level)
+        return choosing.of_searches(
+            found, self._resolved["effort"], self._levels[look - 1]
+        )
 
     def reached(self, arm: str, look: int) -> Estimate:
         """Returns what k trials of an arm end with, as far as a look tells."""
@@ -240,8 +243,8 @@ class _Judged:
         margin, sign = self._looks.margin, self._sign
         groups = list(self._finals.values())
         scores = [sign * np.array([r.test for r in own], dtype=float) for own in groups]
-        others = max(len(groups) - 1, 1)
-        gaps = choosing.of_finalists(scores, self._shares(groups), self._alpha / others)
+        level = choosing.level_of_finalists(self._alpha, len(groups))
+        gaps = choosing.of_finalists(scores, self._shares(groups), level)
         means = [float(np.mean(own)) for own in scores]
         choice = choosing.recommend(gaps, means, margin)
         taken, best = (self._finalists[i] for i in (choice.arm, choice.best))
@@ -257,6 +260,7 @@ class _Judged:
             "best": best,
             "behind": choice.behind,
             "arms": [self._entry(arm) for arm in self._plan["arms"]],
+            "level": level,
             "gaps": [
                 {
                     "from": self._finalists[choice.arm],
@@ -304,7 +308,7 @@ class _Judged:
                 sign,
                 self._resolved["effort"],
             ),
-            "test_reach": self._test_reach(groups, self._alpha / others),
+            "test_reach": self._test_reach(groups, level),
         }
         return {**document, **words.told(document, self._metric)}
 

@@ -197,11 +197,6 @@ def _warnings(document: Found, metric: Metric) -> Iterator[str]:
                 f"The best configurations of {arm} pile up at the {side} end of {name}:"
                 " declare a wider range."
             )
-    for what in document["stops"]:
-        yield (
-            f"Trainings took longer than their pace had promised, so the study ended"
-            f" before {what}."
-        )
     if document["rows"]["final"] < document["rows"]["training"]:
         yield (
             f"Finalists were trained on {document['rows']['final']:,} of"
