@@ -53,7 +53,7 @@ def parts(done, part, **where):
 def test_a_line_leaves_where_no_line_divides_the_classes(document):
     (linear, *_) = document["arms"]
     assert linear["left"]["look"] == 1
-    assert linear["left"]["to"] in ("mlp(depth=2,width=24)", "wide")
+    assert linear["left"]["to"] in ("mlp(depth=2, width=24)", "wide")
     assert linear["left"]["gap"]["high"] < -document["margin"]
     assert linear["final"] is None
     assert document["arm"] != "linear"

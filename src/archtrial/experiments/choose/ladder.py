@@ -22,13 +22,16 @@ _LINEAR = {
 }
 
 
-def ladder_of(kind: str, task: str, *, texts: bool = False) -> Sequence[Arm]:
+def ladder_of(
+    kind: str, task: str, *, texts: bool = False, unequal: bool = False
+) -> Sequence[Arm]:
     """Returns the arms for a kind of data, the simplest first.
 
     Args:
         kind: "table", "array", "sequence" or "image".
         task: "classification" or "regression".
         texts: Whether inputs are ids of tokens.
+        unequal: Whether series differ in length, which not every arm is told of.
     """
     if texts:
         return [
@@ -44,6 +47,14 @@ def ladder_of(kind: str, task: str, *, texts: bool = False) -> Sequence[Arm]:
             _arm("boosting", _BOOSTING[task]),
             _arm("residual_mlp", "residual_mlp(depth=2,width=64)"),
             _arm("ft_transformer", "ft_transformer(depth=1,width=16)"),
+        ]
+    if kind == "sequence" and unequal:
+        return [
+            _arm("rnn", "rnn(width=12)"),
+            _arm("gru", "gru(width=12)"),
+            _arm("tcn", "tcn(depth=3,width=12)"),
+            _arm("inception_time", "inception_time(depth=3,width=8)"),
+            _arm("transformer", "transformer(depth=1,width=32)"),
         ]
     if kind == "sequence":
         return [

@@ -1,11 +1,13 @@
 """The page of a choice, and what a terminal shows."""
 
 import functools
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archtrial.experiments.choose import words
@@ -73,7 +75,7 @@ def finding(
     metric = records.metric
     figures: dict[str, Any] = {
         "front": functools.partial(_front, document, metric, answers),
-        "path": functools.partial(_path, document),
+        "path": functools.partial(_path, document, metric),
     }
     if document["gaps"]:
         gaps = {f"{gap['to']} over {gap['from']}": gap for gap in document["gaps"]}
@@ -369,9 +371,7 @@ def _front(
             ends.append((x, found["estimate"], arm["name"], color))
         axes.set_xlabel(LIMITS["max_flops"] if counted else "parameters")
         score_axis(axes, metric)
-        right = max(x for x, *_ in ends)
-        left = min(x for x, *_ in ends)
-        axes.set_xlim(left / 1.5, right * 1.5)
+        _decades(axes, [x for x, *_ in ends])
         edge = axes.get_xlim()[1]
         label_ends(axes, [(edge, y, name, color) for _, y, name, color in ends])
         for x, y, _, color in ends:
@@ -379,11 +379,22 @@ def _front(
     return figure
 
 
-def _path(document: Found, width: int) -> Figure:
+def _decades(axes: Axes, amounts: Sequence[float]) -> None:
+    """Gives an axis of amounts a tick at each power of ten, in words."""
+    low, high = min(amounts) / 1.5, max(amounts) * 1.5
+    axes.set_xlim(low, high)
+    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    units = ("", "k", "M", "G", "T", "P")
+    written = [f"{10 ** (power % 3)}{units[power // 3]}" for power in powers]
+    axes.set_xticks([10.0**power for power in powers], written)
+    axes.minorticks_off()
+
+
+def _path(document: Found, metric: Metric, width: int) -> Figure:
     """Draws a lane for each arm, from look to look, and who left."""
     arms, looks = document["arms"], document["looks"]
     stations = [*(f"n = {n}" for n in looks), "test"]
-    said = {arm["name"]: _short(document, arm) for arm in arms}
+    said = {arm["name"]: _short(document, arm, metric) for arm in arms}
     lane, left, right = 46, 24, 40
     with matplotlib.rc_context(STYLE):
         figure, top = blank(
@@ -423,7 +434,10 @@ def _path(document: Found, width: int) -> Figure:
     return figure
 
 
-def _short(document: Found, arm: Found) -> str:
+def _short(document: Found, arm: Found, metric: Metric) -> str:
     if arm["name"] == document["arm"]:
         return "recommended" if document["verdict"] == "recommended" else "best so far"
-    return "finalist" if arm["left"] is None else f"lost to {arm['left']['to']}"
+    if arm["left"] is None:
+        return "finalist"
+    behind = numbers.size(-arm["left"]["gap"]["estimate"], metric)
+    return f"lost to {arm['left']['to']} by {behind}"

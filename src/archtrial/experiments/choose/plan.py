@@ -24,7 +24,7 @@ SEEDS = (3, 6, 9, 12, 16, 24, 32, 48)
 
 # Lengths of the searches' trainings that are tried, the longest first, and what is still
 # long enough where all arms can have it. Every one of them has batches of 8 passes.
-_STEPS = (1500, 1000, 700, 500, 350, 250, 180, 120)
+_STEPS = (1500, 1000, 700, 500, 350, 250, 180, 120, 80, 50)
 _ENOUGH = 350
 _PASSES = 8
 _FEW_ARMS = 5

@@ -138,7 +138,9 @@ class Study(workflow.Study[Protocol, Finding]):
         """Returns the ladder, and the estimator that is not tuned."""
         texts = self.split.names is not None
         kind, task = self.split.kind, self.split.task
-        arms = self.protocol.arms or ladder.ladder_of(kind, task, texts=texts)
+        arms = self.protocol.arms or ladder.ladder_of(
+            kind, task, texts=texts, unequal=data.inputs_of(self.split).unequal
+        )
         spec = ladder.plain_of(kind, task, texts=texts)
         return arms, Arm.model_validate(
             {"name": PLAIN, "architecture": spec, "space": {}}

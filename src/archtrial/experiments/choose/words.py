@@ -61,8 +61,9 @@ def claim(document: Found, metric: Metric) -> str:
         " these networks, not about any tuning of their architectures. Whoever left"
         " before had lost by its search: what"
         f" {document['effort']} trials end with, on {document['rows']['search']:,}"
-        f" training rows and {document['rows']['seen']:,} validation rows, at n ="
-        f" {looks}."
+        f" training rows for {document['steps']['search']:,} steps, by"
+        f" {document['rows']['seen']:,} validation rows, at n = {looks}. An arm that needs"
+        " more rows or steps than that to be ahead has not been given them."
     )
 
 
