@@ -23,8 +23,10 @@ __all__ = ["Pace", "measure", "takes"]
 
 # Steps of the shorter training: as many as there are evaluations, so that both have all.
 _SHORT = 4
-# What the longer one takes beyond the shorter, as far as it is known by then.
-_MOST_STEPS = 64
+# What the longer one has beyond the shorter.
+_LEAST, _MOST_STEPS = 12, 64
+# The share of a training's time that is surely its steps'.
+_SURELY = 0.3
 # The length that fleets and single runs are compared at.
 _USUAL = 300
 
@@ -89,6 +91,7 @@ class _Timer:
     fits: Fits
     design: spaces.Design
     seconds: float
+    patience: float
     runs: int
 
     def __call__(self, task: Sequence[str]) -> list[tuple[str, Pace, bool]]:
@@ -103,11 +106,11 @@ class _Timer:
         if arm in self.fits.estimators:
             return _of_fits(self.fits, items), False
         single = dataclasses.replace(self.loops, fleets="never")
-        one = _of_networks(single, items, 1, self.seconds)
+        one = _of_networks(single, items, 1, self.seconds, self.patience)
         most = min(self.loops.most_runs(items[0]), self.runs)
         if most == 1:
             return one, False
-        together = _of_networks(self.loops, items, most, self.seconds)
+        together = _of_networks(self.loops, items, most, self.seconds, self.patience)
         ahead, behind = (
             sum(pace.tasks(self.runs, _USUAL, 0)) for pace in (together, one)
         )
@@ -122,6 +125,7 @@ def measure(
     arms: Sequence[str],
     *,
     seconds: float,
+    patience: float,
     threads: int,
     runs: int,
     workers: int,
@@ -138,6 +142,7 @@ def measure(
         design: Has the arms' spaces.
         arms: Their names.
         seconds: About as long each of the longer trainings takes.
+        patience: An arm of which a few steps take longer is not timed any further.
         threads: Of each training.
         runs: Of an arm's search.
         workers: Processes.
@@ -150,6 +155,7 @@ def measure(
         dataclasses.replace(fits, problem=problem),
         spaces.Design(design.spaces, randomness.seed(design.seed, "pace"), "sobol"),
         seconds,
+        patience,
         runs,
     )
     found: dict[str, Pace] = {}
@@ -181,19 +187,25 @@ def _of_fits(fits: Fits, items: Sequence[Item]) -> Pace:
 
 
 def _of_networks(
-    loops: Loops, items: Sequence[Item], most: int, seconds: float
+    loops: Loops, items: Sequence[Item], most: int, seconds: float, patience: float
 ) -> Pace:
-    """Times a fleet of two sizes, each for two lengths; the loop by one run alone."""
-    start = time.perf_counter()
-    _timed(loops, items[:most], _SHORT)
-    first = time.perf_counter() - start
+    """Times a fleet of two sizes, each for two lengths; the loop by one run alone.
+
+    Where the very first training takes longer than `patience`, it is all that is timed:
+    of such an arm the time does not pay for hundreds.
+    """
+    first = _timed(loops, items[:most], _SHORT)
+    if first > patience:
+        return Pace(most, 0.0, 0.0, 0.0, first / most / _SHORT, 0.0)
     fitted = {}
-    for size in {most, max(1, most // 4)}:
-        short = _timed(loops, items[:size], _SHORT)
-        further = min(max(math.ceil(seconds / (short / _SHORT)), 4), _MOST_STEPS)
-        long = _timed(loops, items[:size], _SHORT + further)
-        step = max((long - short) / further, 1e-6)
-        fitted[size] = max(short - step * _SHORT, 0.0), step, short
+    for size in sorted({most, max(1, most // 4)}, reverse=True):
+        whole = _timed(loops, items[:size], _SHORT)
+        short = _timed(loops, items[:size], _SHORT, evaluations=1)
+        further = min(max(math.ceil(seconds * _SHORT / short), _LEAST), _MOST_STEPS)
+        long = _timed(loops, items[:size], _SHORT + further, evaluations=1)
+        # Where something else held the shorter one up, the difference says nothing.
+        step = max((long - short) / further, _SURELY * long / (_SHORT + further))
+        fitted[size] = max(whole - step * _SHORT, 0.0), step, whole
     once, once_each = _line({size: found[0] for size, found in fitted.items()})
     step, step_each = _line({size: found[1] for size, found in fitted.items()})
     cold = max(first - fitted[most][2], 0.0)
@@ -210,8 +222,13 @@ def _line(known: Mapping[int, float]) -> tuple[float, float]:
     return max(most - each * large, 0.0), min(each, most / large)
 
 
-def _timed(loops: Loops, items: Sequence[Item], steps: int) -> float:
+def _timed(
+    loops: Loops, items: Sequence[Item], steps: int, evaluations: int | None = None
+) -> float:
+    """Returns the seconds of one fleet for some steps, by default with all evaluations."""
     problem = dataclasses.replace(loops.problem, steps=steps)
+    if evaluations is not None:
+        problem = dataclasses.replace(problem, evaluations=evaluations)
     trainer = dataclasses.replace(loops, problem=problem)
     start = time.perf_counter()
     for task in trainer.divide(items):

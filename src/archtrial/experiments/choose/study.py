@@ -198,6 +198,7 @@ class Study(workflow.Study[Protocol, Finding]):
             spaces.Design(kept_spaces, declared.seed, "sobol"),
             list(kept_spaces),
             seconds=min(max(declared.seconds / 1500, 0.1), 1.0),
+            patience=declared.seconds / 60,
             threads=declared.threads,
             runs=declared.first_look,
             workers=workers,
