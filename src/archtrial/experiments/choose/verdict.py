@@ -144,8 +144,10 @@ class Looks:
     def gaps(self, arms: Sequence[str], look: int) -> choosing.Gaps:
         """Compares arms at a look, at its level."""
         found = self.searches(arms, look)
-        return choosing.of_searches(
-            found, self._resolved["effort"], self._levels[look - 1]
+        level = self._levels[look - 1]
+        return choosing.both(
+            choosing.of_searches(found, self._resolved["effort"], level),
+            choosing.of_tuned(found, level),
         )
 
     def reached(self, arm: str, look: int) -> Estimate:
