@@ -227,6 +227,18 @@ def test_where_no_seed_matters_the_examples_are_all_that_is_open():
     assert choosing.of_finalists(same, None, 0.05).at(0, 1).low == pytest.approx(0.1)
 
 
+def test_one_finalist_stands_where_its_seeds_and_examples_say():
+    scores = np.array([0.8, 0.82, 0.84])
+    alone = choosing.standing(scores, None, 0.05)
+    reach = stats.t.ppf(0.975, 2) * 0.02 / math.sqrt(3)
+    assert (alone.estimate, alone.low) == pytest.approx((0.82, 0.82 - reach))
+    shares = np.array([1.0, 1.0, 0.5, 0.78])
+    found = choosing.standing(np.full(3, 0.82), shares, 0.05)
+    assert found.high - 0.82 == pytest.approx(
+        stats.norm.ppf(0.975) * np.std(shares, ddof=1) / 2
+    )
+
+
 # --- who is taken --------------------------------------------------------------
 
 

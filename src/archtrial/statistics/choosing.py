@@ -57,6 +57,7 @@ __all__ = [
     "of_tuned",
     "reached",
     "recommend",
+    "standing",
 ]
 
 
@@ -341,6 +342,20 @@ def of_finalists(
             )
     apart = means[:, None] - means[None, :]
     return Gaps(apart, apart - reach, apart + reach)
+
+
+def standing(scores: np.ndarray, shares: np.ndarray | None, level: float) -> Estimate:
+    """Returns the mean score of one finalist, over seeds and examples.
+
+    Args:
+        scores: (r,) test scores, at least two, one a seed.
+        shares: (T,) the mean score of each test example; None where it is unknown.
+        level: The interval has level 1 - level; two-sided.
+    """
+    square = float(np.var(scores, ddof=1)) / len(scores)
+    reach = _reach([square], [len(scores) - 1], shares, level)
+    middle = float(np.mean(scores))
+    return Estimate(middle, middle - reach, middle + reach)
 
 
 @dataclasses.dataclass(frozen=True)
