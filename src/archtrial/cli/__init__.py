@@ -15,11 +15,20 @@ from archtrial.console import output, process
 from archtrial.console.options import command
 from archtrial.experiments.mimic.command import mimic
 from archtrial.experiments.relax.command import relax
+from archtrial.experiments.scale.command import scale
 
 __all__ = ["main", "program"]
 
 _COMMANDS = (
-    *(trials.run, trials.plan, judging.judge, relax, mimic, simulating.calibrate),
+    *(
+        trials.run,
+        trials.plan,
+        judging.judge,
+        relax,
+        mimic,
+        scale,
+        simulating.calibrate,
+    ),
     *(folders.status, folders.report, starting.zoo, starting.init),
 )
 
