@@ -10,6 +10,7 @@ import bisect
 import dataclasses
 import itertools
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -188,41 +189,64 @@ def forms_of(
                     f" = {phi}: {axes[axis]} goes in steps, from {start[axis]} to"
                     f" {grown[axis]}."
                 )
-        seen: dict[str, str] = {}
-        for shares in _shares(len(axes), declared.grid):
-            aimed = _aimed(declared, axes, start, shares, phi, inputs)
-            form_name = f"{COMPOUND}-{'.'.join(map(str, shares))}-{phi}"
-            last = _dependent(axes, shares)
-            grown = sizes.nearest(axes, {**aimed, last: start[last]}, last, target)
-            if grown is None:
-                continue
-            form = sizes.form(axes, form_name, COMPOUND, phi, shares, grown)
-            rises = [f > 1 for f in form.factors(axes, base).values()]
-            told = str(sorted(form.options.items()))
-            # Rounded, shares may come to the same network, or to one axis alone.
-            if not 1 / _APART < form.flops / target < _APART or sum(rises) < 2:
-                continue
-            if told not in seen:
-                seen[told] = form_name
-                forms.append(form)
-        if not seen:
+        compound = _compound(declared, axes, sizes, start, base, phi)
+        if not compound:
             raise ProtocolError(
                 "some network grows along two axes at once",
                 f"at {target / base.flops:g} times the FLOPs, {found.spec} has no room"
-                " for a step on two axes: depth goes in whole layers",
-                "Begin with a larger network: --architecture"
-                f" {_larger(found, axes, start)}.",
+                " for a step on two axes: they go in whole layers and units",
+                _larger(declared, axes, sizes, start, phi),
             )
+        forms += compound
     return _with_first_step(forms, declared), notes
 
 
-def _larger(found: arms.Architecture, axes: Mapping[Axis, str], start: Values) -> str:
-    """Returns what to type for an architecture whose axes go in smaller steps."""
-    coarse: Axis = "depth" if "depth" in axes else "width"
-    doubled = _times(start[coarse], 2.0)
-    options = {**found.options, axes[coarse]: doubled}
-    written = ", ".join(f"{name}={write_value(own)}" for name, own in options.items())
-    return f"'{found.spec}({written})'"
+def _compound(
+    declared: Protocol,
+    axes: Mapping[Axis, str],
+    sizes: "_Sizes",
+    start: Values,
+    base: Form,
+    phi: int,
+) -> list[Form]:
+    """Returns the networks that grow along two axes at least, each once."""
+    target = base.flops * declared.growth**phi
+    made: dict[str, Form] = {}
+    for shares in _shares(len(axes), declared.grid):
+        aimed = _aimed(declared, axes, start, shares, phi, sizes.inputs)
+        last = _dependent(axes, shares)
+        grown = sizes.nearest(axes, {**aimed, last: start[last]}, last, target)
+        if grown is None:
+            continue
+        name = f"{COMPOUND}-{'.'.join(map(str, shares))}-{phi}"
+        form = sizes.form(axes, name, COMPOUND, phi, shares, grown)
+        # Rounded, shares may come to the same network, or to one axis alone.
+        rises = [factor > 1 for factor in form.factors(axes, base).values()]
+        if 1 / _APART < form.flops / target < _APART and sum(rises) > 1:
+            made.setdefault(str(sorted(form.options.items())), form)
+    return list(made.values())
+
+
+def _larger(
+    declared: Protocol,
+    axes: Mapping[Axis, str],
+    sizes: "_Sizes",
+    start: Values,
+    phi: int,
+) -> str:
+    """Returns what to type for an architecture whose axes go in steps that are smaller."""
+    found = sizes.found
+    for factor, grown in itertools.product((2.0, 4.0), (("depth",), AXES[:2])):
+        own = {a: _times(v, factor) if a in grown else v for a, v in start.items()}
+        base = sizes.form(axes, BASE, BASE, 0, None, own)
+        if _compound(declared, axes, sizes, own, base, phi):
+            options = {**found.options, **{axes[a]: own[a] for a in axes if a in grown}}
+            told = ", ".join(f"{name}={write_value(v)}" for name, v in options.items())
+            return (
+                "Begin with a larger network: --architecture"
+                f" {shlex.quote(f'{found.spec}({told})')}."
+            )
+    return "Take another architecture: --architecture cnn, --architecture resnet."
 
 
 def _with_first_step(forms: Sequence[Form], declared: Protocol) -> list[Form]:

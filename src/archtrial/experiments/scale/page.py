@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from archtrial.experiments.scale.words import factors, times
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
-from archtrial.report.article import Brief, Exhibit, Plate, Section, Table
+from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
 from archtrial.report.drawing import LIGHT, STYLE, WIDE, canvas, label_ends, room_for
 from archtrial.report.frame import gain_facts
 from archtrial.report.rows import draw_gains
@@ -76,7 +76,21 @@ def finding(document: Mapping[str, Any], records: Records) -> Finding:
             ),
         ],
         figures=figures,
-        brief=Brief.of(table, "forms"),
+        brief=Brief(
+            document["verdict"],
+            table.title,
+            "forms",
+            [
+                # What a narrow terminal leaves out first: sizes, then each axis.
+                Column(heading, cells, rank)
+                for heading, cells, rank in zip(
+                    table.table.headings,
+                    zip(*table.table.rows, strict=True),
+                    [0, 0, 2, *([1] * len(document["axes"])), 0, 0],
+                    strict=True,
+                )
+            ],
+        ),
         numbers=[]
         if first is None
         else gain_facts(
