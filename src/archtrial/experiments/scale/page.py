@@ -60,7 +60,7 @@ def finding(document: Mapping[str, Any], records: Records) -> Finding:
     }
     plates = [Plate(draw, captions[name]) for name, draw in figures.items()]
     table = _forms(document, metric)
-    first = next(iter(gains), None)
+    first = _decisive(gains)
     return records.finding(
         document,
         title="Scaling",
@@ -101,6 +101,12 @@ def finding(document: Mapping[str, Any], records: Records) -> Finding:
         ),
         glossary=_GLOSSARY,
     )  # fmt: skip
+
+
+def _decisive(gains: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Returns the gain that stands for all: the one over the strongest axis alone."""
+    over = [name for name in gains if name != "over the base"]
+    return min(over or gains, key=lambda name: float(gains[name]["low"]), default=None)
 
 
 def _forms(document: Mapping[str, Any], metric: Metric) -> Exhibit:
