@@ -40,7 +40,7 @@ _STEP = 1.02
 _LARGEST = 1_000
 """The largest factor: an option that has not grown the FLOPs until then does not scale."""
 
-_APART = 1.5
+_APART = 1.25
 """A compound form has FLOPs within this factor of those that are asked for; one of an axis
 that goes in larger steps is taken as it is, and said."""
 
