@@ -46,7 +46,7 @@ class Protocol(OnData):
     target_score: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
     """The validation score whose price is asked, in the metric's units: .8 is 80 %; by
     default what the architecture that ends lowest ends at."""
-    default_steps: ClassVar[int] = 1000
+    default_steps: ClassVar[int] = 300
 
     @pydantic.model_validator(mode="before")
     @classmethod
