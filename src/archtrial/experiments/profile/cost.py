@@ -72,6 +72,12 @@ class Cost(Group):
             "flops_to_target": _entry(flops),
         }
 
+    @property
+    def _timed(self) -> Mapping[str, Any]:
+        """By architecture, what was timed; empty where the file is gone."""
+        timed: Mapping[str, Any] = self.profiled.machine.get("cost", {})
+        return timed
+
     # What is said.
 
     def sentence(self, found: Mapping[str, Any]) -> str:
@@ -119,19 +125,19 @@ class Cost(Group):
         columns = [
             Column("parameters", counted["parameters"], 1),
             Column("an answer", counted["FLOPs of an answer"], 2),
-            Column("activations", counted["activations"], 3),
+            Column("activations", counted["activations"], 4),
             Column("score", [numbers.estimate(e["score"], metric) for e in each]),
             Column(
                 f"to {target}",
                 [_alone(e["flops_to_target"], numbers.flops) for e in each],
             ),
         ]
-        if timed := self.profiled.machine.get("cost", {}):
+        if timed := self._timed:
             taken = [
                 numbers.seconds(timed[name]["one"]["median"])
                 for name in self.profiled.names
             ]
-            columns.insert(3, Column("takes", taken, 4))
+            columns.insert(3, Column("takes", taken, 3))
         return columns
 
     def sections(self, found: Mapping[str, Any]) -> Sequence[Section]:
@@ -161,9 +167,13 @@ class Cost(Group):
                     self._timed_caption(found),
                 )
             )
-        plates = [
-            Plate(draw, self._caption(found)) for draw in self.figures(found).values()
-        ]
+        seeds = found["architectures"][0]["seeds"]
+        level = numbers.level(self.profiled.alpha)
+        drawn = (
+            f"Medians of {seeds} fresh seeds with exact {level} intervals, forward and"
+        )
+        drawn += " backward passes counted. Hollow: where training ended without it."
+        plates = [Plate(draw, drawn) for draw in self.figures(found).values()]
         return [Section(self.title, figures=plates, tables=tables)]
 
     def figures(
@@ -191,11 +201,12 @@ class Cost(Group):
             )
         every = max(1, round(resolved["steps"] / resolved["evaluations"]))
         return (
-            f"{why} Medians of {seeds} fresh seeds, each architecture with its best"
-            f" learning rate of {len(resolved['learning_rates'])}, with exact"
-            f" {numbers.level(self.profiled.alpha)} intervals. The validation set is"
-            f" scored every {every:,} steps; its first score at the target or beyond"
-            " counts."
+            f"{why} Medians of {seeds} fresh seeds, each architecture with the best by"
+            f" validation of {len(resolved['learning_rates'])} learning rates, with exact"
+            f" {numbers.level(self.profiled.alpha)} intervals; how many of them reach it."
+            f" The validation set is scored every {every:,} steps: the first score at the"
+            " target or beyond counts."
+            + (" Time is that of the machine, below." if self._timed else "")
         )
 
     def _priced(self, found: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -203,20 +214,17 @@ class Cost(Group):
         metric, each = self.profiled.metric, found["architectures"]
         columns = {
             "architecture": self.profiled.names,
-            "learning rate": [numbers.value(e["learning_rate"]) for e in each],
-            "score at the end": [numbers.estimated(e["score"], metric) for e in each],
-            "seeds that reach it": [f"{e['reached']} of {e['seeds']}" for e in each],
-            "steps to target": [
+            "rate": [numbers.value(e["learning_rate"]) for e in each],
+            "at the end": [numbers.estimated_bare(e["score"], metric) for e in each],
+            "seeds": [f"{e['reached']} of {e['seeds']}" for e in each],
+            "steps": [
                 _between(e["steps_to_target"], lambda steps: f"{steps:,.0f}")
                 for e in each
             ],
-            "FLOPs to target": [
-                _between(e["flops_to_target"], numbers.flops) for e in each
-            ],
+            "FLOPs": [_between(e["flops_to_target"], numbers.flops) for e in each],
         }
-        timed = self.profiled.machine.get("cost", {})
-        if timed:
-            columns["time to target"] = [
+        if timed := self._timed:
+            columns["time"] = [
                 _between(
                     _times(e["steps_to_target"], timed[e["name"]]["step"]["median"]),
                     numbers.seconds,
@@ -239,32 +247,29 @@ class Cost(Group):
     def _machine(self, found: Mapping[str, Any]) -> dict[str, list[str]]:
         """Returns the columns of what was timed; none but names where that is gone."""
         columns = {"architecture": self.profiled.names}
-        timed = self.profiled.machine.get("cost", {})
-        if not timed:
+        if not (timed := self._timed):
             return columns
         each = [timed[name] for name in self.profiled.names]
         many = each[0]["batch"]["batch"]
         return {
             **columns,
             "one answer": [_taken(e["one"]) for e in each],
-            f"answers a second, {many} at once": [
-                f"{e['batch']['throughput']:,.0f}" for e in each
-            ],
-            "a step of training": [_taken(e["step"]) for e in each],
-            "memory of a step at most": [numbers.memory(e["peak"]) for e in each],
+            f"a second, by {many}": [f"{e['batch']['throughput']:,.0f}" for e in each],
+            "a step": [_taken(e["step"]) for e in each],
+            "memory": [numbers.memory(e["peak"]) for e in each],
         }
 
     def _timed_caption(self, found: Mapping[str, Any]) -> str:
-        first = self.profiled.machine["cost"][self.profiled.names[0]]["one"]
+        first = self._timed[self.profiled.names[0]]["one"]
         place = first["device"]
         if place == "cpu":
             place = f"a CPU, {numbers.count(first['threads'], 'thread')}"
         return (
-            f"On {place}: medians of warm repetitions, one architecture after another,"
-            f" with {numbers.level(0.05)} intervals as if repetitions were independent. A"
-            " step is trained by itself, with its loss and its update; a fleet's steps"
-            " take less each. Memory is what torch hands out beside the parameters. These"
-            " numbers are this machine's, and no part of verdict.json."
+            f"On {place}: medians of warm repetitions with {numbers.level(0.05)} intervals,"
+            " as if repetitions were independent; how many examples are answered in a"
+            " second, a batch at once; a step of training by itself, with its loss and its"
+            " update; and the most memory that torch hands out on its passes, beside the"
+            " parameters. These numbers are the machine's, and no part of verdict.json."
         )
 
     def _draw(self, found: Mapping[str, Any], width: int) -> Figure:

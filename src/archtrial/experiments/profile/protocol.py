@@ -33,8 +33,8 @@ class Protocol(OnData):
     only: tuple[Group, ...] = GROUPS
     """A group of measures; by default all of them."""
     learning_rates: Annotated[
-        tuple[Positive, ...], pydantic.Field(examples=[".001,.003,.01"])
-    ] = (0.001, 0.003, 0.01)
+        tuple[Positive, ...], pydantic.Field(examples=[".001,.004,.016"])
+    ] = (0.001, 0.004, 0.016)
     """What is tried for each architecture, from the lowest to the highest; the best by
     validation is what fresh seeds are trained with."""
     tuning_seeds: Count = 1
@@ -46,7 +46,7 @@ class Protocol(OnData):
     target_score: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
     """The validation score whose price is asked, in the metric's units: .8 is 80 %; by
     default what the architecture that ends lowest ends at."""
-    default_steps: ClassVar[int] = 300
+    default_steps: ClassVar[int] = 200
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -103,8 +103,8 @@ class Protocol(OnData):
             raise ProtocolError(
                 "learning rates are one or more, each larger than the one before",
                 f"learning_rates = {list(rates)}",
-                "Write --learning-rates .001,.003,.01 (in a protocol, learning_rates ="
-                " [0.001, 0.003, 0.01]).",
+                "Write --learning-rates .001,.004,.016 (in a protocol, learning_rates ="
+                " [0.001, 0.004, 0.016]).",
             )
         if self.seeds < (needed := seeds_needed(self.alpha)):
             raise ProtocolError(
