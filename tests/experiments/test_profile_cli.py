@@ -46,11 +46,12 @@ def test_architectures_are_shown_side_by_side_and_a_folder_goes_on(archtrial, tm
         (row,) = [row for row in rows[rows.index(head) :] if row[:1] == [name]]
         assert row[1] == "14"
     assert (tmp_path / "study" / "report.html").exists()
-    status, out, err = archtrial("profile", "--study", "study", "--json", "--trust")
+    status, out, err = archtrial("profile", "--study", "study", "--json")
     assert status == 0, err
     assert out == (tmp_path / "study" / "verdict.json").read_text()
     assert json.loads(out)["architectures"] == ["linear", "own"]
-    # What the folder names is not run unasked.
+    # What the folder names, and has changed, is not run unasked.
+    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text() + "# more\n")
     status, out, err = archtrial("profile", "--study", "study")
     assert status == 2
     assert "--trust" in err
