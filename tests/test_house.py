@@ -27,6 +27,7 @@ LAST_WITHOUT_TORCH = "judge"
 LIGHT = {
     "choose": ("protocol", "words", "page", "verdict"),
     "mimic": ("protocol", "words", "page", "verdict"),
+    "profile": ("protocol", "groups", "cost", "page", "verdict"),
     "scale": ("protocol", "words", "page", "verdict"),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }
