@@ -14,13 +14,20 @@ from archtrial.cli import folders, judging, simulating, starting, trials
 from archtrial.console import output, process
 from archtrial.console.options import command
 from archtrial.experiments.mimic.command import mimic
+from archtrial.experiments.profile.command import profile
 from archtrial.experiments.relax.command import relax
 
 __all__ = ["main", "program"]
 
 _COMMANDS = (
-    *(trials.run, trials.plan, judging.judge, relax, mimic, simulating.calibrate),
-    *(folders.status, folders.report, starting.zoo, starting.init),
+    *(trials.run, trials.plan, judging.judge, profile, relax, mimic),
+    *(
+        simulating.calibrate,
+        folders.status,
+        folders.report,
+        starting.zoo,
+        starting.init,
+    ),
 )
 
 
