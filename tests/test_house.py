@@ -26,7 +26,15 @@ LAST_WITHOUT_TORCH = "judge"
 # What of an experiment makes numbers, words and pages of records, as the rooms above do.
 LIGHT = {
     "mimic": ("protocol", "words", "page", "verdict"),
-    "profile": ("protocol", "groups", "cost", "page", "verdict"),
+    "profile": (
+        "protocol",
+        "groups",
+        "cost",
+        "page",
+        "verdict",
+        "generalisation",
+        "lines",
+    ),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }
 HEAVY = ("torch", "optuna", "plotly")

@@ -13,7 +13,7 @@ from archtrial.statistics.simultaneous import seeds_needed
 
 __all__ = ["GROUPS", "Group", "Protocol", "load"]
 
-Group = Literal["cost"]
+Group = Literal["cost", "generalisation"]
 """What can be measured; each is a file of `groups` and one of `measuring`."""
 
 GROUPS: tuple[Group, ...] = get_args(Group)
