@@ -22,6 +22,7 @@ __all__ = ["Group", "Profiled", "group_of"]
 
 _JUDGES: Mapping[str, tuple[str, str]] = {
     "cost": ("cost", "Cost"),
+    "trainability": ("trainability", "Trainability"),
     "generalisation": ("generalisation", "Generalisation"),
 }
 """By group, the file beside this one and the class that judges it."""

@@ -17,6 +17,7 @@ __all__ = ["Measuring", "measuring_of"]
 
 _MEASURING: Mapping[str, tuple[str, str]] = {
     "cost": ("measuring_cost", "Cost"),
+    "trainability": ("measuring_trainability", "Trainability"),
     "generalisation": ("measuring_generalisation", "Generalisation"),
 }
 """By group, the file beside this one and the class that measures it."""

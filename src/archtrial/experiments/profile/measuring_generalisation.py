@@ -30,6 +30,8 @@ NOISE = (0.2, 0.4)
 # quarters, ... that still has so many examples.
 _HALVINGS = 4
 _FEWEST = 16
+# Of trainings whose curve nobody reads; divergence is seen then, too.
+_EVALUATIONS = 5
 # Training examples whose score is compared with that of the validation set.
 _SCORED = 2000
 
@@ -59,9 +61,10 @@ class Varied:
 
     def __call__(self, task: Sequence[trainers.Item]) -> list[trainers.Finished]:
         """Trains the items of one task, whose variation is the same."""
-        loops = dataclasses.replace(
-            self.loops, problem=self.problem(_variation(task[0]))
+        problem = dataclasses.replace(
+            self.problem(_variation(task[0])), evaluations=_EVALUATIONS
         )
+        loops = dataclasses.replace(self.loops, problem=problem)
         jobs = [
             dataclasses.replace(loops.job(item), rows=self.rows(item)) for item in task
         ]
