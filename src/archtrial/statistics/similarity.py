@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,7 +78,7 @@ def alignment(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(np.logical_and.outer(ours, theirs), found, math.nan)
 
 
-def mean_of_pairs(values: Sequence[np.ndarray], alpha: float) -> Estimate:
+def mean_of_pairs(values: np.ndarray, alpha: float) -> Estimate:
     """Returns the mean of a quantity of pairs of seeds, with an interval over seeds.
 
     Pairs that share a seed are not independent: the standard error is the jackknife's,

@@ -24,6 +24,7 @@ _JUDGES: Mapping[str, tuple[str, str]] = {
     "cost": ("cost", "Cost"),
     "trainability": ("trainability", "Trainability"),
     "generalisation": ("generalisation", "Generalisation"),
+    "representation": ("representation", "Representation"),
 }
 """By group, the file beside this one and the class that judges it."""
 

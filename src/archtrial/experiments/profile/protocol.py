@@ -14,7 +14,7 @@ from archtrial.statistics.simultaneous import seeds_needed
 
 __all__ = ["GROUPS", "Group", "Protocol", "load"]
 
-Group = Literal["cost", "trainability", "generalisation"]
+Group = Literal["cost", "trainability", "generalisation", "representation"]
 """What can be measured; each is a file of `groups` and one of `measuring`."""
 
 GROUPS: tuple[Group, ...] = get_args(Group)
