@@ -34,8 +34,8 @@ class Protocol(OnData):
     only: tuple[Group, ...] = GROUPS
     """A group of measures; by default all of them."""
     learning_rates: Annotated[
-        tuple[Positive, ...], pydantic.Field(examples=[".001,.003,.01"])
-    ] = (0.001, 0.003, 0.01)
+        tuple[Positive, ...], pydantic.Field(examples=[".001,.004,.016"])
+    ] = (0.001, 0.004, 0.016)
     """What is tried for each architecture, from the lowest to the highest; the best by
     validation is what fresh seeds are trained with."""
     tuning_seeds: Count = 1
@@ -53,7 +53,10 @@ class Protocol(OnData):
         "learning_rate": spaces.Real(1e-4, 1.0, log=True)
     }
     """What they draw of training, beside what the architecture searches of itself."""
-    default_steps: ClassVar[int] = 1000
+    default_steps: ClassVar[int] = 200
+    trained_steps: ClassVar[int] = 600
+    """What `default_steps` is where trained networks are looked at, and not their cost
+    alone."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -115,8 +118,8 @@ class Protocol(OnData):
             raise ProtocolError(
                 "learning rates are one or more, each larger than the one before",
                 f"learning_rates = {list(rates)}",
-                "Write --learning-rates .001,.003,.01 (in a protocol, learning_rates ="
-                " [0.001, 0.003, 0.01]).",
+                "Write --learning-rates .001,.004,.016 (in a protocol, learning_rates ="
+                " [0.001, 0.004, 0.016]).",
             )
         if self.seeds < (needed := seeds_needed(self.alpha)):
             raise ProtocolError(
@@ -126,6 +129,12 @@ class Protocol(OnData):
                 f"Write --seeds {needed} (in a protocol, seeds = {needed}).",
             )
         return self
+
+    def length(self, training_rows: int) -> int:
+        """Returns the steps of one training on so many rows."""
+        if self.steps is None and self.epochs is None and set(self.only) != {"cost"}:
+            return self.trained_steps
+        return super().length(training_rows)
 
     def _check_names(self) -> None:
         known: dict[str, Arm] = {}

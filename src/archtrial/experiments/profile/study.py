@@ -210,6 +210,10 @@ class Study(workflow.Study[Protocol, Finding]):
         ]
         return sorted(own, key=lambda run: run.seed)
 
+    def first(self, name: str) -> trainers.Item:
+        """Returns a training of an architecture as it is declared, seed 1."""
+        return trainers.Item(name, 0, 1, "confirm", {})
+
     def network(self, item: trainers.Item, *, trained: bool) -> torch.nn.Module:
         """Returns the network of a training, in evaluation mode, on the CPU.
 
