@@ -184,6 +184,15 @@ def test_losses_are_paired_by_seed_and_hold_together(study, found):
             assert told["loss"]["high"] - told["loss"]["estimate"] >= alone - 1e-12
 
 
+def test_the_margin_is_of_seeds_and_not_of_architectures(study):
+    document = study.verdict.to_dict()["groups"]["generalisation"]
+    spreads = [
+        np.std([r.validation for r in recorded(study, name)], ddof=1)
+        for name in study.names
+    ]
+    assert document["margin"] <= max(0.005, *spreads)
+
+
 def test_who_has_a_weight_for_each_position_is_told_apart(study, found):
     assert found["linear"]["positions"]["treated_alike"]
     assert not found["cnn"]["positions"]["treated_alike"]

@@ -87,7 +87,7 @@ def trained(study, arm):
 def test_layers_are_those_of_the_network_in_their_order(found):
     entries, _ = found
     assert [la["name"] for la in entries["Ring"]["layers"]] == [
-        "convolution", "last", "outputs",
+        "convolution (Conv1d)", "last (Linear)", "outputs",
     ]  # fmt: skip
     assert len(entries["mlp"]["layers"]) == 4
 

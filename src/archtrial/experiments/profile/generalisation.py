@@ -14,6 +14,7 @@ from archtrial.metrics import Metric
 from archtrial.records.table import Run
 from archtrial.report.article import Column, Exhibit, Plate, Section, Table
 from archtrial.report.rows import draw_gains
+from archtrial.statistics import default_margin
 from archtrial.statistics.intervals import mean
 from archtrial.statistics.power_law import power_law
 from archtrial.statistics.simultaneous import simultaneous
@@ -41,7 +42,7 @@ class Generalisation(Group):
         profiled = self.profiled
         asked = profiled.resolved["generalisation"]
         fresh = {name: profiled.fresh(name) for name in profiled.names}
-        margin = profiled.records.margin([run for own in fresh.values() for run in own])
+        margin = self._margin(fresh)
         varied: list[dict[str, Any]] = [{"noise": share} for share in asked["noise"]]
         varied += [{"positions": "moved"}] * asked["positions"]
         lost = {
@@ -69,6 +70,19 @@ class Generalisation(Group):
                 }
             )
         return {"margin": margin, "without": asked["without"], "architectures": entries}
+
+    def _margin(self, fresh: Mapping[str, Sequence[Run]]) -> float:
+        """Returns the declared margin, or the default one of all architectures' seeds."""
+        declared: float | None = self.profiled.resolved["margin"]
+        if declared is not None:
+            return declared
+        scores = [
+            [run.validation for run in runs if not run.diverged]
+            for runs in fresh.values()
+        ]
+        every = [abs(score) for own in scores for score in own]
+        fractions = self.profiled.metric.bounded or not every
+        return default_margin(scores, None if fractions else float(np.median(every)))
 
     def _gap(self, train: Sequence[float], fresh: Sequence[Run]) -> dict[str, Any]:
         """Returns scores on both sets and by how much they differ, seed by seed."""
@@ -170,11 +184,15 @@ class Generalisation(Group):
             ordered = sorted(moved, key=lambda e: -e["positions"]["loss"]["estimate"])
             told = joined(
                 [
-                    f"{e['name']} {numbers.gained(e['positions']['loss'], metric)}"
+                    f"{numbers.gained(_change(e['positions']['loss'], metric), metric)}"
+                    f" for {e['name']}"
                     for e in ordered
                 ]
             )
-            return f"Without the order of positions lose: {told}."
+            return (
+                f"Where positions change places, validation {numbers.label(metric)} changes"
+                f" by {told}."
+            )
         widest = max(each, key=lambda entry: float(entry["gap"]["estimate"]))
         gap = numbers.gained(widest["gap"], metric)
         return f"The gap to the training set is widest for {widest['name']}: {gap}."
@@ -418,12 +436,25 @@ def _finite(number: float) -> float | None:
     return number if np.isfinite(number) else None
 
 
+def _change(loss: Mapping[str, float], metric: Metric) -> dict[str, float]:
+    """Returns a loss as the change of the score, in the metric's own units."""
+    ends = ("estimate", "low", "high")
+    if not metric.higher_is_better:
+        return {end: loss[end] for end in ends}
+    turned = {"estimate": "estimate", "low": "high", "high": "low"}
+    return {end: -loss[turned[end]] for end in ends}
+
+
 def _exponent(law: Mapping[str, Any]) -> str:
     found = law["exponent"]
     if found is None:
         return ""
-    high = "more" if found["high"] is None else f"{found['high']:.2g}"
-    return f"{found['estimate']:.2g} ({found['low']:.2g} to {high})"
+    high = "more" if found["high"] is None else _short(found["high"])
+    return f"{_short(found['estimate'])} ({_short(found['low'])} to {high})"
+
+
+def _short(number: float) -> str:
+    return numbers.value(float(f"{number:.2g}"))
 
 
 def _curves(

@@ -145,7 +145,9 @@ def _y_axis(axes: Axes, scale: Scale) -> None:
         return
     low, high = axes.get_ylim()
     decades = range(math.floor(low), math.ceil(high) + 1)
-    steps = (1, 2, 5) if high - low < 2.5 else (1,)
+    steps: Sequence[float] = (1, 2, 5) if high - low < 2.5 else (1,)
+    if high - low < 0.6:
+        steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
     every = -(-(math.ceil(high) - math.floor(low)) // 7)
     ticks = [
         (math.log10(step * 10.0**decade), scale.written(step * 10.0**decade))

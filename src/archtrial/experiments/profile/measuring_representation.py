@@ -49,9 +49,11 @@ class Representation(Measuring):
         problem = study.loops.problem
         x = torch.from_numpy(np.asarray(problem.x_train[:2]))
         self.layers: dict[str, list[str]] = {}
+        self.labels: dict[str, list[str]] = {}
         for name in study.names:
             first = trainers.Item(name, 0, 1, "confirm", {})
-            seen = list(activations(study.network(first, trained=False), x))
+            network = study.network(first, trained=False)
+            seen = list(activations(network, x))
             if seen == [OUTPUTS]:
                 raise ArmError(
                     "a network has layers: modules with a weight of two dimensions or"
@@ -62,6 +64,11 @@ class Representation(Measuring):
                 )
             places = np.linspace(0, len(seen) - 1, min(_LAYERS, len(seen)))
             self.layers[name] = [seen[round(place)] for place in places]
+            own = dict(network.named_modules())
+            self.labels[name] = [
+                f"{layer} ({type(own[layer]).__name__})" if layer in own else layer
+                for layer in self.layers[name]
+            ]
 
     @property
     def shifts(self) -> list[int]:
@@ -87,7 +94,7 @@ class Representation(Measuring):
         """Returns which layers are looked at, on how many examples."""
         split = self.study.split
         return {
-            "layers": self.layers,
+            "layers": self.labels,
             "seeds": min(_SEEDS, self.study.protocol.seeds),
             "fitted": min(_FITTED, len(split.y_train)),
             "scored": min(_SCORED, len(split.y_validation)),

@@ -256,15 +256,20 @@ class Representation(Group):
 
     def _moved(self, found: Mapping[str, Any]) -> Exhibit:
         metric, each = self.profiled.metric, found["architectures"]
-        columns = {"architecture": self.profiled.names}
-        for i, by in enumerate([0, *self._asked["shifts"]]):
-            columns["as they are" if not by else f"by {by}"] = [
-                numbers.estimated(entry["shifts"][i]["score"], metric) for entry in each
+        rows = [(e["name"], shift) for e in each for shift in e["shifts"]]
+        columns = {
+            "architecture": [name for name, _ in rows],
+            "moved by": [str(shift["by"]) for _, shift in rows],
+            numbers.label(metric): [
+                numbers.estimated(shift["score"], metric) for _, shift in rows
+            ],
+        }
+        if any(shift["kept"] for _, shift in rows):
+            columns["answers kept"] = [
+                numbers.shares(shift["kept"]) if shift["by"] and shift["kept"] else ""
+                for _, shift in rows
             ]
-        return Exhibit(
-            f"Validation {numbers.label(metric)} of inputs that are moved",
-            Table.of(columns),
-        )
+        return Exhibit("On the validation set, moved in a ring", Table.of(columns))
 
     # Drawn.
 

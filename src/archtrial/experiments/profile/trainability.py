@@ -339,11 +339,11 @@ class Trainability(Group):
         columns = {
             "architecture": self.profiled.names,
             "configurations that train": [
-                f"{e['trains']['trained']} of {e['trains']['of']}:"
+                f"{e['trains']['trained']} of {e['trains']['of']},"
                 f" {numbers.shares(e['trains'])}"
                 for e in each
             ],
-            "rates that work, decades": [_width(e["rates"]) for e in each],
+            "decades of rates": [_width(e["rates"]) for e in each],
             "from, to": [
                 ""
                 if e["rates"]["low"] is None
@@ -351,9 +351,7 @@ class Trainability(Group):
                 f" {numbers.value(e['rates']['high'])}"
                 for e in each
             ],
-            f"spread of {numbers.label(metric)} over seeds": [
-                _deviation(e["spread"], metric) for e in each
-            ],
+            "spread over seeds": [_deviation(e["spread"], metric) for e in each],
         }
         spaces = self._asked["spaces"]
         searched = joined(sorted({name for own in spaces.values() for name in own}))
@@ -361,29 +359,35 @@ class Trainability(Group):
             "What trains",
             Table.of(columns),
             f"Configurations are independent draws of {searched}, with exact binomial"
-            f" intervals; all intervals at {numbers.level(self.profiled.alpha)}.",
+            " intervals; decades of learning rates are those that work; the spread is the"
+            f" standard deviation of validation {numbers.label(metric)}. All intervals at {numbers.level(self.profiled.alpha)}.",
         )
 
     def _on_the_way(self, found: Mapping[str, Any]) -> Exhibit:
         each = found["architectures"]
         columns = {
             "architecture": self.profiled.names,
-            "gradient at the inputs, of that at the outputs": [
+            "gradient, inputs to outputs": [
                 _amount(e["gradients"]["ratio"]) for e in each
             ],
             "a layer": [
                 ""
                 if e["gradients"]["ratio"] is None
-                else f"{e['gradients']['ratio']['per_layer']:.2g} times"
+                else f"{numbers.value(e['gradients']['ratio']['per_layer'])} times"
                 for e in each
             ],
             "gradients": [_VERDICTS[e["gradients"]["verdict"]] for e in each],
-            f"steps to {numbers.percent(WORKS)} of the end": [
-                _steps_of(e["steps"]) for e in each
-            ],
-            "their spread over seeds": [_spread_of(e["steps"]) for e in each],
+            "steps needed": [_steps_of(e["steps"]) for e in each],
+            "their spread": [_spread_of(e["steps"]) for e in each],
         }
-        return Exhibit("On the way", Table.of(columns))
+        return Exhibit(
+            "On the way",
+            Table.of(columns),
+            "The gradient's norm at the inputs as a share of that at the outputs, and what a"
+            f" layer does to it; steps to {numbers.percent(WORKS)} of the way from the"
+            " constant predictor's score to the architecture's own end, their mean over seeds"
+            " and their standard deviation.",
+        )
 
     # Drawn.
 
@@ -456,10 +460,16 @@ def _width(rates: Mapping[str, Any]) -> str:
 def _amount(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
-    written = f"{found['estimate']:.2g}"
-    if found["low"] is None:
-        return written
-    return f"{written} ({found['low']:.2g} to {found['high']:.2g})"
+    written = [
+        numbers.value(float(f"{found[end]:.2g}"))
+        for end in ("estimate", "low", "high")
+        if found[end] is not None
+    ]
+    return (
+        written[0]
+        if len(written) < 3
+        else f"{written[0]} ({written[1]} to {written[2]})"
+    )
 
 
 def _deviation(found: Mapping[str, Any], metric: Metric) -> str:
