@@ -10,6 +10,9 @@ from scipy import stats
 from archtrial.errors import ProtocolError
 from archtrial.experiments import profile
 from archtrial.experiments.profile import variations
+from archtrial.experiments.profile.generalisation import Generalisation
+from archtrial.experiments.profile.groups import Profiled
+from archtrial.judge import experiment
 from archtrial.records.store import Store
 from archtrial.statistics.power_law import power_law
 from archtrial.trainers import Item
@@ -160,8 +163,9 @@ def test_curves_are_fitted_to_the_errors_of_all_sizes(study, found):
             np.mean(scores, axis=1)
         )
         law = power_law(np.array(sizes), 1 - np.array(scores), alpha=0.05)
-        assert told["law"]["reason"] == law.reason
-        if law.reason is None:
+        misfits = law.misfit is not None and law.misfit < 0.01
+        assert told["law"]["reason"] == ("misfit" if misfits else law.reason)
+        if told["law"]["reason"] is None:
             assert told["law"]["exponent"]["estimate"] == law.exponent.estimate
             assert told["law"]["limit_score"]["high"] == 1 - law.limit.low
 
@@ -239,3 +243,29 @@ def test_of_values_in_a_table_neither_labels_nor_positions_are_varied(tmp_path):
     page = begun.judgement.page()
     assert "no order that a network reads" in page
     assert "no classes to take for others" in page
+
+
+def test_where_no_power_law_holds_none_is_followed_beyond_the_sizes(study):
+    """An error that falls the faster, the more data there are already."""
+    records = experiment.finished(study.folder, "profile", "", opens=False)
+    rows = records.resolved["generalisation"]["sizes"]
+    told = dict(zip(rows, (0.60, 0.55, 0.42, 0.10), strict=True))
+    rng = np.random.default_rng(0)
+    runs = [
+        dataclasses.replace(
+            r,
+            validation=1
+            - told[r.coordinates.get("rows", rows[-1])]
+            + 0.004 * rng.normal(),
+        )
+        for r in records.runs
+    ]
+    broken = dataclasses.replace(records, runs=runs)
+    group = Generalisation(Profiled(broken, {}))
+    document = group.numbers()
+    law = document["architectures"][0]["curve"]["law"]
+    assert law["reason"] == "misfit"
+    assert "twice" not in law
+    assert "lie off any power law" in group.warnings(document)[0]
+    (table,) = [t for t in group.sections(document)[0].tables if "Power" in t.title]
+    assert "no power law fits" in str(table.table.rows)

@@ -21,7 +21,12 @@ from archtrial.statistics.simultaneous import simultaneous
 from archtrial.words import numbers
 from archtrial.words.phrases import joined
 
-__all__ = ["Generalisation"]
+__all__ = ["MISFIT", "Generalisation"]
+
+
+MISFIT = 0.01
+"""Below this p no power law holds over the sizes that were trained on, and none is
+followed beyond them."""
 
 
 class Generalisation(Group):
@@ -162,9 +167,12 @@ class Generalisation(Group):
             ahead=(2.0 * sizes[-1],),
         )
         told: dict[str, Any] = dataclasses.asdict(law)
-        if law.limit is not None and law.exponent is not None:
+        if law.exponent is not None:
             # JSON has no infinity: None where the data do not bound it.
             told["exponent"]["high"] = _finite(law.exponent.high)
+        if law.misfit is not None and law.misfit < MISFIT:
+            told["reason"] = "misfit"
+        elif law.exponent is not None:
             told["limit_score"] = _as_error(told["limit"], profiled.metric)
             told["twice"] = _as_error(told["ahead"][0], profiled.metric)
         del told["ahead"]
@@ -210,18 +218,17 @@ class Generalisation(Group):
 
     def warnings(self, found: Mapping[str, Any]) -> Sequence[str]:
         """Returns which laws say nothing."""
-        said = []
         broken = [
             entry["name"]
             for entry in found["architectures"]
-            if (entry["curve"]["law"]["misfit"] or 1.0) < 0.01
+            if entry["curve"]["law"]["reason"] == "misfit"
         ]
-        if broken:
-            said.append(
-                f"The errors of {joined(broken)} lie off any power law by more than seeds"
-                " explain: what is said of endless or twice the data follows no rule."
-            )
-        return said
+        if not broken:
+            return []
+        return [
+            f"The errors of {joined(broken)} lie off any power law by more than seeds"
+            " explain: what more data would bring is not told."
+        ]
 
     def sections(self, found: Mapping[str, Any]) -> Sequence[Section]:
         """Returns gaps and curves, wrong labels, and positions with their explanation."""
@@ -429,6 +436,7 @@ _REASONS = {
     None: "",
     "not_falling": "its error does not fall",
     "no_spread": "its runs never differ",
+    "misfit": "no power law fits",
 }
 
 

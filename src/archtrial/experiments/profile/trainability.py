@@ -474,11 +474,12 @@ def _amount(found: Mapping[str, Any] | None) -> str:
 
 def _deviation(found: Mapping[str, Any], metric: Metric) -> str:
     ends = [found[end] for end in ("estimate", "low", "high")]
-    written = [numbers.size(end, metric) for end in ends if end is not None]
+    if None in ends:
+        return numbers.size(ends[0], metric)
+    spread, low, high = ends
     return (
-        written[0]
-        if len(written) < 3
-        else f"{written[0]} ({written[1]} to {written[2]})"
+        f"{numbers.sized(spread, metric)} ({numbers.sized(low, metric)} to"
+        f" {numbers.size(high, metric)})"
     )
 
 
