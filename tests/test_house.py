@@ -27,7 +27,15 @@ LAST_WITHOUT_TORCH = "judge"
 LIGHT = {
     "choose": ("protocol", "words", "page", "verdict"),
     "mimic": ("protocol", "words", "page", "verdict"),
-    "profile": ("protocol", "groups", "cost", "page", "verdict"),
+    "profile": (
+        "protocol",
+        "groups",
+        "cost",
+        "page",
+        "verdict",
+        "generalisation",
+        "lines",
+    ),
     "scale": ("protocol", "words", "page", "verdict"),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }
