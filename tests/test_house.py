@@ -27,6 +27,16 @@ LAST_WITHOUT_TORCH = "judge"
 LIGHT = {
     "choose": ("protocol", "words", "page", "verdict"),
     "mimic": ("protocol", "words", "page", "verdict"),
+    "profile": (
+        "protocol",
+        "groups",
+        "cost",
+        "page",
+        "verdict",
+        "generalisation",
+        "lines",
+    ),
+    "scale": ("protocol", "words", "page", "verdict"),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }
 HEAVY = ("torch", "optuna", "plotly")

@@ -135,7 +135,7 @@ class Begun:
     opened: bool
     """Whether its test set was opened."""
     finished: bool
-    """Whether it was opened for all that this protocol trains."""
+    """Whether it was opened for all that this protocol trains, or the study ended without."""
 
 
 def begun(folder: str | Path) -> Begun | None:
@@ -158,7 +158,8 @@ def standing(store: Store) -> Begun | None:
     resolved = kept[1]
     looks = 1 if resolved.get("experiment") else len(looks_of(resolved))
     times = store.openings
-    return Begun(store.folder, resolved, times > 0, times >= looks)
+    finished = times >= looks or store.has_ended
+    return Begun(store.folder, resolved, times > 0, finished)
 
 
 def alike(resolved: Mapping[str, Any], studies: Path) -> list[Begun]:

@@ -129,6 +129,44 @@ def test_the_test_set_is_opened_again_only_for_runs_without_a_score(tmp_path):
         assert store.openings == 2
 
 
+def test_a_study_may_end_with_its_test_set_sealed_and_then_never_opens_it(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        assert not store.has_ended
+        store.end_unopened()
+        store.end_unopened()
+        assert [name for _, name, _ in store.events()] == ["began", room.ENDED]
+        with pytest.raises(StudyError, match="leaves it sealed") as refused:
+            store.open_test({key("mlp", 0, 0): (0.5, None)}, {})
+        assert str(tmp_path) in str(refused.value)
+        assert not store.test_is_open
+        assert store.runs()[0].test is None
+    with Store(tmp_path, read_only=True) as store:
+        assert store.has_ended
+
+
+def test_a_test_set_that_was_opened_is_not_called_sealed(tmp_path):
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        store.open_test({key("mlp", 0, 0): (0.5, None)}, {"constant": 0.1})
+        with pytest.raises(StudyError, match="never opened it"):
+            store.end_unopened()
+        assert not store.has_ended
+
+
+def test_what_is_measured_beside_trainings_is_recorded_once(tmp_path):
+    found = {"flops": 2**53, "norms": [0.1, math.inf, 1e-300], "none": None}
+    fill(tmp_path)
+    with Store(tmp_path) as store:
+        assert store.measured() == {}
+        store.measure("cost/mlp", found)
+        store.measure("cost/cnn", 1)
+        with pytest.raises(ValueError, match="'cost/mlp' was measured before"):
+            store.measure("cost/mlp", found)
+    with Store(tmp_path, read_only=True) as store:
+        assert store.measured() == {"cost/mlp": found, "cost/cnn": 1}
+
+
 def a_protocol(n, **more):
     resolved = {"configurations": n, **more}
     return digest(resolved), json.dumps(resolved), json.dumps({"configurations": n})

@@ -55,6 +55,251 @@ def test_recurrent_layers(kind, gates):
     assert least <= counted <= most
 
 
+def multiply_adds(forward, step, module, shape, **options):
+    """Holds the counts of answering and of a step against numbers of multiply-adds."""
+    x = torch.zeros(BATCH, *shape, **options)
+    assert cost.forward(module, x) == 2 * forward
+    assert cost.step(module, x).flops == 2 * step
+
+
+LENGTH, TAPS = 10, 3
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("transposed", [False, True], ids=["", "transposed"])
+def test_convolutions_in_groups_forward_and_backward(groups, transposed):
+    kind = nn.ConvTranspose1d if transposed else nn.Conv1d
+    module = nn.Sequential(nn.Linear(LENGTH, LENGTH), kind(4, 8, TAPS, groups=groups))
+    linear = BATCH * 4 * LENGTH * LENGTH
+    # Each input position of a transposed one, each output position of the other.
+    positions = LENGTH if transposed else LENGTH - TAPS + 1
+    convolution = BATCH * positions * TAPS * 4 * 8 // groups
+    # The first layer has no gradient of its input.
+    step = 2 * linear + 3 * convolution
+    multiply_adds(linear + convolution, step, module, (4, LENGTH))
+
+
+def test_depthwise_and_strided_convolutions_of_images():
+    depthwise = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+    multiply_adds(*(n * BATCH * 64 * 9 * 6 for n in (1, 2)), depthwise, (6, 8, 8))
+    # 9 -> 5, and a weight of (12, 2, 3, 3): three groups of two channels.
+    strided = nn.Conv2d(6, 12, 3, stride=2, padding=1, groups=3)
+    multiply_adds(*(n * BATCH * 25 * 9 * 2 * 12 for n in (1, 2)), strided, (6, 9, 9))
+    dilated = nn.Conv3d(2, 4, 3, dilation=2, groups=2)
+    multiply_adds(*(n * BATCH * 27 * 4 for n in (1, 2)), dilated, (2, 5, 5, 5))
+
+
+class Of(nn.Module):
+    """What a function makes of the batch and of weights of some shapes."""
+
+    def __init__(self, function, *shapes):
+        super().__init__()
+        self.function = function
+        self.weights = nn.ParameterList(torch.zeros(shape) for shape in shapes)
+
+    def forward(self, x):
+        return self.function(x, *self.weights)
+
+
+PRODUCTS = {
+    # Forward and step; x is (6, 5) and has no gradient.
+    "matmul": (Of(lambda x, w: x @ w, (5, 7)), 6 * 5 * 7, 2 * 6 * 5 * 7),
+    "addmm": (
+        Of(lambda x, w, b: torch.addmm(b, x, w), (5, 7), (7,)),
+        *(6 * 5 * 7, 2 * 6 * 5 * 7),
+    ),
+    "addmm in place": (
+        Of(lambda x, w, b: (b * 1).addmm_(x, w), (5, 7), (6, 7)),
+        *(6 * 5 * 7, 2 * 6 * 5 * 7),
+    ),
+    "mv": (Of(lambda x, w: x @ w, (5,)), 6 * 5, 2 * 6 * 5),
+    "addmv": (
+        Of(lambda x, w, b: torch.addmv(b, x, w), (5,), (6,)),
+        *(6 * 5, 2 * 6 * 5),
+    ),
+    "addmv in place": (
+        Of(lambda x, w, b: (b * 1).addmv_(x, w), (5,), (6,)),
+        *(6 * 5, 2 * 6 * 5),
+    ),
+    # The gradient of a dot product is a vector times a number: element-wise.
+    "dot": (Of(lambda x, w: torch.dot(x[0], w), (5,)), 5, 5),
+    "vdot": (Of(lambda x, w: torch.vdot(x[0], w), (5,)), 5, 5),
+    "einsum": (
+        Of(lambda x, w: torch.einsum("bi,ij->bj", x, w), (5, 7)),
+        *(6 * 5 * 7, 2 * 6 * 5 * 7),
+    ),
+    "bmm": (
+        Of(lambda x, w: x[None].expand(3, 6, 5) @ w, (3, 5, 7)),
+        *(3 * 6 * 5 * 7, 2 * 3 * 6 * 5 * 7),
+    ),
+    "baddbmm": (
+        Of(
+            lambda x, w, b: torch.baddbmm(b, x[None].expand(3, 6, 5), w),
+            *((3, 5, 7), (3, 6, 7)),
+        ),
+        *(3 * 6 * 5 * 7, 2 * 3 * 6 * 5 * 7),
+    ),
+    "addbmm": (
+        Of(
+            lambda x, w, b: torch.addbmm(b, x[None].expand(3, 6, 5), w),
+            *((3, 5, 7), (6, 7)),
+        ),
+        *(3 * 6 * 5 * 7, 2 * 3 * 6 * 5 * 7),
+    ),
+    "outer": (Of(lambda x, w: torch.outer(x[0], w), (7,)), 0, 0),
+    # x A, then times x again: by in1 x in2 x out and in2 x out. The gradient of A is
+    # x with the outputs', then times x.
+    "bilinear": (
+        Of(lambda x, w: nn.functional.bilinear(x, x[:, :3], w), (7, 5, 3)),
+        6 * 7 * 3 * (5 + 1),
+        6 * 7 * 3 * (5 + 1) + 6 * 7 * 5 * (1 + 3),
+    ),
+    "conv_tbc": (
+        # 6 steps of 1 example with 5 channels; its backward has both gradients.
+        Of(lambda x, w, b: torch.conv_tbc(x[:, None], w, b), (3, 5, 7), (7,)),
+        *(4 * 3 * 5 * 7, 3 * 4 * 3 * 5 * 7),
+    ),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_products_of_matrices_and_vectors(product):
+    module, forward, step = PRODUCTS[product]
+    multiply_adds(forward, step, module, (5,))
+
+
+def test_a_bilinear_layers_inputs_have_gradients_of_the_same_size():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 4), nn.Linear(5, 3)
+            self.pair = nn.Bilinear(4, 3, 7)
+
+        def forward(self, x):
+            return self.pair(self.a(x), self.b(x))
+
+    linear = BATCH * 5 * (4 + 3)
+    forward = BATCH * 7 * 3 * (4 + 1)
+    weight = BATCH * 7 * 4 * (1 + 3)
+    # Of the first input: outputs x weight, then x second; of the second: x weight,
+    # then x outputs.
+    first = BATCH * 7 * 4 * 3 + BATCH * 4 * 3
+    second = BATCH * 7 * 4 * 3 + BATCH * 7 * 3
+    step = 2 * linear + forward + weight + first + second
+    multiply_adds(linear + forward, step, Twice(), (5,))
+
+
+def test_reading_ids_costs_nothing():
+    module = nn.Sequential(nn.Embedding(11, 4), nn.BatchNorm1d(9), nn.GELU())
+    multiply_adds(0, 0, module, (9,), dtype=torch.int64)
+
+
+STEPS = 9
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["", "both ways"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("kind", "gates"),
+    [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)],
+    ids=["rnn", "gru", "lstm"],
+)
+def test_recurrent_layers_of_any_depth_and_direction(
+    kind, gates, layers, bidirectional
+):
+    inputs, width, ways = 5, 4, 1 + bidirectional
+    module = States(
+        kind(inputs, width, layers, batch_first=True, bidirectional=bidirectional)
+    )
+    cells = BATCH * STEPS * ways * gates * width
+    first, recurrent, between = cells * inputs, cells * width, cells * width * ways
+    forward = first + layers * recurrent + (layers - 1) * between
+    # The weights' gradients take as much again, and those of what is read as much
+    # again, but for the batch's, and for the first states', which are no parameters.
+    reading = (layers - 1) * between + layers * recurrent * (STEPS - 1) // STEPS
+    multiply_adds(forward, 2 * forward + reading, module, (STEPS, inputs))
+
+
+def test_an_lstm_with_a_projection():
+    module = States(nn.LSTM(5, 4, batch_first=True, proj_size=3))
+    forward = BATCH * STEPS * (4 * 4 * (5 + 3) + 4 * 3)
+    reading = BATCH * ((STEPS - 1) * 4 * 4 * 3 + STEPS * 4 * 3)
+    multiply_adds(forward, 2 * forward + reading, module, (STEPS, 5))
+
+
+class Attending(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.1}, {"bias": False}])
+def test_attention_counts_once_and_whole(options):
+    tokens, width = 9, 8
+    projected = BATCH * tokens * width * width
+    attention = 2 * BATCH * tokens * tokens * width  # scores, and what they weigh
+    forward = 4 * projected + attention
+    # The batch has no gradient: three projections have one of their weights alone.
+    step = forward + 3 * projected + 2 * projected + 2 * attention
+    multiply_adds(forward, step, Attending(**options), (tokens, width))
+
+
+class Scored(nn.Module):
+    def __init__(self, looks=False):
+        super().__init__()
+        self.looks = looks
+        self.query, self.steps = nn.Linear(8, 8), nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x):
+        if self.looks and float(x.sum()) != 0:
+            raise AssertionError
+        q = self.query(x).unflatten(2, (2, 4)).transpose(1, 2)
+        mixed = nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
+        return self.steps(mixed.transpose(1, 2).flatten(2))[0]
+
+
+def test_fused_kernels_hide_nothing_wherever_a_module_is_counted():
+    """One that looks at values cannot be counted on meta, and has the same products."""
+    x = torch.zeros(BATCH, STEPS, 8)
+    projected = BATCH * STEPS * 8 * 8
+    attention = 2 * BATCH * STEPS * STEPS * 8
+    for module in (Scored(), Scored(looks=True)):
+        assert cost.forward(module, x) == 2 * (projected + attention + 8 * projected)
+    assert cost.step(Scored(), x).flops == cost.step(Scored(looks=True), x).flops
+    assert torch.backends.mkldnn.enabled
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+class Looking(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        assert float(x.sum()) == 0
+        return self.inner(x)
+
+
+def test_an_encoders_fast_path_hides_nothing():
+    encoder = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 3
+    )
+    tokens = 9
+    each = BATCH * tokens * (4 * 8 * 8 + 2 * tokens * 8 + 2 * 8 * 16)
+    x = torch.zeros(BATCH, tokens, 8)
+    with torch.no_grad():
+        assert cost.forward(encoder, x) == 2 * 3 * each
+        assert cost.forward(Looking(encoder), x) == 2 * 3 * each
+    assert encoder.training
+
+
+def test_what_is_answered_is_counted_in_evaluation_mode():
+    assert cost.forward(OnlyInTraining(), torch.ones(3, 4)) == 2 * 3 * 4 * 4
+
+
 def test_steps_and_batch_multiply():
     module = nn.Linear(5, 7)
     one = cost.training(module, torch.zeros(4, 5), 1)
@@ -313,7 +558,7 @@ def test_each_configuration_has_its_own_count_whatever_was_counted_before(build)
 def test_what_no_module_reads_is_counted_once(monkeypatch):
     counted = []
     monkeypatch.setattr(
-        cost, "_count", lambda *_: counted.append(1) or cost.Step(1, 1, 1)
+        cost, "counted", lambda *_: counted.append(1) or cost.Step(1, 1, 1)
     )
     for rate in (0.1, 0.2, 0.3):
         module = nn.Sequential(nn.Linear(4, 11), nn.BatchNorm1d(11), nn.Dropout(rate))

@@ -3,11 +3,15 @@
 import json
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from archtrial.training.latency import Latency, latency
+from archtrial import metrics
+from archtrial.protocol import Recipe
+from archtrial.training.latency import Latency, latency, step_latency
+from archtrial.training.problem import Job, Problem
 
 
 class Sleeper(nn.Module):
@@ -37,6 +41,7 @@ def test_it_takes_as_long_as_it_sleeps():
     assert 0.005 <= found.lower_quartile <= found.median <= found.upper_quartile
     assert (found.batch, found.threads, found.device) == (7, 1, "cpu")
     assert found.throughput == 7 / found.median <= 1400
+    assert 0.005 <= found.low <= found.median <= found.high
     # What is measured is measured after a warm-up.
     assert 3 <= found.repetitions <= len(module.calls) - 2
 
@@ -45,6 +50,43 @@ def test_it_is_measured_as_it_is_used():
     module = Sleeper()
     latency(module, torch.zeros(2, 3), threads=2, seconds=0.01)
     assert set(module.calls) == {(2, False, False, True, 2)}
+
+
+@pytest.mark.parametrize(("repetitions", "known"), [(5, False), (6, True)])
+def test_a_medians_interval_takes_six_repetitions(repetitions, known):
+    found = latency(Sleeper(), torch.zeros(1, 3), seconds=1000, most=repetitions)
+    assert (found.low is not None, found.high is not None) == (known, known)
+
+
+def a_problem(**changes):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3)).astype(np.float32)
+    y = rng.integers(0, 2, 40)
+    return Problem(
+        **{
+            "x_train": x, "y_train": y, "x_validation": x, "y_validation": y,
+            "x_test": x, "task": "classification", "num_outputs": 2,
+            "metric": metrics.get("accuracy", "classification"), "recipe": Recipe(),
+            "steps": 5, "batch_size": 10, **changes,
+        }
+    )  # fmt: skip
+
+
+def test_a_step_learns_from_batches_of_training_by_itself():
+    module = Sleeper(0.005)
+    job = Job(lambda: module, {"learning_rate": 0.1}, 0, 0, 0)
+    before = module.layer.weight.clone()
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    found = step_latency(a_problem(), job, threads=threads + 1, seconds=1000, most=8)
+    assert 0.005 <= found.low <= found.median <= found.high
+    assert (found.batch, found.threads, found.device) == (10, threads + 1, "cpu")
+    # The batch's examples, in training mode, with gradients.
+    assert set(module.calls) == {(10, True, True, False, threads + 1)}
+    # More steps than the training has, each of which moved the weights.
+    assert found.repetitions == 8
+    assert not torch.equal(module.layer.weight, before)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +144,7 @@ def test_it_is_written_as_json():
     assert json.loads(json.dumps(told)) == {
         "batch": 100, "median": 0.02, "lower_quartile": 0.01, "upper_quartile": 0.04,
         "repetitions": 50, "threads": 2, "device": "cpu", "throughput": 5000.0,
+        "low": None, "high": None,
     }  # fmt: skip
 
 

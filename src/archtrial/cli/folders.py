@@ -72,7 +72,7 @@ def status(
     kind = experiments.kind_of(study)
     with Store(study, read_only=True) as store:
         stages = progress.stages(store, experiments.rows(kind, store))
-        openings = store.openings
+        openings, ended = store.openings, store.has_ended
     if as_json:
         output.print_json(
             {
@@ -89,6 +89,9 @@ def status(
         output.show(f"{stage.finished:6,} of {stage.planned:6,}  {stage.name}")
     if not stages:
         output.show("no stage is recorded: none has begun, or an earlier release began")
+    if ended:
+        output.show("The study has ended. It leaves the test set sealed.")
+        return
     times = {0: "not been opened", 1: "been opened"}.get(
         openings, f"been opened at {openings} looks"
     )

@@ -27,6 +27,8 @@ def asked(
     *,
     trust: bool,
     load: "Callable[..., Declared]",
+    default: str | None = "mnist1d",
+    example: str = "mnist1d",
 ) -> Declared:
     """Returns what is to be carried out: what began in a folder, a file's, or the options'.
 
@@ -38,6 +40,9 @@ def asked(
         declared: What options say.
         trust: Whether code that the folder names may run.
         load: Reads a protocol from a file, with changes.
+        default: The data where neither `source` nor `declared` names any; None: the
+            declaration says what is missing.
+        example: What stands behind the command of one that begins.
 
     Raises:
         StudyError: Nothing began in the folder, or what it names is not trusted.
@@ -46,7 +51,7 @@ def asked(
     if study is None or source is not None:
         if source is not None and source.endswith(".toml"):
             return load(source, **declared)
-        return declaration(**{"data": source or "mnist1d", **declared})
+        return declaration(**{**_on(source or default), **declared})
     from archtrial.freezing import declared_in
     from archtrial.records.store import frozen
 
@@ -56,10 +61,10 @@ def asked(
             raise StudyError(
                 "--study alone goes on with what began in a folder",
                 f"nothing began in {study}",
-                f"Name the data to begin there: archtrial {kind} mnist1d --study"
+                f"Name the data to begin there: archtrial {kind} {example} --study"
                 f" {shlex.quote(str(study))}",
             )
-        return declaration(**{"data": "mnist1d", **declared})
+        return declaration(**{**_on(default), **declared})
     kept = frozen(study)
     sources = dict(_sources(kept[1])) if kept else {}
     arms = [
@@ -71,6 +76,10 @@ def asked(
     ask_for_trust(kind, study, sources, arms, None, trust)
     # What is given beside it is told as the difference that it is.
     return begun.replace(**declared)
+
+
+def _on(data: str | None) -> dict[str, str]:
+    return {} if data is None else {"data": data}
 
 
 def _sources(described: Any) -> Iterator[tuple[str, str | None]]:

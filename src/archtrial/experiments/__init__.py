@@ -32,6 +32,8 @@ JUDGES: Mapping[str | None, tuple[str, str]] = {
     None: ("archtrial.judge", "judge_study"),
     "relax": ("archtrial.experiments.relax.verdict", "judge"),
     "mimic": ("archtrial.experiments.mimic.verdict", "judge"),
+    "profile": ("archtrial.experiments.profile.verdict", "judge"),
+    "scale": ("archtrial.experiments.scale.verdict", "judge"),
     "choose": ("archtrial.experiments.choose.verdict", "judge"),
 }
 """By the "experiment" of a resolved protocol, of which a trial has none: the module and

@@ -120,6 +120,10 @@ class Records:
     """Where and with what it ran: for the page, never for the verdict."""
     constant: float | None = None
     """The constant predictor's test score."""
+    opened: bool = True
+    """Whether the test set was opened; else there are no test scores."""
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """By name, what was measured beside the trainings (`workflow.Work.measure`)."""
 
     @property
     def metric(self) -> metrics.Metric:
@@ -200,10 +204,11 @@ class Records:
         """
         trainings = numbers.count(document["cost"]["trainings"], "training")
         spent = f"{trainings}, {numbers.flops(document['cost']['flops'])}"
+        which = "test" if self.opened else "validation"
         laid_out = article.Article(
             title=title,
             verdict=str(document["verdict"]).replace("_", " "),
-            about=[document["data"], f"test {numbers.label(self.metric)}"],
+            about=[document["data"], f"{which} {numbers.label(self.metric)}"],
             sentence=document["sentence"],
             sections=[*sections, article.Section("What it cost", [spent])],
             citation=cited(title, document, self.environment),
@@ -311,29 +316,37 @@ def gained(found: Mapping[str, Any], sign: int) -> dict[str, Any]:
     return {**found, **{end: -found[other] for end, other in ends.items()}}
 
 
-def finished(folder: str | Path, experiment: str, command: str) -> Records:
+def finished(
+    folder: str | Path, experiment: str, command: str, *, opens: bool = True
+) -> Records:
     """Reads the folder of an experiment that has been trained.
 
     Args:
         folder: The study's.
         experiment: Its kind, the "experiment" of its resolved protocol.
         command: How to go on with it; the folder is put behind.
+        opens: Whether such a study opens the test set; one that does not ends by
+            `workflow.Work.end_unopened`.
 
     Raises:
-        RecordsError: The folder holds no store, another kind of study, or one whose
-            test set has not been opened yet.
+        RecordsError: The folder holds no store, another kind of study, or one that has
+            not come to its end.
     """
     with Store(folder, read_only=True) as store:
         frozen = store.protocol()
         if frozen is not None:
             expect(frozen[1], experiment, folder)
-        if frozen is None or not store.test_is_open:
+        ended = store.test_is_open if opens else store.has_ended
+        if frozen is None or not ended:
             raise RecordsError(
                 "an experiment is judged when all of it has been trained",
                 f"{folder} is not finished",
                 f"Go on with it: {command} {folder}",
             )
-        runs, events = store.runs(), store.events()
-    opened = next(json.loads(detail) for _, name, detail in events if name == OPENED)
+        runs, events, measured = store.runs(), store.events(), store.measured()
+    constant = None
+    if opens:
+        told = next(json.loads(detail) for _, name, detail in events if name == OPENED)
+        constant = told.get("constant")
     environment = environment_of(runs, events)
-    return Records(frozen[0], frozen[1], runs, environment, opened.get("constant"))
+    return Records(frozen[0], frozen[1], runs, environment, constant, opens, measured)

@@ -687,7 +687,10 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
         place = declared.get(key)
         if isinstance(place, str) and (folder / place).exists():
             declared[key] = str(folder / place)
-    lists = ("baseline", "architecture", "challengers", "teacher", "students", "arms")
+    lists = (
+        *("baseline", "architecture", "architectures", "challengers", "teacher"),
+        *("students", "arms"),
+    )
     for key in lists:
         if isinstance(value := declared.get(key), list):
             declared[key] = [arm(each) for each in value]

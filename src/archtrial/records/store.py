@@ -46,8 +46,10 @@ from archtrial.records.layout import (
 from archtrial.records.table import Run, key
 
 __all__ = [
+    "ENDED",
     "FILE_NAME",
     "GREW",
+    "MEASURED",
     "OPENED",
     "SCHEMA",
     "EmptyStoreError",
@@ -65,6 +67,10 @@ _LOCK = "lock"
 _BESIDE = ("-wal", "-shm", "-journal")
 OPENED = "test set opened"
 """The event that says so."""
+ENDED = "ended without a test set"
+"""The event of a study that asks nothing of the test set, and has come to its end."""
+MEASURED = "measured"
+"""The event of what a study has measured beside its trainings."""
 GREW = "study grew"
 """The event of a finished study that got more configurations than were declared."""
 
@@ -511,6 +517,12 @@ class Store:
                 none yet.
             detail: What goes with the event.
         """
+        if self.has_ended:
+            raise StudyError(
+                "a study that ended without its test set leaves it sealed",
+                f"{self.folder} has ended",
+                "Begin another study in another folder (--study).",
+            )
         with self._transaction():
             self._insert(
                 "scores",
@@ -565,6 +577,45 @@ class Store:
         """How often the test labels have been used: once, or once at each look."""
         return sum(name == OPENED for _, name, _ in self.events())
 
+    def end_unopened(self) -> None:
+        """Records that the study has come to its end, once; the test set stays sealed.
+
+        Raises:
+            StudyError: It has been opened.
+        """
+        if self.test_is_open:
+            raise StudyError(
+                "a study that ends without its test set never opened it",
+                f"the test set of {self.folder} has been opened",
+                "Judge what it found: archtrial report writes its page.",
+            )
+        if not self.has_ended:
+            self.note(ENDED, "{}")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it came to its end without the test set."""
+        return any(name == ENDED for _, name, _ in self.events())
+
+    def measure(self, name: str, found: Any) -> None:
+        """Records what was measured beside the trainings, once.
+
+        Args:
+            name: Of what was measured.
+            found: As JSON; numbers may be NaN or infinite.
+
+        Raises:
+            ValueError: It was measured before.
+        """
+        if name in self.measured():
+            raise ValueError(f"{name!r} was measured before")
+        self.note(MEASURED, json.dumps({"name": name, "found": found}))
+
+    def measured(self) -> dict[str, Any]:
+        """Returns what was measured beside the trainings, by name."""
+        told = [json.loads(d) for _, name, d in self.events() if name == MEASURED]
+        return {each["name"]: each["found"] for each in told}
+
     @property
     def test_is_open(self) -> bool:
         """Whether the test labels have been used."""
@@ -606,7 +657,7 @@ def _event(row: tuple[float, str, str]) -> tuple[float, str, str]:
     time_, name, detail = row
     if not isinstance(time_, float):
         raise TypeError(f"its time is {time_!r}")
-    if name in ("began", OPENED) and not isinstance(json.loads(detail), dict):
+    if name in ("began", OPENED, MEASURED) and not isinstance(json.loads(detail), dict):
         raise TypeError(f"its detail is {detail!r}")
     return row
 

@@ -11,9 +11,11 @@ from scipy import special
 __all__ = [
     "Estimate",
     "clopper_pearson",
+    "deviation",
     "half_width",
     "holm",
     "mean",
+    "median",
     "normal",
     "student",
     "two_sided",
@@ -62,6 +64,39 @@ def mean(scores: np.ndarray, alpha: float) -> Estimate:
         return Estimate(estimate, -math.inf, math.inf)
     half = half_width(scores, alpha)
     return Estimate(estimate, estimate - half, estimate + half)
+
+
+def median(values: np.ndarray, alpha: float) -> Estimate:
+    """Returns a median with its exact interval, whatever the values' distribution.
+
+    The interval reaches from one of the ordered values to another: the k-th smallest
+    lies above the median of the distribution only where fewer than k of n values lie
+    below it, and that is a matter of n coins (Conover 1999, Practical Nonparametric
+    Statistics, section 3.2). Where there are so few values that even the least and the
+    largest do not reach the level, it is endless.
+
+    Args:
+        values: (N,) at least one, drawn independently; infinite ones are allowed, and
+            no NaN. Ties make the interval hold more often, not less.
+        alpha: The interval has level 1 - alpha, or more.
+
+    Examples:
+        >>> median(np.array([3.0, 1.0, 2.0, 5.0, 4.0, np.inf]), 0.05)
+        Estimate(estimate=3.5, low=1.0, high=inf)
+        >>> median(np.array([3.0, 1.0, 2.0]), 0.05)
+        Estimate(estimate=2.0, low=-inf, high=inf)
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    # Between minus and plus infinity there is no middle: the lower of the two counts.
+    low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
+    middle = low if low == high or math.isinf(low) else (low + high) / 2
+    below = special.bdtr(np.arange(n // 2 + 1), n, 0.5)
+    # As many values may be left out at either end.
+    left_out = int(np.searchsorted(below, alpha / 2, side="right"))
+    if left_out == 0:
+        return Estimate(middle, -math.inf, math.inf)
+    return Estimate(middle, float(ordered[left_out - 1]), float(ordered[n - left_out]))
 
 
 def half_width(scores: np.ndarray, alpha: float) -> float:
@@ -126,3 +161,26 @@ def clopper_pearson(
     if failures > 0:
         high = float(special.betaincinv(successes + 1, failures, 1 - alpha / 2))
     return low, high
+
+
+def deviation(values: np.ndarray, alpha: float) -> Estimate:
+    """Returns a standard deviation with the interval of normal values (chi squared).
+
+    Args:
+        values: (N,); of one there is no deviation, and the interval is endless.
+        alpha: The interval has level 1 - alpha, split evenly between both sides.
+
+    Examples:
+        >>> deviation(np.array([1.0, 2.0, 3.0]), 0.05)
+        Estimate(estimate=1.0, low=0.520..., high=6.28...)
+    """
+    freedom = len(values) - 1
+    if freedom < 1:
+        return Estimate(0.0, 0.0, math.inf)
+    spread = float(np.std(values, ddof=1))
+    # chdtri takes what lies above a quantile.
+    low, high = (
+        spread * math.sqrt(freedom / float(special.chdtri(freedom, share)))
+        for share in (alpha / 2, 1 - alpha / 2)
+    )
+    return Estimate(spread, low, high)

@@ -36,6 +36,7 @@ __all__ = [
     "gained",
     "label",
     "level",
+    "memory",
     "metric_of",
     "money",
     "multiple",
@@ -49,6 +50,7 @@ __all__ = [
     "roughly",
     "score",
     "scores",
+    "seconds",
     "shares",
     "signed",
     "signed_estimate",
@@ -456,6 +458,24 @@ def flops(number: float) -> str:
         if number >= 0.9995 * 10**power:
             return f"{_three(number / 10**power)} {prefix}FLOP"
     return f"{number:,.0f} FLOP"
+
+
+def memory(number: float) -> str:
+    """Writes an amount of memory in bytes: "412 B", "1.21 MB", of 1,000 kB."""
+    for power, prefix in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if number >= 0.9995 * 10**power:
+            return f"{_three(number / 10**power)} {prefix}B"
+    return f"{number:,.0f} B"
+
+
+def seconds(number: float) -> str:
+    """Writes a measured time, in three digits up to a minute: "3.21 ms", "12.4 s"."""
+    if number >= 59.95:
+        return duration(number)
+    for power, prefix in ((0, ""), (-3, "m"), (-6, "\u00b5")):
+        if number >= 0.9995 * 10**power:
+            return f"{_three(number / 10**power)} {prefix}s"
+    return f"{number * 1e9:,.0f} ns"
 
 
 def duration(seconds: float) -> str:

@@ -50,6 +50,8 @@ class Study(abc.ABC, Generic[Declared, Judgement]):
     def stages(self, work: Work) -> None:
         """Carries out all stages, up to the opening of the test set.
 
+        Or, where the study asks nothing of it, up to `work.end_unopened()`.
+
         Every call of `work.carry_out` names a stage and all of its trainings, also of
         those that have finished: what goes on is planned as it was the first time.
         """

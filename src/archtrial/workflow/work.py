@@ -166,6 +166,23 @@ class Work:
                     raise fault
         return left
 
+    def measure(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Returns what is measured beside the trainings, computed and recorded once.
+
+        Args:
+            name: Of what is measured; another name for whatever else.
+            compute: Returns it as JSON; it follows from the protocol and the records.
+        """
+        known = self.store.measured()
+        if name not in known:
+            self.store.measure(name, compute())
+            known = self.store.measured()
+        return known[name]
+
+    def end_unopened(self) -> None:
+        """Ends a study that asks nothing of the test set, which stays sealed for good."""
+        self.store.end_unopened()
+
     def open_test(
         self,
         score: Callable[[Store], Opened],

@@ -257,6 +257,11 @@ class Study(workflow.Study[Protocol, Finding]):
 
         return (*self.resolved["notes"], *words.planned(self.resolved))
 
+    @property
+    def arms(self) -> Sequence[Arm]:
+        """What the ladder has, the simplest first."""
+        return self._prepared.arms
+
     # The stages.
 
     def stages(self, work: workflow.Work) -> None:
