@@ -97,9 +97,14 @@ class _Timer:
     patience: float
     runs: int
 
-    def __call__(self, task: Sequence[str]) -> list[tuple[str, Pace, bool]]:
-        """Returns the pace of each arm, and whether it is faster one run at a time."""
-        return [(arm, *self._paced(arm)) for arm in task]
+    def __call__(self, task: Sequence[str]) -> list[tuple[str, Pace, bool, float]]:
+        """Returns of each arm its pace, whether it is faster alone, and seconds spent."""
+        told = []
+        for arm in task:
+            start = time.perf_counter()
+            paced, alone = self._paced(arm)
+            told.append((arm, paced, alone, time.perf_counter() - start))
+        return told
 
     def _paced(self, arm: str) -> tuple[Pace, bool]:
         items = [
@@ -132,7 +137,7 @@ def measure(
     threads: int,
     runs: int,
     workers: int,
-) -> tuple[dict[str, Pace], list[str]]:
+) -> tuple[dict[str, Pace], list[str], float]:
     """Times short trainings of each arm, in as many processes as there will be.
 
     Processes that train at once slow each other down, and so does whatever else the
@@ -151,7 +156,8 @@ def measure(
         workers: Processes.
 
     Returns:
-        The pace of each arm, and those that are faster one run at a time.
+        The pace of each arm; those that are faster one run at a time; and the seconds
+        that processes take to start.
     """
     timer = _Timer(
         dataclasses.replace(loops, problem=problem),
@@ -163,6 +169,8 @@ def measure(
     )
     found: dict[str, Pace] = {}
     alone: list[str] = []
+    spent: list[float] = []
+    start = time.perf_counter()
     with execution.executor(
         functools.partial(execution.as_sent, timer),
         workers=min(workers, len(arms)),
@@ -170,10 +178,16 @@ def measure(
     ) as executor:
         # Those that take longest first, as far as their place on the ladder tells.
         for _, told in executor.carry_out([(arm,) for arm in reversed(arms)]):
-            for arm, paced, single in told:
+            for arm, paced, single, took in told:
                 found[arm] = paced
                 alone += [arm] if single else []
-    return {arm: found[arm] for arm in arms}, [arm for arm in arms if arm in alone]
+                spent.append(took)
+    beside = time.perf_counter() - start - takes(spent, min(workers, len(arms)))
+    return (
+        {arm: found[arm] for arm in arms},
+        [arm for arm in arms if arm in alone],
+        max(beside, 0.0),
+    )
 
 
 def _of_fits(fits: Once, items: Sequence[Item]) -> Pace:
