@@ -86,7 +86,9 @@ def plain_of(
     as missing; a linear model of the flattened inputs elsewhere.
     """
     table = (kind in ("table", "array") or unequal) and not texts
-    return (_BOOSTING if table else _LINEAR)[task]
+    spec = (_BOOSTING if table else _LINEAR)[task]
+    # As scikit-learn has it, and not as our own row of the arm that is tuned.
+    return f"{spec}(max_iter=100)" if "Logistic" in spec else spec
 
 
 def _arm(name: str, spec: str) -> Arm:

@@ -22,12 +22,12 @@ from archtrial.training.problem import Problem
 
 __all__ = ["Pace", "measure", "takes"]
 
-# Steps of the shorter training: as many as there are evaluations, so that both have all.
+# Steps of the shorter training.
 _SHORT = 4
 # What the longer one has beyond the shorter.
 _LEAST, _MOST_STEPS = 12, 64
 # The share of a training's time that is surely its steps'.
-_SURELY = 0.3
+_SURELY = 0.2
 # Of the trainings of a seedless arm, the share that are fits of their own.
 _FITTED = 0.7
 # The length that fleets and single runs are compared at.
@@ -218,13 +218,12 @@ def _of_networks(
         return Pace(most, 0.0, 0.0, 0.0, first / most / _SHORT, 0.0)
     fitted = {}
     for size in sorted({most, max(1, most // 4)}, reverse=True):
-        whole = _timed(loops, items[:size], _SHORT)
-        short = _timed(loops, items[:size], _SHORT, evaluations=1)
+        short = _timed(loops, items[:size], _SHORT)
         further = min(max(math.ceil(seconds * _SHORT / short), _LEAST), _MOST_STEPS)
-        long = _timed(loops, items[:size], _SHORT + further, evaluations=1)
+        long = _timed(loops, items[:size], _SHORT + further)
         # Where something else held the shorter one up, the difference says nothing.
         step = max((long - short) / further, _SURELY * long / (_SHORT + further))
-        fitted[size] = max(whole - step * _SHORT, 0.0), step, whole
+        fitted[size] = max(short - step * _SHORT, 0.0), step, short
     once, once_each = _line({size: found[0] for size, found in fitted.items()})
     step, step_each = _line({size: found[1] for size, found in fitted.items()})
     cold = max(first - fitted[most][2], 0.0)
@@ -241,13 +240,9 @@ def _line(known: Mapping[int, float]) -> tuple[float, float]:
     return max(most - each * large, 0.0), min(each, most / large)
 
 
-def _timed(
-    loops: Loops, items: Sequence[Item], steps: int, evaluations: int | None = None
-) -> float:
-    """Returns the seconds of one fleet for some steps, by default with all evaluations."""
+def _timed(loops: Loops, items: Sequence[Item], steps: int) -> float:
+    """Returns the seconds of one fleet for some steps."""
     problem = dataclasses.replace(loops.problem, steps=steps)
-    if evaluations is not None:
-        problem = dataclasses.replace(problem, evaluations=evaluations)
     trainer = dataclasses.replace(loops, problem=problem)
     start = time.perf_counter()
     for task in trainer.divide(items):

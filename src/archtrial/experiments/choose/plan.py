@@ -25,7 +25,7 @@ SEEDS = (3, 6, 9, 12, 16, 24, 32, 48)
 # Lengths of the searches' trainings that are tried, the longest first, and what is still
 # long enough where all arms can have it. Every one of them has batches of 8 passes.
 _STEPS = (1500, 1000, 700, 500, 350, 250, 180, 120, 80, 50)
-_ENOUGH = 350
+_ENOUGH, _FAIR = 350, 180
 _PASSES = 8
 _FEW_ARMS = 5
 # The share of the time for the first look with its checks, and for three seeds of all
@@ -173,11 +173,14 @@ def make(
     lengths = [min(most_steps, _STEPS[0]), *lengths]
     by_time = _longest_last(paces)
     all_of = len(paces)
-    enough = [steps for steps in lengths if steps >= _ENOUGH] or lengths[:1]
+    enough, fair = (
+        [steps for steps in lengths if steps >= least] or lengths[:1]
+        for least in (_ENOUGH, _FAIR)
+    )
     wishes = (
         (count, steps)
         for fewest, allowed in (
-            *((all_of, enough), (_FEW_ARMS, enough)),
+            *((all_of, enough), (_FEW_ARMS, enough), (all_of, fair), (_FEW_ARMS, fair)),
             *((all_of, lengths), (_FEW_ARMS, lengths), (2, lengths)),
         )
         for count in range(all_of, min(fewest, all_of) - 1, -1)

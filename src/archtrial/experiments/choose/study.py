@@ -50,6 +50,7 @@ from archtrial.protocol import Arm, describe_space
 from archtrial.records.store import Store, frozen
 from archtrial.records.table import Run
 from archtrial.trainers import Item
+from archtrial.training.problem import Problem
 from archtrial.trial import arming
 from archtrial.workflow import searching
 from archtrial.zoo.estimators import Estimator
@@ -163,7 +164,7 @@ class Study(workflow.Study[Protocol, Finding]):
                 for arm in prepared.arms
             ],
             "left_out": list(prepared.left_out),
-            "plain": plain.describe()["architecture"],
+            "plain": {k: plain.describe()[k] for k in ("architecture", "options")},
             "validation_rows": len(self._seen),
             "constant": self._constant(),
             "notes": [*self.split.notes, *prepared.notes],
@@ -186,16 +187,18 @@ class Study(workflow.Study[Protocol, Finding]):
             return kept
         kept_spaces, beyond = prepared.affordable(declared)
         rows = len(self.split.y_train)
+        some = training.on_part(
+            prepared.loops.problem,
+            rows=self._order[:_PACED],
+            validation=self._seen,
+            steps=1,
+            tested=False,
+        )
+        beside = self._beside(some) * max(rows / _PACED, 1.0)
         paces, alone, start = pace.measure(
             prepared.loops,
             prepared.fits,
-            training.on_part(
-                prepared.loops.problem,
-                rows=self._order[:_PACED],
-                validation=self._seen,
-                steps=1,
-                tested=False,
-            ),
+            some,
             spaces.Design(kept_spaces, declared.seed, "sobol"),
             list(kept_spaces),
             seconds=min(max(declared.seconds / 1500, 0.1), 1.0),
@@ -211,7 +214,7 @@ class Study(workflow.Study[Protocol, Finding]):
             alone=alone,
             seconds=declared.seconds,
             # Before the first training processes start once more.
-            began=self._clock.seconds + start,
+            began=self._clock.seconds + start + beside,
             workers=workers,
             rows=rows,
             batch_size=declared.batch_size,
@@ -220,6 +223,13 @@ class Study(workflow.Study[Protocol, Finding]):
             first=declared.first_look,
             most_steps=declared.length(rows),
         ).to_dict()
+
+    def _beside(self, problem: Problem) -> float:
+        """Returns how long the estimator that is not tuned takes on some rows."""
+        fits = dataclasses.replace(self._prepared.fits, problem=problem)
+        start = time.perf_counter()
+        fits([Item(PLAIN, -1, 1, "default", {}, further={"part": FINAL})])
+        return time.perf_counter() - start
 
     def _trainer(self) -> trainers.ByCoordinate:
         """Returns who trains: on the part that is searched on, its half, and all rows."""

@@ -12,8 +12,9 @@ from archtrial.training.problem import Problem
 
 __all__ = ["EVALUATIONS", "Once", "nested", "on_part"]
 
-EVALUATIONS = 4
-"""Validation scores on the way of each training."""
+EVALUATIONS = 1
+"""Validation scores of each training: that after its last step. More of them would take
+as long as the short trainings themselves."""
 
 
 def nested(y: np.ndarray, task: str, seed: int, purpose: str) -> np.ndarray:

@@ -385,7 +385,7 @@ class _Judged:
                 mean(run.per_example.astype(np.float64), self._alpha)
             )
         return {
-            "name": self._resolved["plain"].removeprefix("sklearn:"),
+            "name": self._resolved["plain"]["architecture"].removeprefix("sklearn:"),
             "score": score,
             "error": run.error,
         }
