@@ -25,16 +25,13 @@ ROOMS = [
 LAST_WITHOUT_TORCH = "judge"
 # What of an experiment makes numbers, words and pages of records, as the rooms above do.
 LIGHT = {
+    "choose": ("protocol", "words", "page", "verdict"),
     "mimic": ("protocol", "words", "page", "verdict"),
     "profile": (
-        "protocol",
-        "groups",
-        "cost",
-        "page",
-        "verdict",
-        "generalisation",
-        "lines",
+        *("protocol", "groups", "page", "verdict", "lines"),
+        *("cost", "trainability", "generalisation", "representation"),
     ),
+    "scale": ("protocol", "words", "page", "verdict"),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }
 HEAVY = ("torch", "optuna", "plotly")

@@ -266,7 +266,8 @@ def installed(monkeypatch):
 def test_without_its_package_a_kind_is_unknown(study, installed):
     installed(point("others"))
     with pytest.raises(
-        RecordsError, match=r"known here\s+\(mimic, others, profile, relax\)"
+        RecordsError,
+        match=r"known here\s+\(choose, mimic, others, profile, relax, scale\)",
     ) as found:
         experiments.judge(study.folder)
     assert "entry points archtrial.experiments" in str(found.value)

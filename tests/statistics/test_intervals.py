@@ -10,7 +10,7 @@ from archtrial.statistics import intervals
 from archtrial.statistics.simultaneous import seeds_needed
 
 
-@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.125, 0.2, 0.5])
 @pytest.mark.parametrize("n", range(1, 13))
 def test_an_interval_of_a_median_is_the_narrowest_that_coins_allow(n, alpha):
     """All ways in which n values can lie below or above the median, one by one."""

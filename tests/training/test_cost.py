@@ -273,6 +273,16 @@ def test_fused_kernels_hide_nothing_wherever_a_module_is_counted():
     assert torch.backends.cuda.flash_sdp_enabled()
 
 
+class Looking(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        assert float(x.sum()) == 0
+        return self.inner(x)
+
+
 def test_an_encoders_fast_path_hides_nothing():
     encoder = nn.TransformerEncoder(
         nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 3
@@ -282,6 +292,7 @@ def test_an_encoders_fast_path_hides_nothing():
     x = torch.zeros(BATCH, tokens, 8)
     with torch.no_grad():
         assert cost.forward(encoder, x) == 2 * 3 * each
+        assert cost.forward(Looking(encoder), x) == 2 * 3 * each
     assert encoder.training
 
 

@@ -188,6 +188,29 @@ def test_flops_have_three_digits_and_a_prefix(operations, expected):
 
 
 @pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0 B"), (999, "999 B"), (999.6, "1.00 kB"), (16_000, "16.0 kB"),
+        (610_248, "610 kB"), (999_600, "1.00 MB"), (2.5e9, "2.50 GB"), (3e13, "30.0 TB"),
+    ],
+)  # fmt: skip
+def test_memory_has_three_digits_and_a_prefix(size, expected):
+    assert numbers.memory(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        (3.6e-8, "36 ns"), (3.62e-5, "36.2 \u00b5s"), (0.0009996, "1.00 ms"),
+        (0.00317, "3.17 ms"), (0.5, "500 ms"), (12.34, "12.3 s"), (59.9, "59.9 s"),
+        (59.96, "1 min"), (130, "2 min 10 s"),
+    ],
+)  # fmt: skip
+def test_measured_times_have_three_digits_up_to_a_minute(taken, expected):
+    assert numbers.seconds(taken) == expected
+
+
+@pytest.mark.parametrize(
     ("seconds", "expected"),
     [
         (0.2, "under a second"),

@@ -13,21 +13,18 @@ import typer
 from archtrial.cli import folders, judging, simulating, starting, trials
 from archtrial.console import output, process
 from archtrial.console.options import command
+from archtrial.experiments.choose.command import choose
 from archtrial.experiments.mimic.command import mimic
 from archtrial.experiments.profile.command import profile
 from archtrial.experiments.relax.command import relax
+from archtrial.experiments.scale.command import scale
 
 __all__ = ["main", "program"]
 
 _COMMANDS = (
-    *(trials.run, trials.plan, judging.judge, profile, relax, mimic),
-    *(
-        simulating.calibrate,
-        folders.status,
-        folders.report,
-        starting.zoo,
-        starting.init,
-    ),
+    *(trials.run, trials.plan, judging.judge, choose, profile, relax, mimic, scale),
+    *(simulating.calibrate, folders.status, folders.report),
+    *(starting.zoo, starting.init),
 )
 
 

@@ -33,6 +33,8 @@ JUDGES: Mapping[str | None, tuple[str, str]] = {
     "relax": ("archtrial.experiments.relax.verdict", "judge"),
     "mimic": ("archtrial.experiments.mimic.verdict", "judge"),
     "profile": ("archtrial.experiments.profile.verdict", "judge"),
+    "scale": ("archtrial.experiments.scale.verdict", "judge"),
+    "choose": ("archtrial.experiments.choose.verdict", "judge"),
 }
 """By the "experiment" of a resolved protocol, of which a trial has none: the module and
 function that turn a folder into what was found."""

@@ -687,10 +687,11 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
         place = declared.get(key)
         if isinstance(place, str) and (folder / place).exists():
             declared[key] = str(folder / place)
-    for key in (
-        *("baseline", "architecture", "challengers", "teacher", "students"),
-        "architectures",
-    ):
+    lists = (
+        *("baseline", "architecture", "architectures", "challengers", "teacher"),
+        *("students", "arms"),
+    )
+    for key in lists:
         if isinstance(value := declared.get(key), list):
             declared[key] = [arm(each) for each in value]
         elif value is not None:

@@ -70,13 +70,17 @@ class Section:
     figures: Sequence[Plate] = ()
     facts: Sequence[Fact] = ()
     tables: Sequence[Exhibit] = ()
+    code: str = ""
+    """Lines to type, as they are."""
     note: str = ""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to show beside a heading and a note."""
         known = any(fact.value for fact in self.facts)
-        return not (self.paragraphs or self.figures or known or self.tables)
+        return not (
+            self.paragraphs or self.figures or known or self.tables or self.code
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +182,7 @@ def render(article: Article) -> str:
                 ],
                 "facts": [fact for fact in section.facts if fact.value],
                 "tables": section.tables,
+                "code": section.code,
                 "note": section.note,
             }
             for section in article.sections

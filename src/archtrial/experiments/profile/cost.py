@@ -104,7 +104,7 @@ class Cost(Group):
         )
 
     def warnings(self, found: Mapping[str, Any]) -> Sequence[str]:
-        """Returns whose seeds diverged, and whose tuned learning rate is at an edge."""
+        """Returns whose fresh seeds diverged."""
         warned = []
         profiled = self.profiled
         for name in profiled.names:
@@ -164,7 +164,7 @@ class Cost(Group):
                 Exhibit(
                     "On the machine that the study ended on",
                     Table.of(machine),
-                    self._timed_caption(found),
+                    self._timed_caption(),
                 )
             )
         seeds = found["architectures"][0]["seeds"]
@@ -259,7 +259,7 @@ class Cost(Group):
             "memory": [numbers.memory(e["peak"]) for e in each],
         }
 
-    def _timed_caption(self, found: Mapping[str, Any]) -> str:
+    def _timed_caption(self) -> str:
         first = self._timed[self.profiled.names[0]]["one"]
         place = first["device"]
         if place == "cpu":

@@ -139,7 +139,9 @@ class Protocol(OnData):
     def _check_names(self) -> None:
         known: dict[str, Arm] = {}
         for arm in self.architectures:
-            if (other := known.setdefault(name_of(arm.name), arm)) is not arm:
+            if (
+                other := known.setdefault(name_of(arm.name).casefold(), arm)
+            ) is not arm:
                 spec = arm.describe()["architecture"]
                 raise ProtocolError(
                     "architectures are told apart by their names"

@@ -8,6 +8,8 @@ from archtrial.experiments.profile import page
 from archtrial.experiments.profile.groups import Profiled, group_of
 from archtrial.judge import experiment
 from archtrial.judge.experiment import Finding
+from archtrial.words import numbers
+from archtrial.words.findings import at_edges
 
 __all__ = ["MACHINE", "judge"]
 
@@ -40,9 +42,21 @@ def judge(folder: str | Path) -> Finding:
         "architectures": profiled.names,
         "groups": found,
         "warnings": [
-            said
-            for name, group in groups.items()
-            for said in group.warnings(found[name])
+            *at_edges(_at_edges(profiled)),
+            *(said for name in groups for said in groups[name].warnings(found[name])),
         ],
     }
     return page.finding(document, profiled, groups)
+
+
+def _at_edges(profiled: Profiled) -> list[str]:
+    """Returns whose best learning rate is the lowest or highest of several, and which."""
+    rates = profiled.resolved["learning_rates"]
+    if len(rates) == 1:
+        return []
+    chosen = {name: rates[profiled.tuned(name)] for name in profiled.names}
+    return [
+        f"{name} ({numbers.value(rate)})"
+        for name, rate in chosen.items()
+        if rate in (rates[0], rates[-1])
+    ]

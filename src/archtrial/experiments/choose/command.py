@@ -1,0 +1,65 @@
+"""archtrial choose."""
+
+from typing import Annotated, Any
+
+import typer
+
+from archtrial.console import output
+from archtrial.console.beginning import workers_for
+from archtrial.console.experiments import asked, carried_out
+from archtrial.console.options import (
+    DATA,
+    AsJson,
+    Source,
+    StudyFolder,
+    Trust,
+    Workers,
+    declares,
+)
+from archtrial.experiments import choose as room
+
+__all__ = ["choose"]
+
+
+@declares(
+    "archtrial.experiments.choose.protocol:Protocol",
+    *("budget", "arms", "max_parameters", "max_flops", "max_latency", "max_memory"),
+    *(*DATA, "steps", "epochs", "metric", "margin", "alpha"),
+    *("effort", "confirm_seeds", "seed", "threads", "device"),
+)
+def choose(
+    declared: dict[str, Any],
+    source: Source = None,
+    study: StudyFolder = None,
+    workers: Workers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Stop after the plan of the time.")
+    ] = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which architecture to start from? The simplest within the margin of the best.
+
+    archtrial choose mnist1d --budget 10m
+
+    archtrial choose my.csv --target price --arm linear --arm mlp --arm net.py:Net
+    """
+    protocol = asked(
+        "choose", room.Protocol, source, study, declared, trust=trust, load=room.load
+    )
+    processes = workers or workers_for(protocol)
+    experiment = room.Study(protocol, study, workers=processes)
+    for note in experiment.notes:
+        output.say(f"note: {note}")
+    if dry_run:
+        if as_json:
+            output.print_json({"protocol": experiment.resolved})
+        return
+    page = carried_out(experiment, processes, as_json)
+    if page is None:
+        return
+    from archtrial.report import article
+
+    console = output.console()
+    article.show(experiment.judgement.article, console)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)

@@ -1,0 +1,72 @@
+"""archtrial scale."""
+
+from typing import Annotated, Any
+
+import typer
+
+from archtrial.console import output
+from archtrial.console.experiments import asked, carried_out
+from archtrial.console.options import (
+    DATA,
+    AsJson,
+    Source,
+    StudyFolder,
+    Trust,
+    Workers,
+    declares,
+)
+from archtrial.experiments import scale as room
+
+__all__ = ["scale"]
+
+
+@declares(
+    "archtrial.experiments.scale.protocol:Protocol",
+    *("architecture", "depth", "width", "resolution", "growth", "phi", "grid"),
+    *("grid_seeds", *DATA, "steps", "epochs", "effort", "configurations"),
+    *("confirm_seeds", "metric", "margin", "seed", "device"),
+)
+def scale(
+    declared: dict[str, Any],
+    source: Source = None,
+    study: StudyFolder = None,
+    workers: Workers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Stop after the forms and their cost.")
+    ] = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do depth, width and resolution grow best together, at equal FLOPs?
+
+    archtrial scale mnist1d --architecture cnn
+
+    archtrial scale my.npz --architecture 'net.py:Net' --depth blocks --width channels
+    """
+    protocol = asked(
+        "scale", room.Protocol, source, study, declared, trust=trust, load=room.load
+    )
+    experiment = room.Study(protocol, study)
+    for note in experiment.notes:
+        output.say(f"note: {note}")
+    if dry_run:
+        forecast = experiment.forecast()
+        if as_json:
+            output.print_json({"protocol": experiment.resolved, "forecast": forecast})
+            return
+        from archtrial.words import numbers
+
+        for name, cost in forecast.items():
+            output.show(
+                f"{name:24} {cost['parameters']:>11,} parameters"
+                f" {cost['trainings']:5,} trainings {numbers.flops(cost['flops']):>13}"
+            )
+        return
+    page = carried_out(experiment, workers, as_json)
+    if page is None:
+        return
+    from archtrial.report import article
+
+    console = output.console()
+    article.show(experiment.judgement.article, console)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)

@@ -1,0 +1,107 @@
+"""What a study of scale declares before its first run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
+
+import pydantic
+
+from archtrial import space as spaces
+from archtrial.errors import ProtocolError
+from archtrial.protocol import DEFAULT_SPACE, Arm, Count, OnData, read
+
+__all__ = ["AXES", "BASE", "COMPOUND", "Axis", "Protocol", "load"]
+
+Axis: TypeAlias = Literal["depth", "width", "resolution"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+"""Along which a network grows."""
+
+BASE, COMPOUND = "base", "compound"
+"""What the records call the network as it is, and as it grows along several axes."""
+
+
+class Protocol(OnData):
+    """Do depth, width and resolution grow best together?
+
+    Only `data` has no default. Tan and Le 2019, arXiv 1905.11946, section 3.
+
+    Raises:
+        ProtocolError: A key is unknown, a value impossible, or two contradict.
+    """
+
+    architecture: Arm = Arm.model_validate("resnet")
+    """The network that grows: a zoo name or net.py:Net, with (options)."""
+    depth: str | None = None
+    """The option of the architecture that is its depth; by default depth, where it has
+    such an option."""
+    width: str | None = None
+    """The option that is its width; by default width, or another of its names."""
+    resolution: str | None = None
+    """The option that is the side to which inputs are resized; by default resolution,
+    where it has such an option."""
+    growth: Annotated[float, pydantic.Field(gt=1, allow_inf_nan=False)] = 2.0
+    """By which the FLOPs grow at each step of phi."""
+    phi: Count = 1
+    """The largest step: FLOPs of growth ** phi, and a comparison at every step."""
+    grid: Annotated[int, pydantic.Field(ge=2)] = 4
+    """Parts into which the growth is divided between the axes when alpha, beta and gamma
+    are looked for at phi = 1."""
+    grid_seeds: Count = 2
+    """Trainings of each point of that grid."""
+    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
+    """What is searched of the training of every form."""
+    effort: Count = 4
+    """Trials that an experimenter spends before picking the best (k)."""
+    configurations: Count = 16
+    """Configurations searched of each form (n), at least 4 k."""
+    confirm_seeds: Count = 3
+    """Fresh seeds of the best configurations (r)."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, declared: Any) -> Any:
+        declared = dict(declared)
+        if isinstance(declared.get("space"), Mapping):
+            declared["space"] = {
+                name: spaces.parse(name, dimension)
+                for name, dimension in declared["space"].items()
+            }
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        if self.effort * 4 > self.configurations:
+            raise ProtocolError(
+                "effort is at most a quarter of the configurations (k <= n / 4);"
+                " beyond that no interval holds",
+                f"effort = {self.effort}, configurations = {self.configurations}",
+                f"Write --configurations {4 * self.effort} (in a protocol,"
+                f" configurations = {4 * self.effort}).",
+            )
+        if self.architecture.recipe != "plain":
+            raise ProtocolError(
+                "all forms have one recipe",
+                f"recipe of {self.architecture.name}",
+                "Declare it under [recipe] of the protocol.",
+            )
+        return self
+
+
+def load(path: str | Path, **changes: Any) -> Protocol:
+    """Reads a study's protocol from a TOML file; paths start at its folder.
+
+    Args:
+        path: The file.
+        **changes: Fields that take the place of the file's.
+
+    Raises:
+        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
+    """
+    declared = read(Path(path))
+    if {"baseline", "challenger", "challengers"} & declared.keys():
+        raise ProtocolError(
+            "the file declares one architecture, which grows",
+            f"{path} compares a baseline with challengers",
+            f"Run it: archtrial run {path}",
+        )
+    return Protocol(**{**declared, **changes})
