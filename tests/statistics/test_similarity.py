@@ -33,9 +33,10 @@ def by_definition(x, y):
     return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
 
 
-def test_it_is_what_the_equation_says():
-    x = features(0)
-    y = x[:, :4] + 0.5 * features(1, p=4)
+@pytest.mark.parametrize("n", [5, 7, 60])
+def test_it_is_what_the_equation_says(n):
+    x = features(0, n)
+    y = x[:, :4] + 0.5 * features(1, n, p=4)
     assert cka(x, y) == pytest.approx(by_definition(x, y), abs=1e-5)
 
 

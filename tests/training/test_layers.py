@@ -52,22 +52,24 @@ class InPlace(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.beside = nn.Linear(4, 4)
+        self.beside, self.third = nn.Linear(4, 4), nn.Linear(4, 4)
 
     def forward(self, x):
         h = self.first(x)
         told = self.second(h) + self.beside(h)
         h.relu_()
-        return self.first(h) + told
+        return self.first(self.third(h)) + told
 
 
 def test_what_is_changed_in_place_is_seen_as_it_was_given():
     network, x = InPlace(), inputs(6, 4)
     found = activations(network, x)
     # `beside` is given the same as `second`; `first` counts when it is first given.
-    assert list(found) == ["first", "second", OUTPUTS]
+    assert list(found) == ["first", "second", "third", OUTPUTS]
     assert found["first"] == pytest.approx(x.numpy())
-    assert found["second"] == pytest.approx(network.first(x).detach().numpy())
+    given = network.first(x).detach()
+    assert found["second"] == pytest.approx(given.numpy())
+    assert found["third"] == pytest.approx(given.relu().numpy())
 
 
 class Odd(nn.Module):

@@ -171,8 +171,9 @@ def deviation(values: np.ndarray, alpha: float) -> Estimate:
         alpha: The interval has level 1 - alpha, split evenly between both sides.
 
     Examples:
-        >>> deviation(np.array([1.0, 2.0, 3.0]), 0.05)
-        Estimate(estimate=1.0, low=0.520..., high=6.28...)
+        >>> found = deviation(np.array([1.0, 2.0, 3.0]), 0.05)
+        >>> found.estimate, round(found.low, 3), round(found.high, 3)
+        (1.0, 0.521, 6.285)
     """
     freedom = len(values) - 1
     if freedom < 1:

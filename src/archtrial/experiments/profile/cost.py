@@ -155,8 +155,8 @@ class Cost(Group):
                 f"A step is of {found['architectures'][0]['batch']} examples, forward and"
                 " backward, without loss and optimiser. Activations are what its forward"
                 " pass keeps; at most, with gradients and what is let go on the way, as"
-                " much is in memory at once beside the parameters. Where a kernel fuses a"
-                " recurrent layer, it may keep less.",
+                " much is in memory at once beside the parameters. Where a kernel"
+                " fuses a recurrent layer or attention, that differs.",
             ),
         ]
         if len(machine) > 1:
