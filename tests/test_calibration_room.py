@@ -18,6 +18,7 @@ from archtrial.calibration import (
     Setting,
     Tally,
     calibrate,
+    choices,
     chunk,
     design,
     landscape,
@@ -506,3 +507,20 @@ def test_the_page_is_written_from_what_there_is(monkeypatch):
 
 def test_the_room_says_what_it_offers():
     assert set(calibration.__all__) <= set(dir(calibration))
+
+
+def test_choices_are_counted_and_depend_on_their_numbers_alone():
+    setting = next(s for s in choices.SETTINGS if s.name == "two leaders")
+    both = choices.choices(setting, 0, 0, 2)
+    parts = [choices.choices(setting, 0, i, 1) for i in (0, 1)]
+    assert Tally.of(parts).counts == both.counts
+    assert both.studies == 2
+    assert both.count("shown") + both.count("open") == 2
+    assert 1 <= both.mean("finalists") <= 6
+
+
+def test_what_a_search_is_worth_grows_with_its_trials_up_to_the_peak():
+    setting = choices.SETTINGS[0]
+    four, many = (choices.worth(setting, effort) for effort in (4, 32))
+    assert (four < many).all()
+    assert all(many < [arm.peak for arm in setting.arms])
