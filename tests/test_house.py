@@ -27,7 +27,10 @@ LAST_WITHOUT_TORCH = "judge"
 LIGHT = {
     "choose": ("protocol", "words", "page", "verdict"),
     "mimic": ("protocol", "words", "page", "verdict"),
-    "profile": ("protocol", "groups", "cost", "page", "verdict"),
+    "profile": (
+        *("protocol", "groups", "page", "verdict", "lines"),
+        *("cost", "trainability", "generalisation", "representation"),
+    ),
     "scale": ("protocol", "words", "page", "verdict"),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }

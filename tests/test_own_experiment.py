@@ -140,10 +140,10 @@ def test_two_workers_give_the_same_bytes(study, tmp_path):
 def test_all_batch_sizes_begin_with_the_same_weights(study):
     first, second = study.trainer.trainers.values()
     one, other = (study._item("confirm", size, 1, 0, 3) for size in (50, 200))
-    assert first._job(one).initial_seed == second._job(other).initial_seed
-    assert first._job(one).order_seed == second._job(other).order_seed
+    assert first.job(one).initial_seed == second.job(other).initial_seed
+    assert first.job(one).order_seed == second.job(other).order_seed
     again = study._item("confirm", 50, 1, 0, 4)
-    assert first._job(again).initial_seed != first._job(one).initial_seed
+    assert first.job(again).initial_seed != first.job(one).initial_seed
 
 
 @pytest.mark.parametrize(

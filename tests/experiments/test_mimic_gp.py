@@ -217,7 +217,7 @@ def test_with_and_without_a_teacher_are_paired_and_repeats_are_not(whole):
                 run.arm, run.pair, run.seed, run.stage, run.configuration,
                 tuner=run.tuner, further=run.coordinates,
             )  # fmt: skip
-            job = study.trainer.loops._job(item)
+            job = study.trainer.loops.job(item)
             place = run.pair, run.coordinates["teacher"]
             seeds[place] = job.initial_seed, job.order_seed, job.noise_seed
     for pair in range(SEARCHES * TRIALS):

@@ -72,3 +72,15 @@ def test_many_values_take_no_time_and_overflow_nothing():
     assert found.estimate == 50_000
     # The normal approximation: n/2 +- 1.96 sqrt(n) / 2.
     assert found.high - found.low == pytest.approx(1.96 * math.sqrt(100_001), rel=0.01)
+
+
+def test_a_deviations_interval_is_that_of_chi_squared():
+    values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
+    found = intervals.deviation(values, 0.05)
+    assert found.estimate == pytest.approx(np.std(values, ddof=1))
+    # 5 degrees of freedom: the quantiles are .8312 and 12.8325.
+    assert found.low == pytest.approx(found.estimate * math.sqrt(5 / 12.8325), rel=1e-5)
+    assert found.high == pytest.approx(
+        found.estimate * math.sqrt(5 / 0.831212), rel=1e-5
+    )
+    assert intervals.deviation(np.ones(1), 0.05).high == math.inf

@@ -231,3 +231,31 @@ def test_the_command_line_says_where_inputs_lie(path, tmp_path):
     assert "Inputs stay in files" in said
     assert "stay in files" not in done.stdout
     assert "stay in files" not in (tmp_path / "s" / "report.html").read_text()
+
+
+# --- a part of the training set ------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [200, 20])
+def test_a_run_that_sees_a_part_trains_as_if_there_were_no_more(path, rows):
+    """Also where a part is smaller than a batch."""
+    (problem, stored), own = problems(path), np.arange(3, 3 + rows)[::-1].copy()
+    part = dataclasses.replace(
+        problem, x_train=problem.x_train[own], y_train=problem.y_train[own]
+    )
+    alone = run.train(part, job(keep_weights=True))
+    for whole in (problem, stored):
+        seen = run.train(whole, job(keep_weights=True, rows=own))
+        check_alike(alone, seen)
+    assert run.train(problem, job()).curve != alone.curve
+
+
+def test_runs_of_a_fleet_see_parts_of_their_own(path):
+    problem, _ = problems(path)
+    parts = [np.arange(50), np.arange(100, 150)]
+    jobs = [job(i, keep_weights=True, rows=part) for i, part in enumerate(parts)]
+    for own, trained in zip(jobs, fleet.train(problem, jobs), strict=True):
+        alone = run.train(problem, own)
+        assert trained.flops == alone.flops
+        for name, weight in alone.weights.items():
+            assert torch.allclose(trained.weights[name], weight, atol=1e-5), name

@@ -11,6 +11,7 @@ from scipy import special
 __all__ = [
     "Estimate",
     "clopper_pearson",
+    "deviation",
     "half_width",
     "holm",
     "mean",
@@ -160,3 +161,27 @@ def clopper_pearson(
     if failures > 0:
         high = float(special.betaincinv(successes + 1, failures, 1 - alpha / 2))
     return low, high
+
+
+def deviation(values: np.ndarray, alpha: float) -> Estimate:
+    """Returns a standard deviation with the interval of normal values (chi squared).
+
+    Args:
+        values: (N,); of one there is no deviation, and the interval is endless.
+        alpha: The interval has level 1 - alpha, split evenly between both sides.
+
+    Examples:
+        >>> found = deviation(np.array([1.0, 2.0, 3.0]), 0.05)
+        >>> found.estimate, round(found.low, 3), round(found.high, 3)
+        (1.0, 0.521, 6.285)
+    """
+    freedom = len(values) - 1
+    if freedom < 1:
+        return Estimate(0.0, 0.0, math.inf)
+    spread = float(np.std(values, ddof=1))
+    # chdtri takes what lies above a quantile.
+    low, high = (
+        spread * math.sqrt(freedom / float(special.chdtri(freedom, share)))
+        for share in (alpha / 2, 1 - alpha / 2)
+    )
+    return Estimate(spread, low, high)

@@ -61,18 +61,27 @@ class Loops:
 
     def __call__(self, task: Sequence[Item]) -> list[Finished]:
         """Trains the task's runs."""
-        jobs = [self._job(item) for item in task]
-        problem = self.problem_of(task[0].arm, task[0].rung)
-        # In a fleet, even of one, a run has the same bits whatever its company: which
-        # that is, the number of configurations decides. A tuner's trials are alone.
-        if len(task) == 1 and self.most_runs(task[0]) == 1:
-            outcomes = [run.train(problem, jobs[0])]
-        else:
-            outcomes = fleet.train(problem, jobs)
+        outcomes = self.outcomes(task, [self.job(item) for item in task])
         return [
             finished(item, outcome)
             for item, outcome in zip(task, outcomes, strict=True)
         ]
+
+    def outcomes(
+        self, task: Sequence[Item], jobs: Sequence[run.Job]
+    ) -> list[run.Outcome]:
+        """Trains the task's runs as jobs say, for who asks more of them than a score.
+
+        Args:
+            task: One of those that `divide` returned.
+            jobs: What `job` made of its items, with whatever an experiment changed.
+        """
+        problem = self.problem_of(task[0].arm, task[0].rung)
+        # In a fleet, even of one, a run has the same bits whatever its company: which
+        # that is, the number of configurations decides. A tuner's trials are alone.
+        if len(task) == 1 and self.most_runs(task[0]) == 1:
+            return [run.train(problem, jobs[0])]
+        return fleet.train(problem, jobs)
 
     def most_runs(self, item: Item) -> int:
         """Returns how many runs of an item's structure share a fleet, 1 for the loop."""
@@ -83,7 +92,7 @@ class Loops:
         if name not in self._sizes:
             alike = dataclasses.replace(item, configuration=_structure(item))
             sizes = (
-                choice.fleet_size(self.problem_of(own.arm), self._job(own), self.fleets)
+                choice.fleet_size(self.problem_of(own.arm), self.job(own), self.fleets)
                 for own in (alike, item)
             )
             self._sizes[name] = next(filter(None, sizes), 1)
@@ -104,14 +113,15 @@ class Loops:
         item = Item(arm, pair=0, seed=0, stage="rehearsal", configuration=configuration)
         seed = randomness.seed(self.study_seed, "rehearsal", arm)
         return dataclasses.replace(
-            self._job(item), initial_seed=seed, order_seed=seed, noise_seed=seed
+            self.job(item), initial_seed=seed, order_seed=seed, noise_seed=seed
         )
 
     def initial_seed(self, arm: str, *names: str | int) -> int:
         """Returns the seed of a run's initial weights; the names are the item's."""
         return randomness.seed(self.study_seed, "initialisation", arm, *names)
 
-    def _job(self, item: Item) -> run.Job:
+    def job(self, item: Item) -> run.Job:
+        """Returns what an item trains."""
         architecture = self.architectures[item.arm]
         values = dict(item.configuration)
         hyperparameters = {

@@ -111,6 +111,10 @@ class Job:
     """Batches that are passed over, since an earlier training has seen them: the
     first step is on batch skip + 1, augmented as it is for a run that got there
     step by step. The schedule and the noise begin at their beginning."""
+    rows: np.ndarray | None = None
+    """(n,) the training examples that this run sees, by their places; None: all. Runs
+    that train side by side see as many as each other. Targets stay as they are: those of
+    a regression are standardised by all training examples."""
 
     def __post_init__(self) -> None:
         if self.skip < 0 or any(step < 0 for step in self.keep_at):

@@ -68,7 +68,7 @@ def drive(
     for account in accounts:
         account.parameters = cost.parameters(modules[0])
     # Counted before a module is put into an engine, where it no longer runs alone.
-    batch = source.x_train[: source.batch_size]
+    batch = source.x_train[: source.size_for(jobs[0])]
     flops = cost.training(modules[0], batch, problem.steps)
     for account in accounts:
         account.flops = flops

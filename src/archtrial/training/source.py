@@ -85,6 +85,12 @@ class Source:
         self.y_train = problem.minimised().targets().to(device)
         self.batch_size = min(problem.batch_size, len(problem.x_train))
 
+    def size_for(self, job: Job) -> int:
+        """Returns how many examples a run's batches have: at most as many as it sees."""
+        return min(
+            self.batch_size, self.batch_size if job.rows is None else len(job.rows)
+        )
+
     def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns copies of training examples and their targets.
 
@@ -113,19 +119,7 @@ class Batches:
 
     def __init__(self, problem: Problem, source: Source, jobs: Sequence[Job]) -> None:
         self._source = source
-        self._orders = [
-            itertools.islice(
-                recipe.batches(
-                    problem.recipe,
-                    len(source.x_train),
-                    source.batch_size,
-                    job.order_seed,
-                ),
-                job.skip,
-                None,
-            )
-            for job in jobs
-        ]
+        self._orders = [_order(problem, source, job) for job in jobs]
         # Runs that pass over as many batches as each other are augmented together.
         together = len({job.skip for job in jobs}) == 1
         parts = [jobs] if together else [[job] for job in jobs]
@@ -144,6 +138,16 @@ class Batches:
         return torch.cat([augment(own) for augment, own in changed]), y
 
 
+def _order(problem: Problem, source: Source, job: Job) -> Iterator[np.ndarray]:
+    """Returns the places of a run's training examples, (batch,) after (batch,)."""
+    own = job.rows
+    seen = len(source.x_train) if own is None else len(own)
+    size = source.size_for(job)
+    order = recipe.batches(problem.recipe, seen, size, job.order_seed)
+    left = itertools.islice(order, job.skip, None)
+    return left if own is None else (own[places] for places in left)
+
+
 def _augmentation(
     problem: Problem, source: Source, jobs: Sequence[Job]
 ) -> Augmentation:
@@ -152,7 +156,7 @@ def _augmentation(
         problem.recipe.augmentation, [job.order_seed for job in jobs]
     )
     # What is drawn depends on the shape alone, and here nothing is computed from it.
-    shape = (len(jobs), source.batch_size, *source.x_train.shape[1:])
+    shape = (len(jobs), source.size_for(jobs[0]), *source.x_train.shape[1:])
     unseen = torch.empty(shape, device="meta")
     for _ in range(jobs[0].skip if problem.recipe.augmentation else 0):
         augmentation(unseen)

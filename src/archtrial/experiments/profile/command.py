@@ -21,7 +21,16 @@ __all__ = ["profile"]
 
 @declares(
     "archtrial.experiments.profile.protocol:Protocol",
-    *("only", *DATA, "steps", "epochs", "learning_rates", "seeds", "target_score"),
+    *(
+        "only",
+        *DATA,
+        "steps",
+        "epochs",
+        "learning_rates",
+        "seeds",
+        "configurations",
+        "target_score",
+    ),
     *("metric", "seed", "device"),
 )
 def profile(

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
@@ -22,6 +22,9 @@ __all__ = ["Group", "Profiled", "group_of"]
 
 _JUDGES: Mapping[str, tuple[str, str]] = {
     "cost": ("cost", "Cost"),
+    "trainability": ("trainability", "Trainability"),
+    "generalisation": ("generalisation", "Generalisation"),
+    "representation": ("representation", "Representation"),
 }
 """By group, the file beside this one and the class that judges it."""
 
@@ -103,7 +106,7 @@ class Group(abc.ABC):
 
     title = ""
     """What the group asks, as the heading of its section."""
-    glossary: Mapping[str, str] = {}
+    glossary: ClassVar[Mapping[str, str]] = {}
     """What its words mean."""
 
     def __init__(self, profiled: Profiled) -> None:

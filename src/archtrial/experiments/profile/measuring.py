@@ -17,6 +17,9 @@ __all__ = ["Measuring", "measuring_of"]
 
 _MEASURING: Mapping[str, tuple[str, str]] = {
     "cost": ("measuring_cost", "Cost"),
+    "trainability": ("measuring_trainability", "Trainability"),
+    "generalisation": ("measuring_generalisation", "Generalisation"),
+    "representation": ("measuring_representation", "Representation"),
 }
 """By group, the file beside this one and the class that measures it."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import pydantic
 
+from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
 from archtrial.protocol import Arm, Count, OnData, Positive, read
@@ -13,7 +14,7 @@ from archtrial.statistics.simultaneous import seeds_needed
 
 __all__ = ["GROUPS", "Group", "Protocol", "load"]
 
-Group = Literal["cost"]
+Group = Literal["cost", "trainability", "generalisation", "representation"]
 """What can be measured; each is a file of `groups` and one of `measuring`."""
 
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -46,7 +47,16 @@ class Protocol(OnData):
     target_score: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
     """The validation score whose price is asked, in the metric's units: .8 is 80 %; by
     default what the architecture that ends lowest ends at."""
+    configurations: Count = 24
+    """Configurations that are drawn of each architecture's space, to see how many train."""
+    space: dict[str, Any] = {  # noqa: RUF012 - pydantic copies it
+        "learning_rate": spaces.Real(1e-4, 1.0, log=True)
+    }
+    """What they draw of training, beside what the architecture searches of itself."""
     default_steps: ClassVar[int] = 200
+    trained_steps: ClassVar[int] = 600
+    """What `default_steps` is where trained networks are looked at, and not their cost
+    alone."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -59,6 +69,11 @@ class Protocol(OnData):
         for name in ("architectures", "only", "learning_rates"):
             if isinstance(declared.get(name), list):
                 declared[name] = tuple(declared[name])
+        if isinstance(declared.get("space"), Mapping):
+            declared["space"] = {
+                dimension: spaces.parse(dimension, value)
+                for dimension, value in declared["space"].items()
+            }
         if not declared.get("architectures"):
             raise ProtocolError(
                 "a profile is of one or more architectures",
@@ -114,6 +129,12 @@ class Protocol(OnData):
                 f"Write --seeds {needed} (in a protocol, seeds = {needed}).",
             )
         return self
+
+    def length(self, training_rows: int) -> int:
+        """Returns the steps of one training on so many rows."""
+        if self.steps is None and self.epochs is None and set(self.only) != {"cost"}:
+            return self.trained_steps
+        return super().length(training_rows)
 
     def _check_names(self) -> None:
         known: dict[str, Arm] = {}

@@ -11,24 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import nn
 
 from archtrial import equivalents
-from archtrial.training.objective import Objective
+from archtrial.training.curvature import curvature, mean_loss
 from archtrial.training.problem import Problem
 from archtrial.training.source import Inputs, Source
 
-__all__ = ["POSITIONS", "curvature", "measure"]
+__all__ = ["POSITIONS", "measure"]
 
 POSITIONS = tuple(i / 10 for i in range(11))
 """Where the straight line between two networks is measured."""
 
 # Training examples on which losses along the line are taken.
 _PATH_EXAMPLES = 1000
-# ARPACK's: a relative accuracy of one per cent is below what seeds make of it.
-_TOLERANCE = 1e-2
-_VECTORS = 10
 
 
 def measure(
@@ -115,13 +111,6 @@ def _outputs(network: nn.Module, x: Inputs) -> torch.Tensor:
     return torch.cat([network(chunk.clone()) for chunk in x.split(1000)])
 
 
-def _mean_loss(
-    objective: Objective, outputs: torch.Tensor, y: torch.Tensor
-) -> torch.Tensor:
-    plain = outputs.new_zeros(1, 1)
-    return objective.losses(outputs.unsqueeze(0), y.unsqueeze(0), plain).mean()
-
-
 def _path(
     problem: Problem,
     source: Source,
@@ -134,7 +123,7 @@ def _path(
     losses, scores = [], []
     objective = problem.minimised()
     for between in _line(first, last):
-        losses.append(float(_mean_loss(objective, _outputs(between, x), y)))
+        losses.append(float(mean_loss(objective, _outputs(between, x), y)))
         scores.append(score(between))
     if not np.isfinite(losses).all():
         return None
@@ -158,68 +147,3 @@ def _line(first: nn.Module, last: nn.Module) -> Iterator[nn.Module]:
                 if tensor.is_floating_point():
                     tensor.copy_(torch.lerp(begins[name], ends[name], position))
         yield between
-
-
-def curvature(
-    network: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    seed: int,
-    objective: Objective,
-) -> tuple[float | None, float | None]:
-    """Returns the Hessian's largest eigenvalue and the norm of the gradient.
-
-    Of the mean loss over the examples, with the network in evaluation mode. The
-    eigenvalue is found by Lanczos iterations on Hessian-vector products (ARPACK, to one
-    per cent), which need fewer of them than the paper's power iteration and are not
-    misled by a negative eigenvalue of larger size.
-
-    Args:
-        network: All its trainable weights count.
-        x: (N, ...).
-        y: (N,).
-        seed: Of the first vector.
-        objective: Whose targets `y` are.
-
-    Returns:
-        None for what is not finite, or for an eigenvalue that was not found.
-    """
-    weights = [p for p in network.eval().parameters() if p.requires_grad]
-    loss = _mean_loss(objective, network(x.clone()), y)
-    gradients = torch.autograd.grad(
-        loss, weights, create_graph=True, materialize_grads=True
-    )
-    gradient = torch.cat([g.reshape(-1) for g in gradients])
-    norm = float(torch.linalg.vector_norm(gradient.detach()))
-    if not math.isfinite(norm):
-        return None, None
-
-    def product(vector: np.ndarray) -> np.ndarray:
-        along = torch.from_numpy(vector.astype(np.float32).ravel()).to(x.device)
-        pieces = torch.autograd.grad(
-            gradient @ along, weights, retain_graph=True, materialize_grads=True
-        )
-        result: np.ndarray = torch.cat([p.reshape(-1) for p in pieces]).cpu().numpy()
-        return result
-
-    size = len(gradient)
-    begin = np.random.default_rng(seed).normal(size=size).astype(np.float32)
-    once = product(begin)
-    if not np.isfinite(once).all():
-        return None, norm
-    if not once.any():
-        # Of a matrix of zeros, such as where each answer is certain, ARPACK has none.
-        return 0.0, norm
-    try:
-        (largest,) = eigsh(
-            LinearOperator((size, size), matvec=product, dtype=np.float32),
-            k=1,
-            which="LA",
-            ncv=min(_VECTORS, size),
-            v0=begin,
-            tol=_TOLERANCE,
-            return_eigenvectors=False,
-        )
-    except ArpackError:
-        return None, norm
-    return float(largest), norm
