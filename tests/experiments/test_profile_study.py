@@ -1,5 +1,6 @@
 """A profile as it is carried out: stages, records, what goes on, and what costs are read."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -14,7 +15,8 @@ from archtrial.experiments.profile import cost as judged
 from archtrial.experiments.profile.study import Study
 from archtrial.records.store import Store
 from archtrial.records.table import CurvePoint, Run
-from archtrial.training.run import Job, train
+from archtrial.trainers.runs import finished
+from archtrial.training.run import train
 
 from . import profiled
 
@@ -179,19 +181,8 @@ def test_a_network_is_the_one_that_was_trained(data, tmp_path):
     with pytest.raises(StudyError, match="stay where they were written"):
         study.network(item, trained=True)
     # The weights that a training kept are those that it ended with.
-    kept = study.first("wide")
-    job = study.loops._job(kept)
-    outcome = train(
-        study.loops.problem_of("wide"),
-        Job(
-            **{
-                **{f: getattr(job, f) for f in job.__dataclass_fields__},
-                "keep_weights": True,
-            }
-        ),
-    )
-    from archtrial.trainers.runs import finished
-
+    kept = dataclasses.replace(study.first("wide"), keep_weights=True)
+    outcome = train(study.loops.problem_of("wide"), study.loops.job(kept))
     done = finished(kept, outcome)
     place = study.weights_file(done)
     place.parent.mkdir(parents=True)
