@@ -44,12 +44,19 @@ def row(setting: ChoiceSetting, tally: Tally) -> dict[str, object]:
     return {
         "setting": setting.name,
         "choices": every,
-        "worth": [round(float(value), 4) for value in worth(setting, setting.effort)],
+        "worth": [
+            round(float(value), 4)
+            for value in worth(setting, setting.looks[setting.paid - 1])
+        ],
         "shown": share(every, "shown"),
-        "shown and wrong, of the networks": share(every, "shown, networks wrong"),
-        "shown and wrong, of the arms": share(every, "shown, arms wrong"),
         "right where shown, of the networks": _right(
             shown, tally.count("shown, networks wrong")
+        ),
+        "right where shown, of the arms": _right(
+            shown, tally.count("shown, arms wrong")
+        ),
+        "right where shown, of the arms at effort k": _right(
+            shown, tally.count("shown, arms wrong at k")
         ),
         "right where undecided, of the networks": _right(
             left_open, tally.count("open, networks wrong")

@@ -29,12 +29,22 @@ def paced(seconds=0.0001):
     """Returns what takes the place of a measured pace: all arms alike."""
 
     def measure(loops, fits, problem, design, names, **_):
-        return {
-            name: Pace(
-                16, 0.0, 0.001, 0.0, seconds, 0.0, rows=400 * (name in fits.estimators)
-            )
-            for name in names
-        }, []
+        return (
+            {
+                name: Pace(
+                    16,
+                    0.0,
+                    0.001,
+                    0.0,
+                    seconds,
+                    0.0,
+                    rows=400 * (name in fits.estimators),
+                )
+                for name in names
+            },
+            [],
+            0.0,
+        )
 
     return measure
 

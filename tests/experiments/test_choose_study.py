@@ -15,6 +15,7 @@ from archtrial.experiments.choose import training
 from archtrial.experiments.choose.study import Study
 from archtrial.experiments.choose.verdict import FINAL_SEEDS, STOPPED
 from archtrial.records.store import Store
+from archtrial.trainers import Item
 
 from . import chosen
 
@@ -225,6 +226,30 @@ def test_nested_parts_have_all_classes_in_their_shares():
     other = training.nested(y, "classification", 1, "training")
     assert not np.array_equal(order, other)
     assert sorted(training.nested(np.zeros(9), "regression", 0, "t")) == list(range(9))
+
+
+def test_an_arm_without_a_seed_is_fitted_once_for_all_seeds(data, tmp_path):
+    protocol = chosen.declared(
+        data, arms=("linear", "forest=sklearn:HistGradientBoostingClassifier")
+    )
+    with chosen.quick():
+        study = Study(protocol, tmp_path / "study")
+    fits = study.trainer.trainers["search"].fits
+    assert fits.seedless == {"forest"}
+    values = study.design.configuration("forest", 0)
+    items = [
+        Item("forest", pair, seed, "confirm", values, further={"part": "search"})
+        for pair in (0, 1)
+        for seed in (1, 2, 3)
+    ]
+    tasks = study.trainer.divide(items)
+    assert tasks == [tuple(items)]  # both pairs have one configuration here
+    alone = [study.trainer((item,))[0] for item in items]
+    together = study.trainer(tasks[0])
+    assert [done.run.key for done in together] == [done.run.key for done in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.run.validation == other.run.validation
+        assert np.array_equal(one.sealed, other.sealed)
 
 
 def test_what_judges_loads_no_torch(done):

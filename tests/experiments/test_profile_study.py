@@ -279,8 +279,9 @@ def test_by_default_most_seeds_of_the_lowest_reach_the_target(seeds, have_it, si
 @pytest.mark.parametrize(
     ("found", "written"),
     [
-        ((30, 10, 40), "30 kB (10 to 40 kB)"),
+        ((30, 10, 40), "30 kB (10 to 40)"),
         ((30, 10, 4000), "30 kB (10 kB to 4 MB)"),
+        ((30, 4000, 9000), "30 kB (4 to 9 MB)"),
         ((30, 30, 30), "30 kB"),
         ((30, 10, None), "30 kB (10 kB or more)"),
         ((None, 10, None), "not reached"),

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -105,6 +106,52 @@ def test_what_a_search_ends_with_is_the_mean_of_its_best():
     assert 0.64 < found.low < found.estimate < found.high < 0.72
 
 
+def test_what_is_tuned_is_compared_in_favour_of_the_loser():
+    """By hand: the best by all seeds of one, the pick of the search of the other."""
+
+    def small(name, validation, fresh):
+        return Search(
+            name=name,
+            validation=np.array(validation),
+            test=np.array([np.mean(f) if len(f) else np.nan for f in fresh]),
+            test_run=None,
+            diverged=np.zeros(3, dtype=bool),
+            cost=np.ones(3),
+            worst=0.0,
+            fresh=[np.array(f) for f in fresh],
+        )
+
+    one = small("one", [0.9, 0.8, 0.1], [[0.70, 0.72], [0.74, 0.76], [0.99]])
+    other = small("other", [0.9, 0.8, 0.1], [[0.80, 0.82], [0.83, 0.87], []])
+    found = choosing.of_tuned([one, other], 0.05)
+    # Each arm's variance over seeds is the mean of two, with two degrees of freedom.
+    squares = [0.0002 / 2, (0.0002 + 0.0008) / 2 / 2]
+    freedom = sum(squares) ** 2 / sum(v**2 / 2 for v in squares)
+    reach = stats.t.ppf(0.975, freedom) * math.sqrt(sum(squares))
+    assert found.high[0, 1] == pytest.approx(0.75 - 0.81 + reach)
+    assert found.high[1, 0] == pytest.approx(0.85 - 0.71 + reach)
+    assert np.array_equal(found.low, -found.high.T)
+    assert found.estimate[1, 0] == pytest.approx((0.14 + 0.06) / 2)
+
+
+def test_examples_widen_what_is_tuned_as_well():
+    arms = [search("a", 0.0, 1), search("b", 0.1, 2)]
+    found = choosing.of_tuned(arms, 0.05)
+    assert found.low[1, 0] < 0.1 < found.high[1, 0]
+    bare = [dataclasses.replace(arm, examples=None) for arm in arms]
+    assert choosing.of_tuned(bare, 0.05).high[1, 0] < found.high[1, 0]
+
+
+def test_an_arm_that_needs_more_trials_than_k_does_not_leave():
+    """Broad and higher: what few trials end with is worse, what it is tuned to better."""
+    by_effort, by_tuned = gaps_of([0.8, 0.7], 0.01), gaps_of([0.8, 0.84], 0.01)
+    assert choosing.cannot_win(by_effort, 0.01) == {1: 0}
+    assert choosing.cannot_win(choosing.both(by_effort, by_tuned), 0.01) == {}
+    same = choosing.both(by_effort, by_effort)
+    assert np.array_equal(same.high, by_effort.high)
+    assert np.array_equal(same.low, by_effort.low)
+
+
 # --- who leaves ----------------------------------------------------------------
 
 
@@ -178,6 +225,18 @@ def test_where_no_seed_matters_the_examples_are_all_that_is_open():
     spread = stats.norm.ppf(0.975) * math.sqrt(np.var([0, 0, 0, 0.5, 0], ddof=1) / 5)
     assert found.at(0, 1).high == pytest.approx(0.1 + spread)
     assert choosing.of_finalists(same, None, 0.05).at(0, 1).low == pytest.approx(0.1)
+
+
+def test_one_finalist_stands_where_its_seeds_and_examples_say():
+    scores = np.array([0.8, 0.82, 0.84])
+    alone = choosing.standing(scores, None, 0.05)
+    reach = stats.t.ppf(0.975, 2) * 0.02 / math.sqrt(3)
+    assert (alone.estimate, alone.low) == pytest.approx((0.82, 0.82 - reach))
+    shares = np.array([1.0, 1.0, 0.5, 0.78])
+    found = choosing.standing(np.full(3, 0.82), shares, 0.05)
+    assert found.high - 0.82 == pytest.approx(
+        stats.norm.ppf(0.975) * np.std(shares, ddof=1) / 2
+    )
 
 
 # --- who is taken --------------------------------------------------------------

@@ -115,11 +115,13 @@ def choices(setting: ChoiceSetting, seed: int, first: int, count: int) -> Tally:
 
     Counted are "studies"; those that are "shown" and those that are not, "open"; of each
     those whose arm is more than the margin worse than the best: by the quality of the
-    tuned configurations, which is what a choice claims ("shown, networks wrong"), and by
-    what a search of effort k is worth ("shown, arms wrong"). "simplest" is how often the
+    tuned configurations, which is what a choice claims ("shown, networks wrong"); and by
+    what a search of as many trials as the time paid for is worth ("shown, arms wrong"), and
+    one of effort k ("shown, arms wrong at k"), which no choice claims. "simplest" is how often the
     arm that is taken is the simplest that is within the margin, by the configurations.
     """
-    values = worth(setting, setting.effort)
+    efforts = setting.looks[setting.paid - 1], setting.effort
+    values = [worth(setting, effort) for effort in efforts]
     return Tally.of(
         Tally(_counted(setting, values, generator(seed, "choices", setting.name, i)))
         for i in range(first, first + count)
@@ -127,7 +129,7 @@ def choices(setting: ChoiceSetting, seed: int, first: int, count: int) -> Tally:
 
 
 def _counted(
-    setting: ChoiceSetting, values: np.ndarray, stream: np.random.Generator
+    setting: ChoiceSetting, values: Sequence[np.ndarray], stream: np.random.Generator
 ) -> dict[str, float]:
     m = len(setting.arms)
     searched = _Searched(setting, stream)
@@ -138,7 +140,10 @@ def _counted(
         found = [searched.search(arm, n) for arm in still]
         for arm in still:
             tuned[arm] = searched.tuned(arm, n)
-        gaps = choosing.of_searches(found, setting.effort, levels[look])
+        gaps = choosing.both(
+            choosing.of_searches(found, setting.effort, levels[look]),
+            choosing.of_tuned(found, levels[look]),
+        )
         gone = {still[i] for i in choosing.cannot_win(gaps, setting.margin)}
         still = [arm for arm in still if arm not in gone]
         if len(still) == 1:
@@ -152,7 +157,12 @@ def _counted(
         "studies": 1,
         state: 1,
         f"{state}, networks wrong": float(taken not in near),
-        f"{state}, arms wrong": float(values[taken] < values.max() - setting.margin),
+        **{
+            f"{state}, arms wrong{at}": float(
+                worths[taken] < worths.max() - setting.margin
+            )
+            for at, worths in zip(("", " at k"), values, strict=True)
+        },
         "simplest": float(taken == near[0]),
         "sum finalists": len(still),
     }

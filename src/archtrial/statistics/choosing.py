@@ -5,7 +5,9 @@ with probability 1 - alpha for both together.
 
 1. **Searches** of equal effort are compared at declared looks. An arm leaves that cannot
    be taken any more (`cannot_win`): one that is worse than another by more than the
-   margin, or worse at all than a simpler one.
+   margin, or worse at all than a simpler one, both by what k trials end with
+   (`of_searches`) and by what it is tuned to so far (`of_tuned`). The first alone would
+   drop an arm that needs more trials than k to be tuned, and is the best then.
 2. **Finalists**, the arms that are left, are trained anew with their tuned
    configurations, on seeds and test examples that had no part in any choice. The simplest
    is taken of which no other is better by more than the margin (`recommend`).
@@ -46,13 +48,16 @@ __all__ = [
     "Gaps",
     "Order",
     "agreement",
+    "both",
     "cannot_win",
     "level_of_finalists",
     "levels_of_searches",
     "of_finalists",
     "of_searches",
+    "of_tuned",
     "reached",
     "recommend",
+    "standing",
 ]
 
 
@@ -181,6 +186,104 @@ def _expected(search: Search, effort: int) -> Expectation:
     return found
 
 
+def of_tuned(searches: Sequence[Search], level: float) -> Gaps:
+    """Compares what searches are tuned to so far, in favour of whoever seems worse.
+
+    The estimand is that of `of_finalists`: the mean score over seeds and examples of the
+    configurations themselves. Which they are was chosen by the same validation scores, and
+    whoever is picked out of several looks better than it is. So of each pair the arm that
+    may leave counts with its best configuration by all fresh seeds, and the other with
+    that which was best in the search, whose fresh seeds had no part in the choice. The
+    spread over seeds is that of all configurations with as many seeds, taken together.
+
+    Args:
+        searches: m, with fresh seeds of their best configurations.
+        level: Each interval has level 1 - level; two-sided.
+
+    Returns:
+        `high` says how much better an arm may be than another, `low` mirrors it.
+    """
+    tuned = [_Tuned.of(search) for search in searches]
+    m = len(searches)
+    estimate, high = np.zeros((m, m)), np.zeros((m, m))
+    for i in range(m):
+        for j in range(m):
+            if i != j:
+                one, other = tuned[i], tuned[j]
+                gap = one.best - other.picked
+                reach = _reach(
+                    [one.square, other.square],
+                    [one.freedom, other.freedom],
+                    None
+                    if one.best_shares is None or other.picked_shares is None
+                    else one.best_shares - other.picked_shares,
+                    level,
+                )
+                estimate[i, j], high[i, j] = gap, gap + reach
+    return Gaps((estimate - estimate.T) / 2, -high.T, high)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tuned:
+    """What a search is tuned to, by all fresh seeds and by the search alone."""
+
+    best: float
+    picked: float
+    best_shares: np.ndarray | None
+    picked_shares: np.ndarray | None
+    square: float
+    """The variance of each of these means over seeds."""
+    freedom: float
+
+    @classmethod
+    def of(cls, search: Search) -> "_Tuned":
+        counts = np.array([len(seeds) for seeds in search.fresh])
+        fully = np.flatnonzero(counts == counts.max())
+        best = int(fully[np.argmax(search.test[fully])])
+        picked = int(fully[np.argmax(search.validation[fully])])
+        seeds = int(counts.max())
+        squares = [np.var(search.fresh[i], ddof=1) for i in fully.tolist()]
+        shares = search.examples
+        return cls(
+            float(search.test[best]),
+            float(search.test[picked]),
+            None if shares is None else shares[best].astype(np.float64),
+            None if shares is None else shares[picked].astype(np.float64),
+            float(np.mean(squares)) / seeds,
+            len(fully) * (seeds - 1),
+        )
+
+
+def _reach(
+    squares: Sequence[float],
+    freedoms: Sequence[float],
+    apart: np.ndarray | None,
+    level: float,
+) -> float:
+    """Returns how far an interval reaches: errors of seeds and of examples, in squares.
+
+    Args:
+        squares: Of both arms, the variance of the mean over seeds.
+        freedoms: The degrees of freedom of each.
+        apart: (T,) how the arms differ on each example; None where it is unknown.
+        level: The interval has level 1 - level.
+    """
+    variance = math.fsum(squares)
+    # Where no seed makes a difference, as with boosted trees, none is known.
+    fourth = math.fsum(v**2 / f for v, f in zip(squares, freedoms, strict=True))
+    freedom = variance**2 / fourth if fourth > 0 else math.inf
+    critical = float(student(freedom, level) if fourth > 0 else normal(level))
+    examples = 0.0 if apart is None else float(np.var(apart, ddof=1)) / len(apart)
+    return math.sqrt(critical**2 * variance + float(normal(level)) ** 2 * examples)
+
+
+def both(one: Gaps, other: Gaps) -> Gaps:
+    """Returns the hull of two intervals of each gap, with the estimates of the first."""
+    return Gaps(
+        one.estimate, np.minimum(one.low, other.low), np.maximum(one.high, other.high)
+    )
+
+
 def cannot_win(gaps: Gaps, margin: float) -> dict[int, int]:
     """Returns the arms that leave, each with the arm that it is worse than.
 
@@ -226,29 +329,33 @@ def of_finalists(
         level: Each interval has level 1 - level; two-sided.
     """
     means = np.array([np.mean(own) for own in scores])
-    squares = np.array([np.var(own, ddof=1) / len(own) for own in scores])
-    freedoms = np.array([len(own) - 1 for own in scores])
+    squares = [float(np.var(own, ddof=1)) / len(own) for own in scores]
     m = len(scores)
     reach = np.zeros((m, m))
     for i in range(m):
         for j in range(i):
-            pair = [i, j]
-            variance = float(squares[pair].sum())
-            # Where no seed makes a difference, as with boosted trees, none is known.
-            fourth = float(np.sum(squares[pair] ** 2 / freedoms[pair]))
-            freedom = variance**2 / fourth if fourth > 0 else math.inf
-            critical = student(freedom, level) if fourth > 0 else normal(level)
-            examples = 0.0
-            if shares is not None:
-                examples = float(
-                    np.var(shares[i] - shares[j], ddof=1) / shares.shape[1]
-                )
-            both = (
-                float(critical) ** 2 * variance + float(normal(level)) ** 2 * examples
+            reach[i, j] = reach[j, i] = _reach(
+                [squares[i], squares[j]],
+                [len(scores[i]) - 1, len(scores[j]) - 1],
+                None if shares is None else shares[i] - shares[j],
+                level,
             )
-            reach[i, j] = reach[j, i] = math.sqrt(both)
     apart = means[:, None] - means[None, :]
     return Gaps(apart, apart - reach, apart + reach)
+
+
+def standing(scores: np.ndarray, shares: np.ndarray | None, level: float) -> Estimate:
+    """Returns the mean score of one finalist, over seeds and examples.
+
+    Args:
+        scores: (r,) test scores, at least two, one a seed.
+        shares: (T,) the mean score of each test example; None where it is unknown.
+        level: The interval has level 1 - level; two-sided.
+    """
+    square = float(np.var(scores, ddof=1)) / len(scores)
+    reach = _reach([square], [len(scores) - 1], shares, level)
+    middle = float(np.mean(scores))
+    return Estimate(middle, middle - reach, middle + reach)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from archtrial import space as spaces
 from archtrial.errors import ProtocolError, UserError
 from archtrial.experiments.choose import limits
 from archtrial.experiments.choose.protocol import LIMITS, Protocol
+from archtrial.experiments.choose.training import Once
 from archtrial.protocol import Arm
 from archtrial.space import Space
 from archtrial.trial import arming, rehearsing
@@ -30,7 +31,7 @@ class Prepared:
     """By arm, also of the estimator that is not tuned."""
     spaces: Mapping[str, Space]
     loops: trainers.Loops
-    fits: trainers.Fits
+    fits: Once
     notes: Sequence[str]
     left_out: Sequence[Mapping[str, str]]
     """Arms of the default ladder that cannot read these data, "name" and "why"."""
@@ -80,10 +81,9 @@ class Prepared:
             stacks=dict.fromkeys(networks, False),
             recipes=recipes,
         )
-        fits = trainers.Fits(
-            problem, estimators, inputs, declared.seed, declared.threads
-        )
+        fits = Once(problem, estimators, inputs, declared.seed, declared.threads)
         stacks: dict[str, bool] = {}
+        seedless: set[str] = set()
         notes: list[str] = []
         left_out: list[dict[str, str]] = []
         for arm in arms:
@@ -94,9 +94,11 @@ class Prepared:
                     )
                     stacks[arm.name] = obstacle is None
                 else:
-                    _, said = rehearsing.try_estimator(
+                    random, said = rehearsing.try_estimator(
                         arm, fits, joined[arm.name], declared.seed
                     )
+                    if not random:
+                        seedless.add(arm.name)
             except UserError as error:
                 if declared.arms:
                     raise
@@ -119,7 +121,7 @@ class Prepared:
             found,
             {arm.name: joined[arm.name] for arm in kept},
             dataclasses.replace(loops, stacks={**loops.stacks, **stacks}),
-            fits,
+            dataclasses.replace(fits, seedless=frozenset(seedless)),
             notes,
             left_out,
         )

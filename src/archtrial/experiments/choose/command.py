@@ -16,6 +16,7 @@ from archtrial.console.options import (
     Workers,
     declares,
 )
+from archtrial.errors import ProtocolError
 from archtrial.experiments import choose as room
 
 __all__ = ["choose"]
@@ -35,6 +36,14 @@ def choose(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Stop after the plan of the time.")
     ] = False,
+    scale_up: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Then make what was taken larger, as far as this time pays for, such as"
+            " 30m: along depth, width and resolution, alone and together.",
+        ),
+    ] = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +56,18 @@ def choose(
     protocol = asked(
         "choose", room.Protocol, source, study, declared, trust=trust, load=room.load
     )
+    if scale_up is not None:
+        from archtrial.experiments.choose.protocol import seconds_of
+
+        seconds_of(
+            scale_up, "--scale-up"
+        )  # before the choice, which takes its own time
+        if as_json:
+            raise ProtocolError(
+                "--json prints one document",
+                f"--json beside --scale-up {scale_up}",
+                "Leave --json out: each study has a verdict.json in its folder.",
+            )
     processes = workers or workers_for(protocol)
     experiment = room.Study(protocol, study, workers=processes)
     for note in experiment.notes:
@@ -55,6 +76,18 @@ def choose(
         if as_json:
             output.print_json({"protocol": experiment.resolved})
         return
+    _carry_out(experiment, processes, as_json)
+    if scale_up is not None:
+        from archtrial.experiments.choose.growing import grown
+
+        larger = grown(experiment, scale_up)
+        for note in larger.notes:
+            output.say(f"note: {note}")
+        _carry_out(larger, processes, as_json)
+
+
+def _carry_out(experiment: Any, processes: int, as_json: bool) -> None:
+    """Carries a study out, and shows what it found."""
     page = carried_out(experiment, processes, as_json)
     if page is None:
         return

@@ -8,10 +8,10 @@ from typing import Any
 from archtrial.experiments.choose.protocol import Protocol
 from archtrial.protocol import describe_space
 
-__all__ = ["trial_of"]
+__all__ = ["SHARED", "trial_of"]
 
 # What a choice declares of its data and trainings, and a trial does as well.
-_SHARED = (
+SHARED = (
     *("target", "task", "scale", "channels", "decimal", "dates", "categorical", "text"),
     *("tokens", "max_vocabulary", "max_tokens", "lengths", "batch_size", "metric"),
     *("alpha", "threads", "device", "effort", "confirm_seeds"),
@@ -72,7 +72,7 @@ def trial_of(
         f"data = {json.dumps(data)}",
         *(
             f"{name} = {_value(getattr(declared, name))}"
-            for name in _SHARED
+            for name in SHARED
             if name in declared.model_fields_set
         ),
         f"margin = {document['margin']!r}",

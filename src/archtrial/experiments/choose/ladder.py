@@ -77,12 +77,15 @@ def ladder_of(
     ]
 
 
-def plain_of(kind: str, task: str, *, texts: bool = False) -> str:
+def plain_of(
+    kind: str, task: str, *, texts: bool = False, unequal: bool = False
+) -> str:
     """Returns the scikit-learn estimator that stands beside the arms, as it comes.
 
-    Gradient boosting on tables, a linear model of the flattened inputs elsewhere.
+    Gradient boosting on tables, and on series that end before others, whose ends it reads
+    as missing; a linear model of the flattened inputs elsewhere.
     """
-    table = kind in ("table", "array") and not texts
+    table = (kind in ("table", "array") or unequal) and not texts
     return (_BOOSTING if table else _LINEAR)[task]
 
 

@@ -15,7 +15,8 @@ import torch
 
 from archtrial import execution, randomness
 from archtrial import space as spaces
-from archtrial.trainers import Fits, Item, Loops
+from archtrial.experiments.choose.training import Once
+from archtrial.trainers import Item, Loops
 from archtrial.training import choice
 from archtrial.training.problem import Problem
 
@@ -23,8 +24,12 @@ __all__ = ["Pace", "measure", "takes"]
 
 # Steps of the shorter training: as many as there are evaluations, so that both have all.
 _SHORT = 4
-# What the longer one takes beyond the shorter, as far as it is known by then.
-_MOST_STEPS = 64
+# What the longer one has beyond the shorter.
+_LEAST, _MOST_STEPS = 12, 64
+# The share of a training's time that is surely its steps'.
+_SURELY = 0.3
+# Of the trainings of a seedless arm, the share that are fits of their own.
+_FITTED = 0.7
 # The length that fleets and single runs are compared at.
 _USUAL = 300
 
@@ -86,14 +91,20 @@ class _Timer:
     """Times short trainings of arms; it pickles, for workers that are timed together."""
 
     loops: Loops
-    fits: Fits
+    fits: Once
     design: spaces.Design
     seconds: float
+    patience: float
     runs: int
 
-    def __call__(self, task: Sequence[str]) -> list[tuple[str, Pace, bool]]:
-        """Returns the pace of each arm, and whether it is faster one run at a time."""
-        return [(arm, *self._paced(arm)) for arm in task]
+    def __call__(self, task: Sequence[str]) -> list[tuple[str, Pace, bool, float]]:
+        """Returns of each arm its pace, whether it is faster alone, and seconds spent."""
+        told = []
+        for arm in task:
+            start = time.perf_counter()
+            paced, alone = self._paced(arm)
+            told.append((arm, paced, alone, time.perf_counter() - start))
+        return told
 
     def _paced(self, arm: str) -> tuple[Pace, bool]:
         items = [
@@ -103,11 +114,11 @@ class _Timer:
         if arm in self.fits.estimators:
             return _of_fits(self.fits, items), False
         single = dataclasses.replace(self.loops, fleets="never")
-        one = _of_networks(single, items, 1, self.seconds)
+        one = _of_networks(single, items, 1, self.seconds, self.patience)
         most = min(self.loops.most_runs(items[0]), self.runs)
         if most == 1:
             return one, False
-        together = _of_networks(self.loops, items, most, self.seconds)
+        together = _of_networks(self.loops, items, most, self.seconds, self.patience)
         ahead, behind = (
             sum(pace.tasks(self.runs, _USUAL, 0)) for pace in (together, one)
         )
@@ -116,16 +127,17 @@ class _Timer:
 
 def measure(
     loops: Loops,
-    fits: Fits,
+    fits: Once,
     problem: Problem,
     design: spaces.Design,
     arms: Sequence[str],
     *,
     seconds: float,
+    patience: float,
     threads: int,
     runs: int,
     workers: int,
-) -> tuple[dict[str, Pace], list[str]]:
+) -> tuple[dict[str, Pace], list[str], float]:
     """Times short trainings of each arm, in as many processes as there will be.
 
     Processes that train at once slow each other down, and so does whatever else the
@@ -138,22 +150,27 @@ def measure(
         design: Has the arms' spaces.
         arms: Their names.
         seconds: About as long each of the longer trainings takes.
+        patience: An arm of which a few steps take longer is not timed any further.
         threads: Of each training.
         runs: Of an arm's search.
         workers: Processes.
 
     Returns:
-        The pace of each arm, and those that are faster one run at a time.
+        The pace of each arm; those that are faster one run at a time; and the seconds
+        that processes take to start.
     """
     timer = _Timer(
         dataclasses.replace(loops, problem=problem),
         dataclasses.replace(fits, problem=problem),
         spaces.Design(design.spaces, randomness.seed(design.seed, "pace"), "sobol"),
         seconds,
+        patience,
         runs,
     )
     found: dict[str, Pace] = {}
     alone: list[str] = []
+    spent: list[float] = []
+    start = time.perf_counter()
     with execution.executor(
         functools.partial(execution.as_sent, timer),
         workers=min(workers, len(arms)),
@@ -161,13 +178,19 @@ def measure(
     ) as executor:
         # Those that take longest first, as far as their place on the ladder tells.
         for _, told in executor.carry_out([(arm,) for arm in reversed(arms)]):
-            for arm, paced, single in told:
+            for arm, paced, single, took in told:
                 found[arm] = paced
                 alone += [arm] if single else []
-    return {arm: found[arm] for arm in arms}, [arm for arm in arms if arm in alone]
+                spent.append(took)
+    beside = time.perf_counter() - start - takes(spent, min(workers, len(arms)))
+    return (
+        {arm: found[arm] for arm in arms},
+        [arm for arm in arms if arm in alone],
+        max(beside, 0.0),
+    )
 
 
-def _of_fits(fits: Fits, items: Sequence[Item]) -> Pace:
+def _of_fits(fits: Once, items: Sequence[Item]) -> Pace:
     start = time.perf_counter()
     fits(items[:1])
     first = time.perf_counter() - start
@@ -176,24 +199,32 @@ def _of_fits(fits: Fits, items: Sequence[Item]) -> Pace:
     for item in few:
         fits([item])
     each = (time.perf_counter() - start) / len(few)
+    if items[0].arm in fits.seedless:
+        each *= _FITTED
     rows = len(fits.problem.y_train)
     return Pace(1, 0.0, each, 0.0, 0.0, max(first - each, 0.0), rows)
 
 
 def _of_networks(
-    loops: Loops, items: Sequence[Item], most: int, seconds: float
+    loops: Loops, items: Sequence[Item], most: int, seconds: float, patience: float
 ) -> Pace:
-    """Times a fleet of two sizes, each for two lengths; the loop by one run alone."""
-    start = time.perf_counter()
-    _timed(loops, items[:most], _SHORT)
-    first = time.perf_counter() - start
+    """Times a fleet of two sizes, each for two lengths; the loop by one run alone.
+
+    Where the very first training takes longer than `patience`, it is all that is timed:
+    of such an arm the time does not pay for hundreds.
+    """
+    first = _timed(loops, items[:most], _SHORT)
+    if first > patience:
+        return Pace(most, 0.0, 0.0, 0.0, first / most / _SHORT, 0.0)
     fitted = {}
-    for size in {most, max(1, most // 4)}:
-        short = _timed(loops, items[:size], _SHORT)
-        further = min(max(math.ceil(seconds / (short / _SHORT)), 4), _MOST_STEPS)
-        long = _timed(loops, items[:size], _SHORT + further)
-        step = max((long - short) / further, 1e-6)
-        fitted[size] = max(short - step * _SHORT, 0.0), step, short
+    for size in sorted({most, max(1, most // 4)}, reverse=True):
+        whole = _timed(loops, items[:size], _SHORT)
+        short = _timed(loops, items[:size], _SHORT, evaluations=1)
+        further = min(max(math.ceil(seconds * _SHORT / short), _LEAST), _MOST_STEPS)
+        long = _timed(loops, items[:size], _SHORT + further, evaluations=1)
+        # Where something else held the shorter one up, the difference says nothing.
+        step = max((long - short) / further, _SURELY * long / (_SHORT + further))
+        fitted[size] = max(whole - step * _SHORT, 0.0), step, whole
     once, once_each = _line({size: found[0] for size, found in fitted.items()})
     step, step_each = _line({size: found[1] for size, found in fitted.items()})
     cold = max(first - fitted[most][2], 0.0)
@@ -210,8 +241,13 @@ def _line(known: Mapping[int, float]) -> tuple[float, float]:
     return max(most - each * large, 0.0), min(each, most / large)
 
 
-def _timed(loops: Loops, items: Sequence[Item], steps: int) -> float:
+def _timed(
+    loops: Loops, items: Sequence[Item], steps: int, evaluations: int | None = None
+) -> float:
+    """Returns the seconds of one fleet for some steps, by default with all evaluations."""
     problem = dataclasses.replace(loops.problem, steps=steps)
+    if evaluations is not None:
+        problem = dataclasses.replace(problem, evaluations=evaluations)
     trainer = dataclasses.replace(loops, problem=problem)
     start = time.perf_counter()
     for task in trainer.divide(items):

@@ -131,7 +131,7 @@ def finding(
                 for heading, cells, rank in zip(
                     table.table.headings,
                     zip(*table.table.rows, strict=True),
-                    (0, 2, 0, 1, 3),
+                    (0, 3, 2, 0, 1),
                     strict=True,
                 )
             ],
@@ -204,7 +204,7 @@ def _arms(document: Found, metric: Metric) -> Exhibit:
         f" {document['rows']['search']:,} rows for {document['steps']['search']:,} steps."
         f' "test": {numbers.count(document["seeds"], "fresh seed")} of the tuned'
         f" configuration, trained on {document['rows']['final']:,} rows for"
-        f" {document['steps']['final']:,} steps; {level} over seeds. The last row:"
+        f" {document['steps']['final']:,} steps; {level} over seeds and test examples. The last row:"
         " scikit-learn's estimator as it comes, on the same training rows, with an"
         " interval over the test examples.",
     )

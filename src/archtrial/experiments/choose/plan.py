@@ -30,7 +30,7 @@ _PASSES = 8
 _FEW_ARMS = 5
 # The share of the time for the first look with its checks, and for three seeds of all
 # arms as finalists: what is left pays for more configurations and seeds.
-_FIRST, _FINAL = 0.5, 0.25
+_FIRST, _FINAL = 0.45, 0.25
 # Opening the test set, judging and the page.
 _CLOSING, _CLOSING_EACH = 4.0, 1.0
 

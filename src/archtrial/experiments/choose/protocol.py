@@ -145,8 +145,12 @@ class Protocol(OnData):
         return max(16, 4 * self.effort)
 
 
-def seconds_of(budget: str) -> float:
+def seconds_of(budget: str, option: str = "--budget") -> float:
     """Reads 90s, 30m, 2h or 1d.
+
+    Args:
+        budget: The text.
+        option: By which it was given.
 
     Raises:
         ProtocolError: It is no time.
@@ -159,7 +163,7 @@ def seconds_of(budget: str) -> float:
         raise ProtocolError(
             "a budget is a time such as 90s, 30m, 2h or 1d",
             repr(budget),
-            "Write --budget 30m.",
+            f"Write {option} 30m.",
         )
     return seconds
 

@@ -138,10 +138,11 @@ class Study(workflow.Study[Protocol, Finding]):
         """Returns the ladder, and the estimator that is not tuned."""
         texts = self.split.names is not None
         kind, task = self.split.kind, self.split.task
+        unequal = data.inputs_of(self.split).unequal
         arms = self.protocol.arms or ladder.ladder_of(
-            kind, task, texts=texts, unequal=data.inputs_of(self.split).unequal
+            kind, task, texts=texts, unequal=unequal
         )
-        spec = ladder.plain_of(kind, task, texts=texts)
+        spec = ladder.plain_of(kind, task, texts=texts, unequal=unequal)
         return arms, Arm.model_validate(
             {"name": PLAIN, "architecture": spec, "space": {}}
         )
@@ -185,7 +186,7 @@ class Study(workflow.Study[Protocol, Finding]):
             return kept
         kept_spaces, beyond = prepared.affordable(declared)
         rows = len(self.split.y_train)
-        paces, alone = pace.measure(
+        paces, alone, start = pace.measure(
             prepared.loops,
             prepared.fits,
             training.on_part(
@@ -198,6 +199,7 @@ class Study(workflow.Study[Protocol, Finding]):
             spaces.Design(kept_spaces, declared.seed, "sobol"),
             list(kept_spaces),
             seconds=min(max(declared.seconds / 1500, 0.1), 1.0),
+            patience=declared.seconds / 60,
             threads=declared.threads,
             runs=declared.first_look,
             workers=workers,
@@ -208,7 +210,8 @@ class Study(workflow.Study[Protocol, Finding]):
             too_large=beyond,
             alone=alone,
             seconds=declared.seconds,
-            began=self._clock.seconds,
+            # Before the first training processes start once more.
+            began=self._clock.seconds + start,
             workers=workers,
             rows=rows,
             batch_size=declared.batch_size,
@@ -255,6 +258,11 @@ class Study(workflow.Study[Protocol, Finding]):
         from archtrial.experiments.choose import words
 
         return (*self.resolved["notes"], *words.planned(self.resolved))
+
+    @property
+    def arms(self) -> Sequence[Arm]:
+        """What the ladder has, the simplest first."""
+        return self._prepared.arms
 
     # The stages.
 

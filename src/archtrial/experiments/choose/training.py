@@ -1,13 +1,16 @@
 """Trainings on parts of the rows: nested, of the same shares of classes."""
 
 import dataclasses
+import json
+from collections.abc import Sequence
 
 import numpy as np
 
 from archtrial import randomness
+from archtrial.trainers import Finished, Fits, Item
 from archtrial.training.problem import Problem
 
-__all__ = ["EVALUATIONS", "nested", "on_part"]
+__all__ = ["EVALUATIONS", "Once", "nested", "on_part"]
 
 EVALUATIONS = 4
 """Validation scores on the way of each training."""
@@ -73,3 +76,38 @@ def on_part(
         steps=steps,
         evaluations=EVALUATIONS,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Once(Fits):
+    """Estimators, of which those that use no seed are fitted once for all seeds.
+
+    Args:
+        seedless: The arms whose scores are the same for every seed.
+    """
+
+    seedless: frozenset[str] = frozenset()
+
+    def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Each run is a task; of a seedless arm, all seeds of a configuration."""
+        tasks: dict[str, list[Item]] = {}
+        for item in items:
+            told = json.dumps(dict(item.configuration), sort_keys=True)
+            alone = "" if item.arm in self.seedless else f"{item.pair} {item.seed}"
+            name = json.dumps([item.arm, told, item.stage, alone])
+            tasks.setdefault(name, []).append(item)
+        return [tuple(task) for task in tasks.values()]
+
+    def __call__(self, task: Sequence[Item]) -> list[Finished]:
+        """Fits the first run of a task; what it came to is what the others come to."""
+        first, *others = task
+        (done,) = super().__call__([first])
+        return [
+            done,
+            *(
+                dataclasses.replace(
+                    done, run=dataclasses.replace(done.run, **other.row)
+                )
+                for other in others
+            ),
+        ]

@@ -144,8 +144,10 @@ class Looks:
     def gaps(self, arms: Sequence[str], look: int) -> choosing.Gaps:
         """Compares arms at a look, at its level."""
         found = self.searches(arms, look)
-        return choosing.of_searches(
-            found, self._resolved["effort"], self._levels[look - 1]
+        level = self._levels[look - 1]
+        return choosing.both(
+            choosing.of_searches(found, self._resolved["effort"], level),
+            choosing.of_tuned(found, level),
         )
 
     def reached(self, arm: str, look: int) -> Estimate:
@@ -357,12 +359,22 @@ class _Judged:
                 self._looks.reached(arm, look).turned(self._sign > 0)
             ),
             "validation": float(np.mean([r.validation for r in chosen])),
-            "final": None if final is None else self._records.score(final),
+            "final": None if final is None else self._standing(final),
             "diverged": sum(r.diverged for r in own if r.stage == "search"),
             "trainings": len(own) + len(final or ()),
             "flops": sum(r.flops for r in (*own, *(final or ()))),
             "flops_of_training": (final or chosen)[0].flops,
         }
+
+    def _standing(self, runs: Sequence[Run]) -> dict[str, Any]:
+        """Returns the mean test score of a finalist, over seeds and examples."""
+        shares = self._shares([runs])
+        found = choosing.standing(
+            self._sign * np.array([run.test for run in runs], dtype=np.float64),
+            None if shares is None else shares[0],
+            self._alpha,
+        )
+        return dataclasses.asdict(found.turned(self._sign > 0))
 
     def _plain(self) -> dict[str, Any]:
         """Returns what scikit-learn's estimator scores as it comes."""

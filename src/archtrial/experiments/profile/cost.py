@@ -155,8 +155,8 @@ class Cost(Group):
                 f"A step is of {found['architectures'][0]['batch']} examples, forward and"
                 " backward, without loss and optimiser. Activations are what its forward"
                 " pass keeps; at most, with gradients and what is let go on the way, as"
-                " much is in memory at once beside the parameters. Where a kernel fuses a"
-                " recurrent layer, it may keep less.",
+                " much is in memory at once beside the parameters. Where a kernel"
+                " fuses a recurrent layer or attention, that differs.",
             ),
         ]
         if len(machine) > 1:
@@ -203,7 +203,7 @@ class Cost(Group):
         return (
             f"{why} Medians of {seeds} fresh seeds, each architecture with the best by"
             f" validation of {len(resolved['learning_rates'])} learning rates, with exact"
-            f" {numbers.level(self.profiled.alpha)} intervals; how many of them reach it."
+            f" {numbers.level(self.profiled.alpha)} intervals; and how many reached it."
             f" The validation set is scored every {every:,} steps: the first score at the"
             " target or beyond counts."
             + (" Time is that of the machine, below." if self._timed else "")
@@ -216,7 +216,7 @@ class Cost(Group):
             "architecture": self.profiled.names,
             "rate": [numbers.value(e["learning_rate"]) for e in each],
             "at the end": [numbers.estimated_bare(e["score"], metric) for e in each],
-            "seeds": [f"{e['reached']} of {e['seeds']}" for e in each],
+            "reached": [f"{e['reached']} of {e['seeds']}" for e in each],
             "steps": [
                 _between(e["steps_to_target"], lambda steps: f"{steps:,.0f}")
                 for e in each
@@ -375,13 +375,15 @@ def _between(found: Mapping[str, Any], written: Callable[[float], str]) -> str:
         return _NEVER
     if high is None:
         return f"{written(estimate)} ({written(low)} or more)"
-    first, last = written(low), written(high)
+    middle, first, last = written(estimate), written(low), written(high)
     if first == last:
         return first
-    number, space, unit = first.rpartition(" ")
-    if space and last.endswith(f" {unit}"):  # said once
-        first = number
-    return f"{written(estimate)} ({first} to {last})"
+    unit = last.rpartition(" ")[2]
+    if " " in last and first.endswith(f" {unit}"):  # said once
+        first = first.removesuffix(f" {unit}")
+        if middle.endswith(f" {unit}"):
+            last = last.removesuffix(f" {unit}")
+    return f"{middle} ({first} to {last})"
 
 
 def _times(found: Mapping[str, Any], factor: float) -> dict[str, float | None]:

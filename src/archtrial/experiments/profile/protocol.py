@@ -34,15 +34,15 @@ class Protocol(OnData):
     only: tuple[Group, ...] = GROUPS
     """A group of measures; by default all of them."""
     learning_rates: Annotated[
-        tuple[Positive, ...], pydantic.Field(examples=[".001,.004,.016"])
-    ] = (0.001, 0.004, 0.016)
+        tuple[Positive, ...], pydantic.Field(examples=[".002,.008,.032"])
+    ] = (0.002, 0.008, 0.032)
     """What is tried for each architecture, from the lowest to the highest; the best by
     validation is what fresh seeds are trained with."""
     tuning_seeds: Count = 1
     """Seeds on which each learning rate is tried; none of them counts afterwards."""
     seeds: Count = 6
     """Fresh seeds of each architecture."""
-    evaluations: Count = 30
+    evaluations: Count = 20
     """Validation scores within a training, evenly spaced."""
     target_score: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
     """The validation score whose price is asked, in the metric's units: .8 is 80 %; by
@@ -118,8 +118,8 @@ class Protocol(OnData):
             raise ProtocolError(
                 "learning rates are one or more, each larger than the one before",
                 f"learning_rates = {list(rates)}",
-                "Write --learning-rates .001,.004,.016 (in a protocol, learning_rates ="
-                " [0.001, 0.004, 0.016]).",
+                "Write --learning-rates .002,.008,.032 (in a protocol, learning_rates ="
+                " [0.002, 0.008, 0.032]).",
             )
         if self.seeds < (needed := seeds_needed(self.alpha)):
             raise ProtocolError(
