@@ -34,8 +34,8 @@ class Protocol(OnData):
     only: tuple[Group, ...] = GROUPS
     """A group of measures; by default all of them."""
     learning_rates: Annotated[
-        tuple[Positive, ...], pydantic.Field(examples=[".002,.008,.032"])
-    ] = (0.002, 0.008, 0.032)
+        tuple[Positive, ...], pydantic.Field(examples=[".003,.01,.03"])
+    ] = (0.003, 0.01, 0.03, 0.1)
     """What is tried for each architecture, from the lowest to the highest; the best by
     validation is what fresh seeds are trained with."""
     tuning_seeds: Count = 1
@@ -118,8 +118,8 @@ class Protocol(OnData):
             raise ProtocolError(
                 "learning rates are one or more, each larger than the one before",
                 f"learning_rates = {list(rates)}",
-                "Write --learning-rates .002,.008,.032 (in a protocol, learning_rates ="
-                " [0.002, 0.008, 0.032]).",
+                "Write --learning-rates .003,.01,.03 (in a protocol, learning_rates ="
+                " [0.003, 0.01, 0.03]).",
             )
         if self.seeds < (needed := seeds_needed(self.alpha)):
             raise ProtocolError(
