@@ -236,7 +236,7 @@ class Generalisation(Group):
         figures = self.figures(found)
         captions = {
             "curve": f"{level} intervals over seeds, each with its own stratified part;"
-            " lines: the fitted laws. Both axes are logarithmic.",
+            " smooth lines: the fitted laws, where one holds. Both axes are logarithmic.",
             "noise": f"{level} intervals that hold together for all architectures; grey:"
             " within the margin.",
             "positions": f"{level} intervals that hold together for all architectures,"
@@ -473,7 +473,7 @@ def _curves(
     for entry in found["architectures"]:
         curve, law = entry["curve"], entry["curve"]["law"]
         fitted = None
-        if law["exponent"]:
+        if law["exponent"] and law["reason"] is None:
             along = np.geomspace(curve["sizes"][0], curve["sizes"][-1], 60)
             falls = law["factor"] * along ** -law["exponent"]["estimate"]
             fitted = (along, law["limit"]["estimate"] + falls)
