@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from archtrial import metrics
 from archtrial.errors import DataError, ProtocolError, UserError
 from archtrial.experiments import choose
-from archtrial.experiments.choose import continuing, ladder, limits, plan, study
+from archtrial.experiments.choose import continuing, ladder, limits, plan, study, words
 from archtrial.experiments.choose.pace import Pace, takes
 from archtrial.experiments.choose.protocol import seconds_of
 from archtrial.space import Choice, Real
@@ -293,3 +294,23 @@ def test_values_are_written_as_toml():
     table = {"a b": [1, 2.5, True], "c": {"d": 'x"y'}, "e": 1e-05}
     assert tomllib.loads(f"v = {continuing._value(table)}")["v"] == table
     assert math.isclose(tomllib.loads(f"v = {continuing._value(0.1)}")["v"], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [("gru", "every other arm has lost to it"), ("mlp", "all others have left")],
+)
+def test_an_arm_that_lost_to_another_has_not_lost_to_what_is_taken(to, said):
+    score = {"estimate": 0.9, "low": 0.88, "high": 0.92}
+    arms = [
+        {"name": "linear", "left": {"to": to}, "final": None},
+        {"name": "mlp", "left": {"to": "gru"}, "final": None},
+        {"name": "gru", "left": None, "final": score},
+    ]
+    document = {
+        "arms": arms, "arm": "gru", "best": "gru", "gaps": [], "margin": 0.01,
+        "verdict": "recommended",
+    }  # fmt: skip
+    metric = metrics.get("accuracy", "classification")
+    sentence = " ".join(words._sentences(document, metric))
+    assert sentence.startswith(f"Start with gru: {said}.")
