@@ -267,3 +267,10 @@ def test_what_has_no_second_derivatives_says_so(study, monkeypatch):
     assert raises(said) == {"curvature": [], "obstacle": said}
     with pytest.raises(RuntimeError, match="another kind"):
         raises("of another kind")
+
+
+def test_seeds_that_never_get_there_are_told_beside_the_mean_of_the_others():
+    found = {"estimate": 12.0, "low": 8.0, "high": 16.0}
+    assert trainability._steps_of({"steps": found, "never": 0}) == "12 (8 to 16)"
+    told = trainability._steps_of({"steps": found, "never": 2})
+    assert told == "12 (8 to 16), 2 seeds never"
