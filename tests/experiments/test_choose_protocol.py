@@ -13,6 +13,7 @@ from archtrial.experiments.choose import continuing, ladder, limits, plan, study
 from archtrial.experiments.choose.pace import Pace, takes
 from archtrial.experiments.choose.protocol import seconds_of
 from archtrial.space import Choice, Real
+from archtrial.training import cost
 from archtrial.zoo import arms
 
 from . import chosen
@@ -189,11 +190,32 @@ def test_no_training_is_longer_than_declared():
 # --- what a user can afford --------------------------------------------------------
 
 
+class _Alike(nn.Module):
+    """Hands one input to both sides."""
+
+    def __init__(self, pair):
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, x):
+        return self.pair(x, x)
+
+
 def test_operations_of_one_answer_are_those_of_closed_forms():
     net = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
-    assert limits.flops_of_one(net, torch.zeros(1, 7)) == 2 * (7 * 5 + 5 * 3)
+    assert limits.answer(net, torch.zeros(1, 7), 1)["max_flops"] == 2 * (7 * 5 + 5 * 3)
+    # As everywhere: of a bilinear layer, too, for which torch has no formula.
+    pair = nn.Bilinear(4, 4, 8)
+    alike = _Alike(pair)
+    assert (
+        limits.answer(alike, torch.zeros(1, 4), 1)["max_flops"]
+        == cost.forward(alike, torch.zeros(1, 4))
+        > 2 * 4 * 8
+    )
     conv = nn.Conv1d(4, 6, 3, groups=2, padding=1)
-    assert limits.flops_of_one(conv, torch.zeros(1, 4, 9)) == 2 * 9 * 6 * 3 * 2
+    assert (
+        limits.answer(conv, torch.zeros(1, 4, 9), 1)["max_flops"] == 2 * 9 * 6 * 3 * 2
+    )
 
 
 def test_what_an_answer_takes_grows_with_the_net():
