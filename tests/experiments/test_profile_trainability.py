@@ -251,17 +251,17 @@ def test_what_has_no_second_derivatives_says_so(study, monkeypatch):
     item = Item("linear", 0, 1, "confirm", {"learning_rate": 0.1})
     job = dataclasses.replace(study.loops.job(item), keep_at=(0, 3))
     outcome = run.train(problem, job)
-    told = measuring._curvatures(problem, job, outcome, 0)
+    told = measuring._curvatures(problem, job, outcome, 0, 0)
     assert [step for step, _ in told["curvature"]] == [0, 3]
     failed = dataclasses.replace(outcome, error="it raised")
-    assert measuring._curvatures(problem, job, failed, 0) == {"curvature": []}
+    assert measuring._curvatures(problem, job, failed, 0, 0) == {"curvature": []}
 
     def raises(said):
         def instead(*_):
             raise RuntimeError(said)
 
         monkeypatch.setattr(measuring, "curvature", instead)
-        return measuring._curvatures(problem, job, outcome, 0)
+        return measuring._curvatures(problem, job, outcome, 0, 0)
 
     said = "derivative for aten::own_backward is not implemented"
     assert raises(said) == {"curvature": [], "obstacle": said}
