@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from archtrial import metrics
 from archtrial.errors import DataError, ProtocolError, UserError
 from archtrial.experiments import choose
-from archtrial.experiments.choose import continuing, ladder, limits, plan, study
+from archtrial.experiments.choose import continuing, ladder, limits, plan, study, words
 from archtrial.experiments.choose.pace import Pace, takes
 from archtrial.experiments.choose.protocol import seconds_of
 from archtrial.space import Choice, Real
+from archtrial.training import cost
 from archtrial.zoo import arms
 
 from . import chosen
@@ -188,11 +190,32 @@ def test_no_training_is_longer_than_declared():
 # --- what a user can afford --------------------------------------------------------
 
 
+class _Alike(nn.Module):
+    """Hands one input to both sides."""
+
+    def __init__(self, pair):
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, x):
+        return self.pair(x, x)
+
+
 def test_operations_of_one_answer_are_those_of_closed_forms():
     net = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
-    assert limits.flops_of_one(net, torch.zeros(1, 7)) == 2 * (7 * 5 + 5 * 3)
+    assert limits.answer(net, torch.zeros(1, 7), 1)["max_flops"] == 2 * (7 * 5 + 5 * 3)
+    # As everywhere: of a bilinear layer, too, for which torch has no formula.
+    pair = nn.Bilinear(4, 4, 8)
+    alike = _Alike(pair)
+    assert (
+        limits.answer(alike, torch.zeros(1, 4), 1)["max_flops"]
+        == cost.forward(alike, torch.zeros(1, 4))
+        > 2 * 4 * 8
+    )
     conv = nn.Conv1d(4, 6, 3, groups=2, padding=1)
-    assert limits.flops_of_one(conv, torch.zeros(1, 4, 9)) == 2 * 9 * 6 * 3 * 2
+    assert (
+        limits.answer(conv, torch.zeros(1, 4, 9), 1)["max_flops"] == 2 * 9 * 6 * 3 * 2
+    )
 
 
 def test_what_an_answer_takes_grows_with_the_net():
@@ -293,3 +316,23 @@ def test_values_are_written_as_toml():
     table = {"a b": [1, 2.5, True], "c": {"d": 'x"y'}, "e": 1e-05}
     assert tomllib.loads(f"v = {continuing._value(table)}")["v"] == table
     assert math.isclose(tomllib.loads(f"v = {continuing._value(0.1)}")["v"], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [("gru", "every other arm has lost to it"), ("mlp", "all others have left")],
+)
+def test_an_arm_that_lost_to_another_has_not_lost_to_what_is_taken(to, said):
+    score = {"estimate": 0.9, "low": 0.88, "high": 0.92}
+    arms = [
+        {"name": "linear", "left": {"to": to}, "final": None},
+        {"name": "mlp", "left": {"to": "gru"}, "final": None},
+        {"name": "gru", "left": None, "final": score},
+    ]
+    document = {
+        "arms": arms, "arm": "gru", "best": "gru", "gaps": [], "margin": 0.01,
+        "verdict": "recommended",
+    }  # fmt: skip
+    metric = metrics.get("accuracy", "classification")
+    sentence = " ".join(words._sentences(document, metric))
+    assert sentence.startswith(f"Start with gru: {said}.")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import archtrial
+from archtrial import progress
 from archtrial import protocol as protocols
 from archtrial.errors import StudyError
 from archtrial.experiments import judge
@@ -181,6 +182,25 @@ def test_a_study_goes_on_where_it_was_interrupted(done, data, tmp_path):
     )
     # The plan says how many seconds had passed, and so has another hash.
     assert {**ours, "protocol_hash": None} == {**theirs, "protocol_hash": None}
+
+
+def test_a_look_is_planned_as_it_was_before_later_ones(data, tmp_path):
+    def watch(standing):
+        if standing.stage == "fresh seeds, look 2":
+            raise KeyboardInterrupt
+
+    def planned(folder):
+        with Store(folder, read_only=True) as store:
+            return {s.name: s.planned for s in progress.stages(store)}
+
+    protocol = chosen.declared(data, arms=chosen.ARMS[1:])
+    with chosen.quick():
+        with pytest.raises(KeyboardInterrupt):
+            Study(protocol, tmp_path / "study").run(watch=watch)
+        before = planned(tmp_path / "study")
+        Study(protocol, tmp_path / "study").run()
+    after = planned(tmp_path / "study")
+    assert {name: after[name] for name in before} == before
 
 
 def test_two_workers_find_what_one_does(done, data, tmp_path):

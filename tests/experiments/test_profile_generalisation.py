@@ -269,3 +269,23 @@ def test_where_no_power_law_holds_none_is_followed_beyond_the_sizes(study):
     assert "lie off any power law" in group.warnings(document)[0]
     (table,) = [t for t in group.sections(document)[0].tables if "Power" in t.title]
     assert "no power law fits" in str(table.table.rows)
+
+
+def test_none_is_said_to_fall_fastest_where_a_law_of_another_does_not_hold():
+    def entry(name, estimate, reason=None):
+        exponent = {"estimate": estimate, "low": estimate - 0.1, "high": estimate + 0.1}
+        return {
+            "name": name,
+            "curve": {"law": {"exponent": exponent, "reason": reason}},
+        }
+
+    group = Generalisation(None)
+    fast, slow = entry("fast", 1.0), entry("slow", 0.3)
+    title = group._curves_title({"architectures": [fast, slow]})
+    assert title == "The error of fast falls fastest with more data"
+    for broken in (
+        [entry("fast", 1.0, "misfit"), slow],
+        [fast, entry("slow", 0.3, "misfit")],
+    ):
+        title = group._curves_title({"architectures": broken})
+        assert title == "How errors fall with more data"

@@ -251,19 +251,26 @@ def test_what_has_no_second_derivatives_says_so(study, monkeypatch):
     item = Item("linear", 0, 1, "confirm", {"learning_rate": 0.1})
     job = dataclasses.replace(study.loops.job(item), keep_at=(0, 3))
     outcome = run.train(problem, job)
-    told = measuring._curvatures(problem, job, outcome, 0)
+    told = measuring._curvatures(problem, job, outcome, 0, 0)
     assert [step for step, _ in told["curvature"]] == [0, 3]
     failed = dataclasses.replace(outcome, error="it raised")
-    assert measuring._curvatures(problem, job, failed, 0) == {"curvature": []}
+    assert measuring._curvatures(problem, job, failed, 0, 0) == {"curvature": []}
 
     def raises(said):
         def instead(*_):
             raise RuntimeError(said)
 
         monkeypatch.setattr(measuring, "curvature", instead)
-        return measuring._curvatures(problem, job, outcome, 0)
+        return measuring._curvatures(problem, job, outcome, 0, 0)
 
     said = "derivative for aten::own_backward is not implemented"
     assert raises(said) == {"curvature": [], "obstacle": said}
     with pytest.raises(RuntimeError, match="another kind"):
         raises("of another kind")
+
+
+def test_seeds_that_never_get_there_are_told_beside_the_mean_of_the_others():
+    found = {"estimate": 12.0, "low": 8.0, "high": 16.0}
+    assert trainability._steps_of({"steps": found, "never": 0}) == "12 (8 to 16)"
+    told = trainability._steps_of({"steps": found, "never": 2})
+    assert told == "12 (8 to 16), 2 seeds never"

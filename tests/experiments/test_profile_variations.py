@@ -10,6 +10,9 @@ from archtrial.experiments.profile.variations import (
     without_order,
     wrong_labels,
 )
+from archtrial.experiments.profile.variations import (
+    some as some_of,
+)
 
 
 def labels(counts=(50, 30, 17, 3), seed=0):
@@ -102,3 +105,11 @@ def test_inputs_move_both_ways_along_each_axis():
     assert found[2][0, 0, :, 0].tolist() == [8, 0, 4]
     assert found[3][0, 0, :, 0].tolist() == [4, 8, 0]
     assert len(moved(np.ones((2, 5)), 1, 2)) == 2
+
+
+def test_some_examples_of_a_sorted_file_are_of_all_classes():
+    y = np.repeat([0, 1, 2], [600, 300, 100])
+    some = some_of(y, "classification", 100, 0, "scored")
+    assert np.bincount(y[some]).tolist() == [60, 30, 10]
+    assert (np.diff(some) > 0).all()
+    assert some_of(y, "classification", 5000, 0, "scored").tolist() == [*range(1000)]

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from archtrial.experiments.choose.protocol import LIMITS, Protocol
 from archtrial.protocol import HYPERPARAMETERS
@@ -16,38 +15,10 @@ from archtrial.training import cost
 from archtrial.training.latency import latency
 from archtrial.words import numbers
 
-__all__ = ["answer", "flops_of_one", "kept_within"]
+__all__ = ["answer", "kept_within"]
 
 # So many structures of an arm are looked at.
 _MOST = 64
-
-
-def flops_of_one(module: nn.Module, example: torch.Tensor) -> int:
-    """Returns the floating-point operations of one answer (2 x multiply-adds).
-
-    Counted on the meta device in training mode, where recurrent layers and attention
-    fall into the products they consist of, as `training.cost` counts them; where a
-    module cannot run there, on the CPU, where fused kernels are missed.
-
-    Args:
-        module: In any state; it is left as it is.
-        example: (1, ...) one input, as the module takes it.
-    """
-    import copy
-
-    # Statistics over a batch of one do not exist; operations grow with the batch.
-    two = example.repeat(2, *[1] * (example.dim() - 1))
-    for device in ("meta", "cpu"):
-        try:
-            aside = copy.deepcopy(module).to(device).train()
-            with FlopCounterMode(display=False) as counter, torch.enable_grad():
-                aside(two.to(device))
-        except Exception:  # what a user's module raises on meta tensors is anything
-            if device == "cpu":
-                raise
-        else:
-            break
-    return int(counter.get_total_flops()) // 2
 
 
 def answer(module: nn.Module, example: torch.Tensor, threads: int) -> dict[str, float]:
@@ -64,7 +35,7 @@ def answer(module: nn.Module, example: torch.Tensor, threads: int) -> dict[str, 
     timed = latency(module, example, threads=threads, seconds=0.2)
     return {
         "max_parameters": parameters,
-        "max_flops": flops_of_one(module, example),
+        "max_flops": cost.forward(module, example),
         "max_latency": 1000 * timed.median,
         "max_memory": 4 * (parameters + written) / 2**20,
     }

@@ -291,7 +291,7 @@ class Study(workflow.Study[Protocol, Finding]):
             items = searching.searched(self.design, some, first, n, look=look)
             spent += planned.searching(_by_arm(items))
             self._carry_out(work, f"searches, look {look}", items)
-            runs = self._told(work.store)
+            runs = self._until(look, work.store)
             searching.check_not_all_failed(some, runs, self.folder)
             items = [
                 item
@@ -326,7 +326,7 @@ class Study(workflow.Study[Protocol, Finding]):
 
     def _halves(self, work: workflow.Work) -> float:
         """Trains what each arm is tuned to on half of the rows: do the ranks stay?"""
-        runs = self._told(work.store)
+        runs = self._until(1, work.store)
         items = []
         for searcher in self.searchers:
             pair = searches.tuned_pair(runs, searcher.name, self.sign)
@@ -407,6 +407,10 @@ class Study(workflow.Study[Protocol, Finding]):
         """Carries a stage out, on the clock."""
         with self._clock.trained():
             work.carry_out(stage, items)
+
+    def _until(self, look: int, store: Store) -> list[Run]:
+        """Returns what a look is planned by: of a study that goes on, no later one."""
+        return [run for run in self._told(store) if run.look <= look]
 
     def _told(self, store: Store) -> list[Run]:
         """Returns all runs; those of searches with what the validation rows say of them.

@@ -118,7 +118,11 @@ def _sentences(document: Found, metric: Metric) -> Iterator[str]:
         yield from _settling(document, metric)
         return
     if not document["gaps"]:
-        yield f"Start with {taken['name']}: every other arm has lost to it."
+        left = [arm["left"] for arm in document["arms"] if arm["left"]]
+        every = all(each["to"] == taken["name"] for each in left)
+        # Or it has lost to one that has lost to it.
+        beaten = "every other arm has lost to it" if every else "all others have left"
+        yield f"Start with {taken['name']}: {beaten}."
         yield f"It has {on}."
         return
     if document["arm"] == document["best"]:

@@ -418,6 +418,8 @@ class Generalisation(Group):
             for entry in found["architectures"]
             if entry["curve"]["law"]["exponent"]
         ]
+        if any(e["curve"]["law"]["reason"] for e in found["architectures"]):
+            return "How errors fall with more data"  # of one nobody knows how fast
         for name, exponent in known:
             rest = [other for other_name, other in known if other_name != name]
             if rest and all(

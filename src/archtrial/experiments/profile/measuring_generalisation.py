@@ -204,7 +204,10 @@ class Generalisation(Measuring):
         """Scores an architecture's trained networks on the training set."""
         study = self.study
         problem = study.loops.problem
-        x, y = problem.x_train[:_SCORED], problem.y_train[:_SCORED]
+        seen = variations.some(
+            problem.y_train, problem.task, _SCORED, study.protocol.seed, "scored"
+        )
+        x, y = problem.x_train[seen], problem.y_train[seen]
         scores = []
         with few_threads(study.protocol.threads):
             for run in study.fresh(study.runs(work.store), name):

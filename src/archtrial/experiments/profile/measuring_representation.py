@@ -118,6 +118,22 @@ class Representation(Measuring):
                 work, pair, functools.partial(self._beside, work, first, second)
             )
 
+    @functools.cached_property
+    def _fitted(self) -> np.ndarray:
+        return self._some(self.study.split.y_train, _FITTED, "fitted")
+
+    @functools.cached_property
+    def _scored(self) -> np.ndarray:
+        return self._some(self.study.split.y_validation, _SCORED, "scored")
+
+    @functools.cached_property
+    def _compared(self) -> np.ndarray:
+        return self._some(self.study.split.y_validation, _COMPARED, "compared")
+
+    def _some(self, y: np.ndarray, most: int, name: str) -> np.ndarray:
+        task, seed = self.study.split.task, self.study.protocol.seed
+        return variations.some(y, task, most, seed, name)
+
     def _trained(self, work: workflow.Work, name: str) -> list[Run]:
         """Returns the trainings whose networks are looked into: none that diverged."""
         runs = self.study.fresh(self.study.runs(work.store), name)
@@ -170,13 +186,13 @@ class Representation(Measuring):
         problem, network = self.study.loops.problem, self._network(run, trained=trained)
         seed = self.study.protocol.seed
         fitted, scored = (
-            activations(network, _inputs(x, most), most=_FEATURES, seed=seed)
-            for x, most in (
-                (problem.x_train, _FITTED),
-                (problem.x_validation, _SCORED),
+            activations(network, _inputs(x, rows), most=_FEATURES, seed=seed)
+            for x, rows in (
+                (problem.x_train, self._fitted),
+                (problem.x_validation, self._scored),
             )
         )
-        y, wanted = problem.y_train[:_FITTED], problem.y_validation[:_SCORED]
+        y, wanted = problem.y_train[self._fitted], problem.y_validation[self._scored]
         classes = problem.task == "classification"
         targets = np.eye(problem.num_outputs)[y] if classes else y[:, None]
         scores = []
@@ -188,15 +204,15 @@ class Representation(Measuring):
 
     def _rows(self, run: Run) -> np.ndarray:
         """Returns what is compared of each layer of a trained network."""
-        x = _inputs(self.study.loops.problem.x_validation, _COMPARED)
+        x = _inputs(self.study.loops.problem.x_validation, self._compared)
         given = activations(self._network(run, trained=True), x)
         return np.stack([centred(given[layer]) for layer in self.layers[run.arm]])
 
     def _shifted(self, run: Run) -> list[dict[str, Any]]:
         """Returns what becomes of scores and answers when inputs are moved."""
         problem, network = self.study.loops.problem, self._network(run, trained=True)
-        x = _inputs(problem.x_validation, _SCORED).numpy()
-        y = problem.y_validation[:_SCORED]
+        x = _inputs(problem.x_validation, self._scored).numpy()
+        y = problem.y_validation[self._scored]
         before = self._said(network, x)
         told = []
         for by in self.shifts:
@@ -224,8 +240,8 @@ class Representation(Measuring):
         return self.study.loops.problem.minimised().presented(outputs)
 
 
-def _inputs(x: Any, most: int) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(x[:most]))
+def _inputs(x: Any, rows: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(x[rows]))
 
 
 def _told(found: np.ndarray) -> list[list[float | None]]:

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from archtrial import randomness, trainers, trial, workflow
 from archtrial.execution import few_threads
+from archtrial.experiments.profile import variations
 from archtrial.experiments.profile.measuring import Measuring
 from archtrial.protocol import describe_space
 from archtrial.space import Design
@@ -83,7 +84,7 @@ class Watched:
                 seed = randomness.seed(
                     loops.study_seed, "curvature", item.arm, item.seed
                 )
-                told = _curvatures(own, job, outcome, seed)
+                told = _curvatures(own, job, outcome, loops.study_seed, seed)
                 done = dataclasses.replace(
                     done, run=dataclasses.replace(done.run, measures=told)
                 )
@@ -92,12 +93,12 @@ class Watched:
 
 
 def _curvatures(
-    problem: Problem, job: Job, outcome: Outcome, seed: int
+    problem: Problem, job: Job, outcome: Outcome, study_seed: int, seed: int
 ) -> dict[str, Any]:
     """Returns the curvature at each moment of a training that left its weights."""
     if outcome.error is not None:
         return {"curvature": []}
-    x, y, objective = _examples(problem)
+    x, y, objective = _examples(problem, study_seed)
     module = build(problem, job)
     told = []
     for step, weights in sorted(outcome.kept.items()):
@@ -115,11 +116,14 @@ def _curvatures(
     return {"curvature": told}
 
 
-def _examples(problem: Problem) -> tuple[torch.Tensor, torch.Tensor, Objective]:
-    """Returns the first training examples with their targets, on the device."""
+def _examples(
+    problem: Problem, seed: int
+) -> tuple[torch.Tensor, torch.Tensor, Objective]:
+    """Returns some training examples with their targets, on the device."""
+    some = variations.some(problem.y_train, problem.task, _EXAMPLES, seed, "examples")
     objective = problem.minimised()
-    x = torch.from_numpy(np.asarray(problem.x_train[:_EXAMPLES]))
-    y = objective.targets()[:_EXAMPLES]
+    x = torch.from_numpy(np.asarray(problem.x_train[some]))
+    y = objective.targets()[torch.from_numpy(some)]
     return x.to(problem.device), y.to(problem.device), objective
 
 
@@ -201,7 +205,7 @@ class Trainability(Measuring):
         """Returns gradient norms at the start of each training on fresh seeds."""
         study = self.study
         problem = study.loops.problem_of(name)
-        x, y, objective = _examples(problem)
+        x, y, objective = _examples(problem, study.loops.study_seed)
         found: list[dict[str, float | None]] = []
         with few_threads(study.protocol.threads):
             for run in study.fresh(study.runs(work.store), name):

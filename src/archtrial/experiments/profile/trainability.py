@@ -488,7 +488,9 @@ def _steps_of(steps: Mapping[str, Any]) -> str:
     if found is None:
         return "never"
     low, high = (found[end] for end in ("low", "high"))
-    return f"{found['estimate']:,.0f} ({max(0.0, low):,.0f} to {high:,.0f})"
+    told = f"{found['estimate']:,.0f} ({max(0.0, low):,.0f} to {high:,.0f})"
+    never = steps["never"]
+    return f"{told}, {numbers.count(never, 'seed')} never" if never else told
 
 
 def _spread_of(steps: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from archtrial import randomness
 
-__all__ = ["moved", "nested", "sides", "without_order", "wrong_labels"]
+__all__ = ["moved", "nested", "sides", "some", "without_order", "wrong_labels"]
 
 # Strata of a regression's targets: tenths of the training set.
 _PARTS = 10
@@ -47,6 +47,22 @@ def nested(y: np.ndarray, task: str, seed: int, *names: int | str) -> np.ndarray
         own = which == stratum
         place[own] = (np.arange(count) + 0.5) / count
     return drawn[np.argsort(place, kind="stable")]
+
+
+def some(y: np.ndarray, task: str, most: int, seed: int, name: str) -> np.ndarray:
+    """Returns some examples, stratified: the first ones of a file may be one class's.
+
+    Args:
+        y: (N,) labels or values.
+        task: "classification" or "regression".
+        most: How many; all where there are no more.
+        seed: The study's.
+        name: What they are for.
+
+    Returns:
+        (min(N, most),) int64 places, ascending.
+    """
+    return np.sort(nested(y, task, seed, name)[:most])
 
 
 def wrong_labels(y: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
