@@ -14,7 +14,7 @@ from archtrial.errors import StudyError
 from archtrial.experiments import judge
 from archtrial.experiments.choose import training
 from archtrial.experiments.choose.study import Study
-from archtrial.experiments.choose.verdict import FINAL_SEEDS, STOPPED
+from archtrial.experiments.choose.verdict import CLOCK, FINAL_SEEDS, STOPPED
 from archtrial.records.store import Store
 from archtrial.trainers import Item
 
@@ -230,6 +230,18 @@ def test_the_clock_stops_between_looks_and_is_heard_again(data, tmp_path):
         again = Study(protocol, tmp_path / "study")
         again.run()  # with all the time there is
     assert again.verdict.to_dict() == found
+
+
+def test_the_clock_goes_on_where_the_last_stage_ended(done):
+    with Store(done.folder, read_only=True) as store:
+        events = store.events()
+    told = [json.loads(detail) for _, name, detail in events if name == CLOCK]
+    assert [*map(sorted, told)] == [["seconds", "training"]] * len(told)
+    assert told[0]["seconds"] < told[-1]["seconds"]
+    clock = type(done._clock)()
+    clock.go_on_from(**told[-1])
+    assert clock.seconds >= told[-1]["seconds"]
+    assert clock.training == told[-1]["training"] <= told[-1]["seconds"]
 
 
 def test_another_declaration_is_refused_in_a_folder(done, data):

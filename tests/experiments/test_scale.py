@@ -256,12 +256,13 @@ def gain(axis, said, low, high):
     }  # fmt: skip
 
 
-def document(answer, over, base):
+def document(answer, over, base, grid=(0.5, 0.6)):
     compound = {"name": "compound-1.1-1", "phi": 1, "flops_of_base": 2.0,
                 "factors": {"depth": 1.5, "width": 1.2}}  # fmt: skip
     return {
         "answer": answer, "axes": {"depth": "depth", "width": "width"}, "data": "d",
-        "architecture": "cnn", "growth": 2.0, "forms": [compound], "grid": [{}],
+        "architecture": "cnn", "growth": 2.0, "forms": [compound],
+        "grid": [{"validation": score} for score in grid],
         "sizes": [{"phi": 1, "compound": "compound-1.1-1", "over": over, "over_base": base}],
     }  # fmt: skip
 
@@ -280,6 +281,22 @@ def test_the_sentence_rests_on_what_decides():
     assert "from depth alone" not in told["sentence"]
     assert "nothing worth having" in told["sentence"]
     assert "alpha = 1.50 and beta = 1.20" in told["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ((0.5, 0.6), "compound is favoured by that choice"),
+        ((None, None), "No division of the growth was better"),
+        ((0.5,), "One division of the growth could be had"),
+    ],
+)
+def test_how_the_division_was_chosen_is_said(grid, said):
+    accuracy = get("accuracy", "classification")
+    over = [gain("depth", "architecture", 0.01, 0.02)]
+    base = gain("base", "architecture", 0.01, 0.03)
+    told = words.told(document("compound", over, base, grid), accuracy)
+    assert said in told["sentence"]
 
 
 def test_forms_whose_flops_differ_and_what_cannot_be_told_are_warned_of():

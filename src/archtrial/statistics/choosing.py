@@ -419,7 +419,7 @@ def agreement(
 ) -> Order:
     """Says whether arms rank alike under two conditions, as far as their seeds tell.
 
-    The interval is that of the correlation where each mean is drawn from a normal
+    The interval is that of the correlation where each mean is drawn from Student's
     distribution about what was seen, with the spread of its seeds: what would be seen
     again. So it also holds where arms are so close that their order is chance.
 
@@ -435,8 +435,9 @@ def agreement(
         for group in (before, after)
     ]
     drawn = [
-        mean + error * stream.standard_normal((draws, len(mean)))
-        for mean, error in zip(means, errors, strict=True)
+        mean
+        + error * stream.standard_t([len(own) - 1 for own in group], (draws, len(mean)))
+        for mean, error, group in zip(means, errors, (before, after), strict=True)
     ]
     found = _tau(*drawn)
     low, high = np.quantile(found, [0.025, 0.975])

@@ -81,6 +81,10 @@ def choose(
         from archtrial.experiments.choose.growing import grown
 
         larger = grown(experiment, scale_up)
+        output.say(
+            f"note: scaling up to phi = {larger.protocol.phi} in {larger.folder}; what"
+            " has begun there goes on as it began, whatever the time."
+        )
         for note in larger.notes:
             output.say(f"note: {note}")
         _carry_out(larger, processes, as_json)

@@ -53,6 +53,12 @@ def grown(choice: Study, time: str) -> scale.Study:
     if begun is not None:
         return scale.Study(begun, folder)
     document = choice.verdict.to_dict()
+    if document["verdict"] == "not_assessable":
+        raise ProtocolError(
+            "what grows has been trained",
+            f"{document['arm']} diverged on all fresh seeds",
+            "Leave --scale-up out.",
+        )
     taken = next(e for e in document["arms"] if e["name"] == document["arm"])
     arm = next(arm for arm in choice.arms if arm.name == taken["name"])
     if is_estimator(arm.architecture):

@@ -287,8 +287,8 @@ def _using(document: Found, use: Found) -> list[Section]:
             Section(
                 "How do I use it?",
                 [
-                    f"{document['arm']} with the weights of its best fresh seed by"
-                    " validation. It takes inputs as they stand in the data."
+                    f"{document['arm']} with the weights of the best by validation of its"
+                    " first three fresh seeds. It takes inputs as they stand in the data."
                 ],
                 code="\n".join(lines),
                 note="For ONNX, torch.onnx.export takes model.module; it needs the package"

@@ -35,6 +35,7 @@ from archtrial.experiments.choose.plan import Plan
 from archtrial.experiments.choose.protocol import FINAL, HALF, PLAIN, SEARCH, Protocol
 from archtrial.experiments.choose.verdict import (
     ANSWERS,
+    CLOCK,
     FINAL_SEEDS,
     NEXT,
     STOPPED,
@@ -278,6 +279,9 @@ class Study(workflow.Study[Protocol, Finding]):
 
     def stages(self, work: workflow.Work) -> None:
         """Searches with looks, the finalists, the test set."""
+        passed = [json.loads(d) for _, name, d in work.store.events() if name == CLOCK]
+        if passed:
+            self._clock.go_on_from(**passed[-1])
         spent, still = self._searches(work)
         self._finals(work, spent, still)
         work.open_test(self._scored)
@@ -404,9 +408,12 @@ class Study(workflow.Study[Protocol, Finding]):
     def _carry_out(
         self, work: workflow.Work, stage: str, items: Sequence[Item]
     ) -> None:
-        """Carries a stage out, on the clock."""
+        """Carries a stage out, on the clock, which whoever goes on reads."""
+        before = len(self.runs(work.store))
         with self._clock.trained():
             work.carry_out(stage, items)
+        if len(self.runs(work.store)) > before:
+            work.store.note(CLOCK, json.dumps(self._clock.to_dict()))
 
     def _until(self, look: int, store: Store) -> list[Run]:
         """Returns what a look is planned by: of a study that goes on, no later one."""
@@ -512,16 +519,29 @@ def _by_arm(items: Sequence[Item]) -> dict[str, int]:
 
 
 class _Clock:
-    """What of the time has passed, and what of that in trainings."""
+    """What of the time has passed, and what of that in trainings.
+
+    After an interruption it goes on from the last stage that had finished.
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._before = 0.0
         self.training = 0.0
 
     @property
     def seconds(self) -> float:
-        """Since the study was put together; a new process begins anew."""
-        return time.monotonic() - self._began
+        """Since the study was put together, and what had passed before that."""
+        return self._before + time.monotonic() - self._began
+
+    def go_on_from(self, *, seconds: float, training: float) -> None:
+        """Adds what had passed when an earlier process recorded it."""
+        self._before += seconds
+        self.training += training
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns what `go_on_from` takes."""
+        return {"seconds": self.seconds, "training": self.training}
 
     @contextlib.contextmanager
     def trained(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from archtrial.statistics.intervals import mean
 
 __all__ = [
     "ANSWERS",
+    "CLOCK",
     "FINAL_SEEDS",
     "NEXT",
     "STOPPED",
@@ -40,6 +41,8 @@ NEXT = "next.toml"
 """The file of a study that has a protocol to go on with."""
 
 STOPPED = "stopped by the clock"
+CLOCK = "clock"
+"""The event that says what of the time had passed after a stage."""
 """The event of a study whose time did not allow for what the plan had next."""
 
 FINAL_SEEDS = 100

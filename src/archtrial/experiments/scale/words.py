@@ -82,12 +82,18 @@ def _chosen(document: Found) -> Iterator[str]:
     first = document["sizes"][0]["compound"]
     chosen = _form(document, first)["factors"]
     named = [f"{_GREEK[axis]} = {factor:.2f}" for axis, factor in chosen.items()]
+    scores = {point["validation"] for point in document["grid"]}
     count = numbers.count(len(document["grid"]), "division")
-    yield (
-        f"Of {count} of the growth between the axes, {joined(named)} was best by validation."
-        if len(document["grid"]) > 1
-        else f"One division of the growth could be had: {joined(named)}."
-    )
+    if len(document["grid"]) == 1:
+        yield f"One division of the growth could be had: {joined(named)}."
+    elif len(scores) == 1:
+        yield f"No division of the growth was better than another: {joined(named)} is one."
+    else:
+        yield (
+            f"Of {count} of the growth between the axes, {joined(named)} was best by"
+            " validation; each axis alone had one form, so that compound is favoured by"
+            " that choice."
+        )
 
 
 def _growth(document: Found, size: Found, metric: Metric) -> Iterator[str]:
