@@ -1,5 +1,6 @@
 """A choice is carried out: who leaves, who is trained on all rows, what is kept."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,8 +14,15 @@ from archtrial import protocol as protocols
 from archtrial.errors import StudyError
 from archtrial.experiments import judge
 from archtrial.experiments.choose import training
+from archtrial.experiments.choose.protocol import PLAIN
 from archtrial.experiments.choose.study import Study
-from archtrial.experiments.choose.verdict import CLOCK, FINAL_SEEDS, STOPPED
+from archtrial.experiments.choose.verdict import (
+    CLOCK,
+    FINAL_SEEDS,
+    STOPPED,
+    _Judged,
+)
+from archtrial.judge import experiment
 from archtrial.records.store import Store
 from archtrial.trainers import Item
 
@@ -242,6 +250,19 @@ def test_the_clock_goes_on_where_the_last_stage_ended(done):
     clock.go_on_from(**told[-1])
     assert clock.seconds >= told[-1]["seconds"]
     assert clock.training == told[-1]["training"] <= told[-1]["seconds"]
+
+
+def test_an_estimator_that_failed_names_no_place_of_the_machine(done):
+    records = experiment.finished(done.folder, "choose", "archtrial choose --study")
+    failed = [
+        dataclasses.replace(run, error="ValueError: no (/somewhere/a.py:3)")
+        if run.arm == PLAIN
+        else run
+        for run in records.runs
+    ]
+    found = _Judged(dataclasses.replace(records, runs=failed), ()).document()
+    assert found["plain"]["error"] == "ValueError"
+    assert found["plain"]["score"] is None
 
 
 def test_another_declaration_is_refused_in_a_folder(done, data):

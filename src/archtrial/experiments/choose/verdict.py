@@ -390,7 +390,8 @@ class _Judged:
         return {
             "name": self._resolved["plain"]["architecture"].removeprefix("sklearn:"),
             "score": score,
-            "error": run.error,
+            # Its kind alone: the rest may name a place on the machine.
+            "error": None if run.error is None else run.error.partition(":")[0],
         }
 
     def _order(self) -> dict[str, Any] | None:
