@@ -25,6 +25,7 @@ def choice(tmp_path):
     _, split, _ = trial.load(declared)
     document = {
         "arm": "net",
+        "verdict": "recommended",
         "margin": 0.01,
         "arms": [
             {"name": "linear", "configuration": {"learning_rate": 0.1}},
@@ -81,6 +82,12 @@ def test_an_estimator_has_no_axes(choice):
     boosting = "sklearn:HistGradientBoostingClassifier"
     choice.arms = (Arm.model_validate({"name": "linear", "architecture": boosting}),)
     with pytest.raises(ProtocolError, match="Leave --scale-up out"):
+        grown(choice, "20m")
+
+
+def test_what_diverged_does_not_grow(choice):
+    choice.verdict.to_dict()["verdict"] = "not_assessable"
+    with pytest.raises(ProtocolError, match="net diverged on all fresh seeds"):
         grown(choice, "20m")
 
 
