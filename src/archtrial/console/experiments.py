@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from archtrial.protocol import OnData
     from archtrial.workflow import Study
 
-__all__ = ["asked", "carried_out"]
+__all__ = ["asked", "carried_out", "conclude"]
 
 Declared = TypeVar("Declared", bound="OnData")
 
@@ -112,3 +112,15 @@ def carried_out(
         output.show_json(experiment.verdict.to_json())
         return None
     return page
+
+
+def conclude(experiment: "Study[Any, Any]", workers: int | None, as_json: bool) -> None:
+    """Carries an experiment out, and shows its article and where its page is."""
+    page = carried_out(experiment, workers, as_json)
+    if page is None:
+        return
+    from archtrial.report import article
+
+    console = output.console()
+    article.show(experiment.judgement.article, console)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)

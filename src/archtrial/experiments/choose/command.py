@@ -6,7 +6,7 @@ import typer
 
 from archtrial.console import output
 from archtrial.console.beginning import workers_for
-from archtrial.console.experiments import asked, carried_out
+from archtrial.console.experiments import asked, conclude
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -76,7 +76,7 @@ def choose(
         if as_json:
             output.print_json({"protocol": experiment.resolved})
         return
-    _carry_out(experiment, processes, as_json)
+    conclude(experiment, processes, as_json)
     if scale_up is not None:
         from archtrial.experiments.choose.growing import grown
 
@@ -87,16 +87,4 @@ def choose(
         )
         for note in larger.notes:
             output.say(f"note: {note}")
-        _carry_out(larger, processes, as_json)
-
-
-def _carry_out(experiment: Any, processes: int, as_json: bool) -> None:
-    """Carries a study out, and shows what it found."""
-    page = carried_out(experiment, processes, as_json)
-    if page is None:
-        return
-    from archtrial.report import article
-
-    console = output.console()
-    article.show(experiment.judgement.article, console)
-    console.print(f"page: {page}", soft_wrap=True, markup=False)
+        conclude(larger, processes, as_json)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from archtrial.console import output
-from archtrial.console.experiments import asked, carried_out
+from archtrial.console.experiments import asked, conclude
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -78,11 +78,4 @@ def profile(
     experiment = room.Study(protocol, study)
     for note in experiment.notes:
         output.say(f"note: {note}")
-    page = carried_out(experiment, workers, as_json)
-    if page is None:
-        return
-    from archtrial.report import article
-
-    console = output.console()
-    article.show(experiment.judgement.article, console)
-    console.print(f"page: {page}", soft_wrap=True, markup=False)
+    conclude(experiment, workers, as_json)
