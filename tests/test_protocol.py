@@ -6,7 +6,7 @@ import pytest
 
 from archtrial import protocol as room
 from archtrial.errors import ProtocolError, UserError
-from archtrial.protocol import Arm, OnData, Protocol
+from archtrial.protocol import Arm, OnData, Protocol, read
 from archtrial.space import Choice, Real
 
 LEAST = {"data": "mnist1d", "baseline": "mlp", "challengers": ["cnn"]}
@@ -830,3 +830,14 @@ def test_other_lengths_are_refused_with_what_can_be_typed(written):
     with pytest.raises(ProtocolError, match="lengths is mask, zeros, or how") as caught:
         OnData(data="digits", lengths=written)
     assert "--lengths mask, --lengths zeros or --lengths 20" in str(caught.value)
+
+
+def test_a_trial_is_no_experiment_and_an_experiment_no_trial(tmp_path):
+    trial, other = tmp_path / "trial.toml", tmp_path / "other.toml"
+    trial.write_text('data = "mnist1d"\nbaseline = "mlp"\nchallengers = ["cnn"]\n')
+    other.write_text('data = "mnist1d"\n')
+    with pytest.raises(ProtocolError, match="the file declares a ladder") as refused:
+        read(trial, "a ladder")
+    assert f"Run it: archtrial run {trial}" in str(refused.value)
+    assert read(trial)["baseline"] == "mlp"
+    assert read(other, "a ladder") == {"data": "mnist1d"}

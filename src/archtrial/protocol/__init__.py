@@ -1,7 +1,7 @@
 """What is compared, declared before the first run.
 
 A protocol is frozen, and everything that a result depends on follows from it.
-`declared.py` is what a trial declares, `arm.py` what that is put together from, and
+`declared.py` is what a trial declares, `reading.py` the file of it, `arm.py` what that is put together from, and
 `resolved.py` what it is once data and arms are known, with its hash.
 """
 
@@ -21,9 +21,9 @@ from archtrial.protocol.declared import (
     Protocol,
     builtin,
     load,
-    read,
     template,
 )
+from archtrial.protocol.reading import read
 from archtrial.protocol.resolved import (
     asked,
     canonical,

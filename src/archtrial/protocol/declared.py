@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import pydantic
 
 from archtrial import space as spaces
-from archtrial import specs
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
 from archtrial.protocol.arm import (
@@ -33,6 +32,7 @@ from archtrial.protocol.arm import (
     explain,
     finite,
 )
+from archtrial.protocol.reading import read
 
 __all__ = [
     "DEFAULT_SPACE",
@@ -40,7 +40,6 @@ __all__ = [
     "Protocol",
     "builtin",
     "load",
-    "read",
     "template",
 ]
 
@@ -613,90 +612,6 @@ def load(path: str | Path, **changes: Any) -> Protocol:
     """
     path = Path(path)
     return Protocol(**{**read(path), **changes})
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Returns what a TOML file declares; its paths start at its folder.
-
-    Raises:
-        ProtocolError: The file is not there, or is no TOML.
-    """
-    return _anchor(_read_toml(path), path.parent)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProtocolError(
-            "there is no such protocol file",
-            str(path),
-            "archtrial init writes one to start from.",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"{path} cannot be read as text", str(error)) from None
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, tomllib.TOMLDecodeError):
-            raise _not_toml(path, error) from None
-        raise ProtocolError(
-            f"{path} cannot be read as TOML",
-            str(error)[:200],
-            "Numbers have 300 digits at most, and nothing is nested 100 deep.",
-        ) from None
-
-
-def _not_toml(path: Path, error: tomllib.TOMLDecodeError) -> ProtocolError:
-    return ProtocolError(
-        f"{path} is not complete TOML",
-        str(error)[:200],
-        "Correct that line; archtrial init writes a whole protocol to compare with.",
-    )
-
-
-def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Makes the paths inside a protocol file independent of the working folder."""
-
-    def anchored(architecture: Any) -> Any:
-        if not isinstance(architecture, str):
-            return architecture
-        name, spec, options = specs.parse_spec(architecture)
-        file, colon, member = spec.rpartition(":")
-        if not (colon and file.endswith(".py")):
-            return architecture
-        return specs.write_spec(name, f"{folder / file}:{member}", options)
-
-    def with_loss(recipe: Any) -> Any:
-        if not isinstance(recipe, Mapping) or not isinstance(recipe.get("loss"), str):
-            return recipe
-        file, colon, member = recipe["loss"].rpartition(":")
-        if not file.endswith(".py"):
-            return recipe
-        return {**recipe, "loss": f"{folder / file}{colon}{member}"}
-
-    def arm(value: Any) -> Any:
-        if isinstance(value, Mapping) and "architecture" in value:
-            value = {**value, "architecture": anchored(value["architecture"])}
-            if "recipe" in value:
-                value["recipe"] = with_loss(value["recipe"])
-            return value
-        return anchored(value)
-
-    if "recipe" in declared:
-        declared["recipe"] = with_loss(declared["recipe"])
-    for key in ("data", "unlabelled"):
-        place = declared.get(key)
-        if isinstance(place, str) and (folder / place).exists():
-            declared[key] = str(folder / place)
-    lists = (
-        *("baseline", "architecture", "architectures", "challengers", "teacher"),
-        *("students", "arms"),
-    )
-    for key in lists:
-        if isinstance(value := declared.get(key), list):
-            declared[key] = [arm(each) for each in value]
-        elif value is not None:
-            declared[key] = arm(value)
-    return declared
 
 
 def builtin() -> Protocol:

@@ -412,11 +412,5 @@ def load(path: str | Path, **changes: Any) -> Protocol:
     Raises:
         ProtocolError: The file is not there, is no TOML, or cannot be carried out.
     """
-    declared = read(Path(path))
-    if {"baseline", "challenger", "challengers"} & declared.keys():
-        raise ProtocolError(
-            "the file declares a teacher and its students",
-            f"{path} compares a baseline with challengers",
-            f"Run it: archtrial run {path}",
-        )
+    declared = read(Path(path), "a teacher and its students")
     return Protocol(**{**declared, **changes})
