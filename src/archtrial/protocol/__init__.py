@@ -9,19 +9,28 @@ from archtrial.protocol.arm import (
     HYPERPARAMETERS,
     MODERN,
     Arm,
-    Count,
-    Positive,
     Recipe,
     Splits,
     describe_space,
+    laid_over,
 )
+from archtrial.protocol.declaration import Count, Positive
 from archtrial.protocol.declared import (
     DEFAULT_SPACE,
+    FewLabels,
     OnData,
     Protocol,
     builtin,
     load,
     template,
+)
+from archtrial.protocol.procedure import (
+    PROCEDURE_HYPERPARAMETERS,
+    PROCEDURES,
+    STRONG,
+    Kind,
+    Procedure,
+    procedure_space,
 )
 from archtrial.protocol.reading import read
 from archtrial.protocol.resolved import (
@@ -36,10 +45,16 @@ __all__ = [
     "DEFAULT_SPACE",
     "HYPERPARAMETERS",
     "MODERN",
+    "PROCEDURES",
+    "PROCEDURE_HYPERPARAMETERS",
+    "STRONG",
     "Arm",
     "Count",
+    "FewLabels",
+    "Kind",
     "OnData",
     "Positive",
+    "Procedure",
     "Protocol",
     "Recipe",
     "Splits",
@@ -50,7 +65,9 @@ __all__ = [
     "differences",
     "digest",
     "digest_before",
+    "laid_over",
     "load",
+    "procedure_space",
     "read",
     "template",
 ]

@@ -13,6 +13,14 @@ import pydantic
 from archtrial import space as spaces
 from archtrial import specs
 from archtrial.errors import ProtocolError
+from archtrial.protocol.declaration import (
+    Count,
+    Declaration,
+    NotNegative,
+    Positive,
+    Share,
+)
+from archtrial.protocol.procedure import PROCEDURE_HYPERPARAMETERS, Procedure
 
 __all__ = [
     "HYPERPARAMETERS",
@@ -43,26 +51,9 @@ HYPERPARAMETERS = (
     "label_smoothing",
     "initial_scale",
     "dropout",
+    *PROCEDURE_HYPERPARAMETERS,
 )
 """What training itself understands; all other names are the architecture's."""
-
-
-class Declaration(pydantic.BaseModel):
-    """A frozen value whose fields are all known and of the declared type."""
-
-    model_config = pydantic.ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        arbitrary_types_allowed=True,
-        use_attribute_docstrings=True,
-    )
-
-
-Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
-Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, pydantic.Field(ge=1)]
 
 
 class Recipe(Declaration):
@@ -117,6 +108,9 @@ class Recipe(Declaration):
     and targets (N,), int64 labels or float32 values that are standardised as the
     training set is, and returns each example's loss, (N,). What is reported stays the
     metric. None: cross-entropy, or squared error."""
+    procedure: Procedure = Procedure()
+    """Where targets come from: labels alone, or also the model's own answers for examples
+    without labels. An arm's option `procedure` says it for that arm."""
 
     @pydantic.field_validator("augmentation", mode="before")
     @classmethod
@@ -137,6 +131,7 @@ class Recipe(Declaration):
                 "weight_decay_on",
                 "class_weights",
                 "loss",
+                "procedure",
             ),
         )
         described = {
@@ -206,14 +201,15 @@ class Arm(Declaration):
     architecture: str | Callable[..., Any]
     """A zoo name, "path/to/file.py:Name", "package.module:Name" or, in Python, the
     class or function itself."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
     """Values, None, or lists of them; a text such as "{num_outputs}" is filled in from
     the data."""
-    space: dict[str, Any] = {}
+    space: dict[str, Any] = {}  # noqa: RUF012 - as above
     recipe: Any = "plain"
     """"plain": the protocol's; "modern": that with `MODERN` over it; or a table of the
     fields in which it differs from the protocol's, or with `base = "modern"` from
-    that. Among the options in brackets `recipe` is reserved for it."""
+    that. Among the options in brackets `recipe` is reserved for it,
+    and `procedure` for its `procedure`."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -242,6 +238,14 @@ class Arm(Declaration):
                 declared.setdefault("recipe", options["recipe"])
             if "name" not in declared and architecture is not None:
                 declared["name"] = _default_name(declared)
+            options = declared.get("options")
+            if isinstance(options, Mapping) and "procedure" in options:
+                declared["options"] = {
+                    k: options[k] for k in options if k != "procedure"
+                }
+                declared["recipe"] = with_procedure(
+                    declared.get("recipe", "plain"), options["procedure"]
+                )
             if isinstance(declared.get("space"), Mapping):
                 declared["space"] = {
                     name: spaces.parse(name, dimension)
@@ -348,6 +352,37 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def with_procedure(recipe: Any, procedure: Any) -> Any:
+    """Returns an arm's recipe, as it is declared, with another procedure."""
+    if isinstance(recipe, str):
+        recipe = {} if recipe == "plain" else {"base": recipe}
+    return {**recipe, "procedure": procedure} if isinstance(recipe, Mapping) else recipe
+
+
+def laid_over(recipe: Recipe, declared: Any, kind: str) -> Recipe:
+    """Returns a recipe with an arm's own laid over it.
+
+    Args:
+        recipe: The protocol's.
+        declared: What `Arm.recipe` says.
+        kind: Of the inputs: "table", "sequence", "image" or "array".
+
+    Raises:
+        ProtocolError: A procedure needs changes of examples, and nobody knows any.
+    """
+    table = {"base": declared} if isinstance(declared, str) else dict(declared)
+    if table.pop("base", "plain") == "modern":
+        augmentation = MODERN_AUGMENTATION.get(kind, ())
+        table = {**MODERN, "augmentation": augmentation, **table}
+    own = table.pop("procedure", {})
+    own = {"kind": own} if isinstance(own, str) else own
+    procedure = {**recipe.procedure.model_dump(), **own}
+    laid = Recipe.model_validate(
+        {**recipe.model_dump(), **table, "procedure": procedure}
+    )
+    return laid.model_copy(update={"procedure": laid.procedure.on(kind)})
 
 
 def check_recipe(declared: Any) -> None:

@@ -16,8 +16,6 @@ from archtrial.errors import ProtocolError
 from archtrial.files import name_of
 from archtrial.protocol.arm import (
     LONGEST_NAME,
-    MODERN,
-    MODERN_AUGMENTATION,
     Arm,
     Count,
     Declaration,
@@ -31,6 +29,7 @@ from archtrial.protocol.arm import (
     describe_space,
     explain,
     finite,
+    laid_over,
 )
 from archtrial.protocol.reading import read
 
@@ -221,7 +220,23 @@ class OnData(Declaration):
         return dumped
 
 
-class Protocol(OnData):
+class FewLabels(OnData):
+    """What a protocol declares whose trainings may see few labels."""
+
+    labels: Count | None = None
+    """Training rows whose labels are seen, each class by its share; every training draws
+    its own, the same for all arms. The others are examples without labels. By default
+    all."""
+    unlabelled: str | None = None
+    """More examples without labels, beside the inputs of all training rows: an .npz file
+    with an array x, or an .npy file."""
+
+    def length(self, training_rows: int) -> int:
+        """Returns the steps of one training; an epoch is a pass over labelled rows."""
+        return super().length(min(self.labels or training_rows, training_rows))
+
+
+class Protocol(FewLabels):
     """A controlled trial of one baseline against one or more challengers.
 
     Only `data`, `baseline` and `challengers` have no default.
@@ -475,13 +490,7 @@ class Protocol(OnData):
             arm: Its recipe is laid over the protocol's.
             kind: Of the inputs: "table", "sequence", "image" or "array".
         """
-        table = (
-            {"base": arm.recipe} if isinstance(arm.recipe, str) else dict(arm.recipe)
-        )
-        if table.pop("base", "plain") == "modern":
-            augmentation = MODERN_AUGMENTATION.get(kind, ())
-            table = {**MODERN, "augmentation": augmentation, **table}
-        return Recipe.model_validate({**self.recipe.model_dump(), **table})
+        return laid_over(self.recipe, arm.recipe, kind)
 
     def replace(self, **changes: Any) -> Self:
         """Returns a protocol with some fields changed, validated anew."""

@@ -17,7 +17,7 @@ from archtrial.data.content import check_size
 from archtrial.errors import ArmError, ProtocolError
 from archtrial.records.table import CPU_SECONDS
 from archtrial.space import Value
-from archtrial.trainers.runs import Finished, Item, finished
+from archtrial.trainers.runs import Finished, Item, finished, labelled_rows
 from archtrial.training.outcome import Account, pass_on
 from archtrial.training.problem import Problem
 from archtrial.zoo.estimators import Estimator, sibling
@@ -43,6 +43,7 @@ class Fits:
         inputs: What is known of the inputs.
         study_seed: The protocol's seed.
         threads: Of each fit.
+        labels: How many labels each fit sees; None: all.
     """
 
     problem: Problem
@@ -50,6 +51,7 @@ class Fits:
     inputs: Inputs
     study_seed: int
     threads: int = 1
+    labels: int | None = None
 
     def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
         """Each run is a task."""
@@ -65,6 +67,8 @@ class Fits:
         start = time.process_time()
         # Most libraries take seeds of 31 bits.
         seed = randomness.seed(self.study_seed, "training", item.arm, *item.names) >> 32
+        rows = labelled_rows(problem, self.labels, self.study_seed, item)
+        seen = np.arange(len(problem.y_train)) if rows is None else rows
         try:
             # Said once, before the study (`rehearse`).
             with warnings.catch_warnings(action="ignore"):
@@ -72,7 +76,7 @@ class Fits:
                     item.arm,
                     item.configuration,
                     seed,
-                    np.arange(len(problem.y_train)),
+                    seen,
                     (problem.x_validation[:], problem.x_test[:]),
                 )
             account.evaluated(1, 0.0, validation)

@@ -9,7 +9,7 @@ from archtrial import randomness
 from archtrial import space as spaces
 from archtrial.data import Inputs
 from archtrial.protocol import HYPERPARAMETERS, Recipe
-from archtrial.trainers.runs import Finished, Item, finished
+from archtrial.trainers.runs import Finished, Item, finished, labelled_rows
 from archtrial.training import choice, fleet, run
 from archtrial.zoo.arms import Architecture
 
@@ -29,6 +29,7 @@ class Loops:
         recipes: By arm, in place of the problem's; its length is a factor on the
             problem's steps.
         fleets: The protocol's `fleet`.
+        labels: How many labels each training sees; None: all.
     """
 
     problem: run.Problem
@@ -38,6 +39,7 @@ class Loops:
     stacks: Mapping[str, bool]
     recipes: Mapping[str, Recipe]
     fleets: choice.Fleets = "auto"
+    labels: int | None = None
 
     def divide(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
         """Runs of one structure share a fleet, in their order, in equal parts.
@@ -113,8 +115,9 @@ class Loops:
         item = Item(arm, pair=0, seed=0, stage="rehearsal", configuration=configuration)
         seed = randomness.seed(self.study_seed, "rehearsal", arm)
         return dataclasses.replace(
-            self.job(item), initial_seed=seed, order_seed=seed, noise_seed=seed
-        )
+            # Of a problem with fewer rows than it will be trained on.
+            self.job(item), initial_seed=seed, order_seed=seed, noise_seed=seed, rows=None
+        )  # fmt: skip
 
     def initial_seed(self, arm: str, *names: str | int) -> int:
         """Returns the seed of a run's initial weights; the names are the item's."""
@@ -131,17 +134,16 @@ class Loops:
         }
         names = (item.arm, *item.names)
         # The order of batches is the arms' to share: it is part of the pairing.
-        # Winners are paired by position, whatever their configurations.
-        shared = ("winner", item.seed) if item.stage == "winner" else item.names
         return run.Job(
             build=functools.partial(
                 architecture.build, self.inputs, self.problem.num_outputs, values
             ),
             hyperparameters=hyperparameters,
             initial_seed=self.initial_seed(item.arm, *item.names),
-            order_seed=randomness.seed(self.study_seed, "order", *shared),
+            order_seed=randomness.seed(self.study_seed, "order", *item.shared_names),
             noise_seed=randomness.seed(self.study_seed, "noise", *names),
             keep_weights=item.keep_weights,
+            rows=labelled_rows(self.problem, self.labels, self.study_seed, item),
         )
 
 

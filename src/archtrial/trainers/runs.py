@@ -8,12 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 import safetensors.torch
 
+from archtrial import randomness
 from archtrial import space as spaces
+from archtrial.data import draw_labelled
 from archtrial.errors import UserError
 from archtrial.records.table import Run
 from archtrial.training.outcome import Outcome
+from archtrial.training.problem import Problem
 
-__all__ = ["Finished", "Item", "Trainer", "finished"]
+__all__ = ["Finished", "Item", "Trainer", "finished", "labelled_rows"]
 
 # Predictions of test examples that are saved with weights, so many at most.
 _MOST_NOTED = 64
@@ -67,6 +70,14 @@ class Item:
         beyond = () if self.rung == 1 else (f"{self.rung}x",)
         return (self.pair, self.seed, *beyond, *filter(None, [self.tuner]))
 
+    @property
+    def shared_names(self) -> tuple[str | int, ...]:
+        """What tells the random numbers that arms share, which is what pairs them.
+
+        Winners are paired by position, whatever their configurations.
+        """
+        return ("winner", self.seed) if self.stage == "winner" else self.names
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -94,6 +105,25 @@ class Trainer(Protocol):
 
     def __call__(self, task: Sequence[Item], /) -> list[Finished]:
         """Carries out one task."""
+
+
+def labelled_rows(
+    problem: Problem, labels: int | None, study_seed: int, item: Item
+) -> np.ndarray | None:
+    """Returns the training rows whose labels an item sees, (labels,); None: all.
+
+    Every training draws its own, and trainings that are paired have the same.
+
+    Args:
+        problem: Its training labels.
+        labels: How many are seen; None: all.
+        study_seed: The protocol's seed.
+        item: What is trained.
+    """
+    if labels is None:
+        return None
+    stream = randomness.generator(study_seed, "labels", *item.shared_names)
+    return draw_labelled(problem.y_train, labels, stream)
 
 
 def finished(item: Item, outcome: Outcome) -> Finished:

@@ -1,8 +1,9 @@
 """What the driver asks of whoever carries out the steps: one run, or many at once."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,9 +31,11 @@ class Engine(abc.ABC):
         optimizer: Of `values`.
         smoothing: Of the labels, (R, 1).
         average: Of the weights, where the recipe asks for one.
+        generators: Of each run, the source of dropout's masks.
     """
 
     gradient: torch.Tensor
+    generators: Sequence[torch.Generator]
     _begun = False
 
     def __init__(
@@ -122,6 +125,24 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def predict(self, x: Inputs) -> torch.Tensor:
         """Returns outputs (R, N, outputs) for inputs (N, ...), of averaged weights."""
+
+    def watch(  # noqa: B027 - of an ordinary training there is nothing more
+        self,
+        step: int,
+        x: Inputs,
+        score: Callable[[torch.Tensor], Sequence[float]],
+    ) -> None:
+        """Takes note, when the runs are evaluated, of what else there is to know of them.
+
+        Args:
+            step: Steps taken.
+            x: The validation inputs, (N, ...).
+            score: Returns the validation score of each run's outputs, (R, N, outputs).
+        """
+
+    def measures(self) -> list[dict[str, Any]]:
+        """Returns what was noted of each run, as `Run.measures` has it."""
+        return [{} for _ in self.values]
 
     @abc.abstractmethod
     def states(self, those: Sequence[int]) -> list[dict[str, torch.Tensor]]:

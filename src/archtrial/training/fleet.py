@@ -101,7 +101,6 @@ class Stack(Engine):
 
     Attributes:
         buffers: By name, (runs, ...).
-        generators: Of each run, the source of dropout's masks.
     """
 
     def __init__(

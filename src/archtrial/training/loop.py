@@ -51,6 +51,7 @@ class Loop(Engine):
             if p.numel() and (gradient := p.grad) is not None
         ]
         self.noise = Noise(torch.Generator(problem.device).manual_seed(job.noise_seed))
+        self.generators = [self.noise.generator]
         self.displaced = False
         self._recipe = problem.recipe
         self._noise_seed, self._device = job.noise_seed, problem.device

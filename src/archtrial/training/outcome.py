@@ -5,6 +5,7 @@ import functools
 import math
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,8 @@ class Outcome:
     its validation score was the best among all evaluations so far, the first of
     equals (early stopping). Weights that diverged are no candidates; with none left,
     and as "last", they count as the constant predictor."""
+    measures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What else was measured on the way, as JSON; see `Engine.measures`."""
 
     def run(self, **place: Any) -> Run:
         """Returns it as a row of the records, as the run ended.
@@ -78,6 +81,7 @@ class Outcome:
             parameters=self.parameters,
             seconds=self.seconds,
             curve=self.curve,
+            measures=self.measures,
         )
 
 
@@ -123,6 +127,7 @@ class Account:
         flops: Of the whole training.
         parameters: How many.
         kept: Copies of the weights by step.
+        measures: What else was measured.
     """
 
     def __init__(self, problem: Problem, started: float) -> None:
@@ -133,6 +138,7 @@ class Account:
         self.flops = 0.0
         self.parameters = 0
         self.kept: dict[int, dict[str, torch.Tensor]] = {}
+        self.measures: Mapping[str, Any] = {}
         self._last_step = 0
         self._best: Reading | None = None
         self._readings: dict[int, dict[Literal["last", "best"], Reading]] = {}
@@ -272,6 +278,7 @@ class Account:
                 step: self._readings.get(step) or self._with_best(None)
                 for step in self.problem.read_at
             },
+            measures=self.measures,
         )
 
 

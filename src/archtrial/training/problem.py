@@ -49,6 +49,8 @@ class Problem:
     objective's."""
     names: int | None = None
     """How many ids there are, where a tokenizer made the inputs."""
+    unlabelled: Examples | None = None
+    """(U, ...) inputs that a procedure reads without labels; None: there are none."""
 
     def __post_init__(self) -> None:
         if not all(1 <= step <= self.steps for step in self.read_at):
@@ -57,12 +59,48 @@ class Problem:
             raise ValueError("class weights are the objective's own: Labels.balanced")
         if self.recipe.loss is not None:
             self._check_own_loss(self.recipe.loss)
+        if self.recipe.procedure.unlabelled:
+            self._check_procedure(self.recipe.procedure.kind)
         if self.recipe.class_weights != "none" and self.task != "classification":
             raise ProtocolError(
                 "classes are weighed in classification alone",
                 f'class_weights = "{self.recipe.class_weights}" for {self.task}',
                 'Take it out of [recipe], or declare task = "classification".',
             )
+
+    def _check_procedure(self, kind: str) -> None:
+        if self.unlabelled is None:
+            raise ProtocolError(
+                f"the procedure {kind!r} reads examples without labels",
+                "all training rows have labels, and there are no others",
+                "Say how many labels are seen, or where there are more examples:"
+                " --labels 400, --unlabelled more.npz (in a protocol, labels = 400,"
+                ' unlabelled = "more.npz"), as archtrial run and archtrial mpl have'
+                " them.",
+            )
+        for refused, rule, received, way_out in (
+            (
+                self.task != "classification",
+                f"pseudo labels are classes, and so the procedure {kind!r} is of"
+                " classification",
+                f"the task is {self.task}",
+                'Leave procedure out, or declare task = "classification".',
+            ),
+            (
+                self.objective is not None or self.recipe.loss is not None,
+                f"the procedure {kind!r} minimises cross-entropy",
+                "soft targets, or a loss of one's own",
+                "Leave one of the two out.",
+            ),
+            (
+                self.recipe.accumulate > 1,
+                f"the procedure {kind!r} takes a batch as a whole",
+                f"accumulate = {self.recipe.accumulate}",
+                "Leave accumulate out of the recipe.",
+            ),
+        ):
+            if refused:
+                raise ProtocolError(rule, received, way_out)
 
     def _check_own_loss(self, loss: str) -> None:
         for name, neutral in (("class_weights", "none"), ("label_smoothing", 0.0)):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from archtrial.errors import ProtocolError
-from archtrial.protocol import Recipe
+from archtrial.protocol import PROCEDURE_HYPERPARAMETERS, Procedure, Recipe
 from archtrial.statistics import learning
 
 __all__ = [
@@ -30,6 +30,7 @@ SEARCHABLE = (
     "momentum",
     "label_smoothing",
     "initial_scale",
+    *PROCEDURE_HYPERPARAMETERS,
 )
 """What a run may set for itself; the recipe says it for all others."""
 
@@ -39,7 +40,7 @@ _EPSILON = 1e-8
 
 
 def settled(recipe: Recipe, hyperparameters: Mapping[str, float]) -> dict[str, float]:
-    """Returns the five real hyperparameters of a run: its own, else the recipe's.
+    """Returns the real hyperparameters of a run: its own, else the recipe's.
 
     Raises:
         ProtocolError: A hyperparameter that training does not know, or a value
@@ -54,17 +55,22 @@ def settled(recipe: Recipe, hyperparameters: Mapping[str, float]) -> dict[str, f
             " must be a parameter of the architecture's function.",
         )
     values = {
-        name: float(hyperparameters.get(name, getattr(recipe, name)))
+        name: float(hyperparameters.get(name, getattr(_saying(recipe, name), name)))
         for name in SEARCHABLE
     }
     for name, value in values.items():
-        below_one = name in ("momentum", "label_smoothing")
+        below_one = name in ("momentum", "label_smoothing", "confidence_threshold")
         if not (0 <= value < (1 if below_one else math.inf)):
             raise ProtocolError(
                 f"{name} is at least 0" + (" and below 1" if below_one else ""),
                 str(value),
             )
     return values
+
+
+def _saying(recipe: Recipe, name: str) -> Recipe | Procedure:
+    """Returns what says a hyperparameter that a run does not: the recipe, its procedure."""
+    return recipe.procedure if name in PROCEDURE_HYPERPARAMETERS else recipe
 
 
 def rates(recipe: Recipe, steps: int) -> np.ndarray:

@@ -4,13 +4,15 @@
 driver, on another engine, and is held to the loop step by step.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
-from archtrial.training import cost, recipe
+from archtrial.training import cost, procedure, recipe
 from archtrial.training.device import exact
 from archtrial.training.engine import Engine
 from archtrial.training.loop import Loop
@@ -68,13 +70,16 @@ def drive(
     for account in accounts:
         account.parameters = cost.parameters(modules[0])
     # Counted before a module is put into an engine, where it no longer runs alone.
-    batch = source.x_train[: source.size_for(jobs[0])]
-    flops = cost.training(modules[0], batch, problem.steps)
+    flops = procedure.flops(problem, modules[0], source, jobs[0])
     for account in accounts:
         account.flops = flops
-    engine = engine_of(problem, jobs, modules)
+    engine = procedure.guided(problem, jobs, modules, engine_of)
     batches = Batches(problem, source, jobs)
     evaluations = problem.evaluation_steps()
+
+    def scored(outputs: torch.Tensor) -> list[float]:
+        return [_score(problem, own) for own in objective.presented(outputs)]
+
     total_losses = torch.zeros(len(jobs), device=problem.device)
     _keep(0, engine, jobs, accounts)
     with exact(problem.device), engine.running():
@@ -87,6 +92,7 @@ def drive(
                     accounts, total_losses.tolist(), presented, strict=True
                 ):
                     account.evaluated(step, total, own)
+                engine.watch(step, source.x_validation, scored)
                 if all(account.diverged for account in accounts):
                     break
                 total_losses.zero_()
@@ -96,6 +102,8 @@ def drive(
                         account.read(step, own)
             _keep(step, engine, jobs, accounts)
         presented = objective.presented(engine.predict(source.x_test))
+    for account, measured in zip(accounts, engine.measures(), strict=True):
+        account.measures = measured
     trained = engine.finish()
     return [
         account.finished(own, module if job.keep_weights else None, 1 / len(jobs))
@@ -103,6 +111,14 @@ def drive(
             accounts, presented, trained, jobs, strict=True
         )
     ]
+
+
+def _score(problem: Problem, presented: np.ndarray) -> float:
+    """Returns a validation score; NaN where predictions are no numbers."""
+    if not np.isfinite(presented).all():
+        return math.nan
+    metric = problem.metric
+    return float(metric.score(metric.reduce(presented), problem.y_validation))
 
 
 def _keep(

@@ -7,12 +7,13 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from archtrial import randomness
 from archtrial.data.stored import Examples, Prepared
 from archtrial.training import recipe
 from archtrial.training.augmentation import Augmentation
 from archtrial.training.problem import Job, Problem
 
-__all__ = ["Batches", "InFiles", "Inputs", "Source"]
+__all__ = ["Batches", "InFiles", "Inputs", "Source", "Views", "unlabelled_batch"]
 
 
 class InFiles:
@@ -161,3 +162,52 @@ def _augmentation(
     for _ in range(jobs[0].skip if problem.recipe.augmentation else 0):
         augmentation(unseen)
     return augmentation
+
+
+class Views:
+    """Examples without labels of many runs, changed weakly and strongly, without end.
+
+    Each run has an order of its own, which follows from that of its labelled batches, so
+    that procedures that are paired meet the same examples, changed in the same way.
+
+    Args:
+        problem: Its recipe's augmentation is the weak change, its procedure's the strong.
+        jobs: Of the runs.
+    """
+
+    def __init__(self, problem: Problem, jobs: Sequence[Job]) -> None:
+        assert problem.unlabelled is not None  # or the problem would have refused it
+        declared = problem.recipe.procedure
+        self._x = _within_reach(problem.unlabelled, problem.device)
+        self._device = problem.device
+        size = unlabelled_batch(problem, jobs[0])
+        seeds = [randomness.seed(job.order_seed, "unlabelled") for job in jobs]
+        self._orders = [
+            recipe.batches(problem.recipe, len(self._x), size, seed) for seed in seeds
+        ]
+        self._weakly = Augmentation(problem.recipe.augmentation, seeds)
+        again = [randomness.seed(job.order_seed, "strong") for job in jobs]
+        self._strongly = Augmentation(declared.strong, again)
+        self._compares = declared.compares_views
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return self
+
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns inputs (runs, U, ...), changed weakly, and the same changed strongly.
+
+        Where a procedure compares no views, both are changed weakly.
+        """
+        rows = torch.from_numpy(np.stack([next(order) for order in self._orders]))
+        x = self._x
+        read = x[rows if isinstance(x, InFiles) else rows.to(self._device)]
+        weak = self._weakly(read)
+        return weak, self._strongly(read) if self._compares else weak
+
+
+def unlabelled_batch(problem: Problem, job: Job) -> int:
+    """Returns how many examples without labels a batch of a run has."""
+    assert problem.unlabelled is not None
+    seen = len(problem.x_train) if job.rows is None else len(job.rows)
+    labelled = min(problem.batch_size, seen)
+    return min(labelled * problem.recipe.procedure.ratio, len(problem.unlabelled))

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from archtrial import data, metrics, trainers
+from archtrial.data.stored import Examples
 from archtrial.errors import ProtocolError
-from archtrial.protocol import HYPERPARAMETERS, Arm, OnData
+from archtrial.protocol import HYPERPARAMETERS, Arm, FewLabels, OnData
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, recipe, rehearsal, stacking
 from archtrial.training.objective import UsersLoss
@@ -50,6 +51,7 @@ def try_network(
     architecture, kind = loops.architectures[arm.name], cast(Kind, split.kind)
     problem = loops.problem_of(arm.name)
     augmentation.check(problem.recipe.augmentation, kind)
+    augmentation.check(problem.recipe.procedure.strong, kind)
     # Whole numbers stand for names.
     if problem.recipe.augmentation and split.x_train.dtype.kind == "i":
         raise ProtocolError(
@@ -189,7 +191,24 @@ def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem
         batch_size=declared.batch_size,
         device=declared.device,
         names=split.names,
+        unlabelled=_without_labels(declared, split),
     )
+
+
+def _without_labels(declared: OnData, split: data.Split) -> Examples | None:
+    """Returns the inputs that procedures read without labels, (U, ...); None: there are none.
+
+    Raises:
+        UserError: So many labels cannot be seen, or more inputs cannot be read.
+    """
+    if not isinstance(declared, FewLabels):
+        return None
+    if declared.labels is not None:
+        data.check_labels(split, declared.labels)
+    if declared.unlabelled is not None:
+        more = data.unlabelled(declared.unlabelled, split)
+        return np.concatenate([split.x_train[:], more])
+    return split.x_train if declared.labels is not None else None
 
 
 def rehearsed(
