@@ -544,6 +544,7 @@ def test_mistakes_are_one_message_and_status_2(archtrial, arguments, says):
         "profile",
         "relax",
         "mimic",
+        "mpl",
         "scale",
         "calibrate",
         "status",
@@ -570,7 +571,7 @@ def test_traceback_shows_the_rest_of_every_command(archtrial, tmp_path, command)
 
 def test_every_command_is_tried_for_its_traceback():
     assert {each.callback.__name__ for each in cli.program().registered_commands} == {
-        "run", "plan", "judge", "choose", "profile", "relax", "mimic", "scale", "calibrate",
+        "run", "plan", "judge", "choose", "profile", "relax", "mimic", "mpl", "scale", "calibrate",
         "status", "report", "zoo", "init",
     }  # fmt: skip
 

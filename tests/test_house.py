@@ -31,6 +31,7 @@ LIGHT = {
         *("protocol", "groups", "page", "verdict", "lines"),
         *("cost", "trainability", "generalisation", "representation"),
     ),
+    "mpl": ("protocol", "words", "page", "verdict"),
     "scale": ("protocol", "words", "page", "verdict"),
     "relax": ("statistics", "words", "titles", "figures", "page", "verdict"),
 }

@@ -267,7 +267,7 @@ def test_without_its_package_a_kind_is_unknown(study, installed):
     installed(point("others"))
     with pytest.raises(
         RecordsError,
-        match=r"known here\s+\(choose, mimic, others, profile, relax, scale\)",
+        match=r"known here\s+\(choose, mimic, mpl, others, profile, relax, scale\)",
     ) as found:
         experiments.judge(study.folder)
     assert "entry points archtrial.experiments" in str(found.value)

@@ -15,6 +15,7 @@ from archtrial.console import output, process
 from archtrial.console.options import command
 from archtrial.experiments.choose.command import choose
 from archtrial.experiments.mimic.command import mimic
+from archtrial.experiments.mpl.command import mpl
 from archtrial.experiments.profile.command import profile
 from archtrial.experiments.relax.command import relax
 from archtrial.experiments.scale.command import scale
@@ -22,8 +23,8 @@ from archtrial.experiments.scale.command import scale
 __all__ = ["main", "program"]
 
 _COMMANDS = (
-    *(trials.run, trials.plan, judging.judge, choose, profile, relax, mimic, scale),
-    *(simulating.calibrate, folders.status, folders.report),
+    *(trials.run, trials.plan, judging.judge, choose, profile, relax, mimic, mpl),
+    *(scale, simulating.calibrate, folders.status, folders.report),
     *(starting.zoo, starting.init),
 )
 

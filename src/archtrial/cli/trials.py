@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["plan", "run"]
 
 _ASKED = (
-    *("data", *DATA, "baseline", "challengers", "factors", "matched_baseline"),
+    *("data", *DATA, "labels", "unlabelled"),
+    *("baseline", "challengers", "factors", "matched_baseline"),
     *("metric", "margin", "effort", "configurations", "sampling", "confirm_seeds"),
     *(
         "steps",

@@ -33,6 +33,7 @@ JUDGES: Mapping[str | None, tuple[str, str]] = {
     "relax": ("archtrial.experiments.relax.verdict", "judge"),
     "mimic": ("archtrial.experiments.mimic.verdict", "judge"),
     "profile": ("archtrial.experiments.profile.verdict", "judge"),
+    "mpl": ("archtrial.experiments.mpl.verdict", "judge"),
     "scale": ("archtrial.experiments.scale.verdict", "judge"),
     "choose": ("archtrial.experiments.choose.verdict", "judge"),
 }

@@ -164,12 +164,14 @@ class Zoo:
         check_estimators(declared, architectures)
         called, split, metric = load(declared, architectures)
         metrics.check_margin(declared.margin, metric.bounded)
+        recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
         spaces, left_out = put_together(
             arms,
             declared.space,
             architectures,
             split,
             declared="space" in declared.model_fields_set,
+            recipes=recipes,
         )
         matched = None
         if declared.matched_baseline:
@@ -180,7 +182,7 @@ class Zoo:
             arms = (*arms, larger)
             architectures[larger.name] = arming.found(larger)
             spaces[larger.name] = matched.space
-        recipes = {arm.name: declared.recipe_of(arm, split.kind) for arm in arms}
+            recipes[larger.name] = declared.recipe_of(larger, split.kind)
         own_losses = arming.losses_of(declared, recipes, spaces)
         problem = dataclasses.replace(pose(declared, split, metric), losses=own_losses)
         networks, estimators = by_kind(architectures)
@@ -192,13 +194,19 @@ class Zoo:
             stacks=dict.fromkeys(networks, False),
             recipes=recipes,
             fleets=declared.fleet,
+            labels=declared.labels,
         )
         for name in networks:
             minimised = loops.problem_of(name).minimised()
             if isinstance(minimised, UsersLoss):
                 minimised.check(str(recipes[name].loss), problem.num_outputs)
         fits = trainers.Fits(
-            problem, estimators, loops.inputs, declared.seed, declared.threads
+            problem,
+            estimators,
+            loops.inputs,
+            declared.seed,
+            declared.threads,
+            declared.labels,
         )
         tried = {
             arm.name: try_network(arm, loops, spaces[arm.name], split)
@@ -230,6 +238,7 @@ class Zoo:
                 *left_out,
                 *notes.on_design(declared, spaces),
                 *notes.on_recipes(declared, recipes, problem.steps),
+                *notes.on_labels(declared, recipes, problem),
                 *notes.on_matching(declared, matched),
                 *(note for _, notes in tried.values() for note in notes),
                 *(note for _, notes in fitted.values() for note in notes),
@@ -246,6 +255,8 @@ class Zoo:
                 ),
             ],
         }
+        if declared.unlabelled is not None:
+            resolved["unlabelled"] = describing.unlabelled_of(problem)
         if declared.recipe.loss is not None:
             resolved["loss_source"] = own_losses[declared.recipe.loss].source
         if seedless:
@@ -319,7 +330,7 @@ class OwnTrainer:
         theirs = ["target", "epochs", "batch_size", "recipe", "splits", "device",
                   "fleet", "matched_baseline", "scale", "channels", "decimal", "dates",
                   "categorical", "lengths", "text", "tokens", "max_vocabulary",
-                  "max_tokens", "memory"]  # fmt: skip
+                  "max_tokens", "memory", "labels", "unlabelled"]  # fmt: skip
         for field in theirs:
             if field in declared.model_fields_set:
                 raise ProtocolError(

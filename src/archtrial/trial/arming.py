@@ -6,7 +6,15 @@ import torch
 
 from archtrial import data
 from archtrial.errors import ArmError, ProtocolError
-from archtrial.protocol import HYPERPARAMETERS, Arm, OnData, Recipe
+from archtrial.protocol import (
+    HYPERPARAMETERS,
+    PROCEDURE_HYPERPARAMETERS,
+    Arm,
+    OnData,
+    Procedure,
+    Recipe,
+    procedure_space,
+)
 from archtrial.protocol import Protocol as Declared
 from archtrial.space import Space, sample
 from archtrial.training.module import dropouts
@@ -115,6 +123,7 @@ def put_together(
     split: data.Split,
     *,
     declared: bool,
+    recipes: Mapping[str, Recipe] | None = None,
 ) -> tuple[dict[str, Space], list[str]]:
     """Joins the shared space with each arm's own.
 
@@ -124,6 +133,8 @@ def put_together(
         architectures: By arm.
         split: Modules are built for its inputs.
         declared: Whether the shared space was declared, and is no default.
+        recipes: By arm; what is searched of its procedure is joined, too. None: all
+            arms learn from labels alone.
 
     Returns:
         What each arm searches; and a sentence for each shared dimension that an
@@ -136,18 +147,18 @@ def put_together(
     unused: dict[str, list[str]] = {}
     for arm in arms:
         architecture = architectures[arm.name]
+        procedure = recipes[arm.name].procedure if recipes else Procedure()
+        own = {**procedure_space(procedure), **architecture.space}
         shared = {}
         for name, dimension in everybodys.items():
-            if _takes(architecture, name, split):
+            if _takes(architecture, name, split, procedure):
                 shared[name] = dimension
             # Nobody expects of an estimator what all networks search by default.
             elif not isinstance(architecture, Estimator) or declared:
                 unused.setdefault(name, []).append(arm.name)
         # What was declared for this arm, for all arms, or for nobody: the nearest.
         nearest = (
-            {**shared, **architecture.space}
-            if "space" in arm.model_fields_set
-            else {**architecture.space, **shared}
+            {**shared, **own} if "space" in arm.model_fields_set else {**own, **shared}
         )
         joined[arm.name] = {
             name: dimension
@@ -204,13 +215,20 @@ def widened(declared: Declared, matched: sizes.Matched) -> Arm:
 
 
 def _takes(
-    architecture: anybody.Architecture | Estimator, name: str, split: data.Split
+    architecture: anybody.Architecture | Estimator,
+    name: str,
+    split: data.Split,
+    procedure: Procedure,
 ) -> bool:
     if isinstance(architecture, Estimator):
         # What training a network calls so is something else here: the learning rate
         # of boosted trees is no gradient's.
         return name in architecture.accepts and name not in HYPERPARAMETERS
-    if name in architecture.accepts or name in set(HYPERPARAMETERS) - {"dropout"}:
+    if name in architecture.accepts:
+        return True
+    if name in PROCEDURE_HYPERPARAMETERS:
+        return name in procedure.searchable
+    if name in set(HYPERPARAMETERS) - {"dropout"}:
         return True
     if name != "dropout":
         return False

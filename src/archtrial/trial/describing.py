@@ -1,5 +1,6 @@
 """What a resolved protocol says of its declaration and its data."""
 
+import hashlib
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -10,10 +11,18 @@ from archtrial import data, metrics
 from archtrial.protocol import Arm, OnData, describe_space
 from archtrial.protocol import Protocol as Declared
 from archtrial.space import Space, Value
+from archtrial.training.problem import Problem
 from archtrial.zoo import losses
 from archtrial.zoo.arms import Architecture
 
-__all__ = ["describe_data", "described", "network", "resolve", "settings"]
+__all__ = [
+    "describe_data",
+    "described",
+    "network",
+    "resolve",
+    "settings",
+    "unlabelled_of",
+]
 
 
 def settings(declared: Declared, searched: Mapping[str, Space]) -> dict[str, Any]:
@@ -67,9 +76,18 @@ def _beyond(declared: Declared) -> dict[str, Any]:
         beyond["looks"] = list(declared.looks)
     if declared.deterministic:
         beyond["deterministic"] = list(declared.deterministic)
+    if declared.labels is not None:
+        beyond["labels"] = declared.labels
     if declared.factors:
         beyond["factors"] = {name: list(v) for name, v in declared.factors.items()}
     return beyond
+
+
+def unlabelled_of(problem: Problem) -> dict[str, Any]:
+    """Returns what a resolved protocol says of inputs beside those of training rows."""
+    assert problem.unlabelled is not None
+    more = np.ascontiguousarray(problem.unlabelled[len(problem.y_train) :])
+    return {"rows": len(more), "sha256": hashlib.sha256(more.tobytes()).hexdigest()}
 
 
 def describe_data(

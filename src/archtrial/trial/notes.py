@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from archtrial import data
+from archtrial.protocol import FewLabels, Recipe
 from archtrial.protocol import Protocol as Declared
-from archtrial.protocol import Recipe
 from archtrial.space import Space, sample
 from archtrial.training.module import rates
+from archtrial.training.problem import Problem
 from archtrial.training.structure import structure
 from archtrial.zoo import arms as anybody
 from archtrial.zoo import entries, outside, sizes
 
 __all__ = [
     "on_design",
+    "on_labels",
     "on_matching",
     "on_parameters",
     "on_recipes",
@@ -132,6 +134,37 @@ def on_recipes(
                 if "length" in changed
                 else ""
             )
+
+
+def on_labels(
+    declared: FewLabels, recipes: Mapping[str, Recipe], problem: Problem
+) -> Iterator[str]:
+    """Yields what few labels mean for trainings and for their validation set."""
+    reading = [name for name, own in recipes.items() if own.procedure.unlabelled]
+    rows = len(problem.y_train)
+    labels, chosen_by = declared.labels, len(problem.y_validation)
+    if labels is not None:
+        yield (
+            f"Each training sees {labels:,} of {rows:,} labels, each class by its share,"
+            " and draws its own, the same for all arms: intervals count which labels are"
+            " seen."
+        )
+        if chosen_by > labels:
+            yield (
+                f"Configurations are chosen by {chosen_by:,} labels of the validation set,"
+                f" more than the {labels:,} that a training sees: with as few labels in"
+                " all, nobody could choose as well (Oliver et al. 2018, arXiv 1804.09170,"
+                " section 4.6)."
+            )
+    if problem.unlabelled is not None:
+        yield (
+            f"{' and '.join(reading)} also read"
+            f"{'s' if len(reading) == 1 else ''} {len(problem.unlabelled):,} examples"
+            " without labels."
+            if reading
+            else "No arm reads examples without labels: none has another procedure than"
+            " supervised."
+        )
 
 
 def on_matching(declared: Declared, matched: sizes.Matched | None) -> Iterator[str]:

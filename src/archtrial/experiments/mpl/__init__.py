@@ -1,0 +1,37 @@
+"""Does a teacher that learns from its student teach better?
+
+Few labels and many examples without them: procedures that use the others are tuned with
+equal effort, and meta pseudo labels with the student's feedback h as derived, with none,
+and with its negative (Pham et al. 2021, arXiv 2003.10580).
+
+    from archtrial.experiments import mpl
+    study = mpl.Study(mpl.Protocol(data="mnist1d", labels=400))
+    study.run()
+    study.verdict
+
+`protocol` declares, `study` carries out, `verdict` reads the records and `page` shows them;
+what a step of each procedure is stands in `training/procedure.py`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archtrial.experiments.mpl.protocol import Protocol, load
+    from archtrial.experiments.mpl.study import Study
+    from archtrial.experiments.mpl.verdict import judge
+
+__all__ = ["Protocol", "Study", "judge", "load"]
+
+_PLACES = {
+    "Protocol": "protocol",
+    "Study": "study",
+    "judge": "verdict",
+    "load": "protocol",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

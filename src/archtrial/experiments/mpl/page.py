@@ -1,0 +1,271 @@
+"""The page of a study of procedures with few labels, and what a terminal shows of it."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from archtrial.experiments.mpl.protocol import AUGMENTED
+from archtrial.experiments.mpl.words import NAMES
+from archtrial.judge.experiment import GLOSSARY, Finding, Records
+from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
+from archtrial.report.drawing import LIGHT, STYLE, WIDE, canvas, label_ends, room_for
+from archtrial.report.frame import gain_facts
+from archtrial.report.rows import draw_gains
+from archtrial.report.scales import score_axis
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+
+__all__ = ["finding"]
+
+Found = Mapping[str, Any]
+
+_GLOSSARY = {
+    **GLOSSARY,
+    "labels alone": "Training on labelled examples, weakly changed; strong augmentation is"
+    " the same on strongly changed ones.",
+    "pseudo labels": "The network's own answers, where it is confident, are labels of the"
+    " other examples, too (Lee 2013).",
+    "UDA": "Consistency training: the network answers for a strongly changed example as for"
+    " a weakly changed one (Xie et al. 2020, arXiv 1904.12848).",
+    "meta pseudo labels": "A student learns from the pseudo labels of a teacher, who learns"
+    " as in UDA and from h (Pham et al. 2021, arXiv 2003.10580).",
+    "h": "The student's feedback: by how much its step on pseudo labels lowered its loss on"
+    " labelled examples. The teacher's loss has it, less its mean so far, as the weight of"
+    " the pseudo labels that it gave; labels weigh 1.",
+    "finetuning": "Over the last steps the student learns from labels alone.",
+}
+
+
+def finding(document: Found, records: Records) -> Finding:
+    """Returns what was found with its page.
+
+    Args:
+        document: The verdict.
+        records: What it was read off.
+    """
+    metric, alpha, margin = records.metric, document["alpha"], document["margin"]
+    level = f"{numbers.level(alpha)} intervals"
+    label = f"gain in test {numbers.label(metric)}"
+    of_h = {_over(g): g for g in document["feedback"] if g["estimate"] is not None}
+    gains = {_over(g): g for g in document["gains"] if g["estimate"] is not None}
+    figures: dict[str, Callable[[int], Figure]] = {}
+    captions = {}
+    for name, message, own in (
+        ("feedback", "What the student's feedback brings", of_h),
+        ("gains", "What each procedure brings", gains),
+    ):
+        if own:
+            figures[name] = functools.partial(
+                draw_gains, message, own, metric, margin, label=label
+            )
+            captions[name] = (
+                f"{level} over labelled subsets and seeds, which hold together; grey:"
+                " within the margin."
+            )
+    figures["curves"] = functools.partial(_curves, document, metric)
+    captions["curves"] = (
+        f"Mean validation {numbers.label(metric)} of the tuned configuration over its fresh"
+        " seeds, each with labels of its own. Dashed: teachers. Dotted: where finetuning of"
+        " students begins."
+    )
+    taught = [p for p in document["procedures"] if "h" in p]
+    if taught:
+        figures["h"] = functools.partial(_feedback, taught)
+        captions["h"] = (
+            "Mean of h since the evaluation before, over the fresh seeds; the band is its"
+            " mean standard deviation from step to step. h is subtracted its mean so far,"
+            " so that the band is what weighs in the teacher's loss, where labels weigh 1."
+        )
+    plates = {name: Plate(draw, captions[name]) for name, draw in figures.items()}
+    table = _table(document, metric)
+    first = next(iter({**of_h, **gains}), None)
+    return records.finding(
+        document,
+        title="Few labels",
+        sections=[
+            Section("", figures=[plates[n] for n in ("feedback",) if n in plates]),
+            Section(
+                "Which procedure?",
+                figures=[plates[n] for n in ("gains",) if n in plates],
+                tables=[table],
+            ),
+            Section(
+                "How do they learn?",
+                figures=[plates[n] for n in ("curves", "h") if n in plates],
+                tables=[_tuned(document)],
+            ),
+            Section(
+                "What was published?",
+                tables=[_published(document, metric)],
+                note="Pham et al. 2021, table 2, and what stands beside it there: CIFAR-10"
+                " with 4,000 labels and SVHN with 1,000, by a WRN-28-2 in 300,000 steps,"
+                " each procedure with hyperparameters of its own. Nothing here is held to"
+                " them.",
+            ),
+        ],
+        figures=figures,
+        brief=Brief(
+            document["verdict"],
+            table.title,
+            "procedures",
+            [
+                Column(heading, cells, rank)
+                for heading, cells, rank in zip(
+                    table.table.headings,
+                    zip(*table.table.rows, strict=True),
+                    (0, 0, 1, 2, 3),
+                    strict=True,
+                )
+            ],
+        ),
+        numbers=[]
+        if first is None
+        else gain_facts(
+            first, {**gains, **of_h}[first], metric, alpha=alpha, margin=margin,
+            of="at equal tuning effort", adjusted="adjusted for all of its kind",
+        ),
+        glossary=_GLOSSARY,
+    )  # fmt: skip
+
+
+def _over(gain: Found) -> str:
+    return f"{NAMES[gain['to']]} over {NAMES[gain['from']]}"
+
+
+def _table(document: Found, metric: Metric) -> Exhibit:
+    procedures = document["procedures"]
+    first = procedures[0]["name"]
+    gains = {g["to"]: g for g in document["gains"] if g["from"] == first}
+    columns = {
+        "procedure": [NAMES[p["name"]] for p in procedures],
+        f"test {numbers.label(metric)}": [
+            numbers.estimated(p["score"], metric) for p in procedures
+        ],
+        f"over {NAMES[first]}": [
+            numbers.gained(gains[p["name"]], metric) if p["name"] in gains else ""
+            for p in procedures
+        ],
+        "finetuning brings": [
+            numbers.gained(p["finetuning"], metric) if p.get("finetuning") else ""
+            for p in procedures
+        ],
+        "FLOPs": [numbers.flops(p["flops"]) for p in procedures],
+    }
+    return Exhibit(
+        f"Test {numbers.label(metric)} of the best of {document['effort']} trials",
+        Table.of(columns),
+        f"{numbers.level(document['alpha'])} intervals over labelled subsets and seeds."
+        " Gains hold together; what finetuning brings is of the validation score, from"
+        " where it begins to the end, on fresh seeds. FLOPs are of one training.",
+    )
+
+
+def _tuned(document: Found) -> Exhibit:
+    procedures = document["procedures"]
+    names = list(dict.fromkeys(name for p in procedures for name in p["configuration"]))
+    columns = {
+        "procedure": [NAMES[p["name"]] for p in procedures],
+        **{
+            name.replace("_", " "): [
+                numbers.value(p["configuration"][name])
+                if name in p["configuration"]
+                else ""
+                for p in procedures
+            ]
+            for name in names
+        },
+    }
+    return Exhibit("Tuned configurations", Table.of(columns), "Chosen by validation.")
+
+
+def _published(document: Found, metric: Metric) -> Exhibit:
+    procedures = {NAMES[p["name"]]: p for p in document["procedures"]}
+    ours = {
+        "supervised on the few labels": "labels alone",
+        "pseudo labels": "pseudo labels",
+        "UDA": "UDA",
+        "meta pseudo labels": "meta pseudo labels",
+    }
+    rows = document["published"]
+    columns = {
+        "method": [row["method"] for row in rows],
+        "CIFAR-10": [f"{row['cifar10_4000_labels_percent']} %" for row in rows],
+        "SVHN": [f"{row['svhn_1000_labels_percent']} %" for row in rows],
+        f"{document['data']}, here": [
+            numbers.estimated(procedures[ours[row["method"]]]["score"], metric)
+            if ours.get(row["method"]) in procedures
+            else ""
+            for row in rows
+        ],
+    }
+    return Exhibit("Beside: the paper of meta pseudo labels", Table.of(columns))
+
+
+def _curves(document: Found, metric: Metric, width: int) -> Figure:
+    """Draws learning curves, of students and, dashed, of their teachers."""
+    procedures = [p for p in document["procedures"] if p["curve"]]
+    names = [NAMES[p["name"]] for p in procedures]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(
+            "Validation scores while they learn", width,
+            body=360 if width >= WIDE else 320, left=52, right=room_for(names), bottom=46,
+        )  # fmt: skip
+        ends = []
+        for procedure, name, color in zip(
+            procedures, names, _colors(procedures), strict=True
+        ):
+            for key, style in (("curve", "-"), ("teacher", "--")):
+                points = procedure.get(key, [])
+                x, y = [p["step"] for p in points], [p["mean"] for p in points]
+                axes.plot(x, y, style, color=color, lw=1.6 if key == "curve" else 1.1)
+            last = procedure["curve"][-1]
+            ends.append((last["step"], last["mean"], name, color))
+        begins = {p["finetuned_from"] for p in procedures if p.get("finetuned_from")}
+        for step in begins:
+            axes.axvline(step, color=LIGHT["muted"], lw=1, ls=":")
+        axes.set_xlabel("steps")
+        score_axis(axes, metric, "validation")
+        label_ends(axes, ends)
+    return figure
+
+
+def _feedback(taught: Sequence[Found], width: int) -> Figure:
+    """Draws h over time, with how far it is from its mean from step to step."""
+    names = [NAMES[p["name"]] for p in taught]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(
+            "The student's feedback h over time", width,
+            body=300 if width >= WIDE else 280, left=62, right=room_for(names), bottom=46,
+        )  # fmt: skip
+        ends = []
+        for procedure, name, color in zip(taught, names, _colors(taught), strict=True):
+            x = [p["step"] for p in procedure["h"]]
+            y = [p["mean"] for p in procedure["h"]]
+            off = [p["mean"] for p in procedure["h_deviation"]]
+            axes.plot(x, y, color=color, lw=1.6)
+            low, high = (
+                [v + sign * d for v, d in zip(y, off, strict=True)] for sign in (-1, 1)
+            )
+            axes.fill_between(x, low, high, color=color, alpha=0.12, lw=0)
+            if x:
+                ends.append((x[-1], y[-1], name, color))
+        axes.axhline(0, color=LIGHT["muted"], lw=1)
+        axes.set_xlabel("steps")
+        axes.set_ylabel("h, in units of the loss")
+        label_ends(axes, ends)
+    return figure
+
+
+def _colors(procedures: Sequence[Found]) -> Iterator[str]:
+    """Yields a colour for each procedure, whichever others there are."""
+    order = ("mpl", "mpl_h0", "mpl_negated", "uda", "pseudo_labels")
+    roles = [role for role in LIGHT if role.startswith("challenger")]
+    known = {
+        **dict(zip(order, roles, strict=True)),
+        "supervised": "baseline",
+        AUGMENTED: "muted",
+    }
+    yield from (LIGHT[known[procedure["name"]]] for procedure in procedures)

@@ -1,0 +1,196 @@
+"""What a study of procedures with few labels declares before its first run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+
+import pydantic
+
+from archtrial import space as spaces
+from archtrial.errors import ProtocolError
+from archtrial.protocol import (
+    DEFAULT_SPACE,
+    PROCEDURE_HYPERPARAMETERS,
+    STRONG,
+    Arm,
+    Count,
+    FewLabels,
+    Recipe,
+    laid_over,
+    read,
+)
+
+__all__ = ["AUGMENTED", "FEEDBACKS", "WEAK", "Compared", "Protocol", "load"]
+
+Compared: TypeAlias = Literal[
+    "supervised", "augmented", "pseudo_labels", "uda", "mpl", "mpl_h0", "mpl_negated"
+]
+AUGMENTED = "augmented"
+"""Labels alone, of strongly changed examples: what that brings without any others."""
+
+FEEDBACKS = ("mpl_h0", "mpl_negated")
+"""What meta pseudo labels are held against, to tell whether h matters."""
+
+WEAK: Mapping[str, tuple[str, ...]] = {"image": ("shift",), "sequence": ("shift",)}
+"""By the kind of input, the weak changes where none are declared."""
+
+
+class Protocol(FewLabels):
+    """Does a teacher that learns from its student teach better?
+
+    Only `data` and, but for mnist1d, `labels` or `unlabelled` have no default. Pham et al.
+    2021, arXiv 2003.10580.
+
+    Raises:
+        ProtocolError: A key is unknown, a value impossible, or two contradict.
+    """
+
+    labels: Count | None = None
+    """Training rows whose labels are seen, each class by its share; every training draws
+    its own, the same for all procedures. By default 400 of mnist1d, and else all."""
+    architecture: Arm = Arm.model_validate("cnn")
+    """The network that all procedures train: a zoo name or net.py:Net, with (options)."""
+    procedures: tuple[Compared, ...] = get_args(Compared)
+    """A procedure that is compared: supervised, augmented (labels of strongly changed
+    examples alone), pseudo_labels, uda, mpl, mpl_h0 or mpl_negated. By default all."""
+    weak: tuple[str, ...] | None = None
+    """A weak change of examples, of labelled ones and of those that a model labels: shift,
+    flip, scale, noise and others. By default shift, of images and series."""
+    strong: tuple[str, ...] | None = None
+    """A strong change of examples, for which a model shall answer as for weakly changed
+    ones. By default several, of images and series."""
+    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
+    """What is searched of the training by every procedure."""
+    procedure_space: dict[str, Any] | None = None
+    """What is searched of procedures that have it: unlabelled_weight and
+    confidence_threshold; feedback_weight is another."""
+    effort: Count = 4
+    """Trials that an experimenter spends before picking the best (k)."""
+    configurations: Count = 16
+    """Configurations searched of each procedure (n), at least 4 k."""
+    confirm_seeds: Count = 3
+    """Fresh seeds of the best configurations (r), each with labels of its own."""
+    batch_size: Count = 50
+    """Labelled examples in a batch; as many without labels, times procedure.ratio."""
+    default_steps: ClassVar[int] = 2000
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, declared: Any) -> Any:
+        declared = dict(declared)
+        for name in ("procedures", "weak", "strong"):
+            if isinstance(declared.get(name), list):
+                declared[name] = tuple(declared[name])
+        for name in ("space", "procedure_space"):
+            if isinstance(declared.get(name), Mapping):
+                declared[name] = {
+                    key: spaces.parse(key, dimension)
+                    for key, dimension in declared[name].items()
+                }
+        if declared.get("data") == "mnist1d" and "unlabelled" not in declared:
+            declared.setdefault("labels", 400)
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        if self.labels is None and self.unlabelled is None:
+            raise ProtocolError(
+                "few labels are seen, or there are examples without labels",
+                "labels = None, unlabelled = None",
+                "Say how many labels are seen: --labels 1000 (in a protocol, labels ="
+                " 1000). Or where there are more examples: --unlabelled more.npz.",
+            )
+        if self.effort * 4 > self.configurations:
+            raise ProtocolError(
+                "effort is at most a quarter of the configurations (k <= n / 4);"
+                " beyond that no interval holds",
+                f"effort = {self.effort}, configurations = {self.configurations}",
+                f"Write --configurations {4 * self.effort} (in a protocol,"
+                f" configurations = {4 * self.effort}).",
+            )
+        if len(set(self.procedures)) < max(2, len(self.procedures)):
+            raise ProtocolError(
+                "two procedures or more are compared, each once",
+                f"procedures = {list(self.procedures)}",
+                "Write for example --procedure supervised --procedure uda.",
+            )
+        beside = {
+            "a recipe of the architecture": self.architecture.recipe != "plain",
+            "procedure.kind of [recipe]": self.recipe.procedure.kind != "supervised",
+        }
+        for received, refused in beside.items():
+            if refused:
+                raise ProtocolError(
+                    "all procedures train one network by one recipe, but for what they"
+                    " differ in",
+                    received,
+                    "Declare the recipe under [recipe], and what is compared as procedures"
+                    ' = ["supervised", "mpl"].',
+                )
+        for name, own in {
+            "weak": self.recipe.augmentation, "strong": self.recipe.procedure.strong,
+        }.items():  # fmt: skip
+            if own:
+                raise ProtocolError(
+                    "how examples are changed is said in one place",
+                    f"{list(own)} in [recipe]",
+                    f"Write {name} = {list(own)} beside [recipe].",
+                )
+        for name in self.procedure_space or {}:
+            if name not in PROCEDURE_HYPERPARAMETERS:
+                raise ProtocolError(
+                    "[procedure_space] is of what procedures alone have:"
+                    f" {', '.join(PROCEDURE_HYPERPARAMETERS)}",
+                    name,
+                    "Write it under [space].",
+                )
+        return self
+
+    def recipe_of(self, procedure: Compared, kind: str) -> Recipe:
+        """Returns what a network is trained by.
+
+        Args:
+            procedure: One of those that are compared.
+            kind: Of the inputs: "table", "sequence", "image" or "array".
+
+        Raises:
+            ProtocolError: The procedure needs changes of examples, and nobody knows any.
+        """
+        weak = WEAK.get(kind, ()) if self.weak is None else self.weak
+        strong = STRONG.get(kind, ()) if self.strong is None else self.strong
+        if not strong and procedure not in ("supervised", "pseudo_labels"):
+            ways = "" if kind not in ("table", "array") else "--strong noise, or "
+            raise ProtocolError(
+                f"{procedure} changes examples strongly, so that their class stays",
+                f"inputs of the kind {kind}, of which nobody knows such a change"
+                if self.strong is None
+                else "strong = []",
+                f"Say what may change: {ways}leave such procedures out:"
+                " --procedure supervised --procedure pseudo_labels.",
+            )
+        augmented = procedure == AUGMENTED
+        return laid_over(
+            self.recipe,
+            {
+                "augmentation": strong if augmented else weak,
+                "procedure": {
+                    "kind": "supervised" if augmented else procedure,
+                    "strong": strong,
+                },
+            },
+            kind,
+        )
+
+
+def load(path: str | Path, **changes: Any) -> Protocol:
+    """Reads a study's protocol from a TOML file; paths start at its folder.
+
+    Args:
+        path: The file.
+        **changes: Fields that take the place of the file's.
+
+    Raises:
+        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
+    """
+    declared = read(Path(path), "one architecture, and procedures that train it")
+    return Protocol(**{**declared, **changes})

@@ -1,0 +1,144 @@
+"""What was found of procedures that use few labels, in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from archtrial.words import numbers
+from archtrial.words.numbers import Metric
+from archtrial.words.phrases import joined
+
+__all__ = ["NAMES", "told"]
+
+Found = Mapping[str, Any]
+
+NAMES = {
+    "supervised": "labels alone",
+    "augmented": "strong augmentation",
+    "pseudo_labels": "pseudo labels",
+    "uda": "UDA",
+    "mpl": "meta pseudo labels",
+    "mpl_h0": "meta pseudo labels with h = 0",
+    "mpl_negated": "meta pseudo labels with -h",
+}
+"""By procedure, as sentences call it."""
+
+_VERDICTS = {
+    "helps": "h helps",
+    "harms": "h harms",
+    "does not matter": "h does not matter",
+    "brings nothing": "h brings nothing",
+    "undecided": "whether h matters stays open",
+}
+
+_LEADS = {
+    "helps": "The student's feedback makes its teacher better",
+    "harms": "The student's feedback makes its teacher worse",
+    "does not matter": "The student's feedback to its teacher does not matter, whatever its"
+    " sign",
+    "brings nothing": "The student's feedback to its teacher brings nothing",
+    "undecided": "Whether the student's feedback to its teacher matters stays open",
+}
+
+
+def told(document: Found, metric: Metric) -> dict[str, Any]:
+    """Returns the verdict in a few words, its sentence, and what warns of it."""
+    sentences = [*_feedback(document, metric), *_gains(document, metric)]
+    answer = document["answer"]
+    return {
+        "verdict": _of_gains(document) if answer is None else _VERDICTS[answer],
+        "sentence": " ".join(sentences) or "Nothing can be told of any procedure.",
+        "warnings": list(_warnings(document, metric)),
+    }
+
+
+def _feedback(document: Found, metric: Metric) -> Iterator[str]:
+    """Yields whether h matters, with the differences that say so."""
+    if document["answer"] is None:
+        return
+    known = [
+        f"{_gain(gain, metric)} {_other(gain)}"
+        for gain in document["feedback"]
+        if gain["estimate"] is not None
+    ]
+    seen = _seen(document)
+    yield (
+        f"{_LEADS[document['answer']]}: {seen} of {document['data']}, meta pseudo labels with"
+        f" h as derived differ by {joined(known)}."
+        if known
+        else f"{_LEADS[document['answer']]}: no difference can be told."
+    )
+
+
+def _other(gain: Found) -> str:
+    """Returns what a gain of meta pseudo labels is held against."""
+    return {"mpl_h0": "from h = 0", "mpl_negated": "from its negative"}[gain["from"]]
+
+
+def _seen(document: Found) -> str:
+    if document["labels"] is None:
+        return (
+            f"with {document['training_rows']:,} labels and {document['more_rows']:,} more"
+            " examples"
+        )
+    return f"with {document['labels']:,} labels"
+
+
+def _gain(gain: Found, metric: Metric) -> str:
+    said = numbers.gained(gain, metric)
+    if gain["verdict"] == "tuning":
+        return f"{said}, which up to 4 times the trials would close,"
+    return said
+
+
+def _gains(document: Found, metric: Metric) -> Iterator[str]:
+    """Yields what each procedure gains over the first one, in groups by verdict."""
+    first = document["procedures"][0]["name"]
+    groups: dict[str, list[str]] = {}
+    for gain in document["gains"]:
+        if gain["from"] == first and gain["estimate"] is not None:
+            said = f"{NAMES[gain['to']]} ({numbers.gained(gain, metric)})"
+            groups.setdefault(gain["verdict"], []).append(said)
+    clauses = [
+        f"{said} {joined(groups[verdict])}"
+        for verdict, said in _CLAUSES.items()
+        if verdict in groups
+    ]
+    if clauses:
+        yield f"Against {NAMES[first]}, {'; '.join(clauses)}."
+
+
+_CLAUSES = {
+    "architecture": "what is better is",
+    "tuning": "what up to 4 times the trials would reach is",
+    "equivalent": "what is the same within the margin is",
+    "baseline": "what is worse is",
+    "inconclusive": "what stays open is",
+}
+
+
+def _of_gains(document: Found) -> str:
+    """Returns the verdict where nobody asked for h."""
+    first = document["procedures"][0]["name"]
+    better = [
+        NAMES[g["to"]]
+        for g in document["gains"]
+        if g["from"] == first and g["verdict"] == "architecture"
+    ]
+    return f"{joined(better)} better" if better else "no procedure is better"
+
+
+def _warnings(document: Found, metric: Metric) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    learning: dict[str, None] = {}
+    for gain in (*document["feedback"], *document["gains"]):
+        if gain["reason"]:
+            what = f"{NAMES[gain['to']]} over {NAMES[gain['from']]}"
+            reasons.setdefault(gain["reason"], []).append(what)
+        learning |= dict.fromkeys(NAMES[name] for name in gain["learning"])
+    for reason, what_of in reasons.items():
+        yield f"Not told: {joined(list(dict.fromkeys(what_of)))}, since {reason}."
+    if learning:
+        yield (
+            f"Still learning when training ended: {joined(list(learning))}. Longer training"
+            " (--steps) may change what is said of them."
+        )
