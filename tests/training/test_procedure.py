@@ -132,7 +132,7 @@ def test_a_fleet_takes_the_steps_of_the_loop(name):
     assert not torch.allclose(weights(together[0]), weights(together[1]))
 
 
-def one_step(kind, build=DRY, given=None, labels=None, **numbers):
+def one_step(kind, build=DRY, given=None, labels=None, mean=None, **numbers):
     """Takes one step of meta pseudo labels and returns all that it is made of."""
     plain = {
         "learning_rate": 1e-3, "momentum": 0.0, "gradient_clip": None,
@@ -156,6 +156,8 @@ def one_step(kind, build=DRY, given=None, labels=None, **numbers):
         return said[0]
 
     found._labels = noted
+    if mean is not None:
+        found._mean.before = mean
     gradients = []
     moved = found.teacher.update
 
@@ -303,6 +305,27 @@ def test_h_is_held_against_its_mean_so_far():
     close(before[2], (kept * values[0] + values[1]) / (kept + 1))
 
 
+def test_the_teacher_is_pulled_by_how_far_h_is_from_that_mean():
+    at_it = one_step("mpl", feedback_weight=1e4, mean=lambda h: h)
+    none = one_step("mpl_h0", feedback_weight=1e4)
+    away = one_step("mpl", feedback_weight=1e4)
+    close(at_it["gradient"], none["gradient"], 1e-6, 1e-8)
+    assert not torch.allclose(away["gradient"], none["gradient"], rtol=1e-2)
+
+
+def test_noise_goes_on_where_the_step_has_left_it():
+    """Or the next step would have the masks of this one."""
+    found, _ = engine(problem(recipe("mpl")), build=Net)
+    other, _ = engine(problem(recipe("mpl")), build=Net)
+    x, y = torch.zeros(1, 20, 6), torch.zeros(1, 20, dtype=torch.int64)
+    with found.running():
+        found.step(x, y, 1.0)
+    for batch in (x, next(other.views)[1]):
+        other.student.outputs(batch)
+    (mine,), (theirs,) = found.student.generators, other.student.generators
+    assert torch.equal(mine.get_state(), theirs.get_state())
+
+
 def test_what_is_noted_is_of_teachers_and_of_the_steps_since():
     given = problem(recipe("mpl", finetuning=0.3))
     (outcome,) = trained(given, "loop")
@@ -318,10 +341,14 @@ def test_what_is_noted_is_of_teachers_and_of_the_steps_since():
     ).measures
 
 
-def test_confidence_and_ramp_decide_what_counts():
-    own = recipe("uda", confidence_threshold=0.99)
+@pytest.mark.parametrize("name", ["pseudo_labels", "uda"])
+def test_only_confident_answers_count(name):
+    own = recipe(name, confidence_threshold=0.99)
     alone = trained(problem(recipe()), "loop", DRY)[0]
     close(weights(trained(problem(own), "loop", DRY)[0]), weights(alone), 1e-5, 1e-7)
+
+
+def test_the_weight_rises_from_nothing():
     found, _ = engine(problem(recipe("uda", ramp=0.5, unlabelled_weight=8.0)))
     weighed = []
     found._step = lambda x, y, rate, weight: weighed.append(weight)

@@ -12,6 +12,7 @@ from archtrial.space import Space, sample
 from archtrial.training.module import rates
 from archtrial.training.problem import Problem
 from archtrial.training.structure import structure
+from archtrial.words.phrases import joined
 from archtrial.zoo import arms as anybody
 from archtrial.zoo import entries, outside, sizes
 
@@ -158,7 +159,7 @@ def on_labels(
             )
     if problem.unlabelled is not None:
         yield (
-            f"{' and '.join(reading)} also read"
+            f"{joined(reading)} also read"
             f"{'s' if len(reading) == 1 else ''} {len(problem.unlabelled):,} examples"
             " without labels."
             if reading

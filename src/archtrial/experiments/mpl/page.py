@@ -30,7 +30,7 @@ _GLOSSARY = {
     " other examples, too (Lee 2013).",
     "UDA": "Consistency training: the network answers for a strongly changed example as for"
     " a weakly changed one (Xie et al. 2020, arXiv 1904.12848).",
-    "meta pseudo labels": "A student learns from the pseudo labels of a teacher, who learns"
+    "MPL": "Meta pseudo labels: a student learns from the pseudo labels of a teacher, who learns"
     " as in UDA and from h (Pham et al. 2021, arXiv 2003.10580).",
     "h": "The student's feedback: by how much its step on pseudo labels lowered its loss on"
     " labelled examples. The teacher's loss has it, less its mean so far, as the weight of"
@@ -187,7 +187,7 @@ def _published(document: Found, metric: Metric) -> Exhibit:
         "supervised on the few labels": "labels alone",
         "pseudo labels": "pseudo labels",
         "UDA": "UDA",
-        "meta pseudo labels": "meta pseudo labels",
+        "meta pseudo labels": "MPL",
     }
     rows = document["published"]
     columns = {

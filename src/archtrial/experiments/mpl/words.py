@@ -16,9 +16,9 @@ NAMES = {
     "augmented": "strong augmentation",
     "pseudo_labels": "pseudo labels",
     "uda": "UDA",
-    "mpl": "meta pseudo labels",
-    "mpl_h0": "meta pseudo labels with h = 0",
-    "mpl_negated": "meta pseudo labels with -h",
+    "mpl": "MPL",
+    "mpl_h0": "MPL with h = 0",
+    "mpl_negated": "MPL with -h",
 }
 """By procedure, as sentences call it."""
 
@@ -62,8 +62,8 @@ def _feedback(document: Found, metric: Metric) -> Iterator[str]:
     ]
     seen = _seen(document)
     yield (
-        f"{_LEADS[document['answer']]}: {seen} of {document['data']}, meta pseudo labels with"
-        f" h as derived differ by {joined(known)}."
+        f"{_LEADS[document['answer']]}: {seen} of {document['data']}, meta pseudo labels"
+        f" (MPL) with h as derived differ by {joined(known)}."
         if known
         else f"{_LEADS[document['answer']]}: no difference can be told."
     )
@@ -96,7 +96,7 @@ def _gains(document: Found, metric: Metric) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for gain in document["gains"]:
         if gain["from"] == first and gain["estimate"] is not None:
-            said = f"{NAMES[gain['to']]} ({numbers.gained(gain, metric)})"
+            said = f"{NAMES[gain['to']]} by {numbers.gained(gain, metric)}"
             groups.setdefault(gain["verdict"], []).append(said)
     clauses = [
         f"{said} {joined(groups[verdict])}"
