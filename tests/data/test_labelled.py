@@ -75,6 +75,11 @@ def test_numbers_are_no_labels():
         check_labels(split_of(y, "regression"), 20)
 
 
+def test_what_rounding_leaves_over_goes_to_the_largest_remainders():
+    # 6.3, 2.25 and .45 rows.
+    assert _quotas(Y, 9).tolist() == [6, 2, 1]
+
+
 def test_least_shares_of_many_classes():
     assert _quotas(np.arange(10), 4).sum() == 4
     assert _quotas(np.arange(10), 10).tolist() == [1] * 10

@@ -295,6 +295,12 @@ def test_sampled_labels_are_drawn_from_the_softmax():
     assert not torch.equal(found._labels(logits), drawn)
 
 
+def test_hard_labels_are_the_most_probable_classes():
+    found, _ = engine(problem(recipe("mpl", pseudo_labels="hard")))
+    logits = torch.tensor([[[0.0, 1.0, -1.0], [2.0, 1.0, -1.0]]])
+    assert found._labels(logits).tolist() == [[1, 0]]
+
+
 def test_h_is_held_against_its_mean_so_far():
     mean = procedure._Mean(2, torch.device("cpu"))
     values = torch.tensor([[1.0, -2.0], [3.0, 0.0], [5.0, 2.0]])
@@ -332,6 +338,8 @@ def test_what_is_noted_is_of_teachers_and_of_the_steps_since():
     noted = outcome.measures
     assert noted["step"] == [4, 8, 12]
     assert all(0 <= score <= 1 for score in noted["teacher"])
+    # Which begins elsewhere, and is not its student.
+    assert noted["teacher"] != [point.validation for point in outcome.curve]
     assert None not in noted["h"][:2]
     # From step 9 on the student is finetuned.
     assert noted["h"][2] is None

@@ -20,7 +20,11 @@ from archtrial.protocol.declaration import (
     Positive,
     Share,
 )
-from archtrial.protocol.procedure import PROCEDURE_HYPERPARAMETERS, Procedure
+from archtrial.protocol.procedure import (
+    PROCEDURE_HYPERPARAMETERS,
+    Augmentation,
+    Procedure,
+)
 
 __all__ = [
     "HYPERPARAMETERS",
@@ -74,7 +78,7 @@ class Recipe(Declaration):
     label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
     initial_scale: Positive = 1.0
     """Factor on each weight of two or more dimensions at initialisation."""
-    augmentation: tuple[Literal["shift", "flip", "scale", "noise"], ...] = ()
+    augmentation: tuple[Augmentation, ...] = ()
     """How each training example is changed whenever it is met: "shift" moves it by up
     to an eighth of its sides, "flip" mirrors half of all images left to right (which
     harms digits and letters), "scale" multiplies it by 1 with a deviation of .1,

@@ -13,10 +13,14 @@ __all__ = [
     "PROCEDURES",
     "PROCEDURE_HYPERPARAMETERS",
     "STRONG",
+    "Augmentation",
     "Kind",
     "Procedure",
     "procedure_space",
 ]
+
+Augmentation: TypeAlias = Literal["shift", "flip", "scale", "noise"]
+"""How an example may be changed; `Recipe.augmentation` says what each does."""
 
 Kind: TypeAlias = Literal[
     "supervised", "pseudo_labels", "uda", "mpl", "mpl_h0", "mpl_negated"
@@ -30,7 +34,7 @@ PROCEDURE_HYPERPARAMETERS = (
 )
 """What a run may set of its procedure for itself."""
 
-STRONG: Mapping[str, tuple[str, ...]] = {
+STRONG: Mapping[str, tuple[Augmentation, ...]] = {
     "image": ("shift", "scale", "noise"),
     "sequence": ("shift", "scale", "noise"),
 }
@@ -53,7 +57,7 @@ class Procedure(Declaration):
     2003.10580). "mpl_h0": the same with h = 0; "mpl_negated": with -h."""
     ratio: Count = 1
     """Examples without labels in a batch for each labelled one."""
-    strong: tuple[str, ...] = ()
+    strong: tuple[Augmentation, ...] = ()
     """How examples are changed strongly, names of augmentations; weakly, as the recipe's
     `augmentation` says. Without any, those of `STRONG` for images and series."""
     unlabelled_weight: NotNegative = 1.0

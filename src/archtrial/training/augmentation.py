@@ -51,12 +51,15 @@ class Augmentation:
         return x
 
 
-def check(names: Sequence[str], kind: str) -> None:
+def check(
+    names: Sequence[str], kind: str, where: str = "the recipe's augmentation"
+) -> None:
     """Raises a ProtocolError where inputs of a kind cannot be changed like that.
 
     Args:
         names: Of the recipe.
         kind: "table", "sequence", "image" or "array".
+        where: They are declared.
     """
     for name in names:
         if kind not in _SUITS[name]:
@@ -64,7 +67,7 @@ def check(names: Sequence[str], kind: str) -> None:
                 f"the augmentation {name!r} suits inputs of the kind"
                 f" {' or '.join(_SUITS[name])}",
                 f"a {kind}",
-                f"Take {name!r} out of the recipe's augmentation.",
+                f"Take {name!r} out of {where}.",
             )
 
 

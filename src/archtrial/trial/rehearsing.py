@@ -51,7 +51,7 @@ def try_network(
     architecture, kind = loops.architectures[arm.name], cast(Kind, split.kind)
     problem = loops.problem_of(arm.name)
     augmentation.check(problem.recipe.augmentation, kind)
-    augmentation.check(problem.recipe.procedure.strong, kind)
+    augmentation.check(problem.recipe.procedure.strong, kind, "procedure.strong")
     # Whole numbers stand for names.
     if problem.recipe.augmentation and split.x_train.dtype.kind == "i":
         raise ProtocolError(

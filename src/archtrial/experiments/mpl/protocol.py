@@ -13,6 +13,7 @@ from archtrial.protocol import (
     PROCEDURE_HYPERPARAMETERS,
     STRONG,
     Arm,
+    Augmentation,
     Count,
     FewLabels,
     Recipe,
@@ -31,7 +32,10 @@ AUGMENTED = "augmented"
 FEEDBACKS = ("mpl_h0", "mpl_negated")
 """What meta pseudo labels are held against, to tell whether h matters."""
 
-WEAK: Mapping[str, tuple[str, ...]] = {"image": ("shift",), "sequence": ("shift",)}
+WEAK: Mapping[str, tuple[Augmentation, ...]] = {
+    "image": ("shift",),
+    "sequence": ("shift",),
+}
 """By the kind of input, the weak changes where none are declared."""
 
 
@@ -53,10 +57,10 @@ class Protocol(FewLabels):
     procedures: tuple[Compared, ...] = get_args(Compared)
     """A procedure that is compared: supervised, augmented (labels of strongly changed
     examples alone), pseudo_labels, uda, mpl, mpl_h0 or mpl_negated. By default all."""
-    weak: tuple[str, ...] | None = None
+    weak: tuple[Augmentation, ...] | None = None
     """A weak change of examples, of labelled ones and of those that a model labels: shift,
     flip, scale, noise and others. By default shift, of images and series."""
-    strong: tuple[str, ...] | None = None
+    strong: tuple[Augmentation, ...] | None = None
     """A strong change of examples, for which a model shall answer as for weakly changed
     ones. By default several, of images and series."""
     space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it

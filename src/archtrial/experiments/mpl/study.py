@@ -16,14 +16,16 @@ import torch
 
 from archtrial import data, metrics, searches, trainers, trial, tuned, workflow
 from archtrial import space as spaces
+from archtrial.errors import ProtocolError
 from archtrial.experiments.mpl.protocol import Protocol
 from archtrial.experiments.mpl.verdict import judge, searchers_of
 from archtrial.freezing import folder_of
 from archtrial.judge.experiment import Finding
-from archtrial.protocol import Arm, Recipe, describe_space
+from archtrial.protocol import Recipe, describe_space
 from archtrial.records.store import Store
+from archtrial.space import Space
 from archtrial.statistics.planning import WINNER_SEEDS
-from archtrial.training import cost, procedure
+from archtrial.training import augmentation, cost, procedure
 from archtrial.training.source import Source
 from archtrial.trial.describing import unlabelled_of
 from archtrial.trial.notes import on_labels
@@ -52,6 +54,17 @@ class Study(workflow.Study[Protocol, Finding]):
         trial.check_device(declared.device)
         name, self.split, self.metric = trial.load(declared)
         metrics.check_margin(declared.margin, self.metric.bounded)
+        if self.split.task != "classification":
+            raise ProtocolError(
+                "pseudo labels are of classes",
+                f"{name} is {self.split.task}",
+                "Compare architectures on it: archtrial run. Or, if its numbers are"
+                " classes: --task classification --metric accuracy.",
+            )
+        for option in ("weak", "strong"):
+            augmentation.check(
+                getattr(declared, option) or (), self.split.kind, f"--{option}"
+            )
         self.sign = 1 if self.metric.higher_is_better else -1
         own = declared.architecture
         self.architecture = arms.find(
@@ -72,7 +85,7 @@ class Study(workflow.Study[Protocol, Finding]):
             declared="space" in declared.model_fields_set,
             recipes=recipes,
         )
-        self.loops, said = self._rehearsed(told, recipes)
+        self.loops, said = self._rehearsed(recipes)
         self.trainer = trainers.ByCoordinate("procedure", self.loops)
         problem = next(iter(self.loops.values())).problem
         said += on_labels(declared, recipes, problem)
@@ -100,32 +113,29 @@ class Study(workflow.Study[Protocol, Finding]):
         self.searchers = searchers_of(self.resolved)
 
     def _rehearsed(
-        self, told: list[Arm], recipes: Mapping[str, Recipe]
+        self, recipes: Mapping[str, Recipe]
     ) -> tuple[dict[str, trainers.Loops], list[str]]:
-        """Tries the network by every procedure; returns who trains it by each."""
-        declared, notes = self.protocol, list[str]()
-        name = declared.architecture.name
-        problem = trial.pose(declared, self.split, self.metric)
-        found = {}
-        for arm, recipe in zip(told, recipes.values(), strict=True):
-            loops = trainers.Loops(
-                problem=problem,
-                architectures={name: self.architecture},
-                inputs=data.inputs_of(self.split),
-                study_seed=declared.seed,
-                stacks={name: False},
-                recipes={name: recipe},
-                labels=declared.labels,
-            )
-            own = arm.model_copy(update={"name": name})
-            obstacle, said = trial.try_network(
-                own, loops, self.spaces[arm.name], self.split
-            )
-            found[arm.name] = dataclasses.replace(
-                loops, stacks={name: obstacle is None}
-            )
-            notes += said
-        return found, notes
+        """Tries the network, which is one; returns who trains it by each procedure."""
+        declared = self.protocol
+        arm = declared.architecture
+        loops = trainers.Loops(
+            problem=trial.pose(declared, self.split, self.metric),
+            architectures={arm.name: self.architecture},
+            inputs=data.inputs_of(self.split),
+            study_seed=declared.seed,
+            stacks={arm.name: False},
+            recipes={arm.name: next(iter(recipes.values()))},
+            labels=declared.labels,
+        )
+        whole: Space = {
+            k: v for space in self.spaces.values() for k, v in space.items()
+        }
+        obstacle, notes = trial.try_network(arm, loops, whole, self.split)
+        stacks = {arm.name: obstacle is None}
+        return {
+            kind: dataclasses.replace(loops, recipes={arm.name: recipe}, stacks=stacks)
+            for kind, recipe in recipes.items()
+        }, list(notes)
 
     def stages(self, work: workflow.Work) -> None:
         """Every procedure is tuned, then trained on fresh seeds."""
