@@ -325,7 +325,7 @@ def test_the_terminal_says_the_same_in_the_same_order():
         "training longer: No: even trained 4\u00d7",
         "sensitivity analysis: Not in every analysis",
         "the winner: cnn was the best. Its",
-        "tweaks: Only the effect of residual is clear of chance: +3 points.",
+        "factors: Only the effect of residual is clear of chance: +3 points.",
         "outside the tests, other tuners: Not that we know: TPE and GP did not.",
         "next: 64 configurations an arm",
     ]
@@ -352,7 +352,7 @@ def test_a_terminal_of_a_plain_trial_stays_short():
     assert "Exploratory: the margin differs." in text
     assert "Exploratory column" not in text
     assert len(text.splitlines()) <= 12
-    for words in ("training longer", "sensitivity", "tweaks", "next:", "simulations"):
+    for words in ("training longer", "sensitivity", "factors", "next:", "simulations"):
         assert words not in text
 
 

@@ -1,8 +1,9 @@
 """What is compared, declared before the first run.
 
 A protocol is frozen, and everything that a result depends on follows from it.
-`declared.py` is what a trial declares, `reading.py` the file of it, `arm.py` what that is put together from, and
-`resolved.py` what it is once data and arms are known, with its hash.
+`declared.py` is what a trial declares, `reading.py` the file of it, `arm.py` what that is
+put together from, `factors.py` the arms that crossed factors make, and `resolved.py` what
+it is once data and arms are known, with its hash.
 """
 
 from archtrial.protocol.arm import (
@@ -23,6 +24,7 @@ from archtrial.protocol.declared import (
     load,
     template,
 )
+from archtrial.protocol.factors import RESERVED
 from archtrial.protocol.reading import read
 from archtrial.protocol.resolved import (
     asked,
@@ -36,6 +38,7 @@ __all__ = [
     "DEFAULT_SPACE",
     "HYPERPARAMETERS",
     "MODERN",
+    "RESERVED",
     "Arm",
     "Count",
     "OnData",
