@@ -134,7 +134,7 @@ def test_needs_no_torch():
             ),
         ),
         ("architecture='a, b.py:Net',cnn", ("architecture", ["a, b.py:Net", "cnn"])),
-        ("architecture=mlp),cnn", ("architecture", ["mlp)", "cnn"])),
+        ("architecture=mlp)(a=1,b=2),cnn", ("architecture", ["mlp)(a=1,b=2)", "cnn"])),
     ],
 )
 def test_a_factor_is_an_option_and_its_levels(text, read):
