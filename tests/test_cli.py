@@ -632,6 +632,71 @@ def test_a_factorial_with_a_matched_baseline_from_the_command_line(archtrial, tm
     assert (status, again) == (0, out)
 
 
+def test_architectures_and_recipes_are_crossed_from_the_command_line(
+    archtrial, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    net = Path("net.py")
+    net.write_text(
+        "import torch\n"
+        "def Net(input_shape, num_outputs):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(40, 10))\n"
+    )
+    status, out, err = archtrial(
+        "run", "mnist1d", "--factor", "architecture=net.py:Net,mlp(norm=batch, width=8)",
+        "--factor", "recipe=plain,modern", "--configurations", 4, "--effort", 1,
+        "--steps", 5, "--workers", 1, "--study", "s", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    assert [arm["name"] for arm in json.loads(out)["study"]["arms"]] == [
+        "Net",
+        "Net + modern",
+        "mlp(norm=batch, width=8)",
+        "mlp(norm=batch, width=8) + modern",
+    ]
+    names = [
+        found["name"] for found in json.loads(out)["study"]["factorial"]["effects"]
+    ]
+    assert names == [
+        "architecture: mlp(norm=batch, width=8) rather than Net",
+        "recipe: modern rather than plain",
+        "architecture x recipe",
+    ]
+    # It goes on from its folder alone, and grows, while its file is what it was.
+    assert archtrial("run", "--study", "s", "--json")[:2] == (0, out)
+    grow = ("run", "--study", "s", "--configurations", 8, "--json")
+    status, grown, err = archtrial(*grow)
+    assert status == 0, err
+    assert len(json.loads(grown)["study"]["arms"]) == 4
+    net.write_text(net.read_text() + "# other\n")
+    status, _, err = archtrial("run", "--study", "s", "--json")
+    assert status == 2
+    assert "Net + modern = net.py:Net: the file is not what the study kept of it" in err
+    assert "runs only when it is trusted" in err
+
+
+def test_the_first_architecture_is_the_baseline_where_none_is_named():
+    crossed = {"architecture": ["cnn", "mlp"]}
+    for given in ({}, {"data": "digits"}, {"baseline": "cnn"}):
+        declared = trials._declared(None, {"factors": crossed, **given})
+        assert [arm.name for arm in declared.arms] == ["cnn", "mlp"]
+        assert not any(arm.space for arm in declared.arms)
+    with pytest.raises(UserError, match="'mlp' in the baseline, 'cnn' among"):
+        trials._declared(None, {"factors": crossed, "baseline": "mlp"})
+
+
+def test_a_name_of_data_in_place_of_a_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {}
+    assert trials._file(Path("digits"), given) is None
+    assert given == {"data": "digits"}
+    assert trials._file(None, {}) is None
+    assert trials._file(Path("nope.toml"), {}) == Path("nope.toml")
+    assert trials._file(Path("digits"), {"data": "mnist1d"}) == Path("digits")
+    Path("digits").write_text('data = "mnist1d"')
+    assert trials._file(Path("digits"), {}) == Path("digits")
+
+
 def test_results_go_to_standard_output_and_progress_is_quiet(archtrial, tmp_path):
     _, out, err = archtrial("run", *SMALL, "--study", tmp_path / "s")
     assert "runs," not in out + err

@@ -526,6 +526,115 @@ def test_a_mistake_in_a_factorial(changes, says):
         assert part in str(caught.value)
 
 
+# Whole architectures as the levels of a factor.
+
+CROSSED = {"architecture": ["mlp", "cnn(norm=batch)"], "recipe": ["plain", "modern"]}
+
+
+@pytest.mark.parametrize("given", [{}, {"baseline": "mlp"}])
+@pytest.mark.parametrize("order", [1, -1])
+def test_architectures_are_crossed_and_name_the_arms(given, order):
+    factors = dict(list(CROSSED.items())[::order])
+    declared = Protocol(data="mnist1d", factors=factors, **given)
+    assert declared.baseline.name == "mlp"
+    assert {(arm.name, arm.architecture, arm.recipe) for arm in declared.arms} == {
+        ("mlp", "mlp", "plain"),
+        ("mlp + modern", "mlp", "modern"),
+        ("cnn(norm=batch)", "cnn", "plain"),
+        ("cnn(norm=batch) + modern", "cnn", "modern"),
+    }
+    for arm in declared.arms:
+        assert arm.options == ({"norm": "batch"} if arm.architecture == "cnn" else {})
+        assert declared.levels[arm.name] == {
+            "architecture": arm.name.removesuffix(" + modern"),
+            "recipe": arm.recipe,
+        }
+    assert declared.named_factors == {
+        "architecture": ("mlp", "cnn(norm=batch)"),
+        "recipe": ("plain", "modern"),
+    }
+
+
+def test_architectures_are_called_by_name_and_keep_what_the_baseline_declares():
+    declared = Protocol(
+        data="mnist1d",
+        baseline={"name": "base", "architecture": "mlp", "space": {"width": [8, 16]}},
+        factors={"depth": [2, 3], "architecture": ["mlp", "wide=cnn(width=64)", "a/n.py:Net"]},
+    )  # fmt: skip
+    assert [arm.name for arm in declared.arms] == [
+        "base", "wide", "Net", "base + depth=3", "wide + depth=3", "Net + depth=3",
+    ]  # fmt: skip
+    assert declared.levels["Net + depth=3"] == {"depth": 3, "architecture": "Net"}
+    assert [arm.space != {} for arm in declared.arms] == [True, False, False] * 2
+    assert declared.arms[4].options == {"width": 64, "depth": 3}
+
+
+def test_a_factorial_of_architectures_is_described_and_replaced(tmp_path):
+    factors = {
+        "norm": ["none", "layer"],
+        **CROSSED,
+        "architecture": ["mlp", "n.py:Net"],
+    }
+    declared = Protocol(data="mnist1d", factors=factors)
+    again = Protocol(**json.loads(json.dumps(declared.describe())))
+    assert again == declared
+    assert again.model_fields_set == declared.model_fields_set
+    assert declared.replace(effort=2).arms == declared.arms
+    other = declared.replace(baseline="cnn", factors={"architecture": ["cnn", "mlp"]})
+    assert [arm.name for arm in other.arms] == ["cnn", "mlp"]
+    # Paths start at the folder of the file that declares them.
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        'data = "mnist1d"\n[factors]\nnorm = ["none", "layer"]\n'
+        'architecture = ["n.py:Net(depth=2)", "mlp", "other=n.py:Other"]\n'
+    )
+    read_ = room.load(path)
+    assert [arm.architecture for arm in read_.arms[:3]] == [
+        f"{tmp_path}/n.py:Net", "mlp", f"{tmp_path}/n.py:Other",
+    ]  # fmt: skip
+    assert [arm.name for arm in read_.arms[:3]] == ["Net(depth=2)", "mlp", "other"]
+    path.write_text('data = "mnist1d"\nfactors = "architecture"\n')
+    with pytest.raises(ProtocolError, match="factors are a table"):
+        room.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"baseline": "cnn"},
+            ["the baseline has the first level", "architecture = 'cnn' in the baseline, 'mlp'",
+             "Leave the baseline out"],
+        ),
+        ({"baseline": "mlp(width=8)"}, ["architecture = 'mlp(width=8)' in the baseline"]),
+        (
+            {"baseline": "mlp(recipe=modern)", "factors": {"architecture": ["mlp", "cnn"]}},
+            ["architecture = \"mlp(recipe='modern')\" in the baseline"],
+        ),
+        (
+            {"baseline": "mlp(recipe=modern)"},
+            ["recipe = 'modern' in the baseline, 'plain' among the levels"],
+        ),
+        (
+            {"factors": {"architecture": ["mlp", "cnn(norm=batch)"], "norm": ["none", "batch"]}},
+            ["each architecture has the first level of every other factor",
+             "norm = 'batch' in cnn(norm=batch), 'none' among the levels",
+             "Take norm out of cnn(norm=batch)"],
+        ),
+        ({"factors": {"architecture": ["mlp", 3]}}, ["[NAME=]SPEC", "architecture = 3"]),
+        ({"factors": {"architecture": ["mlp", "cnn(x"]}}, ["an option is written name=value"]),
+        ({"factors": {"architecture": ["mlp", "a.py:mlp"]}}, ["'mlp' twice", "first=mlp"]),
+        ({"factors": {"architecture": ["mlp"]}}, ["two or more levels"]),
+        ({"baseline": {"architecture": "mlp", "sapce": {}}}, ["baseline.sapce"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_factorial_of_architectures(changes, says):
+    with pytest.raises(UserError) as caught:
+        Protocol(**{"data": "mnist1d", "factors": CROSSED, **changes})
+    for part in says:
+        assert part in str(caught.value)
+
+
 def test_no_arm_is_called_like_the_matched_baseline():
     with pytest.raises(ProtocolError, match="name of its own"):
         Protocol(

@@ -121,6 +121,20 @@ def test_needs_no_torch():
         ("act='re,lu',\"gelu\"", ("act", ["re,lu", "gelu"])),
         ("scale=0.5,1e-3", ("scale", [0.5, 1e-3])),
         ("recipe=plain", ("recipe", ["plain"])),
+        ("architecture=mlp, cnn ", ("architecture", ["mlp", "cnn"])),
+        (
+            "architecture=mlp(depth=2, act=[1,2]),wide=runs (2)/it's.py:Net(a=')',b=1),cnn",
+            (
+                "architecture",
+                [
+                    "mlp(depth=2, act=[1,2])",
+                    "wide=runs (2)/it's.py:Net(a=')',b=1)",
+                    "cnn",
+                ],
+            ),
+        ),
+        ("architecture='a, b.py:Net',cnn", ("architecture", ["a, b.py:Net", "cnn"])),
+        ("architecture=mlp)(a=1,b=2),cnn", ("architecture", ["mlp)(a=1,b=2)", "cnn"])),
     ],
 )
 def test_a_factor_is_an_option_and_its_levels(text, read):
@@ -135,6 +149,9 @@ def test_a_factor_is_an_option_and_its_levels(text, read):
         ("depth=", "a value is true or false, a number, or a text in quotes: the end"),
         ("depth=2,", "the end at character 9"),
         ("depth=2;3 4", "levels are parted by commas: '4' at character 11"),
+        ("architecture=mlp,", "an arm is written [NAME=]SPEC: ''"),
+        ("architecture=mlp(a=1,cnn", "an option is written name=value"),
+        ("architecture='mlp'cnn", "levels are parted by commas: 'c'"),
     ],
 )
 def test_a_factor_that_cannot_be_read(text, says):

@@ -518,6 +518,73 @@ def test_a_factor_is_fixed_and_not_searched():
         }  # fmt: skip
 
 
+def test_architectures_are_crossed_with_an_option_that_all_of_them_take(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "def net(input_shape, num_outputs, norm='none', **rest):\n"
+        "    size = torch.Size(input_shape).numel()\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(),"
+        " torch.nn.Linear(size, num_outputs))\n"
+    )
+    own = f"{tmp_path}/net.py:net"
+    crossed = {"architecture": ["mlp", own], "norm": ["none", "batch"]}
+    protocol = SMALL.replace(baseline="mlp", factors=crossed)
+    resolved = trial.prepare(protocol).resolved
+    assert resolved["factors"] == {
+        "architecture": ["mlp", "net"],
+        "norm": ["none", "batch"],
+    }
+    assert str(tmp_path) not in json.dumps(resolved)
+    arms = [resolved["baseline"], *resolved["challengers"]]
+    assert [(arm["name"], arm["levels"]["architecture"]) for arm in arms] == [
+        ("mlp", "mlp"), ("mlp + norm=batch", "mlp"), ("net", "net"), ("net + norm=batch", "net"),
+    ]  # fmt: skip
+    # What only some of its parameters' names tell, **rest takes.
+    crossed = {"architecture": ["mlp", own], "depth": [2, 3]}
+    assert len(trial.prepare(SMALL.replace(baseline="mlp", factors=crossed)).arms) == 4
+
+
+@pytest.mark.parametrize(
+    ("factors", "says"),
+    [
+        (
+            {"architecture": ["linear", "mlp(depth=1)"], "norm": ["none", "layer"]},
+            [
+                "a factor is recipe, or an option that all of its architectures take",
+                "norm, which mlp(depth=1) takes and linear does not",
+                "--factor 'architecture=linear,mlp(depth=1, norm=none),"
+                "mlp(depth=1, norm=layer)'",
+            ],
+        ),
+        (
+            {
+                "depth": [2, 3],
+                "architecture": ["mlp(recipe=modern)", "cnn", "linear", "sklearn:SVC"],
+            },
+            [
+                "depth, which mlp(recipe=modern) and cnn take and linear and SVC do not",
+                "mlp(recipe=modern, depth=3),cnn(depth=2),cnn(depth=3),linear,sklearn:SVC",
+            ],
+        ),
+        (
+            {
+                "architecture": ["mlp", "sklearn:SVC"],
+                "recipe": ["plain", "modern"],
+                "degree": [2, 3],
+            },
+            ["degree, which SVC takes and mlp does not", "architecture=mlp,sklearn:SVC(deg"],
+        ),
+        ({"architecture": ["mlp", "cnn"], "norn": ["none", "batch"]}, ["mean 'norm'"]),
+    ],
+)  # fmt: skip
+def test_an_option_of_some_architectures_is_no_factor_beside_them(factors, says):
+    declared = Protocol(data="digits", factors=factors)
+    with pytest.raises(UserError) as caught:
+        trial.prepare(declared)
+    for part in says:
+        assert part in str(caught.value)
+
+
 def test_a_baseline_that_is_as_large_is_not_matched():
     protocol = SMALL.replace(
         baseline="mlp", challengers=["mlp(width=9)"], matched_baseline=True

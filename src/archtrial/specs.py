@@ -8,6 +8,8 @@
 {'depths': [1, 1, 2], 'act': None, 'classes': '{num_outputs}'}
 >>> parse_factor("norm=none,layer")
 ('norm', ['none', 'layer'])
+>>> parse_factor("architecture=mlp,cnn(norm=batch, depth=3)")
+('architecture', ['mlp', 'cnn(norm=batch, depth=3)'])
 """
 
 import re
@@ -32,6 +34,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "None": None}
 _CLOSING = {"[": "]", "(": ")"}
+_CLOSED = frozenset(_CLOSING.values())
 # No architecture has lists in lists in lists deeper than this, nor longer numbers.
 _DEEPEST, _MOST_DIGITS = 20, 300
 
@@ -74,7 +77,8 @@ def parse_factor(text: str) -> tuple[str, list[Value]]:
 
     Args:
         text: "residual=false,true" or "act='relu','gelu'"; a level is written like an
-            option's value.
+            option's value, and one of "architecture" like an arm; in quotes, where a
+            comma outside of brackets belongs to it.
 
     Returns:
         The option and its levels.
@@ -87,8 +91,9 @@ def parse_factor(text: str) -> tuple[str, list[Value]]:
     if named is None:
         raise _unreadable(text, 0, "a factor is written option=level,level", way_out)
     levels, at = [], named.end()
+    parse = _parse_arm if named[1] == "architecture" else _parse_value
     while True:
-        level, at = _parse_value(text, _skip_blanks(text, at))
+        level, at = parse(text, _skip_blanks(text, at))
         levels.append(level)
         at = _skip_blanks(text, at)
         if at == len(text):
@@ -174,6 +179,22 @@ def _parse_value(text: str, at: int, depth: int = 0) -> tuple[Any, int]:
             raise _unreadable(text, at, f"a number has {_MOST_DIGITS} digits at most")
         value = int(word) if _WHOLE.fullmatch(word) else float(word)
     return value, bare.end()
+
+
+def _parse_arm(text: str, at: int) -> tuple[str, int]:
+    """Reads `[NAME=]SPEC` up to a comma outside of brackets, or all that is in quotes."""
+    if quoted := _QUOTED.match(text, at):
+        return re.sub(r"\\(.)", r"\1", quoted[2]), quoted.end()
+    begun, depth = at, 0
+    while at < len(text) and (depth > 0 or text[at] != ","):
+        if depth and (quoted := _QUOTED.match(text, at)):
+            at = quoted.end()
+            continue
+        depth += (text[at] in _CLOSING) - (depth > 0 and text[at] in _CLOSED)
+        at += 1
+    arm = text[begun:at].rstrip()
+    parse_spec(arm)  # what cannot be read is said here
+    return arm, at
 
 
 def _parse_list(text: str, opening: int, depth: int) -> tuple[list[Any], int]:

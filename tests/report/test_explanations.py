@@ -210,7 +210,7 @@ def test_a_lost_gain_is_hollow_and_an_opposite_one_the_baselines(width):
 @pytest.mark.parametrize(
     ("claimed", "message"),
     [
-        ((), "No tweak's effect is clear of chance"),
+        ((), "No factor's effect is clear of chance"),
         (("residual",), "Only the effect of residual is clear of chance: +3.1 points"),
         (
             ("residual", "norm"),

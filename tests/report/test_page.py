@@ -487,6 +487,46 @@ def test_several_challengers_have_a_section_each():
     assert rendered.count("<h3>Every challenger&#39;s gain over mlp is clear of 0") == 1
 
 
+def test_architectures_and_recipes_that_were_crossed_are_weighed():
+    evidence = judged()
+    evidence.document["comparisons"][:] = [
+        make_comparison(challenger=name) for name in ("cnn", "cnn + modern")
+    ]
+    evidence.document["study"]["factorial"] = {
+        "effects": [
+            {
+                "name": f"{factor}: {levels}",
+                "factors": [factor],
+                "effect": effect,
+                "p_value": 0.001,
+                "p_value_adjusted": 0.002,
+                "claimed": True,
+            }
+            for factor, levels, effect in (
+                ("architecture", "cnn rather than mlp", estimate(0.3, 0.2, 0.4)),
+                ("recipe", "modern rather than plain", estimate(0.1, 0.05, 0.15)),
+            )
+        ]
+    }
+    arms = [{"name": "cnn"}, {"name": "cnn + modern", "recipe": {"length": 2.0}}]
+    alike = dataclasses.replace(evidence, protocol={"baseline": arms[0]})
+    evidence = dataclasses.replace(
+        evidence,
+        protocol={
+            **evidence.protocol,
+            "baseline": {"name": "mlp"},
+            "challengers": arms,
+        },
+    )
+    text = Reader(page.render(evidence)).text
+    assert "cnn and cnn + modern gain over mlp beyond what tuning explains." in text
+    assert "What matters more The architecture matters more than the recipe:" in text
+    assert "architecture: cnn rather than mlp" in text
+    assert not evidence.trained_alike
+    assert alike.trained_alike
+    assert "What matters more" not in Reader(page.render(judged())).text
+
+
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [

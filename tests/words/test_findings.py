@@ -325,7 +325,7 @@ def test_the_terminal_says_the_same_in_the_same_order():
         "training longer: No: even trained 4\u00d7",
         "sensitivity analysis: Not in every analysis",
         "the winner: cnn was the best. Its",
-        "tweaks: Only the effect of residual is clear of chance: +3 points.",
+        "factors: Only the effect of residual is clear of chance: +3 points.",
         "outside the tests, other tuners: Not that we know: TPE and GP did not.",
         "next: 64 configurations an arm",
     ]
@@ -352,8 +352,88 @@ def test_a_terminal_of_a_plain_trial_stays_short():
     assert "Exploratory: the margin differs." in text
     assert "Exploratory column" not in text
     assert len(text.splitlines()) <= 12
-    for words in ("training longer", "sensitivity", "tweaks", "next:", "simulations"):
+    for words in ("training longer", "sensitivity", "factors", "next:", "simulations"):
         assert words not in text
+
+
+def crossed(*effects):
+    """Returns a study with effects: names of factors, estimate, low, high, claimed."""
+    told = {"architecture": "cnn rather than mlp", "recipe": "modern rather than plain"}
+    return {
+        "factorial": {
+            "effects": [
+                {
+                    "name": f"{names}: {told.get(names, 'true rather than false')}"
+                    if " x " not in names
+                    else names,
+                    "factors": names.split(" x "),
+                    "effect": estimate(value, low, high),
+                    "claimed": claimed,
+                }
+                for names, value, low, high, claimed in effects
+            ]
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("effects", "says"),
+    [
+        (
+            [("architecture", 0.2, 0.15, 0.25, True), ("recipe", 0.05, 0.0, 0.1, False)],
+            "The architecture matters more than the recipe: cnn rather than mlp +20 (+15"
+            " to +25 points) and modern rather than plain +5 (0 to +10 points).",
+        ),
+        # A loss matters as a gain does.
+        (
+            [("recipe", -0.2, -0.25, -0.15, True), ("architecture", 0.05, 0.0, 0.1, False),
+             ("architecture x recipe", 0.05, 0.01, 0.1, True)],
+            "The recipe matters more than the architecture: cnn rather than mlp +5 (0 to"
+            " +10 points) and modern rather than plain \u221220 (\u221225 to \u221215 points). What the"
+            " one is worth depends on the other, so both are averages.",
+        ),
+        (
+            [("architecture", 0.2, 0.15, 0.25, True), ("norm", 0.1, 0.0, 0.16, False),
+             ("architecture x norm", 0.05, -0.01, 0.1, False)],
+            "It is open whether the architecture or norm matters more: cnn rather than mlp"
+            " +20 (+15 to +25 points) and norm: true rather than false +10 (0 to +16"
+            " points).",
+        ),
+        # Of several levels the largest effect counts, whichever its interval's sign.
+        (
+            [("architecture", 0.02, 0.01, 0.03, True),
+             ("architecture", -0.2, -0.22, -0.18, True), ("recipe", 0.1, None, 0.15, False)],
+            "It is open whether the architecture or the recipe matters more: cnn rather"
+            " than mlp \u221220.0 (\u221222.0 to \u221218.0 points) and modern rather than plain +10.0 points.",
+        ),
+        ([("norm", 0.2, 0.1, 0.3, True), ("recipe", 0.0, -0.1, 0.1, False)], ""),
+        ([("architecture", 0.2, 0.1, 0.3, True)], ""),
+        ([("architecture", None, None, None, False), ("recipe", 0, 0, 0, False)], ""),
+    ],
+)  # fmt: skip
+def test_whether_the_architecture_or_another_factor_matters_more(effects, says):
+    said = findings.matters_more(crossed(*effects), Score())
+    assert said.replace("\u00a0", " ") == says
+    assert findings.matters_more({}, Score()) == ""
+
+
+def test_effects_of_names_are_called_by_them():
+    study = crossed(
+        ("architecture", 0.2, 0.1, 0.3, True), ("recipe", 0.1, 0.05, 0.2, True),
+        ("norm", 0.0, -0.1, 0.1, False),
+    )  # fmt: skip
+    said = findings.claimed_effects(study["factorial"]["effects"], Score())
+    assert said == (
+        "The effects of cnn rather than mlp and modern rather than plain are clear of"
+        " chance: +20.0 and +10.0 points"
+    )
+    said = findings.claimed_effects(
+        crossed(("norm", 0.1, 0.05, 0.2, True))["factorial"]["effects"], Score()
+    )
+    assert (
+        said
+        == "Only the effect of norm: true rather than false is clear of chance: +10.0 points"
+    )
 
 
 def test_no_part_that_could_be_judged_is_no_agreement():

@@ -346,6 +346,10 @@ def test_several_challengers_are_summed_up_in_one_line():
         "cnn and b gain over mlp by architecture; c is as good as mlp; d cannot be"
         " judged."
     )
+    # Where recipes differ, the gain may be theirs.
+    assert words.overview([one, *others[:1]], alike=False) == (
+        "cnn and b gain over mlp beyond what tuning explains."
+    )
 
 
 def test_the_terms_stand_beside_the_sentence():

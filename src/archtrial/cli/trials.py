@@ -53,8 +53,8 @@ ProtocolFile = Annotated[
     Path | None,
     typer.Argument(
         metavar="PROTOCOL",
-        help="A protocol in TOML; without one, and without --data, the built-in trial:"
-        " does convolution matter on MNIST-1D?",
+        help="A protocol in TOML, or the name of a built-in data set; without either,"
+        " and without --data, the built-in trial: does convolution matter on MNIST-1D?",
     ),
 ]
 OwnCommand = Annotated[
@@ -104,6 +104,7 @@ def run(
     from archtrial import pilot
     from archtrial.study import Study
 
+    protocol = _file(protocol, declared)
     configurations = declared.get("configurations")
     if "looks" in declared:
         # The last look is at all configurations, whatever a protocol's file says.
@@ -206,7 +207,7 @@ def plan(
     """What a trial will cost and the smallest effect that it can see, by its size."""
     from archtrial import pilot
 
-    asked = _declared(protocol, declared)
+    asked = _declared(_file(protocol, declared), declared)
     planned = pilot.plan(
         asked, workers=workers or workers_for(asked), price=price, effect=effect
     )
@@ -301,6 +302,21 @@ def _same_data(study: Path, declared: "Protocol") -> None:
         )
 
 
+def _file(path: Path | None, declared: dict[str, Any]) -> Path | None:
+    """Returns the protocol's file; None where its name is that of built-in data.
+
+    Such a name is then declared as the data.
+    """
+    if path is None or "data" in declared or path.exists():
+        return path
+    from archtrial.data.sources import BUILTIN
+
+    if str(path) not in BUILTIN:
+        return path
+    declared["data"] = str(path)
+    return None
+
+
 def _declared(
     path: Path | None, options: Mapping[str, Any], *, own: bool = False
 ) -> "Protocol":
@@ -320,6 +336,8 @@ def _but_for_loss(path: Path | None, given: dict[str, Any], own: bool) -> "Proto
 
     if path is not None:
         return declaring.load(path, **given)
+    if "architecture" in given.get("factors", {}):
+        given = {"baseline": given["factors"]["architecture"][0], **given}
     if own:
         given = {"data": "the command's own", **given}
     if "data" not in given and not own:

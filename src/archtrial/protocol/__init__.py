@@ -1,8 +1,9 @@
 """What is compared, declared before the first run.
 
 A protocol is frozen, and everything that a result depends on follows from it.
-`declared.py` is what a trial declares, `reading.py` the file of it, `arm.py` what that is put together from, and
-`resolved.py` what it is once data and arms are known, with its hash.
+`declared.py` is what a trial declares, `reading.py` the file of it, `arm.py` what that is
+put together from, `factors.py` the arms that crossed factors make, and `resolved.py` what
+it is once data and arms are known, with its hash.
 """
 
 from archtrial.protocol.arm import (
@@ -17,6 +18,7 @@ from archtrial.protocol.arm import (
 from archtrial.protocol.declaration import Count, Positive
 from archtrial.protocol.declared import (
     DEFAULT_SPACE,
+    EqualEffort,
     FewLabels,
     OnData,
     Protocol,
@@ -24,6 +26,7 @@ from archtrial.protocol.declared import (
     load,
     template,
 )
+from archtrial.protocol.factors import RESERVED
 from archtrial.protocol.procedure import (
     PROCEDURE_HYPERPARAMETERS,
     PROCEDURES,
@@ -48,10 +51,12 @@ __all__ = [
     "MODERN",
     "PROCEDURES",
     "PROCEDURE_HYPERPARAMETERS",
+    "RESERVED",
     "STRONG",
     "Arm",
     "Augmentation",
     "Count",
+    "EqualEffort",
     "FewLabels",
     "Kind",
     "OnData",

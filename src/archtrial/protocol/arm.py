@@ -365,6 +365,15 @@ def with_procedure(recipe: Any, procedure: Any) -> Any:
     return {**recipe, "procedure": procedure} if isinstance(recipe, Mapping) else recipe
 
 
+def parted(recipe: Any) -> tuple[Any, Any]:
+    """Returns an arm's recipe without its procedure, and that; None where it says none."""
+    if not isinstance(recipe, Mapping) or "procedure" not in recipe:
+        return recipe, None
+    rest = {name: value for name, value in recipe.items() if name != "procedure"}
+    base = rest.get("base", "plain")
+    return (base if rest.keys() <= {"base"} else rest), recipe["procedure"]
+
+
 def laid_over(recipe: Recipe, declared: Any, kind: str) -> Recipe:
     """Returns a recipe with an arm's own laid over it.
 

@@ -2,7 +2,7 @@
 
 import inspect
 import itertools
-import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence, Set
 from importlib import resources
@@ -15,22 +15,17 @@ from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
 from archtrial.protocol.arm import (
-    LONGEST_NAME,
     Arm,
     Count,
     Declaration,
     Positive,
     Recipe,
     Splits,
-    as_text,
-    check_name,
-    check_recipe,
-    cut,
     describe_space,
     explain,
-    finite,
     laid_over,
 )
+from archtrial.protocol.factors import crossed, levels_of
 from archtrial.protocol.reading import read
 
 __all__ = [
@@ -220,6 +215,42 @@ class OnData(Declaration):
         return dumped
 
 
+class EqualEffort(OnData):
+    """What an experiment declares whose arms are all tuned with equal effort."""
+
+    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
+    """What is searched of the training of every arm."""
+    effort: Count = 4
+    """Trials that an experimenter spends before picking the best (k)."""
+    configurations: Count = 16
+    """Configurations searched of each arm (n), at least 4 k."""
+    confirm_seeds: Count = 3
+    """Fresh seeds of the best configurations (r)."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_space(cls, declared: Any) -> Any:
+        declared = dict(declared)
+        if isinstance(declared.get("space"), Mapping):
+            declared["space"] = {
+                name: spaces.parse(name, dimension)
+                for name, dimension in declared["space"].items()
+            }
+        return declared
+
+    @pydantic.model_validator(mode="after")
+    def _has_an_interval(self) -> Self:
+        if self.effort * 4 > self.configurations:
+            raise ProtocolError(
+                "effort is at most a quarter of the configurations (k <= n / 4);"
+                " beyond that no interval holds",
+                f"effort = {self.effort}, configurations = {self.configurations}",
+                f"Write --configurations {4 * self.effort} (in a protocol,"
+                f" configurations = {4 * self.effort}).",
+            )
+        return self
+
+
 class FewLabels(OnData):
     """What a protocol declares whose trainings may see few labels."""
 
@@ -254,7 +285,9 @@ class Protocol(FewLabels):
     challengers are then the baseline's variations."""
     factors: dict[str, tuple[spaces.Value, ...]] = {}  # noqa: RUF012 - pydantic copies it
     """OPTION=LEVEL,LEVEL of the baseline's architecture, or of "recipe": what is crossed,
-    in place of challengers. Each combination is an arm; that of all first levels is the baseline."""
+    in place of challengers. Each combination is an arm; that of all first levels is the
+    baseline. The levels of "architecture" are arms' specs, and other factors are then
+    options that all of them take."""
     matched_baseline: bool = False
     """Whether the baseline is also searched at about the number of parameters that
     the largest challenger has."""
@@ -307,8 +340,8 @@ class Protocol(FewLabels):
         if isinstance(challengers, Sequence):
             declared["challengers"] = tuple(challengers)
         if declared.get("factors"):
-            declared["factors"] = _levels(declared["factors"])
-            declared.update(_crossed(declared))
+            declared["factors"] = levels_of(declared["factors"])
+            declared.update(crossed(declared))
         if isinstance(declared.get("deterministic"), str):
             declared["deterministic"] = (declared["deterministic"],)
         for name in ("ladder", "looks", "deterministic"):
@@ -471,12 +504,23 @@ class Protocol(FewLabels):
         """By arm, its level of each factor; empty where there are no factors."""
         if not self.factors:
             return {}
-        # In the order in which `_crossed` made the arms.
-        every = itertools.product(*self.factors.values())
+        # In the order in which `crossed` made the arms.
+        every = itertools.product(*self.named_factors.values())
         return {
             arm.name: dict(zip(self.factors, levels, strict=True))
             for arm, levels in zip(self.arms, every, strict=True)
         }
+
+    @property
+    def named_factors(self) -> dict[str, tuple[spaces.Value, ...]]:
+        """The levels of each factor, an architecture called as its arm is."""
+        named = dict(self.factors)
+        if (levels := named.get("architecture")) is not None:
+            behind = list(named)[list(named).index("architecture") + 1 :]
+            apart = math.prod(len(named[factor]) for factor in behind)
+            alone = self.arms[::apart][: len(levels)]
+            named["architecture"] = tuple(arm.name for arm in alone)
+        return named
 
     @property
     def matched_name(self) -> str:
@@ -512,99 +556,6 @@ class Protocol(FewLabels):
         if self.factors:
             del described["challengers"]  # they follow
         return described
-
-
-def _levels(declared: Any) -> dict[str, tuple[spaces.Value, ...]]:
-    """Reads the levels of each factor."""
-    if not isinstance(declared, Mapping):
-        raise ProtocolError(
-            "factors are a table of options and their levels",
-            repr(declared),
-            "Write factors = { residual = [false, true] }.",
-        )
-    for name, levels in declared.items():
-        several = isinstance(levels, (list, tuple)) and len(levels) > 1
-        if not several or len({json.dumps(v, default=str) for v in levels}) < len(
-            levels
-        ):
-            raise ProtocolError(
-                "a factor has two or more levels, each once, the baseline's first",
-                f"{name} = {json.dumps(levels, default=str)}",
-                f"Write for example {name} = [false, true].",
-            )
-        for level in levels:
-            if not isinstance(level, (bool, int, float, str)) or not finite(level):
-                raise ProtocolError(
-                    "a level is a finite number, a text or true or false",
-                    f"{name} = {level!r}",
-                )
-            if name == "recipe":
-                check_recipe(level)
-    return {name: tuple(levels) for name, levels in declared.items()}
-
-
-def _crossed(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the baseline with the first level of each factor, and all other arms.
-
-    Raises:
-        ProtocolError: Challengers are declared as well, or the baseline has another
-            level than the first.
-    """
-    factors: Mapping[str, Sequence[spaces.Value]] = declared["factors"]
-    if "challengers" in declared:
-        raise ProtocolError(
-            "challengers are declared, or follow from factors",
-            f"challengers and factors ({', '.join(factors)})",
-            "Remove one of the two: a factorial's arms are the baseline's variations.",
-        )
-    try:
-        baseline = Arm.model_validate(declared.get("baseline"))
-    except pydantic.ValidationError:
-        return {"challengers": ()}  # what is wrong with it, its own field says
-    fixed = {**baseline.options}
-    if baseline.recipe != "plain":
-        fixed["recipe"] = baseline.recipe
-    for name, levels in factors.items():
-        if json.dumps(fixed.get(name, levels[0])) != json.dumps(levels[0]):
-            raise ProtocolError(
-                "the baseline has the first level of each factor",
-                f"{name} = {fixed[name]!r} in the baseline, {levels[0]!r} among the levels",
-                f"Take {name} out of the baseline, or write its level first.",
-            )
-    arms = [
-        _varied(baseline, factors, dict(zip(factors, levels, strict=True)))
-        for levels in itertools.product(*factors.values())
-    ]
-    return {"baseline": arms[0], "challengers": tuple(arms[1:])}
-
-
-def _varied(
-    baseline: Arm,
-    factors: Mapping[str, Sequence[spaces.Value]],
-    levels: Mapping[str, spaces.Value],
-) -> Arm:
-    """Returns the arm of one combination, such as "mlp + residual + norm=layer"."""
-    parts = [baseline.name]
-    for factor, level in levels.items():
-        if level == factors[factor][0]:
-            continue
-        if level is True:
-            parts.append(factor)
-        elif factor == "recipe":
-            parts.append(str(level))
-        else:
-            parts.append(f"{factor}={as_text(level)}")
-    name = " + ".join(parts)
-    # A name that leaves no room for the levels is for its author to shorten.
-    if len(baseline.name) <= LONGEST_NAME * 2 // 3:
-        name = cut(name)
-    check_name(name)
-    changes: dict[str, Any] = {
-        "name": name,
-        "options": {**baseline.options, **levels},
-    }
-    changes["recipe"] = changes["options"].pop("recipe", baseline.recipe)
-    return baseline.model_copy(update=changes)
 
 
 def load(path: str | Path, **changes: Any) -> Protocol:

@@ -81,7 +81,11 @@ class Procedure(Declaration):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _read(cls, declared: Any) -> Any:
-        declared = {"kind": declared} if isinstance(declared, str) else dict(declared)
+        if isinstance(declared, str):
+            return {"kind": declared}
+        if not isinstance(declared, Mapping):
+            return declared  # what is wrong with it, pydantic says
+        declared = dict(declared)
         if isinstance(declared.get("strong"), list):
             declared["strong"] = tuple(declared["strong"])
         return declared

@@ -105,4 +105,9 @@ def _anchor(declared: dict[str, Any], folder: Path) -> dict[str, Any]:
             declared[key] = [arm(each) for each in value]
         elif value is not None:
             declared[key] = arm(value)
+    factors = declared.get("factors")
+    if isinstance(factors, dict) and isinstance(
+        levels := factors.get("architecture"), list
+    ):
+        factors["architecture"] = [anchored(level) for level in levels]
     return declared

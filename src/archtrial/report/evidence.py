@@ -62,6 +62,13 @@ class Evidence:
         """What all runs took; 0 where nobody timed them."""
         return sum(run.seconds for run in self.runs)
 
+    @property
+    def trained_alike(self) -> bool:
+        """Whether all arms have one recipe, as far as a protocol says."""
+        arms = [self.protocol.get("baseline"), *self.protocol.get("challengers", ())]
+        recipes = [arm.get("recipe") for arm in arms if isinstance(arm, Mapping)]
+        return all(recipe == recipes[0] for recipe in recipes)
+
 
 def presented(evidence: Evidence) -> Evidence:
     """Returns the evidence as a reader sees it, on a page or in a terminal.

@@ -43,7 +43,7 @@ def render(evidence: Evidence) -> str:
     several = len(comparisons) > 1
     sections = [_section(evidence, compared) for compared in comparisons]
     headline, lead = (
-        (words.overview(comparisons), "")
+        (words.overview(comparisons, evidence.trained_alike), "")
         if several
         else words.split(comparisons[0]["sentence"])
     )
@@ -71,6 +71,7 @@ def render(evidence: Evidence) -> str:
             if name in together
         },
         factorial=_factorial(study, metric),
+        matters=findings.matters_more(study, metric),
         importance=_importance(study, list(colors)),
         hidden=findings.hidden_shares(study),
         probing=findings.probing(comparisons[0], probes) if probes else None,

@@ -25,7 +25,10 @@ def show(evidence: Evidence, console: Console) -> None:
         _say(console, Text(note, style="yellow"))
     if len(comparisons) > 1:
         console.print()
-        _say(console, Text(words.overview(comparisons), style="bold"))
+        _say(
+            console,
+            Text(words.overview(comparisons, evidence.trained_alike), style="bold"),
+        )
     for comparison in comparisons:
         verdict = comparison["verdict"].replace("_", " ")
         strong = " (strong)" if comparison["strong"] else ""
@@ -60,7 +63,7 @@ def show(evidence: Evidence, console: Console) -> None:
             )
     for heading, said in (
         ("the winner", findings.winner(study, metric)),
-        ("tweaks", findings.tweaks(study, metric)),
+        ("factors", findings.tweaks(study, metric)),
     ):
         if said:
             _say(console, Text(f"{heading}: {said}"))

@@ -160,6 +160,7 @@ class Zoo:
         """
         check_device(declared.device)
         arms = declared.arms
+        arming.check_factors(declared)
         architectures = {arm.name: arming.found(arm) for arm in arms}
         check_estimators(declared, architectures)
         called, split, metric = load(declared, architectures)

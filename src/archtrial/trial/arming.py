@@ -1,14 +1,16 @@
 """The arms of a trial: found, of which kind, and what each of them searches."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import torch
 
-from archtrial import data
+from archtrial import data, specs
 from archtrial.errors import ArmError, ProtocolError
 from archtrial.protocol import (
     HYPERPARAMETERS,
     PROCEDURE_HYPERPARAMETERS,
+    RESERVED,
     Arm,
     OnData,
     Procedure,
@@ -26,6 +28,7 @@ from archtrial.zoo.estimators import find as find_estimator
 __all__ = [
     "by_kind",
     "check_estimators",
+    "check_factors",
     "found",
     "losses_of",
     "match",
@@ -45,6 +48,46 @@ def found(arm: Arm) -> anybody.Architecture | Estimator:
     if is_estimator(arm.architecture):
         return find_estimator(arm.architecture, arm.options, own_space)
     return anybody.find(arm.architecture, arm.options, own_space)
+
+
+def check_factors(declared: Declared) -> None:
+    """Raises a ProtocolError where some architectures lack an option that is crossed."""
+    levels = declared.factors.get("architecture", ())
+    options = [name for name in declared.factors if name not in RESERVED]
+    if not levels or not options:
+        return
+    bare: dict[str, Arm] = {}
+    for arm in declared.arms:
+        kept = {k: v for k, v in arm.options.items() if k not in options}
+        name = str(declared.levels[arm.name]["architecture"])
+        bare.setdefault(name, arm.model_copy(update={"options": kept}))
+    architectures = {name: found(arm) for name, arm in bare.items()}
+    for option in options:
+        with_it = [n for n, each in architectures.items() if each.takes(option)]
+        without = [n for n in architectures if n not in with_it]
+        if not with_it or not without:
+            continue  # where none has it, what has nearly its name is said elsewhere
+        told = []
+        for level, (name, arm) in zip(levels, bare.items(), strict=True):
+            if name in without:
+                told.append(str(level))
+                continue
+            fixed = dict(arm.options)
+            if arm.recipe != "plain" and "recipe" not in declared.factors:
+                fixed["recipe"] = arm.recipe
+            for value in declared.factors[option]:
+                inside = {**fixed, option: value}.items()
+                written = ", ".join(f"{k}={specs.write_value(v)}" for k, v in inside)
+                told.append(f"{arm.architecture}({written})")
+        crossed = shlex.quote(f"architecture={','.join(told)}")
+        raise ProtocolError(
+            "beside the factor architecture, a factor is recipe, or an option that all"
+            " of its architectures take",
+            f"{option}, which {' and '.join(with_it)} take{'s' * (len(with_it) == 1)}"
+            f" and {' and '.join(without)} do{'es' * (len(without) == 1)} not",
+            f"Leave {option} out, or cross whole architectures, of which the first is"
+            f" the baseline: --factor {crossed}",
+        )
 
 
 def losses_of(

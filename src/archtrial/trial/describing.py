@@ -79,7 +79,8 @@ def _beyond(declared: Declared) -> dict[str, Any]:
     if declared.labels is not None:
         beyond["labels"] = declared.labels
     if declared.factors:
-        beyond["factors"] = {name: list(v) for name, v in declared.factors.items()}
+        named = declared.named_factors.items()
+        beyond["factors"] = {name: list(levels) for name, levels in named}
     return beyond
 
 

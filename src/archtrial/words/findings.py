@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archtrial.protocol import RESERVED
 from archtrial.space import Dimension, Integer, Space
 from archtrial.statistics.looks import grown_looks
 from archtrial.words import numbers
@@ -26,6 +27,7 @@ __all__ = [
     "error_rate",
     "hidden_shares",
     "longer_training",
+    "matters_more",
     "next_step",
     "probing",
     "refusing",
@@ -402,22 +404,92 @@ def winner(study: Mapping[str, Any], metric: Metric) -> str:
 def tweaks(study: Mapping[str, Any], metric: Metric) -> str:
     """Says which effects of a factorial are clear of chance; "" without one."""
     found = study.get("factorial")
-    return f"{claimed_effects(found['effects'], metric)}." if found else ""
+    if not found:
+        return ""
+    claimed = f"{claimed_effects(found['effects'], metric)}."
+    return f"{matters_more(study, metric)} {claimed}".strip()
+
+
+def matters_more(study: Mapping[str, Any], metric: Metric) -> str:
+    """Says whether the architecture matters more than each other factor.
+
+    The intervals of all effects hold together, so two that do not meet tell which is
+    larger. Of a factor with several levels the largest effect counts. It is "" where
+    architectures are not crossed with anything.
+    """
+    effects = (study.get("factorial") or {}).get("effects", ())
+    alone: dict[str, list[Mapping[str, Any]]] = {}
+    for found in effects:
+        if found["effect"]["estimate"] is None:
+            return ""
+        if len(found["factors"]) == 1:
+            alone.setdefault(found["factors"][0], []).append(found)
+    said = []
+    for other in alone if "architecture" in alone else ():
+        if other != "architecture":
+            said.append(_larger(alone, other, effects, metric))
+    return " ".join(said)
+
+
+def _larger(
+    alone: Mapping[str, Sequence[Mapping[str, Any]]],
+    other: str,
+    effects: Sequence[Mapping[str, Any]],
+    metric: Metric,
+) -> str:
+    """Compares the effects of the architecture with those of one other factor."""
+    reaches, told = {}, {}
+    for factor in ("architecture", other):
+        ends = [
+            (
+                -math.inf if found["effect"]["low"] is None else found["effect"]["low"],
+                math.inf
+                if found["effect"]["high"] is None
+                else found["effect"]["high"],
+            )
+            for found in alone[factor]
+        ]
+        reaches[factor] = (
+            max(max(low, -high, 0.0) for low, high in ends),
+            max(max(high, -low) for low, high in ends),
+        )
+        largest = max(alone[factor], key=lambda found: abs(found["effect"]["estimate"]))
+        told[factor] = f"{_effect(largest)} {numbers.gained(largest['effect'], metric)}"
+    first = "the architecture"
+    second = f"the {other}" if other in RESERVED else other
+    if reaches["architecture"][0] > reaches[other][1]:
+        answer = f"{first} matters more than {second}"
+    elif reaches[other][0] > reaches["architecture"][1]:
+        answer = f"{second} matters more than {first}"
+    else:
+        answer = f"it is open whether {first} or {second} matters more"
+    words = f"{answer[0].upper()}{answer[1:]}: {' and '.join(told.values())}."
+    both = {"architecture", other}
+    if any(set(found["factors"]) == both and found["claimed"] for found in effects):
+        words += " What the one is worth depends on the other, so both are averages."
+    return words
 
 
 def claimed_effects(effects: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     """Says which effects are clear of chance, as a figure's title."""
     claimed = [found for found in effects if found["claimed"]]
     if not claimed:
-        return "No tweak's effect is clear of chance"
+        return "No factor's effect is clear of chance"
     if len(claimed) > 3:
         return f"{len(claimed)} of {len(effects)} effects are clear of chance"
-    names = joined([shortened(found["name"], 44) for found in claimed])
+    names = joined([shortened(_effect(found), 44) for found in claimed])
     gains = [numbers.signed(found["effect"]["estimate"], metric) for found in claimed]
     worth = joined(gains) + (" points" if metric.bounded else "")
     if len(claimed) == 1:
         return f"Only the effect of {names} is clear of chance: {worth}"
     return f"The effects of {names} are clear of chance: {worth}"
+
+
+def _effect(found: Mapping[str, Any]) -> str:
+    """Returns what an effect is called where levels that are names need no more."""
+    if len(found["factors"]) == 1 and found["factors"][0] in RESERVED:
+        return str(found["name"]).removeprefix(f"{found['factors'][0]}: ")
+    return str(found["name"])
 
 
 def hidden_shares(study: Mapping[str, Any]) -> str:

@@ -184,11 +184,18 @@ def digits(comparisons: Sequence[Mapping[str, Any]], metric: Metric) -> Metric:
     return Rounded.by(metric, min(known, key=lambda ends: float(ends[1] - ends[0])))
 
 
-def overview(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """Says of several challengers in one line which is what."""
+def overview(comparisons: Sequence[Mapping[str, Any]], alike: bool = True) -> str:
+    """Says of several challengers in one line which is what.
+
+    Args:
+        comparisons: As the document has them.
+        alike: Whether all arms are trained by one recipe, so that what tuning does not
+            explain is the architecture's.
+    """
     baseline = comparisons[0]["baseline"]
+    by = "by architecture" if alike else "beyond what tuning explains"
     saying = {
-        "architecture": ("gains", "gain", f"over {baseline} by architecture"),
+        "architecture": ("gains", "gain", f"over {baseline} {by}"),
         "tuning": ("is", "are", f"ahead of {baseline} by tuning alone"),
         "equivalent": ("is", "are", f"as good as {baseline}"),
         "baseline": ("is", "are", f"worse than {baseline}"),

@@ -221,6 +221,11 @@ class Architecture:
             self.spec, own, dict.fromkeys(given), data, num_outputs
         )
 
+    def takes(self, option: str) -> bool:
+        """Says whether it has such an option, whatever values that may have."""
+        named, takes_any = names_in(self.spec, self._found().builder)
+        return takes_any or option in named - {"input_shape", "num_outputs"}
+
     @property
     def asks_for_inputs(self) -> bool:
         """Whether its signature has a parameter `inputs` of the type `Inputs`."""

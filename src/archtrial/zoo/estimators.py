@@ -205,6 +205,10 @@ class Estimator:
         """Of its class."""
         return self.spec.rpartition(":")[2]
 
+    def takes(self, option: str) -> bool:
+        """Says whether it has such a parameter, whatever values that may have."""
+        return option in self.accepts or option in self.options
+
     @property
     def takes_categories(self) -> bool:
         """Whether it wants to be told which columns are categories."""

@@ -9,12 +9,12 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.protocol import (
-    DEFAULT_SPACE,
     PROCEDURE_HYPERPARAMETERS,
     STRONG,
     Arm,
     Augmentation,
     Count,
+    EqualEffort,
     FewLabels,
     Recipe,
     laid_over,
@@ -39,7 +39,7 @@ WEAK: Mapping[str, tuple[Augmentation, ...]] = {
 """By the kind of input, the weak changes where none are declared."""
 
 
-class Protocol(FewLabels):
+class Protocol(FewLabels, EqualEffort):
     """Does a teacher that learns from its student teach better?
 
     Only `data` and, but for mnist1d, `labels` or `unlabelled` have no default. Pham et al.
@@ -63,17 +63,9 @@ class Protocol(FewLabels):
     strong: tuple[Augmentation, ...] | None = None
     """A strong change of examples, for which a model shall answer as for weakly changed
     ones. By default several, of images and series."""
-    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
-    """What is searched of the training by every procedure."""
     procedure_space: dict[str, Any] | None = None
     """What is searched of procedures that have it: unlabelled_weight and
     confidence_threshold; feedback_weight is another."""
-    effort: Count = 4
-    """Trials that an experimenter spends before picking the best (k)."""
-    configurations: Count = 16
-    """Configurations searched of each procedure (n), at least 4 k."""
-    confirm_seeds: Count = 3
-    """Fresh seeds of the best configurations (r), each with labels of its own."""
     batch_size: Count = 50
     """Labelled examples in a batch; as many without labels, times procedure.ratio."""
     default_steps: ClassVar[int] = 2000
@@ -85,12 +77,11 @@ class Protocol(FewLabels):
         for name in ("procedures", "weak", "strong"):
             if isinstance(declared.get(name), list):
                 declared[name] = tuple(declared[name])
-        for name in ("space", "procedure_space"):
-            if isinstance(declared.get(name), Mapping):
-                declared[name] = {
-                    key: spaces.parse(key, dimension)
-                    for key, dimension in declared[name].items()
-                }
+        if isinstance(declared.get("procedure_space"), Mapping):
+            declared["procedure_space"] = {
+                name: spaces.parse(name, dimension)
+                for name, dimension in declared["procedure_space"].items()
+            }
         if declared.get("data") == "mnist1d" and "unlabelled" not in declared:
             declared.setdefault("labels", 400)
         return declared
@@ -103,14 +94,6 @@ class Protocol(FewLabels):
                 "labels = None, unlabelled = None",
                 "Say how many labels are seen: --labels 1000 (in a protocol, labels ="
                 " 1000). Or where there are more examples: --unlabelled more.npz.",
-            )
-        if self.effort * 4 > self.configurations:
-            raise ProtocolError(
-                "effort is at most a quarter of the configurations (k <= n / 4);"
-                " beyond that no interval holds",
-                f"effort = {self.effort}, configurations = {self.configurations}",
-                f"Write --configurations {4 * self.effort} (in a protocol,"
-                f" configurations = {4 * self.effort}).",
             )
         if len(set(self.procedures)) < max(2, len(self.procedures)):
             raise ProtocolError(

@@ -1,14 +1,12 @@
 """What a study of scale declares before its first run."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 import pydantic
 
-from archtrial import space as spaces
 from archtrial.errors import ProtocolError
-from archtrial.protocol import DEFAULT_SPACE, Arm, Count, OnData, read
+from archtrial.protocol import Arm, Count, EqualEffort, read
 
 __all__ = ["AXES", "BASE", "COMPOUND", "Axis", "Protocol", "load"]
 
@@ -20,7 +18,7 @@ BASE, COMPOUND = "base", "compound"
 """What the records call the network as it is, and as it grows along several axes."""
 
 
-class Protocol(OnData):
+class Protocol(EqualEffort):
     """Do depth, width and resolution grow best together?
 
     Only `data` has no default. Tan and Le 2019, arXiv 1905.11946, section 3.
@@ -48,36 +46,9 @@ class Protocol(OnData):
     are looked for at phi = 1."""
     grid_seeds: Count = 2
     """Trainings of each point of that grid."""
-    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
-    """What is searched of the training of every form."""
-    effort: Count = 4
-    """Trials that an experimenter spends before picking the best (k)."""
-    configurations: Count = 16
-    """Configurations searched of each form (n), at least 4 k."""
-    confirm_seeds: Count = 3
-    """Fresh seeds of the best configurations (r)."""
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _read(cls, declared: Any) -> Any:
-        declared = dict(declared)
-        if isinstance(declared.get("space"), Mapping):
-            declared["space"] = {
-                name: spaces.parse(name, dimension)
-                for name, dimension in declared["space"].items()
-            }
-        return declared
 
     @pydantic.model_validator(mode="after")
-    def _can_be_judged(self) -> Self:
-        if self.effort * 4 > self.configurations:
-            raise ProtocolError(
-                "effort is at most a quarter of the configurations (k <= n / 4);"
-                " beyond that no interval holds",
-                f"effort = {self.effort}, configurations = {self.configurations}",
-                f"Write --configurations {4 * self.effort} (in a protocol,"
-                f" configurations = {4 * self.effort}).",
-            )
+    def _has_one_recipe(self) -> Self:
         if self.architecture.recipe != "plain":
             raise ProtocolError(
                 "all forms have one recipe",
