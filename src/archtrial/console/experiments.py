@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from archtrial.protocol import OnData
     from archtrial.workflow import Study
 
-__all__ = ["asked", "carried_out", "conclude"]
+__all__ = ["asked", "carried_out", "conclude", "show_forecast"]
 
 Declared = TypeVar("Declared", bound="OnData")
 
@@ -92,6 +92,26 @@ def _sources(described: Any) -> Iterator[tuple[str, str | None]]:
     elif isinstance(described, list):
         for value in described:
             yield from _sources(value)
+
+
+def show_forecast(experiment: "Study[Any, Any]", as_json: bool) -> None:
+    """Shows what an experiment would train: by name parameters, trainings and FLOPs.
+
+    Args:
+        experiment: One with a `forecast`.
+        as_json: Whether it is printed with the resolved protocol, as JSON.
+    """
+    forecast: Mapping[str, Mapping[str, float]] = experiment.forecast()  # type: ignore[attr-defined]
+    if as_json:
+        output.print_json({"protocol": experiment.resolved, "forecast": forecast})
+        return
+    from archtrial.words import numbers
+
+    for name, cost in forecast.items():
+        output.show(
+            f"{name:24} {cost['parameters']:>11,} parameters"
+            f" {cost['trainings']:5,} trainings {numbers.flops(cost['flops']):>13}"
+        )
 
 
 def carried_out(

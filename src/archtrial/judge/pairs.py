@@ -3,15 +3,37 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archtrial import searches
 from archtrial.judge.comparing import compare_arms
 from archtrial.judge.experiment import Records
 from archtrial.judge.objections import rises_of, unfinished_arms
 from archtrial.records.table import Run
-from archtrial.searches import Runs
 
-__all__ = ["between"]
+__all__ = ["between", "searched"]
 
 _OF_TRIALS = ("data", "metric", "seed", "effort", "configurations", "recipe")
+
+
+def searched(
+    searchers: Sequence[searches.Searcher], records: Records
+) -> tuple[dict[str, list[Run]], dict[str, Any]]:
+    """Returns by name the runs of each search, and what a document says of the margin.
+
+    Args:
+        searchers: Those that are compared.
+        records: Of the experiment; a margin that it did not declare is the default of all
+            of their runs.
+    """
+    runs = searches.of(searches.condensed(records.runs), *searchers)
+    own = {s.name: [run for run in runs if run.arm == s.name] for s in searchers}
+    every = [run for several in own.values() for run in several]
+    declared: float | None = records.resolved["margin"]
+    margin = (
+        searches.default_margin(every, records.metric, records.constant)
+        if declared is None
+        else declared
+    )
+    return own, {"margin": margin, "margin_assumed": declared is None}
 
 
 def between(
@@ -40,7 +62,7 @@ def between(
     """
     told = []
     # A run without a score stands at the lowest of all that were planned together.
-    every = Runs(run for own in runs.values() for run in own)
+    every = searches.Runs(run for own in runs.values() for run in own)
     sign = 1 if records.metric.higher_is_better else -1
     for pair in pairs:
         baseline, challenger = ({"name": n, "space": spaces[n]} for n in pair)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from archtrial.console import output
-from archtrial.console.experiments import asked, conclude
+from archtrial.console.experiments import asked, conclude, show_forecast
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -50,17 +50,7 @@ def mpl(
     experiment = room.Study(protocol, study)
     for note in experiment.notes:
         output.say(f"note: {note}")
-    if not dry_run:
+    if dry_run:
+        show_forecast(experiment, as_json)
+    else:
         conclude(experiment, workers, as_json)
-        return
-    forecast = experiment.forecast()
-    if as_json:
-        output.print_json({"protocol": experiment.resolved, "forecast": forecast})
-        return
-    from archtrial.words import numbers
-
-    for name, cost in forecast.items():
-        output.show(
-            f"{name:14} {cost['parameters']:>11,} parameters"
-            f" {cost['trainings']:5,} trainings {numbers.flops(cost['flops']):>13}"
-        )

@@ -14,7 +14,7 @@ from archtrial.experiments.mpl import page, words
 from archtrial.experiments.mpl.protocol import FEEDBACKS
 from archtrial.judge import experiment
 from archtrial.judge.experiment import Finding, Records
-from archtrial.judge.pairs import between
+from archtrial.judge.pairs import between, searched
 from archtrial.records.table import Run
 from archtrial.statistics.intervals import mean
 
@@ -42,15 +42,8 @@ def searchers_of(resolved: Mapping[str, Any]) -> list[searches.Searcher]:
 def _document(records: Records) -> dict[str, Any]:
     resolved, metric = records.resolved, records.metric
     searchers = searchers_of(resolved)
-    condensed = searches.of(searches.condensed(records.runs), *searchers)
-    runs = {s.name: [r for r in condensed if r.arm == s.name] for s in searchers}
-    every = [run for own in runs.values() for run in own]
-    declared: float | None = resolved["margin"]
-    margin = (
-        searches.default_margin(every, metric, records.constant)
-        if declared is None
-        else declared
-    )
+    runs, of_margin = searched(searchers, records)
+    margin = of_margin["margin"]
     told = {procedure["name"]: procedure for procedure in resolved["procedures"]}
     described = {name: procedure["space"] for name, procedure in told.items()}
     scores: dict[str, Any] = {}
@@ -93,8 +86,7 @@ def _document(records: Records) -> dict[str, Any]:
         )
     document = {
         **records.document(),
-        "margin": margin,
-        "margin_assumed": declared is None,
+        **of_margin,
         "architecture": resolved["architecture"]["name"],
         "labels": resolved["labels"],
         "training_rows": resolved["data"]["rows"]["training"],
@@ -134,7 +126,7 @@ def _answer(feedback: Sequence[Mapping[str, Any]]) -> str | None:
         return "harms"
     if found["mpl_h0"] == "equivalent":
         others = {verdict for name, verdict in found.items() if name != "mpl_h0"}
-        return "does not matter" if others <= {"equivalent"} else "brings nothing"
+        return "does not matter" if others == {"equivalent"} else "brings nothing"
     return "undecided"
 
 

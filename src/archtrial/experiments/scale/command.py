@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from archtrial.console import output
-from archtrial.console.experiments import asked, conclude
+from archtrial.console.experiments import asked, conclude, show_forecast
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -50,16 +50,6 @@ def scale(
     for note in experiment.notes:
         output.say(f"note: {note}")
     if dry_run:
-        forecast = experiment.forecast()
-        if as_json:
-            output.print_json({"protocol": experiment.resolved, "forecast": forecast})
-            return
-        from archtrial.words import numbers
-
-        for name, cost in forecast.items():
-            output.show(
-                f"{name:24} {cost['parameters']:>11,} parameters"
-                f" {cost['trainings']:5,} trainings {numbers.flops(cost['flops']):>13}"
-            )
-        return
-    conclude(experiment, workers, as_json)
+        show_forecast(experiment, as_json)
+    else:
+        conclude(experiment, workers, as_json)

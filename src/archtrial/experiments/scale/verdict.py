@@ -12,7 +12,7 @@ from archtrial.experiments.scale import page, words
 from archtrial.experiments.scale.protocol import COMPOUND
 from archtrial.judge import experiment
 from archtrial.judge.experiment import Finding, Records
-from archtrial.judge.pairs import between
+from archtrial.judge.pairs import between, searched
 from archtrial.records.table import Run, rank
 
 __all__ = ["GRID", "chosen_shares", "compared", "judge"]
@@ -92,15 +92,8 @@ def _document(records: Records) -> dict[str, Any]:
     shares = chosen_shares(records.runs, resolved, sign)
     forms = compared(resolved, shares)
     searchers = [searches.Searcher(form["name"], form["name"]) for form in forms]
-    condensed = searches.of(searches.condensed(records.runs), *searchers)
-    runs = {s.name: [r for r in condensed if r.arm == s.name] for s in searchers}
-    every = [run for own in runs.values() for run in own]
-    declared: float | None = resolved["margin"]
-    margin = (
-        searches.default_margin(every, metric, records.constant)
-        if declared is None
-        else declared
-    )
+    runs, of_margin = searched(searchers, records)
+    margin = of_margin["margin"]
     described = {form["name"]: form["space"] for form in forms}
     sizes, scores = [], {}
     for phi in range(1, resolved["phi"] + 1):
@@ -128,8 +121,7 @@ def _document(records: Records) -> dict[str, Any]:
         del point["ranked"]
     document = {
         **records.document(),
-        "margin": margin,
-        "margin_assumed": declared is None,
+        **of_margin,
         "architecture": resolved["architecture"]["name"],
         "axes": resolved["axes"],
         "growth": resolved["growth"],
