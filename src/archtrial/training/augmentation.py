@@ -97,7 +97,7 @@ def _shift(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
         places = places.clamp_(0, length - 1)  # (runs, batch, length)
         around = [1] * x.dim()
         around[0], around[1], around[axis] = places.shape
-        x = torch.take_along_dim(x, places.view(around), axis)
+        x = x.gather(axis, places.view(around).expand(x.shape))
     return x
 
 
@@ -112,7 +112,8 @@ def _shift_series(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     share = torch.div(shifts * ends, steps, rounding_mode="trunc")
     moved = torch.minimum((place - share).clamp(min=0), ends - 1)
     places = torch.where(place < ends, moved, place)  # (runs, batch, L)
-    return torch.take_along_dim(x, places if x.dim() == 3 else places.unsqueeze(2), -1)
+    places = places if x.dim() == 3 else places.unsqueeze(2)
+    return x.gather(-1, places.expand(x.shape))
 
 
 def _draw_flip(
