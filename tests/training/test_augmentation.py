@@ -339,10 +339,17 @@ def test_nothing_declared_is_nothing_done():
     assert Augmentation((), [3])(IMAGES) is IMAGES
 
 
-def test_inputs_are_left_as_they_were():
-    before = IMAGES.clone()
-    Augmentation(ALL, [3, 4])(IMAGES)
-    assert torch.equal(IMAGES, before)
+@pytest.mark.parametrize(
+    ("name", "x"),
+    [
+        *((name, IMAGES) for name in ALL),
+        *((name, torch.arange(60.0).view(2, 2, 15)) for name in SERIES),
+    ],
+)
+def test_inputs_are_left_as_they_were(name, x):
+    before = x.clone()
+    assert not torch.equal(Augmentation((name,), [3, 4])(x), before)
+    assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize(
