@@ -636,7 +636,18 @@ def test_without_bound_a_reading_worse_than_constant_is_the_constants():
 @pytest.mark.parametrize("order", ["shuffled", "fixed"])
 def test_a_run_that_skips_sees_what_the_others_see_later(order):
     generator = np.random.default_rng(0)
-    recipe = Recipe(order=order, augmentation=("shift", "flip", "scale", "noise"))
+    recipe = Recipe(
+        order=order,
+        augmentation=(
+            "shift",
+            "flip",
+            "scale",
+            "noise",
+            "cutout",
+            "affine",
+            "contrast",
+        ),
+    )
     given = problem(
         recipe=recipe, x_train=generator.normal(size=(120, 1, 8, 8)).astype(np.float32)
     )

@@ -76,7 +76,9 @@ def check_alike(held, stored):
 
 RECIPES = {
     "plain": Recipe(),
-    "augmented": Recipe(augmentation=("shift", "flip", "scale", "noise")),
+    "augmented": Recipe(
+        augmentation=("shift", "flip", "scale", "noise", "cutout", "affine", "contrast")
+    ),
     "accumulated": Recipe(accumulate=3, weight_averaging=0.5),
     "weighed": Recipe(class_weights="balanced"),
 }

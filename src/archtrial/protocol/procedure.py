@@ -19,7 +19,9 @@ __all__ = [
     "procedure_space",
 ]
 
-Augmentation: TypeAlias = Literal["shift", "flip", "scale", "noise"]
+Augmentation: TypeAlias = Literal[
+    "shift", "flip", "scale", "noise", "cutout", "affine", "contrast", "stretch"
+]
 """How an example may be changed; `Recipe.augmentation` says what each does."""
 
 Kind: TypeAlias = Literal[
@@ -35,8 +37,8 @@ PROCEDURE_HYPERPARAMETERS = (
 """What a run may set of its procedure for itself."""
 
 STRONG: Mapping[str, tuple[Augmentation, ...]] = {
-    "image": ("shift", "scale", "noise"),
-    "sequence": ("shift", "scale", "noise"),
+    "image": ("shift", "affine", "contrast", "cutout"),
+    "sequence": ("shift", "stretch", "scale", "noise", "cutout"),
 }
 """By the kind of input, the strong changes where none are declared. Of tables and plain
 arrays nobody knows what may change without changing the class."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from archtrial.errors import ProtocolError
 
@@ -20,6 +21,21 @@ _REACH = 1 / 8
 # The deviations of Um et al. 2017 (arXiv 1706.00527) for signals of deviation 1.
 _SCALE = 0.1
 _NOISE = 0.05
+# 16 pixels of 32, as on CIFAR-10 (DeVries and Taylor 2017, arXiv 1708.04552). Such a square
+# is a quarter of an image, and so is the segment of a series.
+_SQUARE = 1 / 2
+_SEGMENT = 1 / 4
+# The ranges of RandAugment (Cubuk et al. 2019, arXiv 1909.13719), which are those of
+# AutoAugment (arXiv 1805.09501). It has no zoom: ours is as wide as the stretch.
+_DEGREES = 30
+_SHEAR = 0.3
+_ZOOM = 1.25
+# RandAugment's contrast is a factor of .1 to 1.9; here it is as likely halved as doubled.
+_CONTRAST = 2
+_BRIGHTNESS = 0.5
+# Sounds are classified better with factors of .81 to 1.23 (Salamon and Bello 2017, arXiv
+# 1608.04363, section II-B).
+_STRETCH = 1.25
 
 Draw = Callable[[np.random.Generator, int, tuple[int, ...]], np.ndarray]
 Change = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -100,22 +116,31 @@ def _shift(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
         places = places.clamp_(0, length - 1)  # (runs, batch, length)
         around = [1] * x.dim()
         around[0], around[1], around[axis] = places.shape
-        x = torch.take_along_dim(x, places.view(around), axis)
+        x = x.gather(axis, places.view(around).expand(x.shape))
     return x
 
 
 def _shift_series(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     """Moves series (runs, batch, [C,] L), each up to its end."""
-    steps = x.shape[-1]
+    steps, ends = x.shape[-1], _ends(x)
+    place = torch.arange(steps, device=x.device)
+    share = torch.div(shifts * ends, steps, rounding_mode="trunc")
+    moved = torch.minimum((place - share).clamp(min=0), ends - 1)
+    return _taken(x, torch.where(place < ends, moved, place))
+
+
+def _ends(x: torch.Tensor) -> torch.Tensor:
+    """Returns (runs, batch, 1), how many steps series (runs, batch, [C,] L) have."""
     own = ~x.isnan()
     if x.dim() == 4:
         own = own.any(2)
-    place = torch.arange(steps, device=x.device)
-    ends = (own * (place + 1)).amax(2, keepdim=True)  # (runs, batch, 1)
-    share = torch.div(shifts * ends, steps, rounding_mode="trunc")
-    moved = torch.minimum((place - share).clamp(min=0), ends - 1)
-    places = torch.where(place < ends, moved, place)  # (runs, batch, L)
-    return torch.take_along_dim(x, places if x.dim() == 3 else places.unsqueeze(2), -1)
+    return (own * torch.arange(1, x.shape[-1] + 1, device=x.device)).amax(2, True)
+
+
+def _taken(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Returns what series (runs, batch, [C,] L) have at places (runs, batch, L)."""
+    places = places if x.dim() == 3 else places.unsqueeze(2)
+    return x.gather(-1, places.expand(x.shape))
 
 
 def _draw_flip(
@@ -144,6 +169,135 @@ def _draw_noise(
     return _NOISE * generator.standard_normal((batch, *shape), np.float32)
 
 
+def _draw_cutout(
+    generator: np.random.Generator, batch: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    return generator.random((batch, len(_sides(shape))))
+
+
+def _cutout(x: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """Covers a square of each image, of half its shorter side, or a quarter of a series.
+
+    The centre may be any pixel or step, so a part may lie outside. What is covered has the
+    example's own mean, channel by channel: no value has to stand for nothing.
+
+    Args:
+        x: (runs, batch, [C,] L), perhaps with NaN behind ends, or (runs, batch, C, H, W).
+        centres: (runs, batch, sides), as shares of the sides, from 0 to below 1.
+    """
+    series, axes = centres.shape[2] == 1, tuple(range(-centres.shape[2], 0))
+    sides = _ends(x) if series else torch.tensor(x.shape[-2:], device=x.device)
+    shortest = sides.amin(-1, keepdim=True)
+    width = (shortest * (_SEGMENT if series else _SQUARE)).round().clamp(min=1)
+    starts = (centres * sides).floor() - width // 2  # (runs, batch, sides)
+    covered = ~x.isnan() if series else torch.tensor(True, device=x.device)
+    for axis in axes:
+        place = torch.arange(x.shape[axis], device=x.device)
+        past = place - starts[..., axis, None]  # (runs, batch, side)
+        around = [*past.shape[:2], *(1 for _ in x.shape[2:])]
+        around[axis] = x.shape[axis]
+        covered = covered & ((past >= 0) & (past < width)).view(around)
+    return torch.where(covered, _means(x, axes), x)
+
+
+def _means(x: torch.Tensor, sides: tuple[int, ...]) -> torch.Tensor:
+    """Returns means over sides, of series without the NaN behind their ends.
+
+    They are summed in float64: whatever the order of adding, which may depend on how many
+    runs there are, what is rounded to the inputs' type is the same.
+    """
+    mean = torch.nanmean if len(sides) == 1 else torch.mean
+    return mean(x, sides, True, dtype=torch.float64).to(x.dtype)
+
+
+def _draw_affine(
+    generator: np.random.Generator, batch: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Returns (batch, 2, 2), from (x, y) of a changed image to (x, y) of the image.
+
+    Both are counted in pixels from the centre. A shear along y is one along x and a turn.
+    """
+    turn, shear, zoom = generator.uniform(-1, 1, (3, batch))
+    angle, shear, zoom = np.deg2rad(_DEGREES) * turn, _SHEAR * shear, _ZOOM**zoom
+    cos, sin = np.cos(angle), np.sin(angle)
+    # The inverse of zoom x rotation x shear.
+    rows = [[cos + shear * sin, sin - shear * cos], [-sin, cos]]
+    return np.moveaxis(np.array(rows) / zoom, 2, 0)
+
+
+def _affine(x: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Turns, shears and zooms images about their centres; borders repeat the edge."""
+    offsets = [
+        torch.arange(side, device=x.device, dtype=maps.dtype) - (side - 1) / 2
+        for side in x.shape[-2:]
+    ]
+    down, right = offsets[0][:, None], offsets[1]
+    # Without `align_corners` -1 and 1 are the outer edges of the outer pixels: one pixel is
+    # 2 / side, also of a side that has only one. Products are written out, since those of
+    # matrices may add in another order where there are more runs.
+    grid = [
+        (maps[..., row, 0, None, None] * right + maps[..., row, 1, None, None] * down)
+        * (2 / x.shape[-1 - row])
+        for row in range(2)
+    ]
+    changed = functional.grid_sample(
+        x.flatten(0, 1),
+        torch.stack(grid, -1).to(x.dtype).flatten(0, 1),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+    return changed.view(x.shape)
+
+
+def _draw_contrast(
+    generator: np.random.Generator, batch: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    factor, moved = generator.uniform(-1, 1, (2, batch))
+    return np.stack([_CONTRAST**factor, _BRIGHTNESS * moved]).astype(np.float32)
+
+
+def _contrast(x: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Multiplies the deviations from the mean, and moves the mean.
+
+    Args:
+        x: (runs, batch, C, H, W).
+        drawn: (runs, 2, batch), the factor, and by how many of its own standard deviations
+            the mean of each channel moves.
+    """
+    factor, moved = (_beside(drawn[:, i], x) for i in range(2))
+    mean = _means(x, (-2, -1))
+    apart = x - mean
+    spread = _means(apart.square(), (-2, -1)).sqrt()
+    return apart * factor + (mean + spread * moved)
+
+
+def _draw_stretch(
+    generator: np.random.Generator, batch: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    factors: np.ndarray = _STRETCH ** generator.uniform(-1, 1, batch)
+    return factors
+
+
+def _stretch(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Stretches the time of series (runs, batch, [C,] L) about the middle of each.
+
+    Between steps values are interpolated; what lies outside repeats the edge. A series that
+    ends before others is stretched between its own ends.
+    """
+    place = torch.arange(x.shape[-1], device=x.device)
+    ends = _ends(x)
+    middle = (ends - 1) / 2
+    seen = middle + (place - middle) / factors.unsqueeze(2)  # (runs, batch, L)
+    seen = torch.minimum(seen.clamp(min=0), ends - 1)
+    seen = torch.where(place < ends, seen, place)
+    low = seen.floor()
+    before, after = _taken(x, low.long()), _taken(x, seen.ceil().long())
+    share = (seen - low).to(x.dtype)
+    # No `lerp`: it may round otherwise where vectors end, which more runs would move.
+    return before + (after - before) * (share if x.dim() == 3 else share.unsqueeze(2))
+
+
 def _beside(drawn: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Returns one value an example, (runs, batch), in as many dimensions as x has."""
     return drawn.view(*drawn.shape, *(1 for _ in x.shape[2:]))
@@ -154,6 +308,10 @@ _TRANSFORMATIONS: Mapping[str, tuple[Draw, Change]] = {
     "flip": (_draw_flip, _flip),
     "scale": (_draw_scale, _scale),
     "noise": (_draw_noise, torch.add),
+    "cutout": (_draw_cutout, _cutout),
+    "affine": (_draw_affine, _affine),
+    "contrast": (_draw_contrast, _contrast),
+    "stretch": (_draw_stretch, _stretch),
 }
 
 # The columns of a table have neither neighbours nor a common scale. An array may
@@ -163,4 +321,8 @@ _SUITS: Mapping[str, tuple[str, ...]] = {
     "flip": ("image",),
     "scale": ("image", "sequence", "array"),
     "noise": ("image", "sequence", "array", "table"),
+    "cutout": ("image", "sequence", "array"),
+    "affine": ("image",),
+    "contrast": ("image",),
+    "stretch": ("sequence", "array"),
 }
