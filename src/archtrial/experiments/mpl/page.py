@@ -1,20 +1,20 @@
 """The page of a study of procedures with few labels, and what a terminal shows of it."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from archtrial.experiments.mpl.protocol import AUGMENTED
 from archtrial.experiments.mpl.words import NAMES
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
 from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
-from archtrial.report.drawing import LIGHT, STYLE, WIDE, canvas, label_ends, room_for
+from archtrial.report.curves import Line, draw_lines
+from archtrial.report.drawing import LIGHT
 from archtrial.report.frame import gain_facts
 from archtrial.report.rows import draw_gains
-from archtrial.report.scales import score_axis
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
 
@@ -206,66 +206,43 @@ def _published(document: Found, metric: Metric) -> Exhibit:
 
 def _curves(document: Found, metric: Metric, width: int) -> Figure:
     """Draws learning curves, of students and, dashed, of their teachers."""
-    procedures = [p for p in document["procedures"] if p["curve"]]
-    names = [NAMES[p["name"]] for p in procedures]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = canvas(
-            "Validation scores while they learn", width,
-            body=360 if width >= WIDE else 320, left=52, right=room_for(names), bottom=46,
-        )  # fmt: skip
-        ends = []
-        for procedure, name, color in zip(
-            procedures, names, _colors(procedures), strict=True
-        ):
-            for key, style in (("curve", "-"), ("teacher", "--")):
-                points = procedure.get(key, [])
-                x, y = [p["step"] for p in points], [p["mean"] for p in points]
-                axes.plot(x, y, style, color=color, lw=1.6 if key == "curve" else 1.1)
-            last = procedure["curve"][-1]
-            ends.append((last["step"], last["mean"], name, color))
-        begins = {p["finetuned_from"] for p in procedures if p.get("finetuned_from")}
-        for step in begins:
-            axes.axvline(step, color=LIGHT["muted"], lw=1, ls=":")
-        axes.set_xlabel("steps")
-        score_axis(axes, metric, "validation")
-        label_ends(axes, ends)
-    return figure
+    procedures = document["procedures"]
+    lines = [
+        _line(procedure, key, NAMES[procedure["name"]] if key == "curve" else "")
+        for procedure in procedures
+        for key in ("curve", "teacher")
+    ]
+    marks = {p["finetuned_from"] for p in procedures if p.get("finetuned_from")}
+    message = "Validation scores while they learn"
+    return draw_lines(message, lines, width, scores=metric, marks=sorted(marks))
 
 
 def _feedback(taught: Sequence[Found], width: int) -> Figure:
     """Draws h over time, with how far it is from its mean from step to step."""
-    names = [NAMES[p["name"]] for p in taught]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = canvas(
-            "The student's feedback h over time", width,
-            body=300 if width >= WIDE else 280, left=62, right=room_for(names), bottom=46,
-        )  # fmt: skip
-        ends = []
-        for procedure, name, color in zip(taught, names, _colors(taught), strict=True):
-            x = [p["step"] for p in procedure["h"]]
-            y = [p["mean"] for p in procedure["h"]]
-            off = [p["mean"] for p in procedure["h_deviation"]]
-            axes.plot(x, y, color=color, lw=1.6)
-            low, high = (
-                [v + sign * d for v, d in zip(y, off, strict=True)] for sign in (-1, 1)
-            )
-            axes.fill_between(x, low, high, color=color, alpha=0.12, lw=0)
-            if x:
-                ends.append((x[-1], y[-1], name, color))
-        axes.axhline(0, color=LIGHT["muted"], lw=1)
-        axes.set_xlabel("steps")
-        axes.set_ylabel("h, in units of the loss")
-        label_ends(axes, ends)
-    return figure
+    lines = [
+        dataclasses.replace(
+            _line(procedure, "h", NAMES[procedure["name"]]),
+            band=[point["mean"] for point in procedure["h_deviation"]],
+        )
+        for procedure in taught
+    ]
+    label = "h, in units of the loss"
+    return draw_lines("The student's feedback h over time", lines, width, label=label)
 
 
-def _colors(procedures: Sequence[Found]) -> Iterator[str]:
-    """Yields a colour for each procedure, whichever others there are."""
-    order = ("mpl", "mpl_h0", "mpl_negated", "uda", "pseudo_labels")
-    roles = [role for role in LIGHT if role.startswith("challenger")]
-    known = {
-        **dict(zip(order, roles, strict=True)),
-        "supervised": "baseline",
-        AUGMENTED: "muted",
-    }
-    yield from (LIGHT[known[procedure["name"]]] for procedure in procedures)
+def _line(procedure: Found, key: str, name: str) -> Line:
+    points = procedure.get(key, [])
+    steps, values = ([point[of] for point in points] for of in ("step", "mean"))
+    return Line(name, LIGHT[_COLORS[procedure["name"]]], steps, values)
+
+
+_COLORS = {
+    "mpl": "challenger-1",
+    "mpl_h0": "challenger-2",
+    "mpl_negated": "challenger-3",
+    "uda": "challenger-4",
+    "pseudo_labels": "challenger-5",
+    "supervised": "baseline",
+    AUGMENTED: "muted",
+}
+"""By procedure, the same whichever others there are."""
