@@ -43,6 +43,7 @@ __all__ = [
     "trials",
     "tuned",
     "tuned_pair",
+    "tuned_runs",
     "turned",
 ]
 
@@ -164,6 +165,13 @@ def tuned_pair(
 ) -> int:
     """Returns which configuration an arm is tuned to: the best in search."""
     return best_of(trials(runs, arm, stage, rung).values(), sign).pair
+
+
+def tuned_runs(runs: Sequence[Run], arm: str, sign: int) -> list[Run]:
+    """Returns the runs of an arm's tuned configuration on fresh seeds."""
+    pair = tuned_pair(runs, arm, sign)
+    fresh = ("confirm", "winner")
+    return [r for r in runs if (r.arm, r.pair) == (arm, pair) and r.stage in fresh]
 
 
 def turned(some: Sequence[Run], runs: Sequence[Run], sign: int) -> np.ndarray:

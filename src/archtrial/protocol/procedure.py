@@ -38,7 +38,7 @@ PROCEDURE_HYPERPARAMETERS = (
 
 STRONG: Mapping[str, tuple[Augmentation, ...]] = {
     "image": ("shift", "affine", "contrast", "cutout"),
-    "sequence": ("shift", "stretch", "scale", "noise", "cutout"),
+    "sequence": ("shift", "scale", "noise"),
 }
 """By the kind of input, the strong changes where none are declared. Of tables and plain
 arrays nobody knows what may change without changing the class."""

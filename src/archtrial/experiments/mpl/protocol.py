@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import pydantic
 
@@ -68,7 +68,6 @@ class Protocol(FewLabels, EqualEffort):
     confidence_threshold; feedback_weight is another."""
     batch_size: Count = 50
     """Labelled examples in a batch; as many without labels, times procedure.ratio."""
-    default_steps: ClassVar[int] = 2000
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -172,16 +172,9 @@ class Study(workflow.Study[Protocol, Finding]):
         """Keeps of each procedure the best network on fresh seeds by validation."""
         runs = searches.of(self.runs(store), *self.searchers)
         for searcher in self.searchers:
-            pair = searches.tuned_pair(runs, searcher.name, self.sign)
-            chosen = tuned.best(
-                [
-                    run
-                    for run in runs
-                    if (run.arm, run.pair, run.stage)
-                    == (searcher.name, pair, "confirm")
-                ],
-                self.sign,
-            )
+            own = searches.tuned_runs(runs, searcher.name, self.sign)
+            fresh = [run for run in own if run.stage == "confirm"]
+            chosen = tuned.best(fresh, self.sign)
             loops = self.loops[searcher.name]
             seed = loops.initial_seed(searcher.arm, chosen.pair, chosen.seed)
             described = trial.network(

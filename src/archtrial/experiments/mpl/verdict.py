@@ -68,8 +68,7 @@ def _document(records: Records) -> dict[str, Any]:
     sign = 1 if metric.higher_is_better else -1
     procedures = []
     for name, own in runs.items():
-        pair = searches.tuned_pair(own, name, sign)
-        seeds = [r for r in own if r.pair == pair and r.stage in ("confirm", "winner")]
+        seeds = searches.tuned_runs(own, name, sign)
         procedures.append(
             {
                 "name": name,
