@@ -167,6 +167,7 @@ def put_together(
     *,
     declared: bool,
     recipes: Mapping[str, Recipe] | None = None,
+    of_procedures: Space | None = None,
 ) -> tuple[dict[str, Space], list[str]]:
     """Joins the shared space with each arm's own.
 
@@ -178,6 +179,8 @@ def put_together(
         declared: Whether the shared space was declared, and is no default.
         recipes: By arm; what is searched of its procedure is joined, too. None: all
             arms learn from labels alone.
+        of_procedures: What is searched of those procedures that have it, before what is
+            declared for all; None: the default of each.
 
     Returns:
         What each arm searches; and a sentence for each shared dimension that an
@@ -191,7 +194,8 @@ def put_together(
     for arm in arms:
         architecture = architectures[arm.name]
         procedure = recipes[arm.name].procedure if recipes else Procedure()
-        own = {**procedure_space(procedure), **architecture.space}
+        known = procedure_space(procedure) if of_procedures is None else of_procedures
+        least = {k: v for k, v in known.items() if k in procedure.searchable}
         shared = {}
         for name, dimension in everybodys.items():
             if _takes(architecture, name, split, procedure):
@@ -201,7 +205,9 @@ def put_together(
                 unused.setdefault(name, []).append(arm.name)
         # What was declared for this arm, for all arms, or for nobody: the nearest.
         nearest = (
-            {**shared, **own} if "space" in arm.model_fields_set else {**own, **shared}
+            {**least, **shared, **architecture.space}
+            if "space" in arm.model_fields_set
+            else {**least, **architecture.space, **shared}
         )
         joined[arm.name] = {
             name: dimension

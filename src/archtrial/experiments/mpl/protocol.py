@@ -64,7 +64,7 @@ class Protocol(FewLabels, EqualEffort):
     """A strong change of examples, for which a model shall answer as for weakly changed
     ones. By default several, of images and series."""
     procedure_space: dict[str, Any] | None = None
-    """What is searched of procedures that have it: unlabelled_weight and
+    """What is searched of those procedures that have it. By default unlabelled_weight and
     confidence_threshold; feedback_weight is another."""
     batch_size: Count = 50
     """Labelled examples in a batch; as many without labels, times procedure.ratio."""

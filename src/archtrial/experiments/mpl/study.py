@@ -79,11 +79,12 @@ class Study(workflow.Study[Protocol, Finding]):
         told = [own.model_copy(update={"name": kind}) for kind in recipes]
         self.spaces, notes = trial.put_together(
             told,
-            {**declared.space, **(declared.procedure_space or {})},
+            declared.space,
             dict.fromkeys(recipes, self.architecture),
             self.split,
             declared="space" in declared.model_fields_set,
             recipes=recipes,
+            of_procedures=declared.procedure_space,
         )
         self.loops, said = self._rehearsed(recipes)
         self.trainer = trainers.ByCoordinate("procedure", self.loops)
