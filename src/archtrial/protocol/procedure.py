@@ -144,6 +144,6 @@ def procedure_space(procedure: Procedure) -> dict[str, spaces.Dimension]:
     if not procedure.unlabelled:
         return {}
     return {
-        "unlabelled_weight": spaces.Real(0.1, 10.0, log=True),
+        "unlabelled_weight": spaces.Real(0.2, 5.0, log=True),
         "confidence_threshold": spaces.Real(0.0, 0.95),
     }

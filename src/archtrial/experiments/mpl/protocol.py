@@ -39,6 +39,14 @@ WEAK: Mapping[str, tuple[Augmentation, ...]] = {
 """By the kind of input, the weak changes where none are declared."""
 
 
+TRAINING_SPACE: Mapping[str, spaces.Dimension] = {
+    "learning_rate": spaces.Real(1e-3, 3e-2, log=True),
+    "weight_decay": spaces.Real(1e-5, 1e-2, log=True),
+}
+"""What is searched of the training where nothing is declared: narrower than a trial's, whose
+arms are networks of any kind. Here the network is one."""
+
+
 class Protocol(FewLabels, EqualEffort):
     """Does a teacher that learns from its student teach better?
 
@@ -53,7 +61,8 @@ class Protocol(FewLabels, EqualEffort):
     """Training rows whose labels are seen, each class by its share; every training draws
     its own, the same for all procedures. By default 400 of mnist1d, and else all."""
     architecture: Arm = Arm.model_validate("cnn")
-    """The network that all procedures train: a zoo name or net.py:Net, with (options)."""
+    """The network that all procedures train: a zoo name or net.py:Net, with (options). What
+    is searched of it is what its own `space` declares, and by default nothing."""
     procedures: tuple[Compared, ...] = get_args(Compared)
     """A procedure that is compared: supervised, augmented (labels of strongly changed
     examples alone), pseudo_labels, uda, mpl, mpl_h0 or mpl_negated. By default all."""
@@ -63,6 +72,8 @@ class Protocol(FewLabels, EqualEffort):
     strong: tuple[Augmentation, ...] | None = None
     """A strong change of examples, for which a model shall answer as for weakly changed
     ones. By default several, of images and series."""
+    space: dict[str, Any] = dict(TRAINING_SPACE)  # noqa: RUF012 - pydantic copies it
+    """What is searched of the training by every procedure."""
     procedure_space: dict[str, Any] | None = None
     """What is searched of those procedures that have it. By default unlabelled_weight and
     confidence_threshold; feedback_weight is another."""

@@ -68,9 +68,10 @@ class Study(workflow.Study[Protocol, Finding]):
         self.sign = 1 if self.metric.higher_is_better else -1
         own = declared.architecture
         self.architecture = arms.find(
+            # One network as it is, unless its own declaration says what of it is searched.
             own.architecture,
             own.options,
-            own.space if "space" in own.model_fields_set else None,
+            own.space,
         )
         recipes: dict[str, Recipe] = {
             kind: declared.recipe_of(kind, self.split.kind)
