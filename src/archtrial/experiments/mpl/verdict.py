@@ -177,7 +177,8 @@ def _of_teachers(
         return _curve(readings, alpha)
 
     share = recipe["procedure"]["finetuning"]
-    steps = resolved["steps"]
+    # Those of the recipe's length, which the protocol's need not be.
+    steps = max((p.step for run in taught for p in run.curve), default=0)
     begins = steps - round(share * steps)
     gained = []
     for run in taught:

@@ -18,7 +18,7 @@ NAMES = {
     "uda": "UDA",
     "mpl": "MPL",
     "mpl_h0": "MPL with h = 0",
-    "mpl_negated": "MPL with -h",
+    "mpl_negated": "MPL with \N{MINUS SIGN}h",
 }
 """By procedure, as sentences call it."""
 
