@@ -76,8 +76,8 @@ def finding(document: Found, records: Records) -> Finding:
         figures["h"] = functools.partial(_feedback, taught)
         captions["h"] = (
             "Mean of h since the evaluation before, over the fresh seeds; the band is its"
-            " mean standard deviation from step to step. h is subtracted its mean so far,"
-            " so that the band is what weighs in the teacher's loss, where labels weigh 1."
+            " mean standard deviation from step to step. The teacher's loss has h less its"
+            " mean so far, about as much as the band is wide, where labels weigh 1."
         )
     plates = {name: Plate(draw, captions[name]) for name, draw in figures.items()}
     table = _table(document, metric)
