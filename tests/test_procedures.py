@@ -229,3 +229,26 @@ def test_the_papers_settings_can_be_declared(name):
     assert recipe.weight_averaging * declared.steps == pytest.approx(200, rel=0.01)
     assert set(declared.procedure_space) == {"unlabelled_weight"}
     assert ("flip" in recipe.augmentation) == (name == "cifar10_paper")
+
+
+def test_names_are_never_changed_for_a_procedure(tmp_path):
+    texts = [{"text": word * 3, "y": label} for word, label in [("ab ", 0), ("cd ", 1)]]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(map(json.dumps, texts * 40)))
+    with pytest.raises(ProtocolError, match='compares changed examples\nTake "pseudo'):
+        trial.prepare(
+            Protocol(
+                data=str(file), text="text", target="y", labels=10, steps=4,
+                baseline="transformer", challengers=["transformer(procedure=uda)"],
+            )
+        )  # fmt: skip
+
+
+def test_a_procedure_of_all_arms_is_refused_where_one_is_an_estimator():
+    with pytest.raises(ProtocolError, match=r"such as mlp\(procedure=uda\)"):
+        trial.prepare(
+            Protocol(
+                data="digits", labels=60, steps=4, recipe={"procedure": "uda"},
+                baseline="mlp", challengers=["sklearn.naive_bayes:GaussianNB"],
+            )
+        )  # fmt: skip

@@ -1,6 +1,7 @@
 """Whether a teacher that learns from its student teaches better: declared, done, judged."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -308,3 +309,19 @@ def test_a_trial_compares_procedures_too():
     (_, arm) = declared.arms
     assert arm.name == "cnn(procedure=mpl)"
     assert declared.recipe_of(arm, "sequence").procedure.kind == "mpl"
+
+
+@pytest.mark.parametrize(("sign", "gain"), [(1, -0.5), (-1, 0.5)])
+def test_what_finetuning_brings_is_turned_as_gains_are(sign, gain):
+    curve = tuple(
+        SimpleNamespace(step=step, validation=v) for step, v in [(9, 2), (10, 1.5)]
+    )
+    measured = {"step": [10], "h": [None], "h_deviation": [None], "teacher": [1.0]}
+    run = SimpleNamespace(curve=curve, measures=measured, diverged=False)
+    found = verdict._of_teachers(
+        [run, run],
+        {"procedure": {"finetuning": 0.1}},
+        {"alpha": 0.05, "steps": 10},
+        sign,
+    )
+    assert found["finetuning"]["estimate"] == gain

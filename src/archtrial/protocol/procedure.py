@@ -129,8 +129,8 @@ class Procedure(Declaration):
                 f"{self.kind} compares a weakly and a strongly changed example",
                 f"inputs of the kind {kind}, of which nobody knows what may change"
                 " without changing the class",
-                f'Name it: procedure = {{ kind = "{self.kind}", strong = ["noise"] }}; or'
-                ' take "supervised" and "pseudo_labels".',
+                'Name it in a protocol, under [recipe.procedure]: strong = ["noise"]; or take'
+                ' "supervised" and "pseudo_labels".',
             )
         return self.model_copy(update={"strong": STRONG[kind]})
 

@@ -149,6 +149,13 @@ def check_estimators(
                 "a recipe of its own",
                 "Give the arm options in its place.",
             ),
+            (
+                declared.recipe.procedure.unlabelled,
+                "a procedure says how networks read examples without labels",
+                f'procedure = "{declared.recipe.procedure.kind}" in [recipe]',
+                "Make it an option of the networks, such as"
+                f" mlp(procedure={declared.recipe.procedure.kind}).",
+            ),
         ]
         for is_so, rule, received, way_out in refused:
             if is_so:

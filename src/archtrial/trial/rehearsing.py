@@ -14,7 +14,7 @@ import torch
 from archtrial import data, metrics, trainers
 from archtrial.data.stored import Examples
 from archtrial.errors import ProtocolError
-from archtrial.protocol import HYPERPARAMETERS, Arm, FewLabels, OnData
+from archtrial.protocol import HYPERPARAMETERS, Arm, FewLabels, OnData, Recipe
 from archtrial.space import Choice, Space, Value, sample
 from archtrial.training import augmentation, recipe, rehearsal, stacking
 from archtrial.training.objective import UsersLoss
@@ -52,15 +52,7 @@ def try_network(
     problem = loops.problem_of(arm.name)
     augmentation.check(problem.recipe.augmentation, kind)
     augmentation.check(problem.recipe.procedure.strong, kind, "procedure.strong")
-    # Whole numbers stand for names.
-    if problem.recipe.augmentation and split.x_train.dtype.kind == "i":
-        raise ProtocolError(
-            "names, such as token ids, are not augmented",
-            f"augmentation = {list(problem.recipe.augmentation)} for {arm.name}",
-            "Leave augmentation out, or use --scale if they are amounts."
-            if split.names is None
-            else "Leave augmentation out.",
-        )
+    _check_names(arm.name, problem.recipe, split)
     # Any configuration will do. This one depends on the arm alone, so that what is
     # found out about an arm is the same in every trial.
     first = sample(space, loops.study_seed, 0)
@@ -79,6 +71,26 @@ def try_network(
     other = {**first, **others_of(space, first)}
     pair = [loops.rehearsal(arm.name, values) for values in (first, other)]
     return stacking.obstacle(problem, pair[0].build, pair), rehearsed.notes
+
+
+def _check_names(arm: str, recipe: Recipe, split: data.Split) -> None:
+    """Raises a ProtocolError where whole numbers, which stand for names, are changed."""
+    if split.x_train.dtype.kind != "i":
+        return
+    procedure = recipe.procedure
+    amounts = ", or use --scale if they are amounts" if split.names is None else ""
+    if recipe.augmentation:
+        raise ProtocolError(
+            "names, such as token ids, are not augmented",
+            f"augmentation = {list(recipe.augmentation)} for {arm}",
+            f"Leave augmentation out{amounts}.",
+        )
+    if procedure.compares_views:
+        raise ProtocolError(
+            "names, such as token ids, are not augmented",
+            f"the procedure {procedure.kind!r} of {arm}, which compares changed examples",
+            f'Take "pseudo_labels", which changes none{amounts}.',
+        )
 
 
 @prints_to_errors()

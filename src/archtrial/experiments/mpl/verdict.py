@@ -80,7 +80,7 @@ def _document(records: Records) -> dict[str, Any]:
                     (((p.step, p.validation) for p in r.curve) for r in seeds),
                     resolved["alpha"],
                 ),
-                **_of_teachers(seeds, told[name]["recipe"], resolved),
+                **_of_teachers(seeds, told[name]["recipe"], resolved, sign),
             }
         )
     document = {
@@ -155,9 +155,15 @@ def _curve(
 
 
 def _of_teachers(
-    runs: Sequence[Run], recipe: Mapping[str, Any], resolved: Mapping[str, Any]
+    runs: Sequence[Run],
+    recipe: Mapping[str, Any],
+    resolved: Mapping[str, Any],
+    sign: int,
 ) -> dict[str, Any]:
-    """Returns what was measured of teachers, and of what finetuning brought; {} of none."""
+    """Returns what was measured of teachers, and what finetuning brought; {} of none.
+
+    What it brought is turned so that more is better, as all gains are.
+    """
     taught = [run for run in runs if run.measures.get("teacher")]
     if not taught:
         return {}
@@ -184,7 +190,7 @@ def _of_teachers(
     for run in taught:
         before = [p.validation for p in run.curve if p.step <= begins]
         if share and before and not run.diverged:
-            gained.append(run.curve[-1].validation - before[-1])
+            gained.append(sign * (run.curve[-1].validation - before[-1]))
     found = mean(np.array(gained), alpha) if len(gained) > 1 else None
     return {
         "teacher": over_time("teacher"),
