@@ -252,3 +252,36 @@ def test_a_procedure_of_all_arms_is_refused_where_one_is_an_estimator():
                 baseline="mlp", challengers=["sklearn.naive_bayes:GaussianNB"],
             )
         )  # fmt: skip
+
+
+OWN = """
+from torch import nn
+def net(input_shape, num_outputs, confidence_threshold: float = 0.5):
+    layer = nn.Linear(40, num_outputs)
+    layer.seen = confidence_threshold
+    return layer
+def other(input_shape, num_outputs):
+    return nn.Linear(40, num_outputs)
+"""
+
+
+def test_an_option_of_a_module_that_a_procedure_has_too(tmp_path, monkeypatch):
+    """It is the module's, as ever; beside a procedure nobody could tell whose it is."""
+    (tmp_path / "net.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    arm = {"architecture": "net.py:net", "space": {"confidence_threshold": [0.2, 0.3]}}
+    made = of(challengers=[arm])
+    item = Item("net", 0, 0, "search", {"confidence_threshold": 0.3})
+    job = made.trainer.job(item)
+    assert job.build().seen == 0.3
+    assert not job.hyperparameters
+    with pytest.raises(UserError, match="has an option of that name"):
+        of(challengers=[{**arm, "architecture": "net.py:net(procedure=uda)"}])
+    own = {"confidence_threshold": [0.2, 0.3], "learning_rate": [0.1, 0.2]}
+    for spec, fine in (("net.py:other", False), ("net.py:other(procedure=uda)", True)):
+        declared = [{"name": "o", "architecture": spec, "space": own}]
+        if fine:
+            assert "confidence_threshold" in of(challengers=declared).spaces["o"]
+        else:
+            with pytest.raises(UserError, match="Leave confidence_threshold out"):
+                of(challengers=declared)

@@ -69,7 +69,7 @@ def test_a_study_ends_and_goes_on_by_its_folder_alone(archtrial, tmp_path):
 @pytest.mark.parametrize(
     ("more", "said", "typed"),
     [
-        (["--labels", 5], "none is of", r"--labels \d+"),
+        (["--labels", 5], "none is of class", r"--labels \d+"),
         (["--labels", 9999], "3,200 training rows", r"--labels \d+"),
         (["--effort", 2], "quarter of the configurations", r"--configurations \d+"),
     ],

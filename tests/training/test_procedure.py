@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from archtrial import metrics
 from archtrial.errors import ProtocolError
 from archtrial.protocol import PROCEDURES, Procedure, Recipe
-from archtrial.training import fleet, module, procedure, run
+from archtrial.training import choice, fleet, module, procedure, run
 from archtrial.training.loop import Loop
 from archtrial.training.outcome import Account
 from archtrial.training.source import Source, Views, unlabelled_batch
@@ -128,7 +128,10 @@ def test_a_fleet_takes_the_steps_of_the_loop(name):
     assert together[0].measures.keys() == alone.measures.keys()
     for key, own in alone.measures.items():
         for mine, theirs in zip(together[0].measures[key], own, strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-2, abs=1e-5)
+            if theirs is None:  # while the student is finetuned
+                assert mine is None
+            else:
+                assert mine == pytest.approx(theirs, rel=1e-2, abs=1e-5)
     assert not torch.allclose(weights(together[0]), weights(together[1]))
 
 
@@ -477,3 +480,24 @@ def test_batches_of_two_runs_differ_in_everything_that_is_theirs():
     given = problem(recipe("mpl"))
     first, second = itertools.islice(Views(given, jobs(2)), 2)
     assert not torch.equal(first[0], second[0])
+
+
+def test_what_finetuning_brings_is_measured_from_where_it_begins():
+    given = problem(recipe("mpl", finetuning=0.25), steps=100, evaluations=10)
+    assert 75 in given.evaluation_steps()
+    assert (
+        75 not in problem(recipe("uda"), steps=100, evaluations=10).evaluation_steps()
+    )
+    assert Procedure(kind="mpl", finetuning=0.25).finetuned_from(100) == 75
+    assert Procedure(kind="uda", finetuning=0.25).finetuned_from(100) is None
+    assert Procedure(kind="mpl", finetuning=0.0).finetuned_from(100) is None
+
+
+def test_a_fleet_has_fewer_runs_where_a_step_keeps_more():
+    wide = run.Job(functools.partial(Net, width=3000), {}, 0, 0, 0)
+    sizes = [
+        choice.fleet_size(problem(recipe(kind, ratio=ratio)), wide, "always")
+        for kind, ratio in (("supervised", 1), ("uda", 1), ("mpl", 1), ("mpl", 60))
+    ]
+    assert sizes[:3] == [16, 16, 16]
+    assert sizes[3] < 16

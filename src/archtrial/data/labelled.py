@@ -24,7 +24,7 @@ def draw_labelled(
     order = generator.permutation(len(y))
     parts = [
         order[y[order] == label][:quota]
-        for label, quota in enumerate(_quotas(y, count))
+        for label, quota in enumerate(_quotas(np.bincount(y), count))
     ]
     return np.sort(np.concatenate(parts))
 
@@ -48,11 +48,10 @@ def check_labels(split: Split, count: int) -> None:
         raise ProtocolError(
             "at most as many labels are seen as there are training rows",
             f"labels = {count:,}, and {rows:,} training rows",
-            f"Write --labels {rows} or fewer (in a protocol, labels = {rows}), or leave"
-            " it out: then all are seen.",
+            f"Write --labels {rows} (in a protocol, labels = {rows}), or fewer.",
         )
     present = np.bincount(y, minlength=split.num_outputs)
-    quotas = _quotas(y, count, split.num_outputs)
+    quotas = _quotas(present, count)
     without = np.flatnonzero(quotas == 0)
     if not len(without):
         return
@@ -62,24 +61,26 @@ def check_labels(split: Split, count: int) -> None:
     if not present[without].all():
         raise DataError(
             "each class has a training row, so that its label can be seen",
-            f"none of {named}{more}",
+            f"none of class {named}{more}",
             "Take the class out of the data, or give it more rows.",
         )
-    least = next(more for more in range(count, rows + 1) if _quotas(y, more).all())
+    least = next(
+        more for more in range(count, rows + 1) if _quotas(present, more).all()
+    )
     raise ProtocolError(
         "each class has a label that is seen, by its share of the training rows",
-        f"labels = {count}, and none is of {named}{more}",
-        f"Write --labels {least} or more (in a protocol, labels = {least}).",
+        f"labels = {count}, and none is of class {named}{more}",
+        f"Write --labels {least} (in a protocol, labels = {least}).",
     )
 
 
-def _quotas(y: np.ndarray, count: int, classes: int = 0) -> np.ndarray:
-    """Returns how many rows of each class are drawn, (classes,).
+def _quotas(present: np.ndarray, count: int) -> np.ndarray:
+    """Returns how many rows of each class are drawn, of those present, (classes,).
 
     What rounding down leaves over goes to the largest remainders.
     """
-    shares = count * np.bincount(y, minlength=classes) / len(y)
-    quotas = np.floor(shares).astype(np.int64)
+    shares = count * present / present.sum()
+    quotas: np.ndarray = np.floor(shares).astype(np.int64)
     left = count - int(quotas.sum())
     quotas[np.argsort(quotas - shares, kind="stable")[:left]] += 1
     return quotas

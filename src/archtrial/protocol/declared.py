@@ -256,8 +256,8 @@ class FewLabels(OnData):
 
     labels: Count | None = None
     """Training rows whose labels are seen, each class by its share; every training draws
-    its own, the same for all arms. The others are examples without labels. By default
-    all."""
+    its own, the same for all arms. The others are examples without labels; of their labels
+    nothing but the shares of the classes is used. By default all."""
     unlabelled: str | None = None
     """More examples without labels, beside the inputs of all training rows: an .npz file
     with an array x, or an .npy file."""

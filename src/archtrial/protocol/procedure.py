@@ -116,6 +116,11 @@ class Procedure(Declaration):
         own = self.kind in ("mpl", "mpl_negated")
         return (*common, "feedback_weight") if own else common
 
+    def finetuned_from(self, steps: int) -> int | None:
+        """Returns after which of so many steps a student is finetuned; None: never."""
+        last = round(self.finetuning * steps)
+        return steps - last if self.taught and last else None
+
     def on(self, kind: str) -> Self:
         """Returns it with the strong changes that inputs of a kind have by default.
 

@@ -52,11 +52,6 @@ GPU = Limits(64, fewest_runs=2, work=2_000_000_000, written=None, kept=2**31)
 
 _KEPT_OF_PARAMETER = 5
 
-# A procedure keeps what its passes over examples without labels write, and a teacher.
-_KEPT_BY = {
-    "pseudo_labels": 2, "uda": 2, "mpl": 4, "mpl_h0": 4, "mpl_negated": 4,
-}  # fmt: skip
-
 
 def limits(device: str) -> Limits:
     """Returns what holds for fleets on a device; they take half of a GPU's memory."""
@@ -95,7 +90,9 @@ def fleet_size(problem: Problem, job: Job, fleets: Fleets = "auto") -> int | Non
         return None
     allowed = limits(problem.device)
     kept = step.values + _KEPT_OF_PARAMETER * cost.parameters(module)
-    kept *= _KEPT_BY.get(problem.recipe.procedure.kind, 1)
+    procedure = problem.recipe.procedure
+    if procedure.unlabelled:  # what is written of those examples, and of a teacher
+        kept *= (1 + procedure.ratio) * (2 if procedure.taught else 1)
     most = min(allowed.most_runs, allowed.kept // kept)
     if fleets == "always":
         return max(2, most)

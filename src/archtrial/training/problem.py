@@ -127,7 +127,9 @@ class Problem:
         """Returns the steps after which the validation set is scored."""
         count = min(self.evaluations, self.steps)
         even = {round(i * self.steps / count) for i in range(1, count + 1)}
-        return frozenset(even.union(self.read_at))
+        # So that what finetuning brings is measured from where it begins.
+        begins = self.recipe.procedure.finetuned_from(self.steps)
+        return frozenset(even.union(self.read_at, [begins] if begins else []))
 
 
 @dataclasses.dataclass(frozen=True)

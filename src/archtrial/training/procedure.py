@@ -217,7 +217,9 @@ class MetaPseudoLabels(Consistency):
     4. the teacher descends (h - b) CE(pseudo labels; teacher), b the mean of h before, and
        its own loss: labels, and consistency as in `Consistency`.
     Over the last steps the student learns from labels alone. The losses before and after
-    have one mask of dropout. The paper's h is of the whole batch, and so it is here.
+    have one mask of dropout; noise that a module draws by itself, outside of dropout, differs
+    between them. The paper's h is of the whole batch, and so it is here. Each pass of a step
+    moves the running statistics of batch normalisation, also those on labels that measure h.
 
     Args:
         problem: What all runs share.
@@ -234,7 +236,8 @@ class MetaPseudoLabels(Consistency):
         sign = {"mpl": 1.0, "mpl_h0": 0.0, "mpl_negated": -1.0}[self.declared.kind]
         self._feedback = sign * self._feedback
         self._mean = _Mean(len(jobs), student.values.device)
-        self._guided = self._steps - round(self.declared.finetuning * self._steps)
+        begins = self.declared.finetuned_from(self._steps)
+        self._guided = self._steps if begins is None else begins
         self._drawn = [
             torch.Generator(student.values.device).manual_seed(
                 randomness.seed(job.noise_seed, "pseudo labels")
@@ -406,7 +409,8 @@ def flops(problem: Problem, module: nn.Module, source: Source, job: Job) -> floa
     weak = cost.forward(module, batch)
     if not declared.taught:
         return float(steps * (of_labels + of_others + weak))
-    finetuned = round(declared.finetuning * steps)
+    begins = declared.finetuned_from(steps)
+    finetuned = 0 if begins is None else steps - begins
     teacher = of_labels + of_others + weak
     student = of_others + 2 * cost.forward(module, labelled)
     return float((steps - finetuned) * (teacher + student) + finetuned * of_labels)

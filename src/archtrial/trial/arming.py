@@ -201,6 +201,7 @@ def put_together(
     for arm in arms:
         architecture = architectures[arm.name]
         procedure = recipes[arm.name].procedure if recipes else Procedure()
+        _check_names(arm, architecture, procedure)
         known = procedure_space(procedure) if of_procedures is None else of_procedures
         least = {k: v for k, v in known.items() if k in procedure.searchable}
         shared = {}
@@ -233,6 +234,31 @@ def put_together(
         f"{' and '.join(without)} does not take {name}: it is not searched there."
         for name, without in unused.items()
     ]
+
+
+def _check_names(
+    arm: Arm, architecture: anybody.Architecture | Estimator, procedure: Procedure
+) -> None:
+    """Makes sure that what a procedure has is told from what an architecture has.
+
+    Raises:
+        ArmError: Both have an option of one name, or what is searched is of a procedure
+            that the arm does not have.
+    """
+    for name in PROCEDURE_HYPERPARAMETERS:
+        if name in architecture.accepts:
+            if name in procedure.searchable:
+                raise ArmError(
+                    f"{name} is what the procedure {procedure.kind!r} searches",
+                    f"{architecture.spec} has an option of that name",
+                    "Give the option another name.",
+                )
+        elif name in architecture.space and name not in procedure.searchable:
+            raise ArmError(
+                f"{name} is searched of a procedure that has it",
+                f"the space of {arm.name}, whose procedure is {procedure.kind!r}",
+                f"Leave {name} out of its space.",
+            )
 
 
 def match(

@@ -32,7 +32,7 @@ from torch import nn
 from archtrial import space as spaces
 from archtrial.data.inputs import Inputs
 from archtrial.errors import ArmError, StudyError, UserError
-from archtrial.protocol import HYPERPARAMETERS
+from archtrial.protocol import HYPERPARAMETERS, PROCEDURE_HYPERPARAMETERS
 from archtrial.space import Choice, Dimension, Space, Value
 from archtrial.zoo import lengths, outside, registry
 from archtrial.zoo import parameters as signatures
@@ -62,7 +62,7 @@ Builder = Callable[..., Any]
 # What training alone may set. A signature may well have a `momentum` of its own
 # (batch normalisation has): it can be fixed as an option, but a searched momentum
 # is the optimiser's in every arm, or the arms would not be searched alike.
-_TRAINING = frozenset(HYPERPARAMETERS) - {"dropout"}
+_TRAINING = frozenset(HYPERPARAMETERS) - {"dropout", *PROCEDURE_HYPERPARAMETERS}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -155,7 +155,8 @@ def _table(document: Found, metric: Metric) -> Exhibit:
         "FLOPs": [numbers.flops(p["flops"]) for p in procedures],
     }
     return Exhibit(
-        f"Test {numbers.label(metric)} of the best of {document['effort']} trials",
+        f"Test {numbers.label(metric)} of the best of"
+        f" {numbers.count(document['effort'], 'trial')}",
         Table.of(columns),
         f"{numbers.level(document['alpha'])} intervals over labelled subsets and seeds."
         " Gains hold together; what finetuning brings is of the validation score, from"

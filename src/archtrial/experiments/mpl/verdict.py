@@ -15,6 +15,7 @@ from archtrial.experiments.mpl.protocol import FEEDBACKS
 from archtrial.judge import experiment
 from archtrial.judge.experiment import Finding, Records
 from archtrial.judge.pairs import between, searched
+from archtrial.protocol import Procedure
 from archtrial.records.table import Run
 from archtrial.statistics.intervals import mean
 
@@ -182,21 +183,20 @@ def _of_teachers(
         ]
         return _curve(readings, alpha)
 
-    share = recipe["procedure"]["finetuning"]
     # Those of the recipe's length, which the protocol's need not be.
     steps = max((p.step for run in taught for p in run.curve), default=0)
-    begins = steps - round(share * steps)
+    begins = Procedure(**recipe["procedure"]).finetuned_from(steps)
     gained = []
     for run in taught:
-        before = [p.validation for p in run.curve if p.step <= begins]
-        if share and before and not run.diverged:
+        before = [p.validation for p in run.curve if p.step <= (begins or 0)]
+        if before and not run.diverged:
             gained.append(sign * (run.curve[-1].validation - before[-1]))
     found = mean(np.array(gained), alpha) if len(gained) > 1 else None
     return {
         "teacher": over_time("teacher"),
         "h": over_time("h"),
         "h_deviation": over_time("h_deviation"),
-        "finetuned_from": begins if share else None,
+        "finetuned_from": begins,
         "finetuning": None
         if found is None
         else {"estimate": found.estimate, "low": found.low, "high": found.high},

@@ -99,20 +99,20 @@ def _gains(document: Found, metric: Metric) -> Iterator[str]:
             said = f"{NAMES[gain['to']]} by {numbers.gained(gain, metric)}"
             groups.setdefault(gain["verdict"], []).append(said)
     clauses = [
-        f"{said} {joined(groups[verdict])}"
+        f"{said}, {joined(groups[verdict])}"
         for verdict, said in _CLAUSES.items()
         if verdict in groups
     ]
     if clauses:
-        yield f"Against {NAMES[first]}, {'; '.join(clauses)}."
+        yield f"Against {NAMES[first]}: {'; '.join(clauses)}."
 
 
 _CLAUSES = {
-    "architecture": "what is better is",
-    "tuning": "what up to 4 times the trials would reach is",
-    "equivalent": "what is the same within the margin is",
-    "baseline": "what is worse is",
-    "inconclusive": "what stays open is",
+    "architecture": "better",
+    "tuning": "better, but no more than 4 times the trials would be",
+    "equivalent": "the same within the margin",
+    "baseline": "worse",
+    "inconclusive": "open",
 }
 
 
