@@ -379,7 +379,7 @@ def test_a_change_that_the_inputs_have_no_sense_for_is_refused(name, kind, suits
     if suits:
         augmentation.check([name], kind)
     else:
-        with pytest.raises(ProtocolError, match=f"{name!r} suits .*: a {kind}"):
+        with pytest.raises(ProtocolError, match=f"{name!r} suits .*: {kind} inputs"):
             augmentation.check([name], kind)
 
 

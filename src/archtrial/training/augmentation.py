@@ -82,7 +82,7 @@ def check(
             raise ProtocolError(
                 f"the augmentation {name!r} suits inputs of the kind"
                 f" {' or '.join(_SUITS[name])}",
-                f"inputs of the kind {kind}",
+                f"{kind} inputs",
                 f"Take {name!r} out of {where}.",
             )
 
