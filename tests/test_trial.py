@@ -614,7 +614,7 @@ def test_what_nobody_declares_leaves_the_resolved_protocol_as_it_was():
         ({"factors": {"width": [8, 16]}}, "either fixed or searched: 'width' is both"),
         (
             {"data": "mnist1d", "recipe": {"augmentation": ["flip"]}},
-            "'flip' suits inputs of the kind image: a sequence",
+            "'flip' suits inputs of the kind image: sequence inputs",
         ),
         (
             {
@@ -622,7 +622,7 @@ def test_what_nobody_declares_leaves_the_resolved_protocol_as_it_was():
                 "baseline": {"architecture": "linear", "recipe": {"augmentation": ["shift"]}},
                 "challengers": ["mlp"],
             },
-            "'shift' suits inputs of the kind image or sequence or array: a table",
+            "'shift' suits inputs of the kind image or sequence or array: table inputs",
         ),
         (
             {"baseline": "linear", "challengers": ["mlp"], "matched_baseline": True},
