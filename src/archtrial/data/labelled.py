@@ -64,9 +64,7 @@ def check_labels(split: Split, count: int) -> None:
             f"none of class {named}{more}",
             "Take the class out of the data, or give it more rows.",
         )
-    least = next(
-        more for more in range(count, rows + 1) if _quotas(present, more).all()
-    )
+    least = next(n for n in range(count, rows + 1) if _quotas(present, n).all())
     raise ProtocolError(
         "each class has a label that is seen, by its share of the training rows",
         f"labels = {count}, and none is of class {named}{more}",

@@ -6,6 +6,7 @@ so that the loop and a fleet carry out the same lines, and the driver sees one e
 step takes a labelled batch from the driver, and examples without labels from `Views`.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -97,13 +98,12 @@ class _Guided(Engine):
         self.taken = 0
         self._steps = problem.steps
         own = [recipe.settled(problem.recipe, job.hyperparameters) for job in jobs]
-        weight, self._threshold, self._feedback = (
+        self._weight, self._threshold, self._feedback = (
             student.values.new_tensor([each[name] for each in own])
             for name in (
                 "unlabelled_weight", "confidence_threshold", "feedback_weight",
             )
         )  # fmt: skip
-        self._weight = weight
 
     def step(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> torch.Tensor:
         """Takes one step of the procedure; see `Engine.step`."""
@@ -112,11 +112,11 @@ class _Guided(Engine):
         weight = self._weight * (min(1.0, self.taken / ramp) if ramp else 1.0)
         return self._step(x, y, rate, weight)
 
+    @abc.abstractmethod
     def _step(
         self, x: torch.Tensor, y: torch.Tensor, rate: float, weight: torch.Tensor
     ) -> torch.Tensor:
         """Takes a step in which the loss without labels has a weight, (R,)."""
-        raise NotImplementedError
 
     def _on_labels(
         self, engine: Engine, x: torch.Tensor, y: torch.Tensor
