@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from archtrial.data.stored import Followed
 from archtrial.errors import ProtocolError, UserError
 from archtrial.experiments import mpl
 from archtrial.experiments.mpl import verdict, words
@@ -212,6 +213,31 @@ def test_more_inputs_are_read_and_hashed(tmp_path):
         assert len(loops.problem.unlabelled) == 3230
     first, second = (each.resolved["unlabelled"]["sha256"] for each in made)
     assert first != second
+
+
+def test_where_inputs_lie_changes_nothing(tmp_path):
+    """Training rows that stay in their file, with more inputs below them."""
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    x = rng.normal(0, 1, (300, 1, 8)) + y[:, None, None]
+    np.savez(tmp_path / "data.npz", x=x.astype(np.float32), y=y)
+    np.savez(tmp_path / "more.npz", x=rng.normal(0, 1, (40, 1, 8)).astype(np.float32))
+    found = []
+    for memory in (1, 0):
+        declared = Protocol(
+            data=str(tmp_path / "data.npz"), unlabelled=str(tmp_path / "more.npz"),
+            labels=30, procedures=("supervised", "uda"), steps=4, effort=1,
+            configurations=4, confirm_seeds=2, memory=memory,
+        )  # fmt: skip
+        made = mpl.Study(declared, tmp_path / str(memory))
+        unlabelled = made.trainer.trainers["uda"].problem.unlabelled
+        assert isinstance(unlabelled, Followed) == (memory == 0)
+        mixed = np.array([len(unlabelled) - 1, 0, len(unlabelled) - 40, 3])
+        made.run()
+        found.append((unlabelled[mixed], made.verdict.to_json()))
+    (held, there), (read, stored) = found
+    assert (held == read).all()
+    assert stored == there
 
 
 def test_regressions_and_estimators_are_refused(tmp_path):

@@ -17,6 +17,7 @@ from archtrial.errors import DataError
 __all__ = [
     "Array",
     "Examples",
+    "Followed",
     "Opened",
     "Piece",
     "Prepared",
@@ -339,6 +340,41 @@ class Prepared:
 
 
 Examples: TypeAlias = Array | Prepared
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Followed:
+    """Examples in files with others, in memory, below them; all as modules receive them.
+
+    Args:
+        above: (N, *example).
+        below: (M, *example), of the same dtype.
+    """
+
+    above: Prepared
+    below: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N + M, *example)."""
+        return (len(self), *self.above.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.above) + len(self.below)
+
+    def __getitem__(self, which: slice | Array) -> Array:
+        """Returns an array of some of the rows.
+
+        Args:
+            which: A slice, or (m,) places from 0.
+        """
+        places = np.arange(len(self))[which]
+        first = places < len(self.above)
+        found = np.empty((len(places), *self.shape[1:]), self.above.dtype)
+        if first.any():
+            found[first] = self.above[places[first]]
+        found[~first] = self.below[places[~first] - len(self.above)]
+        return found
 
 
 def _raw_blocks(

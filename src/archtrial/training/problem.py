@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from archtrial.data.stored import Examples
+from archtrial.data.stored import Examples, Followed
 from archtrial.errors import ProtocolError
 from archtrial.metrics import Metric
 from archtrial.protocol import Recipe
@@ -49,7 +49,7 @@ class Problem:
     objective's."""
     names: int | None = None
     """How many ids there are, where a tokenizer made the inputs."""
-    unlabelled: Examples | None = None
+    unlabelled: Examples | Followed | None = None
     """(U, ...) inputs that a procedure reads without labels; None: there are none."""
 
     def __post_init__(self) -> None:

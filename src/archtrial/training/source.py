@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from archtrial import randomness
-from archtrial.data.stored import Examples, Prepared
+from archtrial.data.stored import Examples, Followed, Prepared
 from archtrial.training import recipe
 from archtrial.training.augmentation import Augmentation
 from archtrial.training.problem import Job, Problem
@@ -27,7 +27,7 @@ class InFiles:
         device: Where tensors are wanted.
     """
 
-    def __init__(self, prepared: Prepared, device: str) -> None:
+    def __init__(self, prepared: Prepared | Followed, device: str) -> None:
         self._prepared = prepared
         self._device = torch.device(device)
 
@@ -103,8 +103,8 @@ class Source:
         return x[rows if isinstance(x, InFiles) else there], self.y_train[there]
 
 
-def _within_reach(examples: Examples, device: str) -> Inputs:
-    if isinstance(examples, Prepared):
+def _within_reach(examples: Examples | Followed, device: str) -> Inputs:
+    if isinstance(examples, (Prepared, Followed)):
         return InFiles(examples, device)
     return torch.from_numpy(examples).to(device)
 

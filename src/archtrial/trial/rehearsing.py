@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from archtrial import data, metrics, trainers
-from archtrial.data.stored import Examples
+from archtrial.data.stored import Examples, Followed, Prepared
 from archtrial.errors import ProtocolError
 from archtrial.protocol import HYPERPARAMETERS, Arm, FewLabels, OnData, Recipe
 from archtrial.space import Choice, Space, Value, sample
@@ -33,6 +33,7 @@ __all__ = [
     "rehearsed",
     "try_estimator",
     "try_network",
+    "try_networks",
 ]
 
 
@@ -71,6 +72,29 @@ def try_network(
     other = {**first, **others_of(space, first)}
     pair = [loops.rehearsal(arm.name, values) for values in (first, other)]
     return stacking.obstacle(problem, pair[0].build, pair), rehearsed.notes
+
+
+def try_networks(
+    arms: Sequence[Arm],
+    loops: trainers.Loops,
+    spaces: Mapping[str, Space],
+    split: data.Split,
+) -> tuple[trainers.Loops, list[str]]:
+    """Tries every network as it will be trained.
+
+    Returns:
+        Who trains them, in fleets where that is possible; what was noticed, each note once.
+
+    Raises:
+        UserError: One cannot be trained at all.
+    """
+    stacks = dict(loops.stacks)
+    notes: dict[str, None] = {}
+    for arm in arms:
+        obstacle, said = try_network(arm, loops, spaces[arm.name], split)
+        stacks[arm.name] = obstacle is None
+        notes |= dict.fromkeys(said)
+    return dataclasses.replace(loops, stacks=stacks), list(notes)
 
 
 def _check_names(arm: str, recipe: Recipe, split: data.Split) -> None:
@@ -207,7 +231,9 @@ def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem
     )
 
 
-def _without_labels(declared: OnData, split: data.Split) -> Examples | None:
+def _without_labels(
+    declared: OnData, split: data.Split
+) -> Examples | Followed | None:
     """Returns the inputs that procedures read without labels, (U, ...); None: there are none.
 
     Raises:
@@ -219,7 +245,9 @@ def _without_labels(declared: OnData, split: data.Split) -> Examples | None:
         data.check_labels(split, declared.labels)
     if declared.unlabelled is not None:
         more = data.unlabelled(declared.unlabelled, split)
-        return np.concatenate([split.x_train[:], more])
+        if isinstance(split.x_train, Prepared):
+            return Followed(split.x_train, more)
+        return np.concatenate([split.x_train, more])
     return split.x_train if declared.labels is not None else None
 
 
