@@ -16,7 +16,7 @@ import archtrial
 ROOT = Path(archtrial.__file__).parent
 # In the order of ARCHITECTURE.md: a room imports only from rooms above it.
 ROOMS = [
-    "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
+    "importing", "errors", "randomness", "files", "space", "specs", "metrics", "protocol", "records", "freezing", "progress",
     "statistics", "words", "report", "searches", "calibration", "findings", "judge",
     "data", "zoo", "equivalents", "training", "execution",
     "trainers", "probes", "workflow", "trial", "tuned", "study", "pilot", "console", "experiments", "cli",

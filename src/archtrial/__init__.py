@@ -9,8 +9,9 @@
 Names are resolved when they are first used: importing archtrial is cheap.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archtrial.importing import lazily
 
 if TYPE_CHECKING:
     from archtrial.data import Inputs
@@ -41,30 +42,17 @@ __all__ = [
     "locally_connected",
 ]
 
-_ROOMS = {
-    "Arm": "protocol",
-    "Choice": "space",
-    "Inputs": "data",
-    "Integer": "space",
-    "Protocol": "protocol",
-    "Real": "space",
-    "Recipe": "protocol",
-    "Splits": "protocol",
-    "Study": "study",
-    "UserError": "errors",
-    "Verdict": "judge",
-    "judge_study": "judge",
-    "judge_sources": "judge",
-    "load_tuned": "tuned",
-    "equivalent_fcn": "equivalents",
-    "locally_connected": "equivalents",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'archtrial' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"archtrial.{_ROOMS[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    protocol=("Arm", "Protocol", "Recipe", "Splits"),
+    space=("Choice", "Integer", "Real"),
+    data=("Inputs",),
+    study=("Study",),
+    errors=("UserError",),
+    judge=("Verdict", "judge_study", "judge_sources"),
+    tuned=("load_tuned",),
+    equivalents=("equivalent_fcn", "locally_connected"),
+)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from archtrial.protocol import OnData
     from archtrial.workflow import Study
 
-__all__ = ["asked", "carried_out", "conclude", "show_forecast"]
+__all__ = ["asked", "carried_out", "conclude", "forecast_or_conclude", "show_notes"]
 
 Declared = TypeVar("Declared", bound="OnData")
 
@@ -94,7 +94,7 @@ def _sources(described: Any) -> Iterator[tuple[str, str | None]]:
             yield from _sources(value)
 
 
-def show_forecast(experiment: "Study[Any, Any]", as_json: bool) -> None:
+def _show_forecast(experiment: "Study[Any, Any]", as_json: bool) -> None:
     """Shows what an experiment would train: by name parameters, trainings and FLOPs.
 
     Args:
@@ -112,6 +112,30 @@ def show_forecast(experiment: "Study[Any, Any]", as_json: bool) -> None:
             f"{name:24} {cost['parameters']:>11,} parameters"
             f" {cost['trainings']:5,} trainings {numbers.flops(cost['flops']):>13}"
         )
+
+
+def forecast_or_conclude(
+    experiment: "Study[Any, Any]", workers: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Shows what an experiment notices, and its forecast; or carries it out.
+
+    Args:
+        experiment: One with a `forecast`.
+        workers: Processes, where their number is given.
+        dry_run: Whether it stops after the forecast.
+        as_json: Whether what is found is printed as JSON.
+    """
+    show_notes(experiment)
+    if dry_run:
+        _show_forecast(experiment, as_json)
+    else:
+        conclude(experiment, workers, as_json)
+
+
+def show_notes(experiment: "Study[Any, Any]") -> None:
+    """Shows what an experiment notices before it begins, a line each."""
+    for note in experiment.notes:
+        output.say(f"note: {note}")
 
 
 def carried_out(

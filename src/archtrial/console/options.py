@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA",
     "AsJson",
+    "DryRun",
     "Margin",
     "Price",
     "Seed",
@@ -61,6 +62,10 @@ StudyFolder = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(help="Processes; the results do not depend on it.", min=1),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Stop after what would be trained, and its cost."),
 ]
 Price = Annotated[
     float | None, typer.Option(help="Of an hour of the machine, in any currency.")

@@ -10,9 +10,12 @@ an `Article` of the document:
         return records.finding(document, title="Mine", numbers=..., sections=...)
 """
 
+import csv
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +46,9 @@ __all__ = [
     "entries",
     "finished",
     "gained",
+    "over_steps",
     "paired",
+    "published",
     "runs_of",
 ]
 
@@ -221,6 +226,51 @@ class Records:
             **{"numbers": (), "glossary": GLOSSARY, **more},
         )
         return Finding(Verdict(document), laid_out, figures or {})
+
+
+def published(experiment: str) -> list[dict[str, str]]:
+    """Returns the figures of an experiment's paper, a row each, as they are written.
+
+    Args:
+        experiment: Its kind.
+    """
+    file = resources.files(f"archtrial.experiments.{experiment}") / "published.csv"
+    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+
+def over_steps(
+    readings: Iterable[Iterable[tuple[int, float]]], alpha: float
+) -> list[dict[str, Any]]:
+    """Returns by step the mean of what several runs read there, with its interval.
+
+    Args:
+        readings: Of each run, steps and what was read there; what is not finite is left
+            out.
+        alpha: The interval has level 1 - alpha.
+
+    Returns:
+        For each step "step", "mean", "low" and "high", which are None of one run, and how
+        many "runs" there are.
+    """
+    by_step: dict[int, list[float]] = {}
+    for run in readings:
+        for step, value in run:
+            if math.isfinite(value):
+                by_step.setdefault(step, []).append(value)
+    points = []
+    for step, values in sorted(by_step.items()):
+        found = mean(np.array(values), alpha)
+        known = len(values) > 1
+        points.append(
+            {
+                "step": step,
+                "mean": found.estimate,
+                "low": found.low if known else None,
+                "high": found.high if known else None,
+                "runs": len(values),
+            }
+        )
+    return points
 
 
 def runs_of(runs: Sequence[Run], stage: str, **coordinates: Any) -> list[Run]:

@@ -15,7 +15,7 @@ from archtrial.protocol.arm import (
     describe_space,
     laid_over,
 )
-from archtrial.protocol.declaration import Count, Positive
+from archtrial.protocol.declaration import Count, Positive, Searched
 from archtrial.protocol.declared import (
     DEFAULT_SPACE,
     EqualEffort,
@@ -64,6 +64,7 @@ __all__ = [
     "Procedure",
     "Protocol",
     "Recipe",
+    "Searched",
     "Splits",
     "asked",
     "builtin",

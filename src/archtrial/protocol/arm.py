@@ -18,6 +18,7 @@ from archtrial.protocol.declaration import (
     Declaration,
     NotNegative,
     Positive,
+    Searched,
     Share,
 )
 from archtrial.protocol.procedure import (
@@ -37,6 +38,7 @@ __all__ = [
     "NotNegative",
     "Positive",
     "Recipe",
+    "Searched",
     "Share",
     "Splits",
     "as_text",
@@ -213,7 +215,7 @@ class Arm(Declaration):
     options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
     """Values, None, or lists of them; a text such as "{num_outputs}" is filled in from
     the data."""
-    space: dict[str, Any] = {}  # noqa: RUF012 - as above
+    space: Searched = {}  # noqa: RUF012 - as above
     recipe: Any = "plain"
     """"plain": the protocol's; "modern": that with `MODERN` over it; or a table of the
     fields in which it differs from the protocol's, or with `base = "modern"` from
@@ -255,11 +257,6 @@ class Arm(Declaration):
                 declared["recipe"] = with_procedure(
                     declared.get("recipe", "plain"), options["procedure"]
                 )
-            if isinstance(declared.get("space"), Mapping):
-                declared["space"] = {
-                    name: spaces.parse(name, dimension)
-                    for name, dimension in declared["space"].items()
-                }
         return declared
 
     @pydantic.field_validator("name")

@@ -4,10 +4,11 @@ import inspect
 import itertools
 import math
 import tomllib
+import typing
 from collections.abc import Mapping, Sequence, Set
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import pydantic
 
@@ -20,6 +21,7 @@ from archtrial.protocol.arm import (
     Declaration,
     Positive,
     Recipe,
+    Searched,
     Splits,
     describe_space,
     explain,
@@ -130,11 +132,12 @@ class OnData(Declaration):
                     "Use --lengths mask, --lengths zeros or --lengths 20 (in a protocol,"
                     ' lengths = "mask", "zeros" or 20).',
                 )
-        match declared.get("categorical"):
-            case str(name):
-                declared["categorical"] = (name,)
-            case list(names):
-                declared["categorical"] = tuple(names)
+        if isinstance(declared.get("categorical"), str):
+            declared["categorical"] = (declared["categorical"],)
+        # As TOML and JSON have what is a tuple here.
+        for name, field in cls.model_fields.items():
+            if isinstance(declared.get(name), list) and _is_tuple(field.annotation):
+                declared[name] = tuple(declared[name])
         return declared
 
     @pydantic.model_validator(mode="after")
@@ -215,10 +218,15 @@ class OnData(Declaration):
         return dumped
 
 
+def _is_tuple(annotation: Any) -> bool:
+    """Returns whether a field's values are tuples, or may be."""
+    return tuple in (typing.get_origin(a) for a in (annotation, *get_args(annotation)))
+
+
 class EqualEffort(OnData):
     """What an experiment declares whose arms are all tuned with equal effort."""
 
-    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
+    space: Searched = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
     """What is searched of the training of every arm."""
     effort: Count = 4
     """Trials that an experimenter spends before picking the best (k)."""
@@ -226,17 +234,6 @@ class EqualEffort(OnData):
     """Configurations searched of each arm (n), at least 4 k."""
     confirm_seeds: Count = 3
     """Fresh seeds of the best configurations (r)."""
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _read_space(cls, declared: Any) -> Any:
-        declared = dict(declared)
-        if isinstance(declared.get("space"), Mapping):
-            declared["space"] = {
-                name: spaces.parse(name, dimension)
-                for name, dimension in declared["space"].items()
-            }
-        return declared
 
     @pydantic.model_validator(mode="after")
     def _has_an_interval(self) -> Self:
@@ -291,7 +288,7 @@ class Protocol(FewLabels):
     matched_baseline: bool = False
     """Whether the baseline is also searched at about the number of parameters that
     the largest challenger has."""
-    space: dict[str, Any] = dict(DEFAULT_SPACE)  # noqa: RUF012 - as above
+    space: Searched = dict(DEFAULT_SPACE)  # noqa: RUF012 - as above
     """The search space that all arms share."""
     effort: Count = 4
     """Trials that an experimenter spends before picking the best (k)."""
@@ -344,17 +341,9 @@ class Protocol(FewLabels):
             declared.update(crossed(declared))
         if isinstance(declared.get("deterministic"), str):
             declared["deterministic"] = (declared["deterministic"],)
-        for name in ("ladder", "looks", "deterministic"):
-            if isinstance(declared.get(name), list):
-                declared[name] = tuple(declared[name])
         match declared.get("looks"):
-            case (*_, int(last)):
+            case [*_, int(last)]:
                 declared.setdefault("configurations", last)
-        if isinstance(declared.get("space"), Mapping):
-            declared["space"] = {
-                name: spaces.parse(name, dimension)
-                for name, dimension in declared["space"].items()
-            }
         return declared
 
     @pydantic.field_validator("recipe")

@@ -111,16 +111,35 @@ class Brief:
     """A line below the table."""
 
     @classmethod
-    def of(cls, exhibit: Exhibit, rows: str) -> "Brief":
-        """Returns what shows a table of the page, without a line above it.
+    def of(
+        cls,
+        exhibit: Exhibit,
+        rows: str,
+        *,
+        verdict: str = "",
+        ranks: Sequence[int] | None = None,
+        best: int | None = None,
+    ) -> "Brief":
+        """Returns what shows a table of the page.
 
         Args:
             exhibit: The table.
             rows: What its rows are, as a noun in the plural.
+            verdict: In the document's own words; by default there is no line of it.
+            ranks: Of the first columns, by `Column.rank`; those beyond are left out. By
+                default all columns are of rank 0.
+            best: The row that stays whatever else is left out.
         """
-        columns = zip(*exhibit.table.rows, strict=True)
-        headed = zip(exhibit.table.headings, columns, strict=True)
-        return cls("", exhibit.title, rows, [Column(*each) for each in headed])
+        columns = [
+            Column(heading, cells, rank)
+            for heading, cells, rank in zip(
+                exhibit.table.headings,
+                zip(*exhibit.table.rows, strict=True),
+                [0] * len(exhibit.table.headings) if ranks is None else ranks,
+                strict=False,
+            )
+        ]
+        return cls(verdict, exhibit.title, rows, columns, best)
 
 
 @dataclasses.dataclass(frozen=True)

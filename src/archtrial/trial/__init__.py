@@ -30,6 +30,7 @@ from archtrial.trial.rehearsing import (
     rehearsed,
     try_estimator,
     try_network,
+    try_networks,
 )
 from archtrial.workflow import Opened
 from archtrial.zoo import arms as anybody
@@ -53,6 +54,7 @@ __all__ = [
     "resolve",
     "score",
     "try_network",
+    "try_networks",
 ]
 
 

@@ -13,14 +13,56 @@ from pathlib import Path
 
 from archtrial import searches, statistics
 from archtrial.errors import StudyError
+from archtrial.protocol import EqualEffort
 from archtrial.records.table import Run, key
 from archtrial.searches import Searcher
 from archtrial.space import Design
 from archtrial.statistics.gain import equal_compute
 from archtrial.statistics.planning import WINNER_SEEDS
 from archtrial.trainers import Item
+from archtrial.workflow.work import Work
 
-__all__ = ["check_not_all_failed", "confirmed", "efforts_of_equal_cost", "searched"]
+__all__ = [
+    "check_not_all_failed",
+    "confirmed",
+    "efforts_of_equal_cost",
+    "searched",
+    "tuned",
+]
+
+
+def tuned(
+    work: Work,
+    design: Design,
+    searchers: Sequence[Searcher],
+    declared: EqualEffort,
+    stage: str = "",
+) -> None:
+    """Carries out searches and their fresh seeds, a stage each.
+
+    Args:
+        work: Of the study.
+        design: Has the space of each search by its name.
+        searchers: Those that are compared with one another.
+        declared: With what effort.
+        stage: What stands before the names of both stages, such as "forms: ".
+
+    Raises:
+        StudyError: Every run of a search failed.
+    """
+    study = work.study
+    work.carry_out(
+        f"{stage}search", searched(design, searchers, 0, declared.configurations)
+    )
+    runs = searches.of(study.runs(work.store), *searchers)
+    check_not_all_failed(searchers, runs, study.folder)
+    work.carry_out(
+        f"{stage}fresh seeds",
+        confirmed(
+            design, searchers, runs, effort=declared.effort,
+            seeds=declared.confirm_seeds, sign=study.sign,
+        ),
+    )  # fmt: skip
 
 
 def searched(

@@ -14,8 +14,9 @@ measures what a training takes, `plan` what a time pays for; `training` and `stu
 out, `verdict` reads the records and `page` shows them.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archtrial.importing import lazily
 
 if TYPE_CHECKING:
     from archtrial.experiments.choose.protocol import Protocol, load
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Protocol", "Study", "judge", "load"]
 
-_PLACES = {
-    "Protocol": "protocol",
-    "Study": "study",
-    "judge": "verdict",
-    "load": "protocol",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__, protocol=("Protocol", "load"), study=("Study",), verdict=("judge",)
+)

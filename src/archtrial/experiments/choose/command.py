@@ -6,7 +6,7 @@ import typer
 
 from archtrial.console import output
 from archtrial.console.beginning import workers_for
-from archtrial.console.experiments import asked, conclude
+from archtrial.console.experiments import asked, conclude, show_notes
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -70,8 +70,7 @@ def choose(
             )
     processes = workers or workers_for(protocol)
     experiment = room.Study(protocol, study, workers=processes)
-    for note in experiment.notes:
-        output.say(f"note: {note}")
+    show_notes(experiment)
     if dry_run:
         if as_json:
             output.print_json({"protocol": experiment.resolved})
@@ -85,6 +84,5 @@ def choose(
             f"note: scaling up to phi = {larger.protocol.phi} in {larger.folder}; what"
             " has begun there goes on as it began, whatever the time."
         )
-        for note in larger.notes:
-            output.say(f"note: {note}")
+        show_notes(larger)
         conclude(larger, processes, as_json)

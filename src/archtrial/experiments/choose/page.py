@@ -15,7 +15,6 @@ from archtrial.experiments.choose.protocol import LIMITS
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
 from archtrial.report.article import (
     Brief,
-    Column,
     Exhibit,
     Fact,
     Plate,
@@ -122,19 +121,11 @@ def finding(
             Section("The time", facts=_time(document, seconds)),
         ],
         figures=figures,
-        brief=Brief(
-            document["verdict"],
-            table.title,
+        brief=Brief.of(
+            table,
             "arms",
-            [
-                Column(heading, cells, rank)
-                for heading, cells, rank in zip(
-                    table.table.headings,
-                    zip(*table.table.rows, strict=True),
-                    (0, 3, 2, 0, 1),
-                    strict=True,
-                )
-            ],
+            verdict=document["verdict"],
+            ranks=(0, 3, 2, 0, 1),
             best=[e["name"] for e in document["arms"]].index(document["arm"]),
         ),
         numbers=_three(document, metric),

@@ -10,7 +10,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
-from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, Searched, read
 
 __all__ = [
     "FINAL",
@@ -68,7 +68,7 @@ class Protocol(OnData):
     """Milliseconds that one answer may take on this machine."""
     max_memory: Positive | None = None
     """MiB of weights and of what the layers of one answer write."""
-    space: dict[str, Any] = dict(_SPACE)  # noqa: RUF012 - pydantic copies it
+    space: Searched = dict(_SPACE)  # noqa: RUF012 - pydantic copies it
     """What is searched of the training of every network."""
     recipe: Recipe = Recipe(weight_decay_on="weights")
     effort: Annotated[int, pydantic.Field(ge=4)] = 4
@@ -84,13 +84,6 @@ class Protocol(OnData):
         arms = declared.get("arms")
         if isinstance(arms, (str, Mapping, Arm)) or callable(arms):
             declared["arms"] = (arms,)
-        elif isinstance(arms, list):
-            declared["arms"] = tuple(arms)
-        if isinstance(declared.get("space"), Mapping):
-            declared["space"] = {
-                name: spaces.parse(name, dimension)
-                for name, dimension in declared["space"].items()
-            }
         return declared
 
     @pydantic.model_validator(mode="after")

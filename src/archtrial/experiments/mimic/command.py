@@ -1,14 +1,12 @@
 """archtrial mimic."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from archtrial.console import output
-from archtrial.console.experiments import asked, conclude, show_forecast
+from archtrial.console.experiments import asked, forecast_or_conclude
 from archtrial.console.options import (
     DATA,
     AsJson,
+    DryRun,
     Source,
     StudyFolder,
     Trust,
@@ -32,9 +30,7 @@ def mimic(
     source: Source = None,
     study: StudyFolder = None,
     workers: Workers = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Stop after the students and their cost.")
-    ] = False,
+    dry_run: DryRun = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,9 +44,4 @@ def mimic(
         "mimic", room.Protocol, source, study, declared, trust=trust, load=room.load
     )
     experiment = room.Study(protocol, study)
-    for note in experiment.notes:
-        output.say(f"note: {note}")
-    if dry_run:
-        show_forecast(experiment, as_json)
-    else:
-        conclude(experiment, workers, as_json)
+    forecast_or_conclude(experiment, workers, dry_run, as_json)

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from archtrial.experiments.mimic.words import layers
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
-from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
+from archtrial.report.article import Brief, Exhibit, Plate, Section, Table
 from archtrial.report.drawing import LIGHT, STYLE, WIDE, canvas, label_ends, room_for
-from archtrial.report.frame import gain_facts
-from archtrial.report.rows import draw_gains
+from archtrial.report.gains import gain_plate, three_numbers
 from archtrial.report.scales import score_axis
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
@@ -43,18 +42,24 @@ def finding(
         latency: How long teacher and students took on the machine of the study.
     """
     metric = records.metric
-    alpha, margin = document["alpha"], document["margin"]
     table = _students(document, metric)
-    level = f"{numbers.level(alpha)} intervals"
-    figures: dict[str, Any] = {}
+    plates: dict[str, Plate] = {}
     if any(student["budget"] for student in document["students"]):
-        figures["budgets"] = functools.partial(_budgets, document, metric)
+        plates["budgets"] = Plate(
+            functools.partial(_budgets, document, metric),
+            f"The {_effort(document)}, {numbers.level(document['alpha'])} intervals. Solid:"
+            " with a teacher; dashed: the same students tuned to the labels. Triangles have"
+            " no convolution."
+            + (
+                " Squares: Urban et al. 2017, table 2." if document["published"] else ""
+            ),
+        )
     gains = {s["name"]: s["gain"] for s in document["students"]}
     known = {name: gain for name, gain in gains.items() if gain["estimate"] is not None}
     if known:
-        figures["gains"] = functools.partial(
-            draw_gains, "What a teacher brings each student", known, metric, margin,
-            label=f"gain in test {numbers.label(metric)}",
+        plates["gains"] = gain_plate(
+            "What a teacher brings each student", known, document, metric,
+            "that hold together for all students",
         )  # fmt: skip
     gaps = {
         f"{gap['to']} over {gap['from']}": gap
@@ -63,21 +68,12 @@ def finding(
         if gap["estimate"] is not None
     }
     if gaps:
-        figures["gaps"] = functools.partial(
-            draw_gains, "What convolution and depth bring at equal size", gaps, metric,
-            margin, label=f"gap in test {numbers.label(metric)}",
+        plates["gaps"] = gain_plate(
+            "What convolution and depth bring at equal size", gaps, document, metric,
+            "that hold together for all gaps of convolution, and for all of depth; each"
+            " student with its teacher or without, as validation says", what="gap",
         )  # fmt: skip
-    captions = {
-        "budgets": f"The {_effort(document)}, {level}. Solid: with a teacher;"
-        " dashed: the same students tuned to the labels. Triangles have no convolution."
-        + (" Squares: Urban et al. 2017, table 2." if document["published"] else ""),
-        "gains": f"{level} that hold together for all students; grey: within the margin.",
-        "gaps": f"{level} that hold together for all gaps of convolution, and for all of"
-        " depth; each student with its teacher or without, as validation says. Grey:"
-        " within the margin.",
-    }
-    plates = {name: Plate(draw, captions[name]) for name, draw in figures.items()}
-    first = next(iter({**gaps, **known}), None)
+    told = {**gaps, **known}
     return records.finding(
         document,
         title="Teachers and students",
@@ -95,27 +91,12 @@ def finding(
                 note="On the machine that the study ended on: the median of many answers.",
             ),
         ],
-        figures=figures,
-        brief=Brief(
-            document["verdict"],
-            table.title,
-            "students",
-            [
-                Column(heading, cells, rank)
-                for heading, cells, rank in zip(
-                    table.table.headings,
-                    zip(*table.table.rows, strict=True),
-                    (0, 4, 2, 1, 0, 3),
-                    strict=False,
-                )
-            ],
+        figures={name: plate.draw for name, plate in plates.items()},
+        brief=Brief.of(
+            table, "students", verdict=document["verdict"],
+            ranks=(0, 4, 2, 1, 0, 3),
         ),
-        numbers=[]
-        if first is None
-        else gain_facts(
-            first, {**gaps, **known}[first], metric, alpha=alpha, margin=margin,
-            of="at equal tuning effort", adjusted="adjusted for all of its kind",
-        ),
+        numbers=three_numbers(next(iter(told), None), told, document, metric),
         glossary=_GLOSSARY,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
-from archtrial.protocol import Arm, Count, OnData, Positive, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Searched, read
 from archtrial.statistics.simultaneous import FLIPS, seeds_needed
 
 __all__ = ["ENDINGS", "ENSEMBLE", "LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
@@ -85,12 +85,12 @@ class Protocol(OnData):
     unlabelled: str | None = None
     """An .npz (x) or .npy file of more inputs for teachers to answer, as they stand in
     the data."""
-    space: dict[str, Any] = dict(_SPACE)  # noqa: RUF012 - pydantic copies it
+    space: Searched = dict(_SPACE)  # noqa: RUF012 - pydantic copies it
     """What is searched of the training of every network."""
-    labels_space: dict[str, Any] = dict(_LABELS_SPACE)  # noqa: RUF012 - as above
+    labels_space: Searched = dict(_LABELS_SPACE)  # noqa: RUF012 - as above
     """What is searched beside where labels are learned: by teachers, and by students
     without one, whom nothing else keeps from learning examples by heart."""
-    teacher_space: dict[str, Any] = {}  # noqa: RUF012 - as above
+    teacher_space: Searched = {}  # noqa: RUF012 - as above
     """What is searched beside where a teacher is learned from: temperature and
     label_weight, too. By default nothing, but where the labels are the teacher, what
     is searched where labels are learned."""
@@ -119,15 +119,6 @@ class Protocol(OnData):
             value = declared.get(name)
             if isinstance(value, (str, int, Mapping, Arm)) or callable(value):
                 declared[name] = (value,)
-        for name in ("teacher", "students", "layouts", "budgets"):
-            if isinstance(declared.get(name), list):
-                declared[name] = tuple(declared[name])
-        for name in ("space", "labels_space", "teacher_space"):
-            if isinstance(declared.get(name), Mapping):
-                declared[name] = {
-                    dimension: spaces.parse(dimension, value)
-                    for dimension, value in declared[name].items()
-                }
         return declared
 
     @pydantic.model_validator(mode="after")

@@ -241,19 +241,15 @@ class Study(workflow.Study[Protocol, Finding]):
             stacks=dict.fromkeys(found, False),
             recipes={name: seen if name in own else declared.recipe for name in found},
         )
-        stacks, notes = {}, []
         trained = self.teachers if declared.teacher_configurations else ()
-        for arm in (*trained, *students):
-            obstacle, said = trial.try_network(
-                arm, loops, searched[arm.name], self.split
-            )
-            stacks[arm.name] = obstacle is None
-            notes += [note for note in said if note not in notes]
+        loops, notes = trial.try_networks(
+            [*trained, *students], loops, searched, self.split
+        )
         for arm in (*self.teachers, *students):
             notes += outside.on_weights(
                 arm.name, found[arm.name].spec, found[arm.name].source
             )
-        return dataclasses.replace(loops, stacks={**loops.stacks, **stacks}), notes
+        return loops, notes
 
     # The stages.
 

@@ -1,10 +1,8 @@
 """From the records of an experiment to what was found, without training anything."""
 
-import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -307,8 +305,7 @@ def _published(described: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _points() -> Iterator[dict[str, Any]]:
-    file = resources.files("archtrial.experiments.mimic").joinpath("published.csv")
-    for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()):
+    for row in experiment.published("mimic"):
         convolutions = int(row["conv_layers"])
         layers = int(row["hidden_layers"]) if convolutions == 0 else convolutions
         yield {

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archtrial.words import numbers
+from archtrial.words.gains import cautions
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined
 
@@ -183,16 +184,4 @@ def _warnings(document: Found, metric: Metric) -> Iterator[str]:
         for name in ("convolution", "depth")
         for gap in document[name]["gaps"]
     ]
-    reasons: dict[str, list[str]] = {}
-    learning: dict[str, None] = {}
-    for what, found in told:
-        if found["reason"]:
-            reasons.setdefault(found["reason"], []).append(what)
-        learning |= dict.fromkeys(found["learning"])
-    for reason, what_of in reasons.items():
-        yield f"Not told: {joined(what_of)}, since {reason}."
-    if learning:
-        yield (
-            f"Still learning when training ended: {joined(list(learning))}. Longer training"
-            " (--steps) may change what is said of them."
-        )
+    yield from cautions(told)

@@ -13,8 +13,9 @@ and with its negative (Pham et al. 2021, arXiv 2003.10580).
 what a step of each procedure is stands in `training/procedure.py`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archtrial.importing import lazily
 
 if TYPE_CHECKING:
     from archtrial.experiments.mpl.protocol import Protocol, load
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Protocol", "Study", "judge", "load"]
 
-_PLACES = {
-    "Protocol": "protocol",
-    "Study": "study",
-    "judge": "verdict",
-    "load": "protocol",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__, protocol=("Protocol", "load"), study=("Study",), verdict=("judge",)
+)

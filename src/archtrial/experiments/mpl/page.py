@@ -2,19 +2,18 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from archtrial.experiments.mpl.protocol import AUGMENTED
-from archtrial.experiments.mpl.words import NAMES
+from archtrial.experiments.mpl.words import NAMES, gain_of
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
-from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
+from archtrial.report.article import Brief, Exhibit, Plate, Section, Table
 from archtrial.report.curves import Line, draw_lines
 from archtrial.report.drawing import LIGHT
-from archtrial.report.frame import gain_facts
-from archtrial.report.rows import draw_gains
+from archtrial.report.gains import gain_plate, three_numbers
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
 
@@ -46,42 +45,38 @@ def finding(document: Found, records: Records) -> Finding:
         document: The verdict.
         records: What it was read off.
     """
-    metric, alpha, margin = records.metric, document["alpha"], document["margin"]
-    level = f"{numbers.level(alpha)} intervals"
-    label = f"gain in test {numbers.label(metric)}"
-    of_h = {_over(g): g for g in document["feedback"] if g["estimate"] is not None}
-    gains = {_over(g): g for g in document["gains"] if g["estimate"] is not None}
-    figures: dict[str, Callable[[int], Figure]] = {}
-    captions = {}
+    metric = records.metric
+    gains = _named(document["gains"])
+    plates = {}
     for name, message, own in (
-        ("feedback", "What the student's feedback brings", of_h),
+        (
+            "feedback",
+            "What the student's feedback brings",
+            _named(document["feedback"]),
+        ),
         ("gains", "What each procedure brings", gains),
     ):
         if own:
-            figures[name] = functools.partial(
-                draw_gains, message, own, metric, margin, label=label
-            )
-            captions[name] = (
-                f"{level} over labelled subsets and seeds, which hold together; grey:"
-                " within the margin."
-            )
-    figures["curves"] = functools.partial(_curves, document, metric)
-    captions["curves"] = (
+            plates[name] = gain_plate(
+                message, own, document, metric,
+                "over labelled subsets and seeds, which hold together",
+            )  # fmt: skip
+            gains = {**own, **gains}
+    plates["curves"] = Plate(
+        functools.partial(_curves, document, metric),
         f"Mean validation {numbers.label(metric)} of the tuned configuration over its fresh"
         " seeds, each with labels of its own. Dashed: teachers. Dotted: where finetuning of"
-        " students begins."
+        " students begins.",
     )
     taught = [p for p in document["procedures"] if "h" in p]
     if taught:
-        figures["h"] = functools.partial(_feedback, taught)
-        captions["h"] = (
+        plates["h"] = Plate(
+            functools.partial(_feedback, taught),
             "Mean of h since the evaluation before, over the fresh seeds; the band is its"
             " standard deviation from step to step. The teacher's loss has h less its mean"
-            " so far, so that the band shows what weighs there, where labels weigh 1."
+            " so far, so that the band shows what weighs there, where labels weigh 1.",
         )
-    plates = {name: Plate(draw, captions[name]) for name, draw in figures.items()}
     table = _table(document, metric)
-    first = next(iter({**of_h, **gains}), None)
     return records.finding(
         document,
         title="Few labels",
@@ -106,33 +101,18 @@ def finding(document: Found, records: Records) -> Finding:
                 " them.",
             ),
         ],
-        figures=figures,
-        brief=Brief(
-            document["verdict"],
-            table.title,
-            "procedures",
-            [
-                Column(heading, cells, rank)
-                for heading, cells, rank in zip(
-                    table.table.headings,
-                    zip(*table.table.rows, strict=True),
-                    (0, 0, 1, 2, 3),
-                    strict=True,
-                )
-            ],
+        figures={name: plate.draw for name, plate in plates.items()},
+        brief=Brief.of(
+            table, "procedures", verdict=document["verdict"],
+            ranks=(0, 0, 1, 2, 3),
         ),
-        numbers=[]
-        if first is None
-        else gain_facts(
-            first, {**gains, **of_h}[first], metric, alpha=alpha, margin=margin,
-            of="at equal tuning effort", adjusted="adjusted for all of its kind",
-        ),
+        numbers=three_numbers(next(iter(gains), None), gains, document, metric),
         glossary=_GLOSSARY,
     )  # fmt: skip
 
 
-def _over(gain: Found) -> str:
-    return f"{NAMES[gain['to']]} over {NAMES[gain['from']]}"
+def _named(gains: Sequence[Found]) -> dict[str, Found]:
+    return {gain_of(gain): gain for gain in gains if gain["estimate"] is not None}
 
 
 def _table(document: Found, metric: Metric) -> Exhibit:

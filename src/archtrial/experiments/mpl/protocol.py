@@ -17,6 +17,7 @@ from archtrial.protocol import (
     EqualEffort,
     FewLabels,
     Recipe,
+    Searched,
     laid_over,
     read,
 )
@@ -72,9 +73,9 @@ class Protocol(FewLabels, EqualEffort):
     strong: tuple[Augmentation, ...] | None = None
     """A strong change of examples, for which a model shall answer as for weakly changed
     ones. By default several, of images and series."""
-    space: dict[str, Any] = dict(TRAINING_SPACE)  # noqa: RUF012 - pydantic copies it
+    space: Searched = dict(TRAINING_SPACE)  # noqa: RUF012 - pydantic copies it
     """What is searched of the training by every procedure."""
-    procedure_space: dict[str, Any] | None = None
+    procedure_space: Searched | None = None
     """What is searched of those procedures that have it. By default unlabelled_weight and
     confidence_threshold; feedback_weight is another."""
     batch_size: Count = 50
@@ -84,14 +85,6 @@ class Protocol(FewLabels, EqualEffort):
     @classmethod
     def _read(cls, declared: Any) -> Any:
         declared = dict(declared)
-        for name in ("procedures", "weak", "strong"):
-            if isinstance(declared.get(name), list):
-                declared[name] = tuple(declared[name])
-        if isinstance(declared.get("procedure_space"), Mapping):
-            declared["procedure_space"] = {
-                name: spaces.parse(name, dimension)
-                for name, dimension in declared["procedure_space"].items()
-            }
         if declared.get("data") == "mnist1d" and "unlabelled" not in declared:
             declared.setdefault("labels", 400)
         return declared

@@ -132,33 +132,15 @@ class Study(workflow.Study[Protocol, Finding]):
         whole: Space = {
             k: v for space in self.spaces.values() for k, v in space.items()
         }
-        obstacle, notes = trial.try_network(arm, loops, whole, self.split)
-        stacks = {arm.name: obstacle is None}
+        loops, notes = trial.try_networks([arm], loops, {arm.name: whole}, self.split)
         return {
-            kind: dataclasses.replace(loops, recipes={arm.name: recipe}, stacks=stacks)
+            kind: dataclasses.replace(loops, recipes={arm.name: recipe})
             for kind, recipe in recipes.items()
-        }, list(notes)
+        }, notes
 
     def stages(self, work: workflow.Work) -> None:
         """Every procedure is tuned, then trained on fresh seeds."""
-        declared = self.protocol
-        work.carry_out(
-            "search",
-            searching.searched(self.design, self.searchers, 0, declared.configurations),
-        )
-        runs = searches.of(self.runs(work.store), *self.searchers)
-        searching.check_not_all_failed(self.searchers, runs, self.folder)
-        work.carry_out(
-            "fresh seeds",
-            searching.confirmed(
-                self.design,
-                self.searchers,
-                runs,
-                effort=declared.effort,
-                seeds=declared.confirm_seeds,
-                sign=self.sign,
-            ),
-        )
+        searching.tuned(work, self.design, self.searchers, self.protocol)
         work.open_test(lambda store: trial.score(store, self.split, self.metric))
 
     def judge(self) -> Finding:
@@ -195,13 +177,8 @@ class Study(workflow.Study[Protocol, Finding]):
         for searcher in self.searchers:
             loops = self.loops[searcher.name]
             problem = loops.problem_of(searcher.arm)
-            item = trainers.Item(
-                searcher.arm,
-                0,
-                0,
-                "search",
-                self.design.configuration(searcher.name, 0),
-            )
+            first = self.design.configuration(searcher.name, 0)
+            item = trainers.Item(searcher.arm, 0, 0, "search", first)
             job = loops.job(item)
             with torch.random.fork_rng(devices=[]):
                 module = job.build()

@@ -1,9 +1,6 @@
 """From the records of a study of procedures to what was found, without training anything."""
 
-import csv
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +74,7 @@ def _document(records: Records) -> dict[str, Any]:
                 "parameters": seeds[0].parameters,
                 "flops": seeds[0].flops,
                 "configuration": dict(seeds[0].configuration),
-                "curve": _curve(
+                "curve": experiment.over_steps(
                     (((p.step, p.validation) for p in r.curve) for r in seeds),
                     resolved["alpha"],
                 ),
@@ -97,7 +94,7 @@ def _document(records: Records) -> dict[str, Any]:
         "gains": gains,
         "feedback": feedback,
         "answer": _answer(feedback),
-        "published": _published(),
+        "published": experiment.published("mpl"),
     }
     return {**document, **words.told(document, metric)}
 
@@ -130,31 +127,6 @@ def _answer(feedback: Sequence[Mapping[str, Any]]) -> str | None:
     return "undecided"
 
 
-def _curve(
-    readings: Iterable[Iterable[tuple[int, float]]], alpha: float
-) -> list[dict[str, Any]]:
-    """Returns by step the mean of what runs were worth, with its interval over them."""
-    by_step: dict[int, list[float]] = {}
-    for run in readings:
-        for step, value in run:
-            if math.isfinite(value):
-                by_step.setdefault(step, []).append(value)
-    points = []
-    for step, values in sorted(by_step.items()):
-        found = mean(np.array(values), alpha)
-        known = len(values) > 1
-        points.append(
-            {
-                "step": step,
-                "mean": found.estimate,
-                "low": found.low if known else None,
-                "high": found.high if known else None,
-                "runs": len(values),
-            }
-        )
-    return points
-
-
 def _of_teachers(
     runs: Sequence[Run],
     recipe: Mapping[str, Any],
@@ -181,7 +153,7 @@ def _of_teachers(
             ]
             for run in taught
         ]
-        return _curve(readings, alpha)
+        return experiment.over_steps(readings, alpha)
 
     # Those of the recipe's length, which the protocol's need not be.
     steps = max((p.step for run in taught for p in run.curve), default=0)
@@ -201,9 +173,3 @@ def _of_teachers(
         if found is None
         else {"estimate": found.estimate, "low": found.low, "high": found.high},
     }
-
-
-def _published() -> list[dict[str, str]]:
-    """Returns table 2 of Pham et al. 2021 and what stands beside it, in per cent."""
-    file = resources.files("archtrial.experiments.mpl").joinpath("published.csv")
-    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))

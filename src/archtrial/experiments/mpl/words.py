@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from archtrial.words import numbers
+from archtrial.words.gains import cautions
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined
 
-__all__ = ["NAMES", "told"]
+__all__ = ["NAMES", "gain_of", "told"]
 
 Found = Mapping[str, Any]
 
@@ -40,6 +41,11 @@ _LEADS = {
 }
 
 
+def gain_of(gain: Found) -> str:
+    """Returns what a gain is of: "UDA over labels alone"."""
+    return f"{NAMES[gain['to']]} over {NAMES[gain['from']]}"
+
+
 def told(document: Found, metric: Metric) -> dict[str, Any]:
     """Returns the verdict in a few words, its sentence, and what warns of it."""
     sentences = [*_feedback(document, metric), *_gains(document, metric)]
@@ -47,7 +53,7 @@ def told(document: Found, metric: Metric) -> dict[str, Any]:
     return {
         "verdict": _of_gains(document) if answer is None else _VERDICTS[answer],
         "sentence": " ".join(sentences) or "Nothing can be told of any procedure.",
-        "warnings": list(_warnings(document, metric)),
+        "warnings": list(_warnings(document)),
     }
 
 
@@ -127,18 +133,11 @@ def _of_gains(document: Found) -> str:
     return f"{joined(better)} better" if better else "no procedure is better"
 
 
-def _warnings(document: Found, metric: Metric) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    learning: dict[str, None] = {}
-    for gain in (*document["feedback"], *document["gains"]):
-        if gain["reason"]:
-            what = f"{NAMES[gain['to']]} over {NAMES[gain['from']]}"
-            reasons.setdefault(gain["reason"], []).append(what)
-        learning |= dict.fromkeys(NAMES[name] for name in gain["learning"])
-    for reason, what_of in reasons.items():
-        yield f"Not told: {joined(list(dict.fromkeys(what_of)))}, since {reason}."
-    if learning:
-        yield (
-            f"Still learning when training ended: {joined(list(learning))}. Longer training"
-            " (--steps) may change what is said of them."
+def _warnings(document: Found) -> Iterator[str]:
+    return cautions(
+        (
+            gain_of(gain),
+            {**gain, "learning": [NAMES[name] for name in gain["learning"]]},
         )
+        for gain in (*document["feedback"], *document["gains"])
+    )

@@ -12,8 +12,9 @@ records, without torch. `verdict` puts the groups' numbers together and `page` s
 The test set stays sealed: a profile is no comparison on it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archtrial.importing import lazily
 
 if TYPE_CHECKING:
     from archtrial.experiments.profile.protocol import Protocol, load
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Protocol", "Study", "judge", "load"]
 
-_PLACES = {
-    "Protocol": "protocol",
-    "Study": "study",
-    "judge": "verdict",
-    "load": "protocol",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__, protocol=("Protocol", "load"), study=("Study",), verdict=("judge",)
+)

@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archtrial.console import output
-from archtrial.console.experiments import asked, conclude
+from archtrial.console.experiments import asked, conclude, show_notes
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -76,6 +75,5 @@ def profile(
         example="mlp cnn --data mnist1d",
     )
     experiment = room.Study(protocol, study)
-    for note in experiment.notes:
-        output.say(f"note: {note}")
+    show_notes(experiment)
     conclude(experiment, workers, as_json)

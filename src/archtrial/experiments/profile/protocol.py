@@ -9,7 +9,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
-from archtrial.protocol import Arm, Count, OnData, Positive, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Searched, read
 from archtrial.statistics.simultaneous import seeds_needed
 
 __all__ = ["GROUPS", "Group", "Protocol", "load"]
@@ -49,7 +49,7 @@ class Protocol(OnData):
     default what the architecture that ends lowest ends at."""
     configurations: Count = 24
     """Configurations that are drawn of each architecture's space, to see how many train."""
-    space: dict[str, Any] = {  # noqa: RUF012 - pydantic copies it
+    space: Searched = {  # noqa: RUF012 - pydantic copies it
         "learning_rate": spaces.Real(1e-4, 1.0, log=True)
     }
     """What they draw of training, beside what the architecture searches of itself."""
@@ -66,14 +66,6 @@ class Protocol(OnData):
             value = declared.get(name)
             if isinstance(value, (str, Mapping, Arm)) or callable(value):
                 declared[name] = (value,)
-        for name in ("architectures", "only", "learning_rates"):
-            if isinstance(declared.get(name), list):
-                declared[name] = tuple(declared[name])
-        if isinstance(declared.get("space"), Mapping):
-            declared["space"] = {
-                dimension: spaces.parse(dimension, value)
-                for dimension, value in declared["space"].items()
-            }
         if not declared.get("architectures"):
             raise ProtocolError(
                 "a profile is of one or more architectures",

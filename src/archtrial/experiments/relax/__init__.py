@@ -12,8 +12,9 @@ equivalent and trained on (d'Ascoli et al. 2019, arXiv 1906.06766).
 reads the records: that one needs no torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archtrial.importing import lazily
 
 if TYPE_CHECKING:
     from archtrial.experiments.relax.protocol import Protocol, begun, load
@@ -34,18 +35,9 @@ __all__ = [
     "load",
 ]
 
-_PLACES = {
-    "Finding": "verdict",
-    "Protocol": "protocol",
-    "Study": "study",
-    "Verdict": "verdict",
-    "begun": "protocol",
-    "judge": "verdict",
-    "load": "protocol",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    verdict=("Finding", "Verdict", "judge"),
+    protocol=("Protocol", "begun", "load"),
+    study=("Study",),
+)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from archtrial.console import output
-from archtrial.console.experiments import asked, carried_out
+from archtrial.console.experiments import asked, carried_out, show_notes
 from archtrial.console.options import (
     DATA,
     AsJson,
@@ -51,8 +51,7 @@ def relax(
         "relax", room.Protocol, source, study, declared, trust=trust, load=room.load
     )
     experiment = room.Study(protocol, study, force=allow_large)
-    for note in experiment.notes:
-        output.say(f"note: {note}")
+    show_notes(experiment)
     if dry_run:
         forecast = experiment.forecast()
         if as_json:

@@ -81,11 +81,8 @@ class Protocol(OnData):
     @classmethod
     def _read(cls, declared: Any) -> Any:
         declared = dict(declared)
-        for name in ("relax_times", "learning_rates"):
-            if isinstance(declared.get(name), list):
-                declared[name] = tuple(declared[name])
         times = declared.get("relax_times", 1)
-        listed = times if isinstance(times, tuple) else (times,)
+        listed = times if isinstance(times, (tuple, list)) else (times,)
         whole = all(type(time) is int and time >= 0 for time in listed)
         if not whole or (listed == (times,) and not 1 <= times <= _MOST_TIMES):
             raise ProtocolError(

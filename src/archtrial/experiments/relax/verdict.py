@@ -3,13 +3,11 @@
 Everything here can be done again years later from the study's folder alone.
 """
 
-import csv
 import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -435,8 +433,7 @@ def _published(resolved: Mapping[str, Any]) -> dict[str, Any] | None:
         3, 32, 32,
     ]:  # fmt: skip
         return None
-    file = resources.files("archtrial.experiments.relax").joinpath("published.csv")
-    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    rows = experiment.published("relax")
     whole = {r["relax_epoch"]: float(r["test_accuracy"]) for r in rows}
     return {
         "source": "d'Ascoli et al. 2019 (arXiv 1906.06766): VanillaCNN on CIFAR-10,"

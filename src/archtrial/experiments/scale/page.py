@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from archtrial.experiments.scale.words import factors, times
 from archtrial.judge.experiment import GLOSSARY, Finding, Records
-from archtrial.report.article import Brief, Column, Exhibit, Plate, Section, Table
+from archtrial.report.article import Brief, Exhibit, Plate, Section, Table
 from archtrial.report.drawing import LIGHT, STYLE, WIDE, canvas, label_ends, room_for
-from archtrial.report.frame import gain_facts
-from archtrial.report.rows import draw_gains
+from archtrial.report.gains import gain_plate, three_numbers
 from archtrial.report.scales import score_axis
 from archtrial.words import numbers
 from archtrial.words.numbers import Metric
@@ -38,7 +37,6 @@ def finding(document: Mapping[str, Any], records: Records) -> Finding:
     """
     metric, alpha = records.metric, document["alpha"]
     last = document["sizes"][-1]
-    level = f"{numbers.level(alpha)} intervals"
     gains = {
         f"over {gain['axis']} alone": gain
         for gain in last["over"]
@@ -46,26 +44,26 @@ def finding(document: Mapping[str, Any], records: Records) -> Finding:
     }
     if last["over_base"]["estimate"] is not None:
         gains["over the base"] = last["over_base"]
-    figures: dict[str, Any] = {"scales": functools.partial(_scales, document, metric)}
-    if gains:
-        figures["gains"] = functools.partial(
-            draw_gains, "What growing all axes together gains", gains, metric,
-            document["margin"], label=f"gain in test {numbers.label(metric)}",
-        )  # fmt: skip
-    captions = {
-        "scales": f"The best of {document['effort']} trials, {level} that hold together at"
-        " each size.",
-        "gains": f"{level} that hold together, at phi = {last['phi']}; grey: within the"
-        " margin.",
+    plates = {
+        "scales": Plate(
+            functools.partial(_scales, document, metric),
+            f"The best of {document['effort']} trials, {numbers.level(alpha)} intervals that"
+            " hold together at each size.",
+        )
     }
-    plates = [Plate(draw, captions[name]) for name, draw in figures.items()]
+    if gains:
+        plates["gains"] = gain_plate(
+            "What growing all axes together gains", gains, document, metric,
+            f"that hold together, at phi = {last['phi']}",
+        )  # fmt: skip
     table = _forms(document, metric)
     first = _decisive(gains)
+    decisive = None if first is None else f"compound {first}"
     return records.finding(
         document,
         title="Scaling",
         sections=[
-            Section("", figures=plates, tables=[table]),
+            Section("", figures=list(plates.values()), tables=[table]),
             Section("How is the growth divided?", tables=[_grid(document, metric)]),
             Section(
                 "What was published?",
@@ -75,28 +73,17 @@ def finding(document: Mapping[str, Any], records: Records) -> Finding:
                 " held to them.",
             ),
         ],
-        figures=figures,
-        brief=Brief(
-            document["verdict"],
-            table.title,
-            "forms",
-            [
-                # What a narrow terminal leaves out first: sizes, then each axis.
-                Column(heading, cells, rank)
-                for heading, cells, rank in zip(
-                    table.table.headings,
-                    zip(*table.table.rows, strict=True),
-                    [0, 0, 2, *([1] * len(document["axes"])), 0, 0],
-                    strict=True,
-                )
-            ],
+        figures={name: plate.draw for name, plate in plates.items()},
+        brief=Brief.of(
+            table, "forms", verdict=document["verdict"],
+            # What a narrow terminal leaves out first: sizes, then each axis.
+            ranks=[0, 0, 2, *([1] * len(document["axes"])), 0, 0],
         ),
-        numbers=[]
-        if first is None
-        else gain_facts(
-            f"compound {first}", gains[first], metric, alpha=alpha,
-            margin=document["margin"], of="at equal FLOPs and equal tuning effort"
-            if first != "over the base" else "at equal tuning effort",
+        numbers=three_numbers(
+            decisive, {f"compound {name}": gain for name, gain in gains.items()},
+            document, metric,
+            of="at equal tuning effort" if first == "over the base"
+            else "at equal FLOPs and equal tuning effort",
             adjusted="adjusted for all that it is compared with",
         ),
         glossary=_GLOSSARY,

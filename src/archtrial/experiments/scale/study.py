@@ -67,7 +67,6 @@ class Study(workflow.Study[Protocol, Finding]):
         )  # fmt: skip
         notes += said
         self.trainer, tried = self._rehearsed(told, found, inputs)
-        # Of all forms alike: each note once.
         notes += [note for note in tried if note not in notes]
         described = []
         for form, arm in zip(self.forms, told, strict=True):
@@ -106,15 +105,7 @@ class Study(workflow.Study[Protocol, Finding]):
             stacks=dict.fromkeys(found, False),
             recipes=dict.fromkeys(found, declared.recipe),
         )
-        stacks: dict[str, bool] = {}
-        notes: list[str] = []
-        for arm in told:
-            obstacle, said = trial.try_network(
-                arm, loops, self.spaces[arm.name], self.split
-            )
-            stacks[arm.name] = obstacle is None
-            notes += said
-        return dataclasses.replace(loops, stacks=stacks), notes
+        return trial.try_networks(told, loops, self.spaces, self.split)
 
     def stages(self, work: workflow.Work) -> None:
         """The base is tuned, the grid chooses the shares, all forms are tuned."""
@@ -132,23 +123,7 @@ class Study(workflow.Study[Protocol, Finding]):
             searches.Searcher(form["name"], form["name"])
             for form in compared(self.resolved, shares)
         ]
-        work.carry_out(
-            "forms: search",
-            searching.searched(self.design, searchers, 0, declared.configurations),
-        )
-        runs = searches.of(self.runs(work.store), *searchers)
-        searching.check_not_all_failed(searchers, runs, self.folder)
-        work.carry_out(
-            "forms: fresh seeds",
-            searching.confirmed(
-                self.design,
-                searchers,
-                runs,
-                effort=declared.effort,
-                seeds=declared.confirm_seeds,
-                sign=self.sign,
-            ),
-        )
+        searching.tuned(work, self.design, searchers, declared, "forms: ")
         work.open_test(lambda store: trial.score(store, self.split, self.metric))
 
     def _grid(self, pair: int) -> list[trainers.Item]:

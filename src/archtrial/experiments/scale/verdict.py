@@ -1,9 +1,7 @@
 """From the records of a study of scale to what was found, without training anything."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +137,7 @@ def _document(records: Records) -> dict[str, Any]:
         ],
         "sizes": sizes,
         "answer": _answer(sizes[-1]["over"]),
-        "published": published(),
+        "published": experiment.published("scale"),
     }
     return {**document, **words.told(document, metric)}
 
@@ -155,9 +153,3 @@ def _answer(over: Sequence[Mapping[str, Any]]) -> str:
     if "baseline" in found:
         return "one axis"
     return "no need" if "equivalent" in found else "undecided"
-
-
-def published() -> list[dict[str, str]]:
-    """Returns table 3 and figure 8 of Tan and Le 2019, on ImageNet."""
-    file = resources.files("archtrial.experiments.scale").joinpath("published.csv")
-    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from archtrial.words import numbers
+from archtrial.words.gains import cautions
 from archtrial.words.numbers import Metric
 from archtrial.words.phrases import joined
 
@@ -112,15 +113,6 @@ def _growth(document: Found, size: Found, metric: Metric) -> Iterator[str]:
 
 
 def _warnings(document: Found) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    learning: dict[str, None] = {}
-    for size in document["sizes"]:
-        told = [(f"{size['compound']} over {g['form']}", g) for g in size["over"]]
-        told.append((f"{size['compound']} over the base", size["over_base"]))
-        for what, found in told:
-            if found["reason"]:
-                reasons.setdefault(found["reason"], []).append(what)
-            learning |= dict.fromkeys(found["learning"])
     unequal = [
         f"{form['name']} ({times(form['flops_of_base'])})"
         for form in document["forms"]
@@ -134,10 +126,11 @@ def _warnings(document: Found) -> Iterator[str]:
             f"FLOPs are not equal to a tenth, since axes go in steps: {joined(unequal)} in"
             f" place of {times(document['growth'])} for each step of phi."
         )
-    for reason, what_of in reasons.items():
-        yield f"Not told: {joined(what_of)}, since {reason}."
-    if learning:
-        yield (
-            f"Still learning when training ended: {joined(list(learning))}. Longer training"
-            " (--steps) may change what is said of them."
+    yield from cautions(
+        (f"{size['compound']} over {other}", gain)
+        for size in document["sizes"]
+        for other, gain in (
+            *((gain["form"], gain) for gain in size["over"]),
+            ("the base", size["over_base"]),
         )
+    )
