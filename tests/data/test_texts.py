@@ -450,7 +450,7 @@ def test_other_kinds_of_study_and_trainers_refuse_texts(path):
     declared = Protocol(
         data=str(path), text="review", baseline="gru", challengers=["lstm"]
     )
-    with pytest.raises(ProtocolError, match="Leave --text out"):
+    with pytest.raises(ProtocolError, match="leave --text out"):
         trial.load(declared)
     for name, value in (
         ("text", "review"), ("tokens", "word"), ("max_tokens", 3), ("max_vocabulary", 3)

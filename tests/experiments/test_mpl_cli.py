@@ -133,3 +133,31 @@ def test_examples_that_choose_or_test_are_no_unlabelled_ones(archtrial, tmp_path
     status, _, err = archtrial(*command, "--unlabelled", "others.npz")
     assert status == 0, err
     assert "examples without labels" in err
+
+
+def test_texts_are_read_by_procedures_that_change_nothing(archtrial, tmp_path):
+    """What each message says to type is typed, up to what works."""
+    rows = [
+        f"{'good fine' if i % 2 else 'bad poor'} word{i},{i % 2}" for i in range(90)
+    ]
+    (tmp_path / "texts.csv").write_text("text,label\n" + "\n".join(rows))
+    command = ["mpl", tmp_path / "texts.csv", "--labels", "20", "--dry-run"]
+    status, _, err = archtrial(*command)
+    assert status == 2
+    assert "--text text" in err
+    command += ["--text", "text"]
+    status, _, err = archtrial(*command)
+    assert status == 2
+    assert "cnn multiplies inputs" in err
+    assert "lstm" in err
+    command += ["--architecture", "lstm(width=4)"]
+    status, _, err = archtrial(*command)
+    assert status == 2
+    assert "Leave such procedures out: " in err
+    command += err.partition("out: ")[2].strip().rstrip(".").split()
+    status, out, err = archtrial(*command)
+    assert status == 0, err
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "supervised",
+        "pseudo_labels",
+    ]

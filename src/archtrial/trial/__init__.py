@@ -648,7 +648,8 @@ def _check_reads_texts(
         raise ProtocolError(
             "this kind of study has inputs that are real numbers",
             f"the texts of {column}",
-            "Leave --text out; archtrial run compares architectures on texts.",
+            "Use archtrial run, which compares architectures on texts. Where there are"
+            " other columns, leave --text out.",
         )
     unable = [
         name
@@ -660,7 +661,8 @@ def _check_reads_texts(
             "the ids of tokens are looked up, and multiplying them means nothing",
             f"{' and '.join(unable)} multipl{'y' if unable[1:] else 'ies'} inputs, in"
             f" place of looking up the texts of {column}",
-            f"Take {ways}; a baseline that counts words is sklearn:LogisticRegression.",
+            f"Take {ways}; in archtrial run, a baseline that counts words is"
+            " sklearn:LogisticRegression.",
         )
 
 

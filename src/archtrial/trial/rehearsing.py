@@ -231,9 +231,7 @@ def pose(declared: OnData, split: data.Split, metric: metrics.Metric) -> Problem
     )
 
 
-def _without_labels(
-    declared: OnData, split: data.Split
-) -> Examples | Followed | None:
+def _without_labels(declared: OnData, split: data.Split) -> Examples | Followed | None:
     """Returns the inputs that procedures read without labels, (U, ...); None: there are none.
 
     Raises:

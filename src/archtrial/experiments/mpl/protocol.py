@@ -141,7 +141,7 @@ class Protocol(FewLabels, EqualEffort):
 
         Args:
             procedure: One of those that are compared.
-            kind: Of the inputs: "table", "sequence", "image" or "array".
+            kind: Of the inputs: "table", "sequence", "image", "array" or "names".
 
         Raises:
             ProtocolError: The procedure needs changes of examples, and nobody knows any.
@@ -149,14 +149,16 @@ class Protocol(FewLabels, EqualEffort):
         weak = WEAK.get(kind, ()) if self.weak is None else self.weak
         strong = STRONG.get(kind, ()) if self.strong is None else self.strong
         if not strong and procedure not in ("supervised", "pseudo_labels"):
-            ways = "" if kind not in ("table", "array") else "--strong noise, or "
+            leave = "leave such procedures out: --procedure supervised --procedure"
+            leave += " pseudo_labels."
             raise ProtocolError(
                 f"{procedure} changes examples strongly, so that their class stays",
                 f"inputs of the kind {kind}, of which nobody knows such a change"
                 if self.strong is None
                 else "strong = []",
-                f"Say what may change: {ways}leave such procedures out:"
-                " --procedure supervised --procedure pseudo_labels.",
+                f"Say what may change: --strong noise, or {leave}"
+                if kind in ("table", "array")
+                else leave.capitalize(),
             )
         augmented = procedure == AUGMENTED
         return laid_over(

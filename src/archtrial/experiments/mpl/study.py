@@ -52,7 +52,16 @@ class Study(workflow.Study[Protocol, Finding]):
     def __init__(self, declared: Protocol, folder: str | Path | None = None) -> None:
         self.protocol = declared
         trial.check_device(declared.device)
-        name, self.split, self.metric = trial.load(declared)
+        own = declared.architecture
+        self.architecture = arms.find(
+            # One network as it is, unless its own declaration says what of it is searched.
+            own.architecture,
+            own.options,
+            own.space,
+        )
+        name, self.split, self.metric = trial.load(
+            declared, {own.name: self.architecture}
+        )
         metrics.check_margin(declared.margin, self.metric.bounded)
         if self.split.task != "classification":
             raise ProtocolError(
@@ -61,21 +70,15 @@ class Study(workflow.Study[Protocol, Finding]):
                 "Compare architectures on it: archtrial run. Or, if its numbers are"
                 " classes: --task classification --metric accuracy.",
             )
+        kind = "names" if self.split.x_train.dtype.kind == "i" else self.split.kind
         for option in ("weak", "strong"):
             augmentation.check(
                 getattr(declared, option) or (), self.split.kind, f"--{option}"
             )
         self.sign = 1 if self.metric.higher_is_better else -1
-        own = declared.architecture
-        self.architecture = arms.find(
-            # One network as it is, unless its own declaration says what of it is searched.
-            own.architecture,
-            own.options,
-            own.space,
-        )
         recipes: dict[str, Recipe] = {
-            kind: declared.recipe_of(kind, self.split.kind)
-            for kind in declared.procedures
+            procedure: declared.recipe_of(procedure, kind)
+            for procedure in declared.procedures
         }
         told = [own.model_copy(update={"name": kind}) for kind in recipes]
         self.spaces, notes = trial.put_together(
