@@ -149,6 +149,11 @@ def test_equal_effort_needs_as_many_configurations_as_an_interval():
     assert EqualEffort(data="mnist1d", space=space).space["learning_rate"].options
 
 
+def test_experiments_of_equal_effort_minimise_the_tasks_loss():
+    with pytest.raises(ProtocolError, match=r"recipe\.loss = 'my\.py:focal'"):
+        EqualEffort(data="mnist1d", recipe={"loss": "my.py:focal"})
+
+
 def of(**declared):
     given = {
         "data": "mnist1d", "labels": 40, "baseline": "mlp(depth=1, width=8)",

@@ -247,6 +247,16 @@ class EqualEffort(OnData):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _minimises_the_tasks_loss(self) -> Self:
+        if self.recipe.loss is not None:
+            raise ProtocolError(
+                "this kind of study minimises the task's own loss",
+                f"recipe.loss = {self.recipe.loss!r}",
+                "Leave loss out of the recipe; archtrial run minimises any.",
+            )
+        return self
+
 
 class FewLabels(OnData):
     """What a protocol declares whose trainings may see few labels."""
