@@ -1,3 +1,4 @@
+import importlib
 import json
 import tomllib
 from typing import Any
@@ -86,6 +87,10 @@ def test_arms_of_the_trial_may_be_declared_deterministic():
         (
             {"challengers": [{"architecture": "mlp", "sapce": {}}]},
             ["challengers.0.sapce", "'space'"],
+        ),
+        (
+            {"recipe": {"procedure": {"xyzzy": 1}}},
+            ["recipe.procedure.xyzzy", "The keys there are kind, ratio, strong,"],
         ),
         ({"effort": 9}, ["k <= n / 4", "effort = 9", "configurations = 36"]),
         ({"effort": 1, "configurations": 3}, ["k <= n / 4", "configurations = 4"]),
@@ -950,3 +955,29 @@ def test_a_trial_is_no_experiment_and_an_experiment_no_trial(tmp_path):
     assert f"Run it: archtrial run {trial}" in str(refused.value)
     assert read(trial)["baseline"] == "mlp"
     assert read(other, "a ladder") == {"data": "mnist1d"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("choose", "arms"),
+        ("mimic", "students"),
+        ("mimic", "teacher"),
+        ("mpl", "architecture"),
+        ("profile", "architectures"),
+        ("relax", "architecture"),
+        ("scale", "architecture"),
+    ],
+)
+def test_a_key_that_no_arm_has_is_told_with_those_that_it_has(kind, field):
+    declared = importlib.import_module(f"archtrial.experiments.{kind}").Protocol
+    arm = {"architecture": "mlp", "xyzzy": 1}
+    with pytest.raises(ProtocolError) as refused:
+        declared(
+            **{"data": "mnist1d", field: arm if field == "architecture" else [arm]}
+        )
+    assert field in refused.value.received
+    assert "xyzzy" in refused.value.received
+    assert refused.value.way_out == (
+        "The keys there are name, architecture, options, space, recipe."
+    )

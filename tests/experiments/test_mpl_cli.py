@@ -161,3 +161,15 @@ def test_texts_are_read_by_procedures_that_change_nothing(archtrial, tmp_path):
         "supervised",
         "pseudo_labels",
     ]
+
+
+def test_a_recipe_that_a_procedure_cannot_follow_is_refused_before_anything(
+    archtrial, tmp_path
+):
+    (tmp_path / "p.toml").write_text(
+        'data = "mnist1d"\nprocedures = ["supervised", "uda"]\n[recipe]\naccumulate = 2\n'
+    )
+    status, _, err = archtrial("mpl", tmp_path / "p.toml", "--study", tmp_path / "s")
+    assert status == 2
+    assert "the procedure 'uda' takes a batch as a whole: accumulate = 2" in err
+    assert not (tmp_path / "s").exists()

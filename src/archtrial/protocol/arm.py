@@ -3,10 +3,10 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
 
@@ -497,11 +497,19 @@ def explain(
 def _model_at(
     place: Sequence[str], root: type[pydantic.BaseModel]
 ) -> type[pydantic.BaseModel]:
-    rooms: Mapping[str, type[pydantic.BaseModel]] = {
-        "recipe": Recipe,
-        "splits": Splits,
-        "baseline": Arm,
-        "challengers": Arm,
-        "architecture": Arm,
-    }
-    return rooms[place[0]] if place else root
+    """Returns what is declared at a place, such as ("recipe", "procedure")."""
+    model = root
+    for part in place:
+        if part in model.model_fields:  # else the index of one of several
+            held = _types(model.model_fields[part].annotation)
+            inner = [each for each in held if issubclass(each, pydantic.BaseModel)]
+            model = inner[0] if inner else model
+    return model
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    """Yields the types that an annotation is put together from."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)

@@ -136,10 +136,13 @@ class Study(workflow.Study[Protocol, Finding]):
             k: v for space in self.spaces.values() for k, v in space.items()
         }
         loops, notes = trial.try_networks([arm], loops, {arm.name: whole}, self.split)
-        return {
+        every = {
             kind: dataclasses.replace(loops, recipes={arm.name: recipe})
             for kind, recipe in recipes.items()
-        }, notes
+        }
+        for each in every.values():
+            each.problem_of(arm.name)  # which no procedure may refuse later
+        return every, notes
 
     def stages(self, work: workflow.Work) -> None:
         """Every procedure is tuned, then trained on fresh seeds."""
