@@ -7,6 +7,7 @@ import pytest
 
 from archtrial import protocol as room
 from archtrial.errors import ProtocolError, UserError
+from archtrial.experiments import JUDGES
 from archtrial.protocol import Arm, OnData, Protocol, read
 from archtrial.space import Choice, Real
 
@@ -981,3 +982,33 @@ def test_a_key_that_no_arm_has_is_told_with_those_that_it_has(kind, field):
     assert refused.value.way_out == (
         "The keys there are name, architecture, options, space, recipe."
     )
+
+
+# What no field, or hardly any, can hold; and what some can.
+ODD = [
+    None, "", 0, -1, 1.5, True, [], {}, [{}], {"a": 1}, ["a"], [None], "cnn(", 2**70,
+    float("nan"), {"learning_rate": []}, {"learning_rate": {"low": 1, "high": 0}}, {1: 2},
+    [[1]], {"architecture": 1}, [{"architecture": "mlp", "options": 3}], {"loss": 3},
+    {"procedure": {"kind": 3}}, {"procedure": []}, {"augmentation": ["shift", 3]},
+    ["mlp", "mlp"], b"x", object(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [None, *filter(None, JUDGES)])
+def test_whatever_a_field_is_given_it_is_refused_in_words_or_taken(kind):
+    declared: Any = Protocol
+    given = {"data": "mnist1d"}
+    if kind is None:
+        given = dict(LEAST)
+    else:
+        declared = importlib.import_module(f"archtrial.experiments.{kind}").Protocol
+    if kind == "profile":
+        given["architectures"] = ["mlp"]
+    refused = 0
+    for field in declared.model_fields:
+        for value in ODD:
+            try:
+                declared(**{**given, field: value})
+            except UserError:
+                refused += 1
+    assert refused > len(declared.model_fields) * len(ODD) / 2

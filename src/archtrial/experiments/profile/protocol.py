@@ -1,6 +1,6 @@
 """What a profile of architectures declares before its first run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -80,7 +80,8 @@ class Protocol(OnData):
                 "Name them: --data mnist1d, or a path (in a protocol, data ="
                 ' "mnist1d").',
             )
-        for name in declared.get("only", ()):
+        groups = declared.get("only", ())
+        for name in groups if isinstance(groups, Sequence) else (groups,):
             if name not in GROUPS:
                 raise ProtocolError(
                     f"a group of measures is one of {', '.join(GROUPS)}",
