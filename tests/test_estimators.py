@@ -192,6 +192,22 @@ def blobs():
     return x, y
 
 
+def test_columns_without_any_value_are_left_out(blobs):
+    """Behind the ends of all training series; what others have there says nothing."""
+    x, y = blobs
+    padded = np.concatenate([x, np.full((90, 2), np.nan, np.float32)], 1)
+    longer = padded.copy()
+    longer[:, 4] = 1.0
+    spec = "sklearn:HistGradientBoostingClassifier"
+    problem = dataclasses.replace(
+        problem_of("accuracy", padded, y), x_validation=longer, x_test=longer
+    )
+    without = run_of(fits_of(problem_of("accuracy", x, y), spec, {"max_iter": 5}))
+    done = run_of(fits_of(problem, spec, {"max_iter": 5}))
+    assert done.run.error is None
+    assert done.run.validation == without.run.validation > 0.5
+
+
 @pytest.mark.parametrize("metric", metrics.names("classification"))
 @pytest.mark.parametrize(
     "spec", ["sklearn:LogisticRegression", "sklearn:RandomForestClassifier"]

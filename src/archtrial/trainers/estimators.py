@@ -119,8 +119,10 @@ class Fits:
             center, scale = float(whole.mean()), float(whole.std()) or 1.0
             y = (y - center) / scale
         with threadpoolctl.threadpool_limits(self.threads):
-            made.fit(self._table(made, problem.x_train[rows], places), y)
-            tables = [self._table(made, x, places) for x in examined]
+            table = self._table(made, problem.x_train[rows], places)
+            known = _columns_with_values(table)
+            made.fit(table[:, known], y)
+            tables = [self._table(made, x, places)[:, known] for x in examined]
             if problem.task == "regression":
                 said = [np.asarray(made.predict(x)) for x in tables]
                 return [v.reshape(len(v)) * scale + center for v in said]
@@ -330,6 +332,13 @@ _RANKED = {
     "auroc": ("predict_proba", "decision_function"),
     "log_loss": ("predict_proba",),
 }
+
+
+def _columns_with_values(table: Any) -> slice | np.ndarray:
+    """Returns the columns of which a row has a value; behind most ends no series may."""
+    if not isinstance(table, np.ndarray) or not np.isnan(table).all(0).any():
+        return slice(None)
+    return np.flatnonzero(~np.isnan(table).all(0))
 
 
 def _takes_sparse(made: Any) -> bool:
