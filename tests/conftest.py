@@ -4,9 +4,17 @@ import logging
 import sys
 
 import pytest
+import torch
 from hypothesis import settings
 
 from archtrial import cli
+
+
+def pytest_configure(config):
+    """Processes that share the tests do not share a core's work, too."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)
+
 
 # A test says whether something holds, never how fast: machines are shared.
 # The examples are the same in each run, so that what fails fails for everybody;

@@ -28,6 +28,7 @@ from archtrial.errors import UserError, printable
 from archtrial.experiments.relax import command as relaxing
 from archtrial.progress import Standing
 from archtrial.records.store import Store
+from tests.processes import heed_signals
 
 SMALL = [
     "--data", "digits", "--baseline", "linear", "--challenger", "mlp",
@@ -922,12 +923,6 @@ true
 """
 
 
-def _heeds_signals():
-    """Whatever the tests themselves run under, such as nohup."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 @pytest.mark.parametrize(
     ("number", "status", "says"),
@@ -946,7 +941,7 @@ def test_told_to_end_it_leaves_nothing_running(tmp_path, number, status, says, w
          "--challenger", "b", "--metric", "accuracy", "--command", f"sh {script} {{arm}}",
          "--study", tmp_path / "s", "--workers", str(workers)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=_heeds_signals,
+        preexec_fn=heed_signals,
     ) as process:  # fmt: skip
         while not mark.exists() or not mark.read_text():
             time.sleep(0.05)

@@ -15,6 +15,7 @@ import torch
 from archtrial import Protocol, Study, trainers, trial
 from archtrial.errors import ProtocolError, StudyError
 from archtrial.records.store import Store, frozen
+from tests.processes import heed_signals
 
 SMALL = Protocol(
     data="own", baseline="a", challengers=["b"], configurations=4, effort=1, margin=0.1,
@@ -172,7 +173,7 @@ def test_a_command_and_its_children_end_with_the_study(tmp_path, number, workers
         [sys.executable, "-c", code, "run", "--study", tmp_path / "s", "--command",
          f"/bin/sh -c '{child}' {{arm}}", "--metric", "accuracy", "--baseline", "a", "--challenger", "b",
          "--configurations", "4", "--effort", "1", "--workers", workers],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=heed_signals,
     )  # fmt: skip
     while len(list(marks.iterdir())) < 2 * int(workers):
         assert program.poll() is None

@@ -17,6 +17,7 @@ import torch
 
 from archtrial import execution
 from archtrial.errors import StudyError
+from tests.processes import heed_signals
 
 
 def look(task):
@@ -177,7 +178,7 @@ if __name__ == "__main__":
         """],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_signals,
     ) as process:  # fmt: skip
         assert process.stdout.readline() == "ready\n"
         time.sleep(seconds)
