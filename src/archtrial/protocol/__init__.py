@@ -36,7 +36,7 @@ from archtrial.protocol.procedure import (
     Procedure,
     procedure_space,
 )
-from archtrial.protocol.reading import read
+from archtrial.protocol.reading import loader, read
 from archtrial.protocol.resolved import (
     asked,
     canonical,
@@ -75,6 +75,7 @@ __all__ = [
     "digest_before",
     "laid_over",
     "load",
+    "loader",
     "procedure_space",
     "read",
     "template",

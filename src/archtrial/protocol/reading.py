@@ -1,14 +1,34 @@
 """The file that declares a protocol: TOML, whose paths start at its folder."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from archtrial import specs
 from archtrial.errors import ProtocolError
 
-__all__ = ["read"]
+__all__ = ["loader", "read"]
+
+Declared = TypeVar("Declared")
+
+
+def loader(kind: Callable[..., Declared], of: str) -> Callable[..., Declared]:
+    """Returns the function that reads an experiment's protocol from a TOML file.
+
+    It takes the path, and as keywords those fields that take the place of the file's; it
+    raises a ProtocolError where the file is not there, is no TOML, or cannot be carried
+    out.
+
+    Args:
+        kind: The protocol.
+        of: What the file declares, in a message to whoever hands it a trial's.
+    """
+
+    def load(path: str | Path, **changes: Any) -> Declared:
+        return kind(**{**read(Path(path), of), **changes})
+
+    return load
 
 
 def read(path: Path, of: str | None = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import pydantic
@@ -10,7 +9,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
-from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, Searched, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, Searched, loader
 
 __all__ = [
     "FINAL",
@@ -161,15 +160,4 @@ def seconds_of(budget: str, option: str = "--budget") -> float:
     return seconds
 
 
-def load(path: str | Path, **changes: Any) -> Protocol:
-    """Reads a choice's protocol from a TOML file; paths start at its folder.
-
-    Args:
-        path: The file.
-        **changes: Fields that take the place of the file's.
-
-    Raises:
-        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
-    """
-    declared = read(Path(path), "a ladder of arms, or none")
-    return Protocol(**{**declared, **changes})
+load = loader(Protocol, "a ladder of arms, or none")

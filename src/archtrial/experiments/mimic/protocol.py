@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
@@ -11,7 +10,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
-from archtrial.protocol import Arm, Count, OnData, Positive, Searched, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Searched, loader
 from archtrial.statistics.simultaneous import FLIPS, seeds_needed
 
 __all__ = ["ENDINGS", "ENSEMBLE", "LABELS", "LAYOUT", "OF_TEACHER", "Protocol", "load"]
@@ -393,15 +392,4 @@ def _ends(dimension: spaces.Dimension | None) -> tuple[Any, ...]:
             return dimension.low, dimension.high
 
 
-def load(path: str | Path, **changes: Any) -> Protocol:
-    """Reads an experiment's protocol from a TOML file; paths start at its folder.
-
-    Args:
-        path: The file.
-        **changes: Fields that take the place of the file's.
-
-    Raises:
-        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
-    """
-    declared = read(Path(path), "a teacher and its students")
-    return Protocol(**{**declared, **changes})
+load = loader(Protocol, "a teacher and its students")

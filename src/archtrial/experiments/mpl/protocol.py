@@ -1,7 +1,6 @@
 """What a study of procedures with few labels declares before its first run."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 import pydantic
@@ -19,7 +18,7 @@ from archtrial.protocol import (
     Recipe,
     Searched,
     laid_over,
-    read,
+    loader,
 )
 
 __all__ = ["AUGMENTED", "FEEDBACKS", "WEAK", "Compared", "Protocol", "load"]
@@ -174,15 +173,4 @@ class Protocol(FewLabels, EqualEffort):
         )
 
 
-def load(path: str | Path, **changes: Any) -> Protocol:
-    """Reads a study's protocol from a TOML file; paths start at its folder.
-
-    Args:
-        path: The file.
-        **changes: Fields that take the place of the file's.
-
-    Raises:
-        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
-    """
-    declared = read(Path(path), "one architecture, and procedures that train it")
-    return Protocol(**{**declared, **changes})
+load = loader(Protocol, "one architecture, and procedures that train it")

@@ -1,7 +1,6 @@
 """What a profile of architectures declares before its first run."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import pydantic
@@ -9,7 +8,7 @@ import pydantic
 from archtrial import space as spaces
 from archtrial.errors import ProtocolError
 from archtrial.files import name_of
-from archtrial.protocol import Arm, Count, OnData, Positive, Searched, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Searched, loader
 from archtrial.statistics.simultaneous import seeds_needed
 
 __all__ = ["GROUPS", "Group", "Protocol", "load"]
@@ -144,15 +143,4 @@ class Protocol(OnData):
                 )
 
 
-def load(path: str | Path, **changes: Any) -> Protocol:
-    """Reads a profile's protocol from a TOML file; paths start at its folder.
-
-    Args:
-        path: The file.
-        **changes: Fields that take the place of the file's.
-
-    Raises:
-        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
-    """
-    declared = read(Path(path), "architectures that are profiled")
-    return Protocol(**{**declared, **changes})
+load = loader(Protocol, "architectures that are profiled")

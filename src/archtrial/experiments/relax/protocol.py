@@ -9,7 +9,7 @@ import pydantic
 
 from archtrial.errors import ProtocolError
 from archtrial.freezing import declared_in
-from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, read
+from archtrial.protocol import Arm, Count, OnData, Positive, Recipe, loader
 from archtrial.statistics.simultaneous import FLIPS
 
 __all__ = ["RECIPE", "Protocol", "begun", "load"]
@@ -188,18 +188,7 @@ class Protocol(OnData):
         return described
 
 
-def load(path: str | Path, **changes: Any) -> Protocol:
-    """Reads an experiment's protocol from a TOML file; paths start at its folder.
-
-    Args:
-        path: The file.
-        **changes: Fields that take the place of the file's.
-
-    Raises:
-        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
-    """
-    declared = read(Path(path), "one network that is relaxed")
-    return Protocol(**{**declared, **changes})
+load = loader(Protocol, "one network that is relaxed")
 
 
 def begun(folder: str | Path) -> Protocol | None:

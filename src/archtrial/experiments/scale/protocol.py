@@ -1,12 +1,11 @@
 """What a study of scale declares before its first run."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 import pydantic
 
 from archtrial.errors import ProtocolError
-from archtrial.protocol import Arm, Count, EqualEffort, read
+from archtrial.protocol import Arm, Count, EqualEffort, loader
 
 __all__ = ["AXES", "BASE", "COMPOUND", "Axis", "Protocol", "load"]
 
@@ -58,15 +57,4 @@ class Protocol(EqualEffort):
         return self
 
 
-def load(path: str | Path, **changes: Any) -> Protocol:
-    """Reads a study's protocol from a TOML file; paths start at its folder.
-
-    Args:
-        path: The file.
-        **changes: Fields that take the place of the file's.
-
-    Raises:
-        ProtocolError: The file is not there, is no TOML, or cannot be carried out.
-    """
-    declared = read(Path(path), "one architecture, which grows")
-    return Protocol(**{**declared, **changes})
+load = loader(Protocol, "one architecture, which grows")
