@@ -21,6 +21,7 @@ from archtrial.errors import (
 )
 from archtrial.protocol import Recipe
 from archtrial.space import Choice, Integer, Real
+from archtrial.trainers.estimators import _columns_with_values
 from archtrial.training.problem import Problem
 from archtrial.trial import Zoo, prepare
 from archtrial.zoo import arms, catalogue, estimators, trust
@@ -206,6 +207,18 @@ def test_columns_without_any_value_are_left_out(blobs):
     done = run_of(fits_of(problem, spec, {"max_iter": 5}))
     assert done.run.error is None
     assert done.run.validation == without.run.validation > 0.5
+    inputs = Inputs(shape=(6,), kind="sequence", lengths=(4, 4))
+    (note,) = fits_of(problem, spec, inputs=inputs)._remarks("a")
+    assert "the 2 values of an example that no training row has" in note
+
+
+def test_columns_that_options_tell_by_place_stay_where_they_are():
+    table = np.array([[np.nan, 1.0, 2.0]])
+    found = find("sklearn:HistGradientBoostingClassifier", {}, None)
+    left = _columns_with_values(table, found.make({}, 0, 1))
+    assert left.tolist() == [1, 2]
+    told = found.make({"categorical_features": [1]}, 0, 1)
+    assert _columns_with_values(table, told) == slice(None)
 
 
 @pytest.mark.parametrize("metric", metrics.names("classification"))

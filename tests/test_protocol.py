@@ -93,6 +93,11 @@ def test_arms_of_the_trial_may_be_declared_deterministic():
             {"recipe": {"procedure": {"xyzzy": 1}}},
             ["recipe.procedure.xyzzy", "The keys there are kind, ratio, strong,"],
         ),
+        ({"ladder": 2}, ["ladder is a list: 2", "Write ladder = [2]."]),
+        (
+            {"recipe": {"augmentation": "shift"}},
+            ["recipe.augmentation is a list", 'Write augmentation = ["shift"].'],
+        ),
         ({"effort": 9}, ["k <= n / 4", "effort = 9", "configurations = 36"]),
         ({"effort": 1, "configurations": 3}, ["k <= n / 4", "configurations = 4"]),
         ({"effort": 0}, ["effort"]),

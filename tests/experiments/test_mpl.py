@@ -1,16 +1,19 @@
 """Whether a teacher that learns from its student teaches better: declared, done, judged."""
 
+import inspect
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from archtrial.data.stored import Followed
-from archtrial.errors import ProtocolError, UserError
+from archtrial.errors import DataError, ProtocolError, UserError
 from archtrial.experiments import mpl
-from archtrial.experiments.mpl import verdict, words
+from archtrial.experiments.mpl import page, verdict, words
 from archtrial.experiments.mpl.protocol import Protocol
+from archtrial.judge import experiment
 from archtrial.metrics import get
 from archtrial.protocol import Protocol as Trial
 from archtrial.records.store import Store
@@ -351,3 +354,78 @@ def test_what_finetuning_brings_is_turned_as_gains_are(sign, gain):
         sign,
     )
     assert found["finetuning"]["estimate"] == gain
+
+
+def test_the_page_begins_with_what_the_sentence_does(study):
+    """The three numbers are of h where they can be told, and not of another gain."""
+    folder = study.folder
+    records = experiment.finished(folder, "mpl", "")
+    document = json.loads((folder / "verdict.json").read_text())
+    for each in (*document["gains"], *document["feedback"]):
+        each |= {"estimate": 0.1, "low": 0.0, "high": 0.2, "p_value_adjusted": 0.05}
+    first, *_ = page.finding(document, records).article.numbers
+    assert first.term == "MPL over MPL with h = 0"
+    for each in document["feedback"]:
+        each["estimate"] = None
+    first, *_ = page.finding(document, records).article.numbers
+    assert first.term == "UDA over labels alone"
+
+
+def embedding(input_shape, num_embeddings, num_outputs):
+    return torch.nn.Sequential(
+        torch.nn.Embedding(num_embeddings, 4), torch.nn.Flatten(),
+        torch.nn.Linear(4 * input_shape[-1], num_outputs),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def ids(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    np.savez(tmp_path / "ids.npz", x=rng.integers(0, 5, (90, 6)) + 5 * y[:, None], y=y)
+    more = np.arange(12).reshape(2, 6)
+    np.savez(tmp_path / "more.npz", x=more)
+    np.savez(tmp_path / "beyond.npz", x=more + 5)
+    np.savez(tmp_path / "halves.npz", x=more / 2)
+    return {
+        "data": str(tmp_path / "ids.npz"), "scale": False, "labels": 30,
+        "architecture": {"name": "net", "architecture": embedding}, "steps": 4,
+        "procedures": ("supervised", "pseudo_labels"), "effort": 1, "configurations": 4,
+        "confirm_seeds": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("beyond", "row 1 of .* has 11 to 16"),
+        ("halves", "ids are whole numbers"),
+    ],
+)
+def test_ids_without_labels_are_those_of_the_data(ids, tmp_path, file, says):
+    mpl.Study(Protocol(**ids, unlabelled=str(tmp_path / "more.npz")), tmp_path / "a")
+    with pytest.raises(DataError, match=says):
+        mpl.Study(Protocol(**ids, unlabelled=str(tmp_path / f"{file}.npz")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"strong": ("noise",)},
+        {"weak": ("noise",)},
+        {"recipe": {"procedure": {"strong": ["noise"]}}},
+    ],
+)
+def test_ids_are_changed_by_no_procedure(ids, changes):
+    procedures = ("supervised", "augmented", "uda")
+    with pytest.raises(ProtocolError):
+        mpl.Study(Protocol(**{**ids, **changes, "procedures": procedures}))
+
+
+def test_a_network_that_reads_ids_can_be_used(ids, tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text("import torch\n\n" + inspect.getsource(embedding))
+    own = {**ids, "architecture": f"{tmp_path / 'net.py'}:embedding"}
+    made = mpl.Study(Protocol(**own), tmp_path / "study")
+    made.run()
+    model = load_tuned(made.folder, "pseudo_labels", trust=True)
+    assert model.predict(np.load(ids["data"])["x"][:7]).shape[0] == 7

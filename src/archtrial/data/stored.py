@@ -368,7 +368,9 @@ class Followed:
         Args:
             which: A slice, or (m,) places from 0.
         """
-        places = np.arange(len(self))[which]
+        places = (
+            np.arange(*which.indices(len(self))) if isinstance(which, slice) else which
+        )
         first = places < len(self.above)
         found = np.empty((len(places), *self.shape[1:]), self.above.dtype)
         if first.any():

@@ -37,6 +37,8 @@ def unlabelled(path: str, split: Split) -> np.ndarray:
             ways,
         )
     dtype = split.x_train.dtype
+    if dtype.kind == "i":
+        _check_ids(path, x, split)
     try:
         prepared: np.ndarray = split.preparation(x).numpy().astype(dtype)
     except DataError as error:
@@ -67,6 +69,31 @@ def unlabelled(path: str, split: Split) -> np.ndarray:
                 "Leave them out of the file.",
             )
     return prepared
+
+
+def _check_ids(path: str, x: np.ndarray, split: Split) -> None:
+    """Raises a DataError unless they are ids that the data have."""
+    if split.names is not None:
+        raise DataError(
+            "more inputs are arrays as the data are",
+            "the data are texts, whose tokens have ids of their own",
+            "Leave --unlabelled out.",
+        )
+    if x.dtype.kind == "f" and (x != np.trunc(x)).any():
+        raise DataError(
+            "ids are whole numbers, as those of the data",
+            f"{path} holds {x[x != np.trunc(x)][0]:g}",
+            "Give ids, or use --scale if the data are amounts.",
+        )
+    known = split.vocabulary
+    if known is not None and not 0 <= x.min() <= x.max() < known:
+        rows = x.reshape(len(x), -1)
+        row = int(np.flatnonzero(((rows < 0) | (rows >= known)).any(1))[0])
+        raise DataError(
+            f"ids are those that the data have, 0 to {known - 1:,}",
+            f"row {row} of {path} has {rows[row].min():.0f} to {rows[row].max():.0f}",
+            "Leave such rows out of the file.",
+        )
 
 
 def _read(path: str, ways: str) -> np.ndarray:

@@ -382,7 +382,7 @@ def laid_over(recipe: Recipe, declared: Any, kind: str) -> Recipe:
     Args:
         recipe: The protocol's.
         declared: What `Arm.recipe` says.
-        kind: Of the inputs: "table", "sequence", "image" or "array".
+        kind: Of the inputs: "table", "sequence", "image", "array" or "names".
 
     Raises:
         ProtocolError: A procedure needs changes of examples, and nobody knows any.
@@ -490,6 +490,13 @@ def explain(
             f"a protocol declares {key!r}",
             "it is not there",
             f"Add it, for example {key} = {example.get(key, '...')}.",
+        )
+    if finding["type"] == "tuple_type":
+        single = isinstance(finding.get("input"), (str, int, float))
+        return ProtocolError(
+            f"{key} is a list",
+            received,
+            f"Write {place[-1]} = [{received}]." if single else "",
         )
     return ProtocolError(f"{key}: {finding['msg']}", received)
 

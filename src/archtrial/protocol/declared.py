@@ -224,7 +224,10 @@ def _is_tuple(annotation: Any) -> bool:
 
 
 class EqualEffort(OnData):
-    """What an experiment declares whose arms are all tuned with equal effort."""
+    """What an experiment declares whose arms are all tuned with equal effort.
+
+    All of them minimise the task's own loss: `recipe.loss` is refused.
+    """
 
     space: Searched = dict(DEFAULT_SPACE)  # noqa: RUF012 - pydantic copies it
     """What is searched of the training of every arm."""

@@ -120,7 +120,7 @@ class Fits:
             y = (y - center) / scale
         with threadpoolctl.threadpool_limits(self.threads):
             table = self._table(made, problem.x_train[rows], places)
-            known = _columns_with_values(table)
+            known = _columns_with_values(table, made)
             made.fit(table[:, known], y)
             tables = [self._table(made, x, places)[:, known] for x in examined]
             if problem.task == "regression":
@@ -293,6 +293,13 @@ class Fits:
                 f"{arm} gets the {int(np.prod(inputs.shape)):,} values of an example"
                 f" ({sides}) in one row: which are neighbours is lost."
             )
+        if inputs.lengths is not None and inputs.vocabulary is None:
+            ended = np.isnan(self.problem.x_train[:]).all(0)
+            if ended.any():
+                yield (
+                    f"{arm} does not get the {int(ended.sum()):,} values of an example that"
+                    " no training row has."
+                )
         if inputs.vocabulary is not None:
             yield (
                 f"{arm} gets how often each of {self._width:,} tokens occurs in a text (a"
@@ -334,11 +341,23 @@ _RANKED = {
 }
 
 
-def _columns_with_values(table: Any) -> slice | np.ndarray:
-    """Returns the columns of which a row has a value; behind most ends no series may."""
-    if not isinstance(table, np.ndarray) or not np.isnan(table).all(0).any():
+# Options of estimators that tell columns by their places.
+_BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
+
+
+def _columns_with_values(table: Any, made: Any) -> slice | np.ndarray:
+    """Returns the columns of which a row has a value, unless options tell them by place.
+
+    Where all training series have ended, columns hold NaN alone, which estimators that
+    read NaN as missing refuse.
+    """
+    options = made.get_params(deep=False)
+    # "from_dtype" and "no_interactions" name no place.
+    named = any(not isinstance(options.get(name, ""), str | None) for name in _BY_PLACE)
+    if named or not isinstance(table, np.ndarray):
         return slice(None)
-    return np.flatnonzero(~np.isnan(table).all(0))
+    empty = np.isnan(table).all(0)
+    return np.flatnonzero(~empty) if empty.any() else slice(None)
 
 
 def _takes_sparse(made: Any) -> bool:

@@ -26,6 +26,7 @@ from archtrial.trial.arming import by_kind, check_estimators, put_together, wide
 from archtrial.trial.describing import describe_data, network, resolve
 from archtrial.trial.rehearsing import (
     check_device,
+    check_names,
     pose,
     rehearsed,
     try_estimator,
@@ -44,6 +45,7 @@ __all__ = [
     "Trial",
     "Zoo",
     "check_device",
+    "check_names",
     "describe_data",
     "load",
     "network",

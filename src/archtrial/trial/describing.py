@@ -176,7 +176,8 @@ def network(
     spec = architecture.lasting_spec
     kept: dict[str, Any] = {"source": architecture.source} if ":" in spec else {}
     inputs = data.inputs_of(split)
-    if architecture.asks_for_inputs or inputs.unequal:
+    ids = inputs.vocabulary is not None
+    if architecture.asks_for_inputs or inputs.unequal or ids:
         kept["inputs"] = inputs.to_dict()
     preparation = split.preparation
     if preparation is not None:

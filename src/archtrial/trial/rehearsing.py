@@ -27,6 +27,7 @@ from archtrial.zoo.userfile import prints_to_errors
 
 __all__ = [
     "check_device",
+    "check_names",
     "corners",
     "others_of",
     "pose",
@@ -53,7 +54,7 @@ def try_network(
     problem = loops.problem_of(arm.name)
     augmentation.check(problem.recipe.augmentation, kind)
     augmentation.check(problem.recipe.procedure.strong, kind, "procedure.strong")
-    _check_names(arm.name, problem.recipe, split)
+    check_names(arm.name, problem.recipe, split)
     # Any configuration will do. This one depends on the arm alone, so that what is
     # found out about an arm is the same in every trial.
     first = sample(space, loops.study_seed, 0)
@@ -97,7 +98,7 @@ def try_networks(
     return dataclasses.replace(loops, stacks=stacks), list(notes)
 
 
-def _check_names(arm: str, recipe: Recipe, split: data.Split) -> None:
+def check_names(arm: str, recipe: Recipe, split: data.Split) -> None:
     """Raises a ProtocolError where whole numbers, which stand for names, are changed."""
     if split.x_train.dtype.kind != "i":
         return

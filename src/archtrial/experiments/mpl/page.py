@@ -46,7 +46,7 @@ def finding(document: Found, records: Records) -> Finding:
         records: What it was read off.
     """
     metric = records.metric
-    gains = _named(document["gains"])
+    told: dict[str, Found] = {}
     plates = {}
     for name, message, own in (
         (
@@ -54,14 +54,14 @@ def finding(document: Found, records: Records) -> Finding:
             "What the student's feedback brings",
             _named(document["feedback"]),
         ),
-        ("gains", "What each procedure brings", gains),
+        ("gains", "What each procedure brings", _named(document["gains"])),
     ):
         if own:
             plates[name] = gain_plate(
                 message, own, document, metric,
                 "over labelled subsets and seeds, which hold together",
             )  # fmt: skip
-            gains = {**own, **gains}
+            told |= own
     plates["curves"] = Plate(
         functools.partial(_curves, document, metric),
         f"Mean validation {numbers.label(metric)} of the tuned configuration over its fresh"
@@ -106,7 +106,7 @@ def finding(document: Found, records: Records) -> Finding:
             table, "procedures", verdict=document["verdict"],
             ranks=(0, 0, 1, 2, 3),
         ),
-        numbers=three_numbers(next(iter(gains), None), gains, document, metric),
+        numbers=three_numbers(next(iter(told), None), told, document, metric),
         glossary=_GLOSSARY,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What a study of procedures with few labels declares before its first run."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 import pydantic
@@ -127,11 +128,12 @@ class Protocol(FewLabels, EqualEffort):
                 )
         for name in self.procedure_space or {}:
             if name not in PROCEDURE_HYPERPARAMETERS:
+                near = get_close_matches(name, PROCEDURE_HYPERPARAMETERS, 1)
                 raise ProtocolError(
                     "[procedure_space] is of what procedures alone have:"
                     f" {', '.join(PROCEDURE_HYPERPARAMETERS)}",
                     name,
-                    "Write it under [space].",
+                    f"Did you mean {near[0]!r}?" if near else "Write it under [space].",
                 )
         return self
 

@@ -72,9 +72,15 @@ class Study(workflow.Study[Protocol, Finding]):
             )
         kind = "names" if self.split.x_train.dtype.kind == "i" else self.split.kind
         for option in ("weak", "strong"):
-            augmentation.check(
-                getattr(declared, option) or (), self.split.kind, f"--{option}"
-            )
+            changes = getattr(declared, option) or ()
+            augmentation.check(changes, self.split.kind, f"--{option}")
+            if changes and kind == "names":
+                raise ProtocolError(
+                    "names, such as token ids, are not augmented",
+                    f"{option} = {list(changes)}",
+                    f"Leave --{option} out, and procedures that change examples:"
+                    " --procedure supervised --procedure pseudo_labels.",
+                )
         self.sign = 1 if self.metric.higher_is_better else -1
         recipes: dict[str, Recipe] = {
             procedure: declared.recipe_of(procedure, kind)
@@ -141,7 +147,8 @@ class Study(workflow.Study[Protocol, Finding]):
             for kind, recipe in recipes.items()
         }
         for each in every.values():
-            each.problem_of(arm.name)  # which no procedure may refuse later
+            # Nothing that a procedure cannot do is found out later.
+            trial.check_names(arm.name, each.problem_of(arm.name).recipe, self.split)
         return every, notes
 
     def stages(self, work: workflow.Work) -> None:
