@@ -97,6 +97,20 @@ def test_an_arms_own_recipe_keeps_what_it_does_not_say():
     assert laid_over(declared, "plain", "table") == declared
 
 
+def test_an_option_of_an_arm_is_laid_over_its_declared_recipe():
+    given = {"optimizer": "adam", "procedure": "uda"}
+    told = {"architecture": "cnn", "options": {"procedure": "mpl"}, "recipe": given}
+    assert Arm.model_validate(told).recipe == {**given, "procedure": "mpl"}
+
+
+def test_students_are_finetuned_over_the_last_steps():
+    procedure = Procedure(kind="mpl", finetuning=0.25)
+    assert procedure.finetuned_from(100) == 75
+    assert procedure.finetuned_from(1) is None
+    assert Procedure(kind="mpl", finetuning=0.0).finetuned_from(100) is None
+    assert Procedure(kind="uda", finetuning=0.25).finetuned_from(100) is None
+
+
 def test_procedures_are_crossed_with_architectures_and_recipes():
     declared = Protocol(
         data="mnist1d",
