@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -172,7 +171,7 @@ class _Option:
 
 def _option(declaration: "type[OnData]", field: str) -> _Option:
     """Returns the option of one field."""
-    from archtrial.protocol import Arm
+    from archtrial.protocol import Arm, members
 
     outer, _, name = field.rpartition(".")
     owner: Any = declaration.model_fields[outer].annotation if outer else declaration
@@ -184,14 +183,14 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
     if info.examples:
         example = f"{info.examples[0]}"
         about = f"{about[:-1]}, such as {example}."
-    taken = [t for t in _members(info.annotation) if t is not type(None)]
+    taken = [t for t in members(info.annotation) if t is not type(None)]
     several = [t for t in taken if typing.get_origin(t) is tuple]
     flags, kind = [], typing.cast(Any, str)
     read: Callable[[Any], Any] = _as_it_is
     extra: dict[str, Any] = {}
     if several:
         inner = typing.get_args(several[0])[0]
-        numbers = [t for t in (int, float) if t in _members(_bare(inner))]
+        numbers = [t for t in (int, float) if t in members(inner)]
         if numbers:
             read = functools.partial(
                 _numbers, field, numbers[0], example, alone=len(taken) > 1
@@ -199,7 +198,7 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
             extra["metavar"] = "N,N,..."
         else:
             name, kind = name.removesuffix("s"), list[str]
-            if _bare(inner) is Arm:
+            if inner is Arm:
                 extra["metavar"] = "[NAME=]SPEC"
             about = f"{about[:-1]}; may be given several times."
     elif typing.get_origin(taken[0]) is dict:
@@ -228,19 +227,6 @@ def _option(declaration: "type[OnData]", field: str) -> _Option:
         ),
         read,
     )
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(_bare(member) for member in typing.get_args(annotation))
-    return (_bare(annotation),)
-
-
-def _bare(annotation: Any) -> Any:
-    """Returns an annotation without its bounds."""
-    if typing.get_origin(annotation) is Annotated:
-        return typing.get_args(annotation)[0]
-    return annotation
 
 
 def _as_it_is(value: Any) -> Any:

@@ -15,7 +15,7 @@ from archtrial.protocol.arm import (
     describe_space,
     laid_over,
 )
-from archtrial.protocol.declaration import Count, Positive, Searched
+from archtrial.protocol.declaration import Count, Positive, Searched, members
 from archtrial.protocol.declared import (
     DEFAULT_SPACE,
     EqualEffort,
@@ -76,6 +76,7 @@ __all__ = [
     "laid_over",
     "load",
     "loader",
+    "members",
     "procedure_space",
     "read",
     "template",

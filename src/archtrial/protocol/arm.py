@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -20,6 +20,7 @@ from archtrial.protocol.declaration import (
     Positive,
     Searched,
     Share,
+    members,
 )
 from archtrial.protocol.procedure import (
     PROCEDURE_HYPERPARAMETERS,
@@ -122,11 +123,6 @@ class Recipe(Declaration):
     procedure: Procedure = Procedure()
     """Where targets come from: labels alone, or also the model's own answers for examples
     without labels. An arm's option `procedure` says it for that arm."""
-
-    @pydantic.field_validator("augmentation", mode="before")
-    @classmethod
-    def _may_be_a_list(cls, names: Any) -> Any:
-        return tuple(names) if isinstance(names, list) else names
 
     def describe(self) -> dict[str, Any]:
         """Returns the recipe as JSON, without what later releases added and none uses.
@@ -508,15 +504,8 @@ def _model_at(
     model = root
     for part in place:
         if part in model.model_fields:  # else the index of one of several
-            held = _types(model.model_fields[part].annotation)
-            inner = [each for each in held if issubclass(each, pydantic.BaseModel)]
-            model = inner[0] if inner else model
+            for held in members(model.model_fields[part].annotation):
+                one = (get_args(held) or (held,))[0]
+                if isinstance(one, type) and issubclass(one, pydantic.BaseModel):
+                    model = one
     return model
-
-
-def _types(annotation: Any) -> Iterator[type]:
-    """Yields the types that an annotation is put together from."""
-    if isinstance(annotation, type) and not get_args(annotation):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _types(part)

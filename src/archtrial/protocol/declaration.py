@@ -1,5 +1,7 @@
 """What every declared value is: frozen, of known fields, each of its declared type."""
 
+import types
+import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
@@ -7,7 +9,15 @@ import pydantic
 
 from archtrial import space as spaces
 
-__all__ = ["Count", "Declaration", "NotNegative", "Positive", "Searched", "Share"]
+__all__ = [
+    "Count",
+    "Declaration",
+    "NotNegative",
+    "Positive",
+    "Searched",
+    "Share",
+    "members",
+]
 
 
 class Declaration(pydantic.BaseModel):
@@ -20,6 +30,30 @@ class Declaration(pydantic.BaseModel):
         arbitrary_types_allowed=True,
         use_attribute_docstrings=True,
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, declared: Any) -> Any:
+        """Takes lists, which TOML and JSON have, where a field holds a tuple."""
+        if not isinstance(declared, Mapping):
+            return declared
+        found = dict(declared)
+        for name, field in cls.model_fields.items():
+            if isinstance(found.get(name), list) and any(
+                typing.get_origin(t) is tuple for t in members(field.annotation)
+            ):
+                found[name] = tuple(found[name])
+        return found
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """Returns the types that a field may have, each without its bounds."""
+    origin, held = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return members(held[0])
+    if origin in (typing.Union, types.UnionType):
+        return tuple(member for one in held for member in members(one))
+    return (annotation,)
 
 
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]

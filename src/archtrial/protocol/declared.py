@@ -4,11 +4,10 @@ import inspect
 import itertools
 import math
 import tomllib
-import typing
 from collections.abc import Mapping, Sequence, Set
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -134,10 +133,6 @@ class OnData(Declaration):
                 )
         if isinstance(declared.get("categorical"), str):
             declared["categorical"] = (declared["categorical"],)
-        # As TOML and JSON have what is a tuple here.
-        for name, field in cls.model_fields.items():
-            if isinstance(declared.get(name), list) and _is_tuple(field.annotation):
-                declared[name] = tuple(declared[name])
         return declared
 
     @pydantic.model_validator(mode="after")
@@ -216,11 +211,6 @@ class OnData(Declaration):
             ):
                 dumped[name] = describe_space(value)
         return dumped
-
-
-def _is_tuple(annotation: Any) -> bool:
-    """Returns whether a field's values are tuples, or may be."""
-    return tuple in (typing.get_origin(a) for a in (annotation, *get_args(annotation)))
 
 
 class EqualEffort(OnData):
@@ -355,7 +345,7 @@ class Protocol(FewLabels):
         if isinstance(declared.get("deterministic"), str):
             declared["deterministic"] = (declared["deterministic"],)
         match declared.get("looks"):
-            case [*_, int(last)]:
+            case (*_, int(last)):
                 declared.setdefault("configurations", last)
         return declared
 

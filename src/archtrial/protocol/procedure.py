@@ -85,11 +85,6 @@ class Procedure(Declaration):
     def _read(cls, declared: Any) -> Any:
         if isinstance(declared, str):
             return {"kind": declared}
-        if not isinstance(declared, Mapping):
-            return declared  # what is wrong with it, pydantic says
-        declared = dict(declared)
-        if isinstance(declared.get("strong"), list):
-            declared["strong"] = tuple(declared["strong"])
         return declared
 
     @property
