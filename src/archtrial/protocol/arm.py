@@ -504,8 +504,12 @@ def _model_at(
     model = root
     for part in place:
         if part in model.model_fields:  # else the index of one of several
-            for held in members(model.model_fields[part].annotation):
-                one = (get_args(held) or (held,))[0]
-                if isinstance(one, type) and issubclass(one, pydantic.BaseModel):
-                    model = one
+            held = members(model.model_fields[part].annotation)
+            ones = [(get_args(each) or (each,))[0] for each in held]
+            inner = [
+                one
+                for one in ones
+                if isinstance(one, type) and issubclass(one, pydantic.BaseModel)
+            ]
+            model = inner[0] if inner else model
     return model
